@@ -1,0 +1,58 @@
+# The only door to the project's chores; `make` prints this list.
+PYTHON ?= python
+N ?= 300
+UNIT = not slow and not models and not fuzz and not corpus
+
+.DEFAULT_GOAL := help
+.PHONY: help demo install test fast lint types size fuzz corpus golden mutants cov check clean
+
+help:  ## print this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' \
+		| while IFS='|' read -r name words; do printf '  make %-10s %s\n' "$$name" "$$words"; done
+
+demo:  ## set up, prune the carried model, compare accuracy
+	$(PYTHON) -m pip install --quiet -e '.[cpu,test]'
+	mkdir -p build
+	spa prune models/fashion.onnx --ratio 0.1 --force -o build/fashion.spa.onnx
+	$(PYTHON) scripts/evaluate.py models/fashion.onnx build/fashion.spa.onnx --data models/fashion_eval.npz
+
+install:  ## editable, with onnxruntime (CPU) and everything for development
+	$(PYTHON) -m pip install -e '.[cpu,test,dev]'
+
+test:  ## the whole test suite
+	$(PYTHON) -m pytest
+
+fast:  ## unit tests only: no models, no corpus, no fuzzing
+	$(PYTHON) -m pytest -m "$(UNIT)"
+
+lint:  ## ruff: rules and format
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+types:  ## mypy, strict
+	$(PYTHON) -m mypy
+
+size:  ## lines per file and function; fails above the cap
+	$(PYTHON) scripts/size.py spa
+
+fuzz:  ## N random networks, pruned and compared (make fuzz N=2000)
+	SPA_FUZZ=$(N) $(PYTHON) -m pytest -m fuzz
+
+corpus:  ## every node test that ships with onnx, against our rules
+	$(PYTHON) -m pytest -m corpus
+
+golden:  ## rewrite the golden files and show what changed
+	SPA_GOLDEN=update $(PYTHON) -m pytest -m golden
+	git --no-pager diff --stat -- tests/golden
+
+mutants:  ## sabotage the rules one line at a time; the tests must notice
+	$(PYTHON) scripts/mutants.py
+
+cov:  ## the whole test suite with branch coverage
+	$(PYTHON) -m pytest --cov --cov-report=term-missing
+
+check: lint types size test  ## what must pass before a change is handed in
+
+clean:  ## remove what tools left behind
+	rm -rf build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	find spa tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

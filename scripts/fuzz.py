@@ -1,0 +1,55 @@
+"""Prune random networks and hold every one against the oracles: `fuzz.py SEED COUNT [-j JOBS]`.
+
+Prints how many were fine, refused (nothing to prune, or a choice that fits nowhere) and wrong, with
+seed, place and steps of the rest.  Exits with 1 if any is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from multiprocessing import get_context
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.fuzz.trial import OK, WRONG, Verdict, trial
+
+
+def verdicts(first: int, count: int, jobs: int) -> Iterable[Verdict]:
+    """One verdict per seed, in order."""
+    seeds = range(first, first + count)
+    if jobs == 1:
+        yield from map(trial, seeds)
+        return
+    with get_context("spawn").Pool(jobs) as pool:
+        yield from pool.imap(trial, seeds, chunksize=16)
+
+
+def main() -> int:
+    """Run and report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("seed", type=int, help="the first seed")
+    parser.add_argument("count", type=int, help="how many")
+    parser.add_argument("-j", "--jobs", type=int, default=1, help="processes")
+    options = parser.parse_args()
+    begin, states, again, worst = time.perf_counter(), Counter[str](), 0, 0.0
+    for verdict in verdicts(options.seed, options.count, options.jobs):
+        states[verdict.state] += 1
+        again += verdict.again
+        worst = max(worst, verdict.worst)
+        if verdict.state != OK:
+            print(verdict, flush=True)
+    seconds = time.perf_counter() - begin
+    print(
+        f"{options.count} nets: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())),
+        f"({again} choices made again, largest difference {worst:.1e}, {seconds:.0f} s)",
+    )
+    return int(states[WRONG] > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""Measure which channel widths onnxruntime runs fast on this CPU.
+
+    python scripts/measure_widths.py [--threads 1 2] [--rounds 31] [--ops conv3x3 ...] [--json FILE]
+
+Every operator is measured at all widths of some bands, as a chain of layers of one width, so that
+changes of layout at the borders do not count.  The widths take turns within every round: what else
+the machine does then falls on all of them, and the median of the rounds is compared.  A table says
+for every remainder how long a width takes relative to the next multiple of 4, 8, 16 and 32 above
+it; more than 1 means that the narrower layer is slower than the wider one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import geometric_mean, median
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+BANDS = (range(8, 41), range(56, 73), range(120, 137), range(248, 265))
+MULTIPLES = (4, 8, 16, 32)
+DEPTH = 4
+
+Layer = Callable[[str, str, int, np.random.Generator], tuple[onnx.NodeProto, onnx.TensorProto]]
+
+
+def convolution(kernel: int, depthwise: bool = False) -> Layer:
+    """A layer of `width` to `width` channels."""
+
+    def layer(
+        source: str, target: str, width: int, rng: np.random.Generator
+    ) -> tuple[onnx.NodeProto, onnx.TensorProto]:
+        inputs = 1 if depthwise else width
+        shape = (width, inputs, kernel, kernel)
+        weight = rng.standard_normal(shape, np.float32) / np.sqrt(np.prod(shape[1:]))
+        pads = [kernel // 2] * 4
+        node = helper.make_node(
+            "Conv", [source, f"w_{target}"], [target], pads=pads, group=width if depthwise else 1
+        )
+        return node, numpy_helper.from_array(weight.astype(np.float32), f"w_{target}")
+
+    return layer
+
+
+def product(op: str) -> Layer:
+    """A Gemm or MatMul of `width` to `width` features."""
+
+    def layer(
+        source: str, target: str, width: int, rng: np.random.Generator
+    ) -> tuple[onnx.NodeProto, onnx.TensorProto]:
+        weight = rng.standard_normal((width, width), np.float32) / np.sqrt(width)
+        node = helper.make_node(op, [source, f"w_{target}"], [target])
+        return node, numpy_helper.from_array(weight.astype(np.float32), f"w_{target}")
+
+    return layer
+
+
+def picture(width: int) -> tuple[int, ...]:
+    """The input of a convolution: small pictures where there are many channels."""
+    side = 28 if width < 100 else 14
+    return (1, width, side, side)
+
+
+OPS: dict[str, tuple[Layer, Callable[[int], tuple[int, ...]]]] = {
+    "conv3x3": (convolution(3), picture),
+    "conv1x1": (convolution(1), picture),
+    "depthwise3x3": (convolution(3, depthwise=True), picture),
+    "gemm, 1 row": (product("Gemm"), lambda width: (1, width)),
+    "matmul, 196 rows": (product("MatMul"), lambda width: (1, 196, width)),
+}
+
+
+def session(op: str, width: int, threads: int) -> tuple[onnxruntime.InferenceSession, dict]:
+    """A chain of layers with Relu between them, ready to run, and its input."""
+    layer, shape_of = OPS[op]
+    rng = np.random.default_rng(width)
+    nodes, stored, last = [], [], "x"
+    for k in range(DEPTH):
+        node, weight = layer(last, f"c{k}", width, rng)
+        nodes += [node, helper.make_node("Relu", [f"c{k}"], [f"r{k}"])]
+        stored.append(weight)
+        last = f"r{k}"
+    shape = shape_of(width)
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n in ("x", last)]
+    graph = helper.make_graph(nodes, op.split(",")[0], values[:1], values[1:], stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    loaded = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return loaded, {"x": rng.standard_normal(shape, np.float32)}
+
+
+def measure(op: str, band: Iterable[int], threads: int, rounds: int) -> dict[int, float]:
+    """Median milliseconds per width; the widths take turns."""
+    ready = {width: session(op, width, threads) for width in band}
+    taken: dict[int, list[float]] = defaultdict(list)
+    times = {}
+    for width, (loaded, feeds) in ready.items():  # warm up, and find out how often to repeat
+        loaded.run(None, feeds)
+        start = time.perf_counter()
+        loaded.run(None, feeds)
+        times[width] = max(1, int(5e-4 / (time.perf_counter() - start)))
+    for _ in range(rounds):
+        for width, (loaded, feeds) in ready.items():
+            start = time.perf_counter()
+            for _ in range(times[width]):
+                loaded.run(None, feeds)
+            taken[width].append((time.perf_counter() - start) / times[width])
+    return {width: 1000 * median(seconds) for width, seconds in taken.items()}
+
+
+# --- tables -------------------------------------------------------------------------------------
+
+
+def relative(times: dict[int, float], multiple: int) -> list[float]:
+    """Time of every width that is no multiple, relative to the next multiple above it."""
+    found = []
+    for width, taken in times.items():
+        above = -(-width // multiple) * multiple
+        if width % multiple and above in times:
+            found.append(taken / times[above])
+    return found
+
+
+def summary(results: dict[str, dict[int, float]]) -> str:
+    """Per series: what a width that is no multiple costs relative to the multiple above it."""
+    lines = [
+        "| operator | threads | widths | " + " | ".join(f"of {m}" for m in MULTIPLES) + " |",
+        "|---|---|---|" + "---|" * len(MULTIPLES),
+    ]
+    for series, times in results.items():
+        op, threads, widths = series.split("; ")
+        cells = []
+        for multiple in MULTIPLES:
+            found = relative(times, multiple)
+            cells.append(
+                f"{geometric_mean(found):.2f} ({min(found):.2f} .. {max(found):.2f})"
+                if found
+                else "-"
+            )
+        lines.append(f"| {op} | {threads} | {widths} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def by_remainder(results: dict[str, dict[int, float]]) -> str:
+    """Per series: time per width relative to the widest multiple of 8 in the band, per channel."""
+    lines = []
+    for series, times in results.items():
+        pairs = ", ".join(f"{width}: {1000 * taken:.0f}" for width, taken in times.items())
+        lines.append(f"- {series} (microseconds): {pairs}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=31)
+    parser.add_argument("--ops", nargs="+", choices=list(OPS), default=list(OPS))
+    parser.add_argument("--json", type=Path, help="keep every median here")
+    options = parser.parse_args()
+    results = {}
+    for op in options.ops:
+        for threads in options.threads:
+            for band in BANDS:
+                series = f"{op}; {threads}; {band.start}-{band.stop - 1}"
+                results[series] = measure(op, band, threads, options.rounds)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1))
+    print(summary(results), by_remainder(results), sep="\n\n")
+
+
+if __name__ == "__main__":
+    main()

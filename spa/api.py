@@ -1,0 +1,174 @@
+"""The Python face: the commands of the shell as functions, with the same names and defaults."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+
+from spa import pipeline
+from spa.events import Tell, quiet
+from spa.graph import read
+from spa.plans import Plan
+from spa.recipe import Recipe
+
+if TYPE_CHECKING:
+    import onnx
+
+    from spa.pipeline import Outcome
+
+__all__ = ["apply", "bench", "inspect", "plan", "prune", "read", "verify"]
+
+
+def prune(
+    model: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
+    ratio: float = 0.5,
+    *,
+    of: Literal["macs", "params", "channels"] = "macs",
+    scorer: str = "l2",
+    saliency: str | None = None,
+    aggregate: Literal["sum", "mean", "max"] = "sum",
+    normalize: Literal["none", "mean", "max", "gaussian"] = "mean",
+    scope: Literal["global", "local"] = "global",
+    layer_ratio: Mapping[str, float] | None = None,
+    max_layer_ratio: float = 0.9,
+    round_to: int | Literal["auto"] = "auto",
+    min_channels: int = 1,
+    ignore: Sequence[str] = (),
+    only: Sequence[str] = (),
+    input_shape: Mapping[str, Sequence[int]] | None = None,
+    seed: int = 0,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    verify: Literal["none", "run", "equivalence"] = "equivalence",
+    min_reduction: float | None = None,
+    max_drift: float | None = None,
+    min_speedup: float | None = None,
+    strict: bool = False,
+    output: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    tell: Tell = quiet,
+) -> Outcome:
+    """Prune a model; see `spa prune --help` for what the options mean.
+
+    Args:
+        model: path, bytes, stream or ModelProto; never changed.
+        ratio: share to remove, 0 < ratio < 1.
+        of: what it is a share of.
+        scorer: criterion that ranks channels.
+        saliency: file with a score per weight, instead of a criterion.
+        aggregate: how scores of a channel's members are put together.
+        normalize: how scores are made comparable between groups.
+        scope: one budget for the model, or the same share in every group.
+        layer_ratio: shares by glob on node, initializer or group names.
+        max_layer_ratio: the most any group may lose.
+        round_to: keep multiples of this many channels.
+        min_channels: the least any group keeps.
+        ignore: globs of what stays whole.
+        only: globs of what may be cut.
+        input_shape: sizes for symbolic dimensions, by input name.
+        seed: of random scores and of validation inputs.
+        device: where validation runs.
+        verify: how the result is validated.
+        min_reduction: gate on the share of `of` that is gone.
+        max_drift: gate on the relative L2 difference of every output.
+        min_speedup: gate on the measured speed-up.
+        strict: whether an operator without a rule is an error.
+        output: where to write the model (not at all by default).
+        force: whether `output` may be replaced.
+        tell: callback for progress events.
+
+    Returns:
+        The model, the plan and the report.
+
+    Raises:
+        SpaError: its subclasses are the exit codes of the shell (`UsageError`, `ReadError`,
+            `TargetError`, `VerifyError`); the partial report is its attribute `report`.
+    """
+    recipe = Recipe(
+        ratio=ratio, of=of, scorer=scorer, saliency=saliency, aggregate=aggregate,
+        normalize=normalize, scope=scope, layer_ratio=dict(layer_ratio or {}),
+        max_layer_ratio=max_layer_ratio, round_to=round_to, min_channels=min_channels,
+        ignore=tuple(ignore), only=tuple(only), input_shape=dict(input_shape or {}), seed=seed,
+        device=device, verify=verify, min_reduction=min_reduction, max_drift=max_drift,
+        min_speedup=min_speedup, strict=strict,
+    )  # fmt: skip
+    return pipeline.prune(model, recipe, tell, output=output, force=force)
+
+
+def plan(
+    model: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
+    ratio: float = 0.5,
+    *,
+    tell: Tell = quiet,
+    **options: Any,
+) -> Plan:
+    """Score and allocate, change nothing; `options` are fields of `Recipe`.
+
+    Raises:
+        SpaError: as for `prune`.
+    """
+    return pipeline.make_plan(model, Recipe(ratio=ratio, **options), tell)
+
+
+def apply(
+    model: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
+    plan: str | os.PathLike[str] | Plan,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    tell: Tell = quiet,
+    **options: Any,
+) -> Outcome:
+    """Cut a model as a plan says; `options` are fields of `Recipe`.
+
+    Raises:
+        UsageError: the plan does not fit the model; others as for `prune`.
+    """
+    return pipeline.apply(model, plan, Recipe(**options), tell, output=output, force=force)
+
+
+def inspect(
+    model: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
+    *,
+    tell: Tell = quiet,
+    **options: Any,
+) -> dict[str, Any]:
+    """The report of `spa inspect`: groups, what each costs, what is frozen and why.
+
+    Raises:
+        ReadError: the model cannot be read.
+    """
+    return pipeline.inspect(model, Recipe(**options), tell)
+
+
+def verify(
+    original: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
+    pruned: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
+    *,
+    tell: Tell = quiet,
+    **options: Any,
+) -> dict[str, Any]:
+    """The report of `spa verify`: shapes, drift, latency, gates.
+
+    Raises:
+        VerifyError: the models do not match, or a gate failed.
+    """
+    return pipeline.verify(original, pruned, Recipe(**options), tell)
+
+
+def bench(
+    models: Sequence[str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto],
+    *,
+    runs: int = 50,
+    warmup: int = 5,
+    threads: int | None = None,
+    tell: Tell = quiet,
+    **options: Any,
+) -> dict[str, Any]:
+    """Latency of several models in one interleaved run; the first is the measure.
+
+    Raises:
+        ReadError: a model cannot be read or run.
+    """
+    recipe = Recipe(**options)
+    return pipeline.bench(models, recipe, tell, runs=runs, warmup=warmup, threads=threads)

@@ -1,0 +1,85 @@
+"""How far each group may be cut: globs, ratios and minima from the recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from math import gcd
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa.coupling.model import Coupling, Group
+from spa.errors import UsageError
+from spa.recipe import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Limit:
+    """Allowed numbers of removed positions per cell, ascending from 0; `forced` of them at once."""
+
+    steps: NDArray[np.int64]
+    forced: int = 0
+
+
+def names(group: Group) -> tuple[str, ...]:
+    """Everything a glob may call a group by: its name, its tensors, its nodes."""
+    found = {group.name, *(m.tensor for m in group.members), *(m.node for m in group.members)}
+    return tuple(sorted(found))
+
+
+def matches(group: Group, globs: Sequence[str]) -> bool:
+    """Whether any glob matches any of the group's names."""
+    return any(fnmatchcase(name, glob) for glob in globs for name in names(group))
+
+
+def limits(coupling: Coupling, recipe: Recipe) -> tuple[Limit, ...]:
+    """One limit per group.
+
+    Raises:
+        UsageError: a glob of --ignore, --only or --layer-ratio matches no group.
+    """
+    globs = [*recipe.ignore, *recipe.only, *recipe.layer_ratio]
+    for glob in globs:
+        known = any(matches(g, [glob]) for g in coupling.groups)
+        if not known and not any(fnmatchcase(n.name, glob) for n in coupling.graph.nodes):
+            if not any(fnmatchcase(t, glob) for t in coupling.graph.consts):
+                raise UsageError(
+                    f"the pattern {glob!r} matches no node, initializer or group; "
+                    "`spa inspect` lists the names"
+                )
+    return tuple(_limit(group, recipe) for group in coupling.groups)
+
+
+def _limit(group: Group, recipe: Recipe) -> Limit:
+    if matches(group, recipe.ignore) or (recipe.only and not matches(group, recipe.only)):
+        return Limit(np.zeros(1, np.int64))
+    size, cells = group.cells.shape[1], len(group.cells)
+    least = max(1, -(-recipe.min_channels // cells))
+    for glob, share in recipe.layer_ratio.items():
+        if matches(group, [glob]):
+            steps = _rounded(size, cells, size - least, recipe.round_to)
+            wanted = steps[steps <= round(share * size)].max()
+            return Limit(np.unique([0, wanted]), int(wanted))
+    most = min(size - least, int(np.floor(size * recipe.max_layer_ratio + 1e-9)))
+    return Limit(_rounded(size, cells, most, recipe.round_to))
+
+
+def _rounded(size: int, cells: int, most: int, round_to: int | str) -> NDArray[np.int64]:
+    """Removable numbers per cell that leave a multiple of `round_to` channels in the group."""
+    removed = np.arange(max(most, 0) + 1)
+    multiple = multiple_for(size * cells) if round_to == "auto" else int(round_to)
+    if multiple > 1:
+        step = multiple // gcd(multiple, cells)
+        removed = removed[((size - removed) % step == 0) | (removed == 0)]
+    return removed
+
+
+def multiple_for(channels: int) -> int:
+    """The multiple `--round-to auto` keeps: whole blocks of onnxruntime's CPU kernels.
+
+    They hold 16 channels with AVX-512, 8 with AVX2; what is no multiple of 4 runs on slower
+    kernels.  Layers of at most one block may go below it.  Measured in docs/round_to.md.
+    """
+    return 16 if channels > 16 else 8 if channels > 8 else 4

@@ -1,0 +1,54 @@
+"""`spa inspect`: what can be cut, what is frozen and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from spa.cli import files
+from spa.cli import options as declare
+from spa.cli.shell import Answer, run, shell_of
+from spa.events import Tell
+from spa.reports.schema import Report
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+FILTERS = (
+    declare.option("Output", "--groups", is_flag=True, help="Only the groups that can be cut."),
+    declare.option("Output", "--frozen", is_flag=True, help="Only what is frozen, and why."),
+)
+
+
+@click.command(
+    "inspect",
+    cls=declare.SectionCommand,
+    epilog=declare.VARIABLES.format(name="SPA_INSPECT"),
+)
+@click.argument("source", metavar="INPUT")
+@declare.options(declare.WHERE, declare.MODEL, FILTERS, declare.REPORT, declare.SHELL)
+def command(source: str, **options: Any) -> int:
+    """Show coupled-channel groups: what can be cut, what is frozen and why.
+
+    INPUT is an ONNX file, or - for stdin.  Nothing is changed and nothing is run.
+
+    Example: spa inspect model.onnx --frozen
+    """
+    shell = shell_of("inspect", options, source=source)
+    return run(shell, lambda tell: _inspect(source, options, tell), _show)
+
+
+def _inspect(source: str, options: dict[str, Any], tell: Tell) -> Answer:
+    recipe = declare.recipe_from(options)
+    from spa import pipeline
+    from spa.reports import inspect
+
+    report = cast(Report, pipeline.inspect(files.model_from(source), recipe, tell))
+    return Answer(inspect.select(report, groups=options["groups"], frozen=options["frozen"]))
+
+
+def _show(report: Report) -> RenderableType:
+    from spa.reports import inspect
+
+    return inspect.screen(report)

@@ -1,0 +1,269 @@
+"""The options, each declared once; defaults come from Recipe, so that shell and API agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from spa.errors import UsageError
+from spa.recipe import CHOICES, Recipe
+
+SCORERS = ("l1", "l2", "random")
+DEFAULT = Recipe()
+VARIABLES = "Every option can be set by an environment variable: {name}_SEED=1 for --seed 1."
+
+Decorator = Callable[[Any], Any]
+
+
+class SectionOption(click.Option):
+    """An option that knows under which heading `--help` lists it."""
+
+    def __init__(self, *names: Any, section: str, **settings: Any) -> None:
+        """Keep the heading; the rest is click's."""
+        super().__init__(*names, **settings)
+        self.section = section
+
+
+class SectionCommand(click.Command):
+    """A command whose many options are listed under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one section per heading, in the order of declaration."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                title = getattr(parameter, "section", "Output")
+                sections.setdefault(title, []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def _pair(mark: str, read: Callable[[str], Any], example: str) -> Callable[[Any], tuple[str, Any]]:
+    """Read NAME, a mark and a value; the name may hold the mark, so the last one counts."""
+
+    def convert(text: Any) -> tuple[str, Any]:
+        name, found, rest = str(text).rpartition(mark)
+        try:
+            if name and found:
+                return name, read(rest)
+        except ValueError:
+            pass
+        raise click.BadParameter(f"{text!r} is not written like {example}")
+
+    return convert
+
+
+def _round_to(text: Any) -> int | str:
+    try:
+        return "auto" if text == "auto" else int(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is neither a whole number nor auto") from None
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(int(size) for size in text.split(",")) if text else ()
+
+
+LAYER_RATIO = _pair("=", float, "layer1.*=0.3")
+INPUT_SHAPE = _pair(":", _sizes, "input:1,3,224,224")
+
+
+def _unique(
+    ctx: click.Context, param: click.Parameter, pairs: Sequence[tuple[str, Any]]
+) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise click.BadParameter("the same name is given twice", ctx, param)
+    return found
+
+
+def option(section: str, *names: str, **settings: Any) -> Decorator:
+    """Declare one option under a heading."""
+    return click.option(*names, cls=SectionOption, section=section, **settings)
+
+
+def options(*sets: Sequence[Decorator]) -> Decorator:
+    """Give a command sets of options, listed in this order."""
+
+    def decorate(function: Any) -> Any:
+        for each in reversed([one for group in sets for one in group]):
+            function = each(function)
+        return function
+
+    return decorate
+
+
+def choice(section: str, name: str, words: str, *more: str) -> Decorator:
+    """Declare an option whose choices and default Recipe knows."""
+    field = name.lstrip("-").replace("-", "_")
+    return option(
+        section,
+        *more,
+        name,
+        type=click.Choice(CHOICES[field]),
+        default=getattr(DEFAULT, field),
+        show_default=True,
+        help=words,
+    )
+
+
+HOW_MUCH = (
+    option("How much", "-r", "--ratio", type=float, help="Share to remove, 0 < RATIO < 1."),
+    choice("How much", "--of", "What the ratio is a ratio of."),
+    choice("How much", "--scope", "One budget for the model, or the same share in every group."),
+    option(
+        "How much",
+        "--layer-ratio",
+        type=LAYER_RATIO,
+        metavar="GLOB=FLOAT",
+        multiple=True,
+        callback=_unique,
+        help="Share for the layers a glob names; repeatable.",
+    ),
+    option(
+        "How much",
+        "--max-layer-ratio",
+        type=float,
+        default=DEFAULT.max_layer_ratio,
+        show_default=True,
+        help="No layer loses more than this share.",
+    ),
+    option(
+        "How much",
+        "--round-to",
+        type=_round_to,
+        metavar="INT|auto",
+        default=DEFAULT.round_to,
+        show_default=True,
+        help="Channels kept are a multiple of this.",
+    ),
+    option(
+        "How much",
+        "--min-channels",
+        type=int,
+        default=DEFAULT.min_channels,
+        show_default=True,
+        help="No layer keeps fewer channels.",
+    ),
+)
+
+SCORING = (
+    option(
+        "By what",
+        "-s",
+        "--scorer",
+        type=click.Choice(SCORERS),
+        default=DEFAULT.scorer,
+        show_default=True,
+        help="How channels are judged.",
+    ),
+    option(
+        "By what",
+        "--saliency",
+        type=click.Path(),
+        metavar="FILE",
+        help="One number per weight, in place of a scorer.",
+    ),
+    choice("By what", "--aggregate", "How a channel's weights become one number."),
+    choice("By what", "--normalize", "How groups are made comparable."),
+)
+
+WHERE = (
+    option(
+        "Where",
+        "--ignore",
+        metavar="GLOB",
+        multiple=True,
+        help="Leave these nodes, initializers or groups alone; repeatable.",
+    ),
+    option(
+        "Where",
+        "--only",
+        metavar="GLOB",
+        multiple=True,
+        help="Cut nothing but these; repeatable.",
+    ),
+    option(
+        "Where",
+        "--strict",
+        is_flag=True,
+        help="An operator frozen because it is unknown is an error.",
+    ),
+)
+
+MODEL = (
+    option(
+        "Model",
+        "--input-shape",
+        type=INPUT_SHAPE,
+        metavar="NAME:1,3,224,224",
+        multiple=True,
+        callback=_unique,
+        help="Sizes for an input with symbolic dimensions; repeatable.",
+    ),
+    option(
+        "Model", "--seed", type=int, default=DEFAULT.seed, show_default=True, help="Random seed."
+    ),
+    choice("Model", "--device", "Where models run."),
+)
+
+VERIFY = (choice("Checks", "--verify", "How far the result is checked."),)
+
+GATES = (
+    option("Checks", "--min-reduction", type=float, help="Fail unless this share is gone."),
+    option("Checks", "--max-drift", type=float, help="Fail if an output moves more (relative L2)."),
+    option("Checks", "--min-speedup", type=float, help="Fail unless this many times faster."),
+)
+
+REPORT = (
+    option(
+        "Output",
+        "--report",
+        type=click.Path(),
+        metavar="FILE.(json|html|md|xml)",
+        multiple=True,
+        help="Write a report, also on failure; repeatable.",
+    ),
+)
+
+FORCE = (option("Output", "--force", is_flag=True, help="Replace an existing output."),)
+
+SHELL = (
+    option("Output", "--json", is_flag=True, help="Report on stdout, people's text on stderr."),
+    option(
+        "Output",
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help="Give up after so long.",
+    ),
+    option("Output", "-q", "--quiet", is_flag=True, help="Print nothing but errors."),
+    option("Output", "-v", "--verbose", count=True, help="Print notes, durations, tracebacks."),
+    option("Output", "--no-color", is_flag=True, help="Print without colours."),
+)
+
+
+def output_option(words: str) -> tuple[Decorator]:
+    """Declare -o with what it holds."""
+    return (option("Output", "-o", "--output", metavar="OUTPUT", help=words),)
+
+
+def recipe_from(chosen: Mapping[str, Any], **fixed: Any) -> Recipe:
+    """Build the checked recipe from a command's options; what is not given keeps its default."""
+    known = {field.name for field in fields(Recipe)}
+    given = {name: value for name, value in chosen.items() if name in known and value is not None}
+    return Recipe(**{**given, **fixed}).validate()
+
+
+def contradict(first: str, second: str) -> None:
+    """Refuse two options given together by hand; one of them from the environment just loses."""
+    context = click.get_current_context()
+    names = (first, second)
+    if all(context.get_parameter_source(n) is ParameterSource.COMMANDLINE for n in names):
+        raise UsageError(f"--{first} and --{second} contradict each other; give one of them")

@@ -1,0 +1,53 @@
+"""`spa verify`: compare two models, with gates for CI."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from spa.cli import files
+from spa.cli import options as declare
+from spa.cli.shell import Answer, run, shell_of
+from spa.errors import UsageError
+from spa.events import Tell
+from spa.reports.schema import Report
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+@click.command(
+    "verify",
+    cls=declare.SectionCommand,
+    epilog=declare.VARIABLES.format(name="SPA_VERIFY"),
+)
+@click.argument("original", metavar="ORIGINAL")
+@click.argument("pruned", metavar="PRUNED")
+@declare.options(declare.MODEL, declare.GATES, declare.REPORT, declare.SHELL)
+def command(original: str, pruned: str, **options: Any) -> int:
+    """Compare two models: loads, shapes, drift, latency; gates for CI.
+
+    One of the two may be - for stdin.
+
+    Example: spa verify model.onnx model.spa.onnx --max-drift 0.1 --report ci.xml
+    """
+    shell = shell_of("verify", options, source=original)
+    return run(shell, lambda tell: _verify(original, pruned, options, tell), _show)
+
+
+def _verify(original: str, pruned: str, options: dict[str, Any], tell: Tell) -> Answer:
+    if original == pruned == files.STREAM:
+        raise UsageError("only one of the two models can come from standard input")
+    recipe = declare.recipe_from(options, verify="run")
+    from spa import pipeline
+
+    models = files.model_from(original), files.model_from(pruned)
+    report = pipeline.verify(*models, recipe, tell)
+    return Answer(report, report["exit_code"])
+
+
+def _show(report: Report) -> RenderableType:
+    from spa.reports import verify
+
+    return verify.screen(report)

@@ -1,0 +1,104 @@
+"""Run the rules, solve their notes, and try the groups out until every balanced choice fits."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa import labels
+from spa.coupling.describe import frozen_of, groups_of
+from spa.coupling.model import Coupling
+from spa.coupling.partition import Partition, partition, rooted
+from spa.events import Tell, quiet
+from spa.labels import Ids
+from spa.trace.check import MisplacedError, Survivors, check
+from spa.trace.collect import Collect, Reason, Roots
+
+TRIALS = 3
+ROUNDS = 200
+
+
+def analyse(graph: object, *, strict: bool = False, tell: Tell = quiet) -> Coupling:
+    """Find the groups of coupled channels of a graph.
+
+    Args:
+        graph: as read by `spa.graph.read`.
+        strict: let an error inside a rule through instead of freezing its node (for tests).
+        tell: where progress goes.
+    """
+    return settle(Collect(graph, strict).sweep())
+
+
+def settle(notes: Collect) -> Coupling:
+    """Solve the notes; merge or freeze what cannot be placed, until random choices fit."""
+    for _ in range(ROUNDS):
+        roots = notes.roots()
+        parts = partition(notes, roots.solid)
+        if _even_out(notes, parts):
+            continue
+        errors = _try_out(notes, roots, parts)
+        if not errors:
+            return Coupling(
+                notes.graph, notes, roots, groups_of(notes, roots, parts.cells), frozen_of(notes, roots)
+            )
+        for error in errors:
+            resolve(notes, roots.solid, error)
+    for cells in partition(notes, notes.roots().solid).cells:
+        notes.hold(cells, Reason("no placement was found", "", ""))
+    return settle(notes)
+
+
+def _even_out(notes: Collect, parts: Partition) -> bool:
+    """Merge rows that cannot keep equal counts, freeze what is in lockstep with bedrock."""
+    for units in parts.stuck:
+        notes.hold(units, Reason("as many are needed as in a row that cannot be cut", "", ""))
+    for rows in {id(r): r for r in parts.uneven}.values():
+        notes.tie(rows[:1], rows)
+    return bool(parts.stuck or parts.uneven)
+
+
+def _try_out(notes: Collect, roots: Roots, parts: Partition) -> list[MisplacedError]:
+    """Check random balanced choices; later trials touch only the groups with several cells."""
+    for seed in range(TRIALS):
+        rng = np.random.default_rng(seed)
+        alive = np.ones(notes.size, bool)
+        for cells in parts.cells:
+            if seed and len(cells) == 1:
+                continue
+            drop = rng.integers(1, cells.shape[1])
+            alive[rng.permuted(cells, axis=1)[:, :drop]] = False
+        if alive.all():
+            break
+        errors = check(Survivors(notes, roots.solid, alive), notes.graph.nodes)
+        if errors:
+            return errors
+    return []
+
+
+def resolve(notes: Collect, root: Ids, error: MisplacedError) -> None:
+    """Give up some freedom at the node where survivors did not fit: merge rows, else freeze."""
+    met = [labels.tighten(labels.Plane(root[p.ids], p.axes)).rows() for p in error.planes]
+    units = np.unique(np.concatenate([r.ravel() for r in met] or [np.zeros(0, np.int64)]))
+    units = units[units != labels.ROCK]
+    several = [r for r in met if len(r) > 1 and r.any()]
+    if not several:
+        several = [r for r in rooted(notes, root) if len(r) > 1 and np.isin(r, units).any()]
+    if several:
+        rows = min(several, key=len)
+        notes.tie(rows[:1], rows)
+    else:
+        node = error.node
+        reason = Reason(f"cannot be placed: {error}", node.op if node else "", node.name if node else "")
+        notes.hold(units, reason)
+
+
+def misplaced(coupling: Coupling, alive: NDArray[np.bool_]) -> list[MisplacedError]:
+    """What does not fit if only `alive` (bool `[labels]`, by unit) is kept; empty when all does."""
+    return check(Survivors(coupling.notes, coupling.root, alive), coupling.graph.nodes)
+
+
+def refine(coupling: Coupling, errors: list[MisplacedError]) -> Coupling:
+    """The coupling with less freedom where a chosen cut did not fit."""
+    for error in errors:
+        resolve(coupling.notes, coupling.root, error)
+    return settle(coupling.notes)

@@ -1,0 +1,161 @@
+"""MACs, parameters and channels of a graph as a function of what is kept.
+
+Every stored tensor and every product of activations is a box under its planes, so its elements are
+the product of the elements of its planes.  All planes are counted at once, with one `reduceat` over
+their concatenated labels: cheap enough to be asked hundreds of times by a budget search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa import labels
+from spa.coupling.model import Coupling
+from spa.coupling.products import stored_inside, untold
+from spa.labels import Ids, Plane
+from spa.trace.param import Param
+
+Alive = NDArray[np.bool_]
+Item = tuple[list[int], float, float, float]
+UNCOUNTED = frozenset(("int64", "int32", "bool", "object", "uint64", "uint32"))
+UNCOUNTED_IN_BODIES = frozenset((6, 7, 8, 9, 12, 13))
+"""The same as numbers of TensorProto.DataType."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What one choice costs: multiply-accumulates of one inference, stored numbers, channels."""
+
+    macs: float
+    params: float
+    channels: float
+
+    def share(self, of: str) -> float:
+        """The figure called `of`."""
+        return float(getattr(self, of))
+
+
+class Cost:
+    """`Cost(coupling)(alive)` counts what a choice costs; built once per coupling."""
+
+    def __init__(self, coupling: Coupling) -> None:
+        self.coupling = coupling
+        notes, root = coupling.notes, coupling.root
+        self._batch = notes.graph.dims.get(batch_symbol(notes.graph), 1)  # MACs are per sample
+        self._flat: list[Ids] = []
+        self._held: list[Plane] = []  # keeps ids() valid while the table is built
+        self._where: dict[tuple[int, tuple[int, ...]], int] = {}
+        self._rows: list[tuple[int, Ids]] = []
+        items: list[Item] = []
+        seen: set[str] = set()
+        for param in notes.params.values():
+            name = param.tensor or ""  # a product of activations has none
+            counted = name not in seen and is_parameter(notes.graph, name)
+            seen.add(name)
+            if counted or param.times:
+                items.append(self._item(param, root, float(counted)))
+        graph = notes.graph
+        told = {p.node for p in notes.params.values() if p.times}
+        self._fixed_macs = untold(graph, told)
+        self._fixed_params = float(
+            sum(
+                prod(graph.shapes.get(name, ()))
+                for name in graph.consts
+                if name not in seen and is_parameter(graph, name)
+            )
+            + sum(
+                prod(tensor.dims)
+                for tensor in stored_inside(graph.proto.graph)
+                if tensor.data_type not in UNCOUNTED_IN_BODIES
+            )
+        )
+        self._plan(items)
+        cells = [g.cells.ravel() for g in coupling.groups]
+        self._units = np.concatenate(cells) if cells else np.zeros(0, np.int64)
+
+    def _item(self, param: Param, root: Ids, counted: float) -> Item:
+        """(planes, elements outside them, MACs per element, parameters per element)."""
+        planes = [labels.tighten(p) if p.rank else p for _, p in param.planes]
+        planes = [p for p in planes if p.axes]
+        covered = {a for p in planes for a in p.axes}
+        rest = float(np.prod([n for a, n in enumerate(param.view) if a not in covered]))
+        index: list[int] = []
+        axes_seen: set[int] = set()
+        for p in planes:
+            shared = [a for a in p.axes if a in axes_seen]
+            index.append(self._slot(p, root))
+            if shared:  # counted by both planes: divide by the living rows
+                index.append(-1 - self._shared(p, shared, root))
+            axes_seen.update(p.axes)
+        return index, rest, param.times, counted
+
+    def _slot(self, p: Plane, root: Ids) -> int:
+        key = (id(p.ids), p.axes)
+        if key not in self._where:
+            self._where[key] = len(self._flat)
+            self._flat.append(root[p.ids].ravel())
+            self._held.append(p)
+        return self._where[key]
+
+    def _shared(self, p: Plane, shared: list[int], root: Ids) -> int:
+        dense = root[p.dense]
+        outer = [p.axes.index(a) for a in shared]
+        inner = [a for a in range(dense.ndim) if a not in outer]
+        rows = dense.transpose(outer + inner).reshape(
+            int(np.prod([dense.shape[a] for a in outer])), -1
+        )
+        self._rows.append((len(self._rows), rows))
+        return len(self._rows) - 1
+
+    def _plan(self, items: list[Item]) -> None:
+        self._labels = np.concatenate(self._flat) if self._flat else np.zeros(0, np.int64)
+        sizes = [len(f) for f in self._flat]
+        self._starts = np.cumsum([0, *sizes])[:-1]
+        several, lengths = len(self._flat), max((len(i[0]) for i in items), default=0)
+        # every item multiplies `lengths` factors; the last factor is always one
+        table = np.full((len(items), max(lengths, 1)), several + len(self._rows))
+        for k, (index, *_) in enumerate(items):
+            table[k, : len(index)] = [i if i >= 0 else several + (-1 - i) for i in index]
+        self._table = table
+        self._rest = np.array([i[1] for i in items])
+        self._times = np.array([i[2] for i in items])
+        self._counted = np.array([i[3] for i in items])
+
+    def __call__(self, alive: Alive) -> Sizes:
+        """Cost of keeping the units in `alive`, bool `[labels]` indexed by unit."""
+        if len(self._labels):
+            kept = np.add.reduceat(alive[self._labels].astype(np.float64), self._starts)
+        else:
+            kept = np.zeros(0)
+        rows = [1.0 / max(alive[r].any(1).sum(), 1) for _, r in self._rows]
+        factors = np.concatenate([kept, rows, [1.0]])
+        elements = factors[self._table].prod(1) * self._rest if len(self._table) else np.zeros(0)
+        return Sizes(
+            macs=(float(elements @ self._times) + self._fixed_macs) / self._batch,
+            params=float(elements @ self._counted) + self._fixed_params,
+            channels=float(alive[self._units].sum()),
+        )
+
+
+def batch_symbol(graph: Any) -> str | None:
+    """The symbol that is the first axis of every input that has one, if there is just one."""
+    first = {graph.dynamic[n][0] for n in graph.inputs if graph.dynamic.get(n)} - {None}
+    return next(iter(first)) if len(first) == 1 else None
+
+
+def is_parameter(graph: object, name: str) -> bool:
+    """Whether a stored tensor counts as parameters: not shapes, indices and the like."""
+    dtype = graph.dtypes.get(name)  # type: ignore[attr-defined]
+    return dtype is not None and np.dtype(dtype).name not in UNCOUNTED
+
+
+def reduction(before: Sizes, after: Sizes) -> dict[str, float]:
+    """Shares removed, 0..1, of every figure."""
+    names: Sequence[str] = ("params", "macs", "channels")
+    return {n: 1.0 - after.share(n) / before.share(n) if before.share(n) else 0.0 for n in names}

@@ -1,0 +1,65 @@
+"""Put names to groups and reasons to frozen channels, for plans and reports."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+
+from spa import labels
+from spa.coupling.model import Frozen, Group, Member
+from spa.labels import ROCK, Ids
+from spa.trace.collect import Collect, Reason, Roots
+from spa.trace.param import MAKES, Param
+
+
+def tensor_axes(notes: Collect, param: Param) -> dict[int, int]:
+    """Which axis of the stored tensor each axis of a param's view lies in."""
+    runs = labels.cut(notes.graph.shapes[param.tensor], param.view) or ()
+    return {fine: (coarse or (0,))[0] for coarse, fines in runs for fine in fines}
+
+
+def groups_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Group, ...]:
+    """Groups with their members; a group is named after the first tensor that makes its channels."""
+    owner = np.full(notes.size, -1)
+    for k, units in enumerate(cells):
+        owner[units] = k
+    members: dict[int, dict[Member, None]] = defaultdict(dict)
+    names: dict[int, str] = {}
+    for param in notes.params.values():
+        if param.tensor is None:
+            continue
+        where = tensor_axes(notes, param)
+        node = notes.graph.nodes[param.node].name
+        for role, plane in param.planes:
+            hit = np.unique(owner[roots.solid[plane.ids]])
+            axis = where.get(plane.axes[-1] if plane.axes else 0, 0)
+            for k in map(int, hit[hit >= 0]):
+                members[k][Member(param.tensor, axis, role, node)] = None
+                if role == MAKES:
+                    names.setdefault(k, param.tensor)
+    result = []
+    for k, units in enumerate(cells):
+        units.setflags(write=False)
+        own = tuple(members[k])
+        result.append(Group(k, names.get(k, own[0].tensor), units, own))
+    return tuple(result)
+
+
+def frozen_of(notes: Collect, roots: Roots) -> tuple[Frozen, ...]:
+    """Classes of channels that some tensor makes but that cannot go, with the first reason found."""
+    seen = np.zeros(notes.size, bool)
+    seen[ROCK] = True
+    found: list[Frozen] = []
+    for param in notes.params.values():
+        plane = param.plane(MAKES)
+        if plane is None or param.tensor is None:
+            continue
+        loose = np.unique(roots.loose[plane.ids][roots.solid[plane.ids] == ROCK])
+        fresh = loose[~seen[loose]]
+        seen[fresh] = True
+        by_reason: dict[Reason, int] = defaultdict(int)
+        for k, n in zip(*np.unique(roots.why[fresh], return_counts=True), strict=True):
+            by_reason[roots.reasons[k]] += int(n)
+        found += [Frozen(n, param.tensor, reason) for reason, n in by_reason.items()]
+    return tuple(found)

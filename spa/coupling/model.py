@@ -1,0 +1,79 @@
+"""The result of the analysis: groups of channels that may be dropped, and what is frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa.labels import Ids
+from spa.trace.collect import Collect, Reason, Roots
+
+
+@dataclass(frozen=True)
+class Member:
+    """A stored tensor cut by a group: `axis` of the tensor, and the role it plays."""
+
+    tensor: str
+    axis: int
+    role: str
+    node: str
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Coupled channels: every cell (row) keeps the same number of its units (columns).
+
+    `cells` is int64 `[cells, n]`; a plain convolution has one cell, attention one per head.
+    """
+
+    id: int
+    name: str
+    cells: Ids
+    members: tuple[Member, ...]
+
+    @property
+    def size(self) -> int:
+        """Units in one cell."""
+        return int(self.cells.shape[1])
+
+    @property
+    def channels(self) -> int:
+        """Units in all cells."""
+        return int(self.cells.size)
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """Channels that cannot go: how many, of which tensor, and the first reason found."""
+
+    channels: int
+    tensor: str
+    reason: Reason
+
+
+@dataclass(frozen=True, eq=False)
+class Coupling:
+    """What was learnt about a graph: notes of the sweep, their solution, the groups."""
+
+    graph: Any
+    notes: Collect
+    roots: Roots
+    groups: tuple[Group, ...]
+    frozen: tuple[Frozen, ...]
+
+    @property
+    def root(self) -> Ids:
+        """The unit of every label, int64 `[labels]`; 0 is frozen."""
+        return self.roots.solid
+
+    def everything(self) -> NDArray[np.bool_]:
+        """The choice that keeps all: bool `[labels]`, indexed by unit."""
+        return np.ones(self.notes.size, bool)
+
+    @property
+    def channels(self) -> int:
+        """How many channels the groups hold."""
+        return sum(g.channels for g in self.groups)

@@ -1,0 +1,109 @@
+"""From labels to groups: which units may be exchanged, and which must keep equal counts.
+
+Units that occur in exactly the same images are of one *kind*.  Rows of one image whose kinds differ
+(q, k and v of a fused projection) stay in *lockstep*.  Units that occur in the same rows form a
+*cell*; every cell of a group keeps the same number of units, so that every image stays a box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa import labels
+from spa.labels import ROCK, Ids, Plane
+from spa.trace.collect import Collect
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """Cells `[cells, n]` per group, and what stands in the way of being one.
+
+    `uneven` are rows to merge, because the units over them cannot keep equal counts; `stuck` are
+    units in lockstep with bedrock.
+    """
+
+    cells: tuple[Ids, ...]
+    uneven: tuple[Ids, ...]
+    stuck: tuple[Ids, ...]
+
+
+def all_planes(notes: Collect) -> Iterable[Plane]:
+    """Every plane of the notes once, activations first."""
+    everything = [p for x in notes.images.values() for p in x.planes]
+    everything += [p for q in notes.params.values() for _, p in q.planes]
+    everything += [p for planes in notes.extra.values() for p in planes]
+    return labels.distinct(everything)
+
+
+def rooted(notes: Collect, root: Ids) -> list[Ids]:
+    """The distinct planes as rows of units, `[rows, n]`, constant axes dropped."""
+    seen: dict[tuple[tuple[int, ...], bytes], Ids] = {}
+    for p in all_planes(notes):
+        rows = labels.tighten(Plane(root[p.ids], p.axes)).rows()
+        seen.setdefault((rows.shape, rows.tobytes()), rows)
+    return list(seen.values())
+
+
+def partition(notes: Collect, root: Ids) -> Partition:
+    """Find the groups among the units that some stored tensor holds."""
+    planes = rooted(notes, root)
+    words = np.random.default_rng(0)
+    kind = np.zeros(notes.size, np.uint64)
+    cell = np.zeros(notes.size, np.uint64)
+    for rows in planes:
+        kind[np.unique(rows)] ^= words.integers(1, 2**63, dtype=np.uint64)
+        if len(rows) > 1:
+            per_row = words.integers(1, 2**63, len(rows), dtype=np.uint64)
+            np.add.at(cell, rows.ravel(), np.repeat(per_row, rows.shape[1]))
+    several = [rows for rows in planes if len(rows) > 1]
+    step = _lockstep(kind, several)
+    units = _owned(notes, root)
+    order = np.argsort(step[units], kind="stable")
+    classes = np.split(units[order], np.flatnonzero(np.diff(step[units[order]])) + 1)
+    found: list[Ids] = []
+    uneven: list[Ids] = []
+    stuck: list[Ids] = []
+    for group in classes if units.size else []:
+        if step[group[0]] == step[ROCK]:
+            stuck.append(group)
+            continue
+        _, where, counts = np.unique(cell[group], return_inverse=True, return_counts=True)
+        if len(counts) > 1 and (counts.min() != counts.max() or counts[0] == 1):
+            uneven.append(_fewest_rows(several, group))
+        elif counts[0] > 1:
+            found.append(group[np.argsort(where, kind="stable")].reshape(len(counts), -1))
+    found.sort(key=lambda c: int(c.min()))
+    return Partition(tuple(found), tuple(uneven), tuple(stuck))
+
+
+def _lockstep(kind: NDArray[np.uint64], several: list[Ids]) -> Ids:
+    """A class per label: kinds, joined where rows of one image are made up differently."""
+    _, number = np.unique(kind, return_inverse=True)
+    links = [np.zeros((2, 0), np.int64)]
+    for rows in several:
+        made_of = np.sort(number[rows], axis=1)
+        if (made_of != made_of[:1]).any():
+            kinds = np.unique(made_of)
+            links.append(np.stack([np.full(len(kinds), kinds[0]), kinds]))
+    left, right = np.concatenate(links, axis=1)
+    return labels.components(int(number.max()) + 1, left, right)[number]
+
+
+def _owned(notes: Collect, root: Ids) -> Ids:
+    """Units that live in a stored tensor, bedrock excluded."""
+    held = np.zeros(notes.size, bool)
+    for p in labels.distinct(
+        p for q in notes.params.values() if q.tensor is not None for _, p in q.planes
+    ):
+        held[root[p.ids]] = True
+    held[ROCK] = False
+    return np.flatnonzero(held)
+
+
+def _fewest_rows(several: list[Ids], group: Ids) -> Ids:
+    """The smallest image that splits these units into rows."""
+    return min((rows for rows in several if np.isin(rows, group).any()), key=len)

@@ -1,0 +1,69 @@
+"""Criteria: functions from a coupling to one importance per unit; one file each.
+
+A criterion scores single weights; `aggregate` turns that into a score per coupled channel, as SPA
+(arXiv 2403.18955, section 3.3) does: aggregate over all members of the channel, then normalise
+within its group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa.coupling.model import Coupling
+from spa.criteria.aggregate import aggregate, normalize
+from spa.errors import UsageError
+
+Scores = NDArray[np.float64]
+SCORERS = ("l1", "l2", "random")
+
+
+def score(
+    coupling: Coupling,
+    scorer: str = "l2",
+    *,
+    saliency: str | Path | None = None,
+    how: str = "sum",
+    norm: str = "mean",
+    seed: int = 0,
+) -> Scores:
+    """Importance per unit, float64 `[labels]`, normalised within each group.
+
+    Args:
+        coupling: the analysed graph.
+        scorer: `l1`, `l2` or `random`; ignored when `saliency` is given.
+        saliency: .npz or .safetensors with one array per initializer, of the initializer's shape.
+        how: `sum`, `mean` or `max` over the members of a coupled channel.
+        norm: `none`, `mean`, `max` or `gaussian` within the group.
+        seed: for `random`.
+
+    Raises:
+        UsageError: unknown names, or a saliency file that does not fit the model.
+    """
+    weigh = _weigher(coupling, scorer, saliency, seed)
+    total = aggregate(coupling, weigh, how)
+    if scorer == "l2" and saliency is None:
+        total = np.sqrt(total)
+    return normalize(coupling, total, norm)
+
+
+def _weigher(
+    coupling: Coupling, scorer: str, saliency: str | Path | None, seed: int
+) -> Callable[[str, NDArray[np.float32]], NDArray[np.float32]]:
+    """The function that scores single weights."""
+    if saliency is not None:
+        from spa.criteria.saliency import from_file
+
+        return from_file(coupling.graph, Path(saliency))
+    if scorer in ("l1", "l2"):
+        from spa.criteria import magnitude
+
+        return magnitude.l1 if scorer == "l1" else magnitude.squares
+    if scorer == "random":
+        from spa.criteria.random import uniform
+
+        return uniform(seed)
+    raise UsageError(f"there is no scorer {scorer!r}; choose one of {', '.join(SCORERS)}")

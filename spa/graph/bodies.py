@@ -1,0 +1,177 @@
+"""Types across the borders of If, Loop and Scan: the bodies are walked like graphs of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import onnx
+from onnx import TypeProto
+
+from spa.graph.shapes import (
+    Engine,
+    Facts,
+    Program,
+    Step,
+    prepare,
+    static_shape,
+    tensor_type,
+    value_of,
+    walk,
+)
+
+Types = Mapping[str, TypeProto]
+Kinds = list[TypeProto | None]
+
+
+def infer_body(step: Step, program: Program, facts: Facts, engine: Engine | None) -> Types:
+    """The output types of a node with subgraphs; what cannot be told is missing."""
+    infer = {"If": _if, "Loop": _loop, "Scan": _scan}.get(step.node.op_type)
+    if infer is None or step.node.domain not in ("", "ai.onnx"):
+        return {}
+    return infer(step, program, facts, engine)
+
+
+def _walk(
+    body: onnx.GraphProto,
+    inputs: Types,
+    program: Program,
+    facts: Facts,
+    engine: Engine | None,
+) -> Kinds:
+    """Types of the outputs of `body`."""
+    consts = program.consts.nested(body.initializer)
+    inner = prepare(body, program.opsets, consts, program.ir_version)
+    found = walk(inner, inputs, engine=engine, outer=facts)
+    facts.errors.extend(found.errors)
+    facts.doubts += found.doubts
+    own = found.types.maps[0] if hasattr(found.types, "maps") else found.types
+    for name, kind in (*found.inner.items(), *own.items()):
+        if name not in inner.const_types:
+            facts.inner[name] = kind if name not in facts.inner else _join(kind, facts.inner[name])
+    return [found.types.get(output.name) for output in body.output]
+
+
+def _join(left: TypeProto | None, right: TypeProto | None) -> TypeProto:
+    """What two types agree on."""
+    if left is None or right is None:
+        return TypeProto()
+    if left == right:
+        return left
+    joined = TypeProto()
+    if left.tensor_type.elem_type == right.tensor_type.elem_type:
+        joined.tensor_type.elem_type = left.tensor_type.elem_type
+        ours, theirs = left.tensor_type.shape.dim, right.tensor_type.shape.dim
+        if len(ours) == len(theirs) and left.tensor_type.HasField("shape"):
+            joined.tensor_type.shape.SetInParent()
+            for one, other in zip(ours, theirs, strict=True):
+                dim = joined.tensor_type.shape.dim.add()
+                if one == other:
+                    dim.CopyFrom(one)
+    return joined
+
+
+def _if(step: Step, program: Program, facts: Facts, engine: Engine | None) -> Types:
+    branches = {attribute.name: attribute.g for attribute in step.node.attribute}
+    condition = value_of(step.node.input[0], program, facts)
+    taken = ["then_branch", "else_branch"]
+    if condition is not None and condition.size == 1:
+        taken = ["then_branch" if bool(condition.reshape(())) else "else_branch"]
+    # A branch that cannot run on these sizes is not the one that will: its errors do not count,
+    # unless no branch can.  The then branch weighs more: random inputs are made to lead into it.
+    before = len(facts.errors)
+    results: list[Kinds] = []
+    broken: list[Kinds] = []
+    doubts = 0
+    for weight, name in zip((2, 1), taken, strict=False):
+        start = len(facts.errors)
+        types = _walk(branches[name], {}, program, facts, engine)
+        (broken if len(facts.errors) > start else results).append(types)
+        doubts += weight if len(facts.errors) > start else 0
+    if results:
+        facts.doubts += doubts
+        del facts.errors[before:]
+    results = results or broken
+    return {
+        name: _join(kinds[0], kinds[-1])
+        for name, *kinds in zip(step.node.output, *results, strict=False)
+        if name
+    }
+
+
+def _loop(step: Step, program: Program, facts: Facts, engine: Engine | None) -> Types:
+    node = step.node
+    body = next(attribute.g for attribute in node.attribute if attribute.name == "body")
+    fixed = [tensor_type(onnx.TensorProto.INT64, ()), tensor_type(onnx.TensorProto.BOOL, ())]
+    carried = [facts.types.get(name) for name in node.input[2:]]
+
+    def once(states: Kinds) -> Kinds:
+        return _walk(body, _named(body, [*fixed, *states]), program, facts, engine)[1:]
+
+    kept, outputs = _settled(once, carried)
+    trips = value_of(node.input[0], program, facts) if node.input[0] else None
+    runs = int(trips.reshape(())) if trips is not None and not node.input[1] else None
+    stacked = [_stacked(kind, runs, 0) for kind in outputs[len(carried) :]]
+    return dict(zip(node.output, [*kept, *stacked], strict=False))
+
+
+def _scan(step: Step, program: Program, facts: Facts, engine: Engine | None) -> Types:
+    if step.version < 9:
+        return {}
+    node = step.node
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    count, body = attributes["num_scan_inputs"], attributes["body"]
+    first = len(node.input) - count
+    states = [facts.types.get(name) for name in node.input[:first]]
+    slices: Kinds = []
+    length = None
+    axes = attributes.get("scan_input_axes", [0] * count)
+    for name, axis in zip(node.input[first:], axes, strict=True):
+        shape = facts.shape(name)
+        if shape is None:
+            slices.append(None)
+            continue
+        length = shape[axis]
+        rest = np.delete(np.asarray(shape, np.int64), axis).tolist()
+        slices.append(tensor_type(facts.types[name].tensor_type.elem_type, rest))
+
+    def once(states: Kinds) -> Kinds:
+        return _walk(body, _named(body, [*states, *slices]), program, facts, engine)
+
+    kept, outputs = _settled(once, states)
+    stacked = outputs[first:]
+    out_axes = attributes.get("scan_output_axes", [0] * len(stacked))
+    grown = [_stacked(kind, length, axis) for kind, axis in zip(stacked, out_axes, strict=True)]
+    return dict(zip(node.output, [*kept, *grown], strict=False))
+
+
+def _settled(once: Callable[[Kinds], Kinds], states: Kinds) -> tuple[list[TypeProto], Kinds]:
+    """Types of loop states that hold in every iteration, and the outputs of a body run on them."""
+    while True:
+        outputs = once(states)
+        kept = [_join(ours, theirs) for ours, theirs in zip(states, outputs, strict=False)]
+        # A state that changes its shape loses it, and may make others lose theirs: never back.
+        if all(ours is None or ours == theirs for ours, theirs in zip(states, kept, strict=False)):
+            return kept, outputs
+        states = [None if kind.WhichOneof("value") is None else kind for kind in kept]
+
+
+def _named(body: onnx.GraphProto, kinds: Sequence[TypeProto | None]) -> Types:
+    return {
+        info.name: kind for info, kind in zip(body.input, kinds, strict=False) if kind is not None
+    }
+
+
+def _stacked(kind: TypeProto | None, length: int | None, axis: int) -> TypeProto:
+    """`kind` with one more axis of `length` at `axis`."""
+    shape = None if kind is None else static_shape(kind)
+    if kind is None or shape is None:
+        return TypeProto()
+    axis = axis + len(shape) + 1 if axis < 0 else axis
+    stacked = tensor_type(kind.tensor_type.elem_type, (*shape[:axis], 0, *shape[axis:]))
+    dim = stacked.tensor_type.shape.dim[axis]
+    if length is None:
+        dim.ClearField("dim_value")
+    else:
+        dim.dim_value = length
+    return stacked

@@ -1,0 +1,76 @@
+"""Ifs whose condition is a constant make way for the branch that is taken.
+
+Exporters leave such nodes behind where a rank or a size decided, and a pruner sees far less inside
+a branch than outside.  Names stay as they are; where they would clash the If stays, too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from onnx import GraphProto, NodeProto, helper
+
+from spa.graph.normalize import graphs_in, lift_constants, replace_nodes
+from spa.graph.tensors import Consts
+
+
+def flatten(graph: GraphProto) -> bool:
+    """Replace what can be replaced, in place; whether anything was."""
+    consts = Consts(graph.initializer)
+    branches = {i: _branches(node, consts) for i, node in enumerate(graph.node)}
+    if not any(branches.values()):
+        return False
+    defined = Counter(_names(graph, deep=True))
+    nodes: list[NodeProto] = []
+    changed = False
+    for index, node in enumerate(graph.node):
+        pair = branches[index]
+        if pair is None or not _fits(*pair, defined):
+            nodes.append(node)
+            continue
+        taken, dropped = pair
+        changed = True
+        defined.subtract(_names(dropped, deep=True))
+        graph.initializer.extend(taken.initializer)
+        graph.sparse_initializer.extend(taken.sparse_initializer)
+        graph.value_info.extend(taken.value_info)
+        nodes.extend(taken.node)
+        nodes.extend(
+            helper.make_node("Identity", [result.name], [name], name=f"{node.name}/{name}")
+            for result, name in zip(taken.output, node.output, strict=False)
+            if name
+        )
+    if changed:
+        replace_nodes(graph, nodes)
+        lift_constants(graph)
+    return changed
+
+
+def _branches(node: NodeProto, consts: Consts) -> tuple[GraphProto, GraphProto] | None:
+    """The branch that an If with a constant condition takes, and the other one."""
+    if node.op_type != "If" or node.domain not in ("", "ai.onnx") or node.input[0] not in consts:
+        return None
+    if list(consts.protos[node.input[0]].dims) not in ([], [1]):
+        return None
+    bodies = {attribute.name: attribute.g for attribute in node.attribute}
+    then, otherwise = bodies["then_branch"], bodies["else_branch"]
+    return (then, otherwise) if consts[node.input[0]].reshape(()) else (otherwise, then)
+
+
+def _fits(taken: GraphProto, dropped: GraphProto, defined: Counter[str]) -> bool:
+    """Whether the names of a branch are its own: outside they would hide or be hidden."""
+    others = Counter(_names(dropped, deep=True))
+    return all(defined[name] - others[name] == 1 for name in _names(taken))
+
+
+def _names(graph: GraphProto, *, deep: bool = False) -> Iterator[str]:
+    """Every tensor that a graph defines, with `deep` also those inside its subgraphs."""
+    yield from (info.name for info in graph.input)
+    yield from (tensor.name for tensor in graph.initializer)
+    yield from (sparse.values.name for sparse in graph.sparse_initializer)
+    for node in graph.node:
+        yield from (name for name in node.output if name)
+        if deep:
+            for body in graphs_in(node):
+                yield from _names(body, deep=True)

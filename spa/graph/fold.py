@@ -1,0 +1,237 @@
+"""Constant folding: nodes that read nothing but constants become initializers of the same name.
+
+Only that part of the graph is cut out and evaluated; everything else stays as it was, to the
+byte.  Whole-model simplifiers rename and fuse more than a pruner can bear (docs/folding.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
+
+from spa.graph import dims
+from spa.graph.evaluate import BOUNDED, QUANTIZERS, evaluate, words
+from spa.graph.flatten import flatten
+from spa.graph.normalize import captured_names, opsets_of, replace_nodes
+from spa.graph.salvage import salvage
+from spa.graph.shapes import Facts, Program, Step, prepare, walk
+from spa.graph.tensors import Consts, bits_of
+from spa.runtime import evaluate_constants
+
+LARGE = 1 << 20
+GROWTH = 2
+"""A folded tensor may take more than `LARGE` bytes only up to so many times what it is made of."""
+
+WEIGHTED = words(
+    "Conv ConvTranspose Gemm MatMul BatchNormalization InstanceNormalization LSTM GRU RNN "
+    "PRelu ConvInteger MatMulInteger QLinearConv QLinearMatMul DeformConv Einsum"
+)
+"""Ops whose later inputs are weights: these must be seen as constants, however they are made."""
+
+EITHER_SIDE = words("MatMul Einsum")
+LARGEST_WEIGHT = 1 << 28
+DEEPEST = 8
+"""Ifs inside each other that are resolved."""
+
+
+def fold(proto: ModelProto, base_dir: Path | None) -> None:
+    """Fold the constants of a model that spa owns, in place."""
+    for _ in range(DEEPEST):
+        _fold_once(proto, base_dir)
+        if not flatten(proto.graph):
+            break
+
+
+def _fold_once(proto: ModelProto, base_dir: Path | None) -> None:
+    graph = proto.graph
+    _share_copies(graph)
+    consts = Consts(graph.initializer, base_dir)
+    program = prepare(graph, opsets_of(proto), consts, proto.ir_version)
+    # What the file declares about its tensors may be wrong: only its inputs are taken at its word.
+    program = replace(program, declared={})
+    facts = walk(program, dims.concrete(graph.input, dims.axes_of(graph.input), {}))
+    chosen = choose(program, facts)
+    if not chosen:
+        return
+    told = {i for i, is_told in chosen.items() if is_told}
+    shapes = {name: facts.values[name] for i in told for name in graph.node[i].output if name}
+    folded = set(chosen)
+    wanted = _frontier(graph, folded)
+    rest = [name for name in wanted if name not in shapes]
+    part = _constant_part(proto, folded - told, rest, shapes)
+    values = evaluate_constants(part, rest, base_dir) if rest else {}
+    if values is None:
+        values = _by_reference(program, folded - told, shapes | salvage(part))
+        folded = _made(graph, folded, values)
+        wanted = _frontier(graph, folded)
+    values = shapes | values
+    _graft(graph, folded, {name: values[name] for name in wanted})
+
+
+def choose(program: Program, facts: Facts) -> dict[int, bool]:
+    """The nodes worth folding, by index, and whether shapes alone tell their values."""
+    outputs = {info.name for info in program.graph.output}
+    bound = _weight_bound(program)
+    known = set(program.consts)
+    chosen: dict[int, bool] = {}
+    for index, step in enumerate(program.steps):
+        node = step.node
+        if not _may_fold(step) or outputs.intersection(node.output):
+            continue
+        told = not all(not name or name in known for name in node.input)
+        if told:
+            folds = all(name in facts.values for name in node.output if name)
+        else:
+            folds = _affordable(node, facts, index in bound)
+        if folds:
+            chosen[index] = told
+            known.update(name for name in node.output if name)
+    return chosen
+
+
+def _may_fold(step: Step) -> bool:
+    return step.pure and step.node.op_type not in QUANTIZERS and step.node.op_type != "Constant"
+
+
+def _weight_bound(program: Program) -> set[int]:
+    """Nodes whose output ends up as a weight by way of nodes that may be folded."""
+    weights: set[str] = set()
+    bound: set[int] = set()
+    for index in reversed(range(len(program.steps))):
+        step = program.steps[index]
+        if step.node.op_type in WEIGHTED:
+            weights.update(step.node.input[0 if step.node.op_type in EITHER_SIDE else 1 :])
+        if _may_fold(step) and weights.intersection(step.node.output):
+            bound.add(index)
+            weights.update(step.node.input)
+    return bound
+
+
+def _affordable(node: NodeProto, facts: Facts, weight: bool) -> bool:
+    """Whether the outputs are of known size and do not blow the file up."""
+    made = [_bytes(name, facts) for name in node.output if name]
+    known = [size for size in made if size is not None]
+    if len(known) < len(made):
+        return node.op_type in BOUNDED
+    used = sum(_bytes(name, facts) or 0 for name in node.input if name)
+    return sum(known) <= max(LARGE, GROWTH * used, LARGEST_WEIGHT if weight else 0)
+
+
+def _bytes(name: str, facts: Facts) -> int | None:
+    shape = facts.shape(name)
+    if shape is None:
+        return None
+    return math.prod(shape) * bits_of(facts.types[name].tensor_type.elem_type) // 8
+
+
+def _frontier(graph: GraphProto, chosen: set[int]) -> list[str]:
+    """Outputs of folded nodes that others read."""
+    read: set[str] = set()
+    for index, node in enumerate(graph.node):
+        if index not in chosen:
+            read.update(node.input)
+            read.update(captured_names(node))
+    return [name for i in sorted(chosen) for name in graph.node[i].output if name in read and name]
+
+
+def _made(graph: GraphProto, folded: set[int], values: Mapping[str, np.ndarray]) -> set[int]:
+    """The nodes that can go: all that others read of them is known."""
+    kept = set(folded)
+    while True:
+        unknown = set(_frontier(graph, kept)) - values.keys()
+        if not unknown:
+            return kept
+        kept -= {i for i in kept if unknown.intersection(graph.node[i].output)}
+
+
+def _constant_part(
+    proto: ModelProto, chosen: set[int], wanted: list[str], shapes: Mapping[str, np.ndarray]
+) -> ModelProto:
+    """A model of the chosen nodes alone, with `wanted` as outputs and no inputs."""
+    part = ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import)
+    part.graph.name = "constants"
+    nodes = [proto.graph.node[i] for i in sorted(chosen)]
+    part.graph.node.extend(nodes)
+    read = {name for node in nodes for name in node.input}
+    part.graph.initializer.extend(t for t in proto.graph.initializer if t.name in read)
+    part.graph.initializer.extend(
+        numpy_helper.from_array(value, name) for name, value in shapes.items() if name in read
+    )
+    part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
+    return part
+
+
+def _by_reference(
+    program: Program, chosen: set[int], known: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """What is `known`, and what the chosen nodes make of it by ONNX's reference."""
+    values = dict(known)
+    for index in sorted(chosen):
+        step = program.steps[index]
+        node = step.node
+        if all(name in values for name in node.output if name):
+            continue
+        inputs = [
+            values.get(name, program.consts.get(name)) if name else None for name in node.input
+        ]
+        if any(name and value is None for name, value in zip(node.input, inputs, strict=True)):
+            continue
+        outputs = evaluate(node, step.version, inputs) or ()
+        values |= dict(zip(node.output, outputs, strict=False))
+    return values
+
+
+def _graft(graph: GraphProto, folded: set[int], values: Mapping[str, np.ndarray]) -> None:
+    """Put initializers in the place of nodes; drop what only those nodes read."""
+    fixed = {info.name for info in graph.output}
+    gone = {name for i in folded for name in graph.node[i].input}
+    read = Counter(name for node in graph.node for name in (*node.input, *captured_names(node)))
+    kept = []
+    for index in reversed(range(len(graph.node))):
+        node = graph.node[index]
+        idle = not any(read[name] > 0 or name in fixed for name in node.output if name)
+        if index in folded or (idle and gone.intersection(node.output)):
+            reads = (*node.input, *captured_names(node))
+            read.subtract(reads)
+            gone.update(reads)
+        else:
+            kept.append(node)
+    replace_nodes(graph, kept[::-1])
+    drop_initializers(graph, {name for name in gone if read[name] <= 0 and name not in fixed})
+    for name, value in values.items():
+        graph.initializer.append(numpy_helper.from_array(value, name))
+
+
+def drop_initializers(graph: GraphProto, names: set[str]) -> None:
+    """Remove initializers by name."""
+    for index in reversed(range(len(graph.initializer))):
+        if graph.initializer[index].name in names:
+            del graph.initializer[index]
+
+
+def _share_copies(graph: GraphProto) -> None:
+    """Let the readers of `Identity(constant)` read the constant, so that it stays shared."""
+    names = {tensor.name for tensor in graph.initializer}
+    fixed = {info.name for info in graph.output}
+    for node in graph.node:
+        fixed.update(captured_names(node))
+    aliases: dict[str, str] = {}
+    kept = []
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            if name in aliases:
+                node.input[place] = aliases[name]
+        copies = node.op_type == "Identity" and node.domain in ("", "ai.onnx")
+        if copies and node.input[0] in names and node.output[0] not in fixed:
+            aliases[node.output[0]] = node.input[0]
+        else:
+            kept.append(node)
+    if aliases:
+        replace_nodes(graph, kept)

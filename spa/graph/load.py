@@ -1,0 +1,285 @@
+"""Reading: a path, bytes, a stream or a `ModelProto` becomes a frozen `Graph`."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, BinaryIO
+
+import numpy as np
+import onnx
+
+from spa.errors import ReadError, SpaError
+from spa.events import Done, Started, Tell, quiet
+from spa.graph import dims as sizes_of
+from spa.graph.fold import fold
+from spa.graph.guard import check_bytes, check_graph, check_model
+from spa.graph.model import Graph, Node, Source
+from spa.graph.normalize import captured_names, normalize, opsets_of
+from spa.graph.shapes import Facts, Program, prepare, static_shape
+from spa.graph.tensors import Consts, dtype_of, external_bytes, is_external, shell_of, tensors_of
+from spa.runtime import infer_node
+
+Model = str | os.PathLike[str] | bytes | onnx.ModelProto | BinaryIO
+STAGE = "read"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The parsed model and where it came from."""
+
+    proto: onnx.ModelProto
+    label: str  # what error messages call it
+    path: Path | None
+    sha256: str
+    bytes: int
+    base_dir: Path | None
+
+
+def read(
+    model: Model,
+    *,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    tell: Tell = quiet,
+    base_dir: str | os.PathLike[str] | None = None,
+) -> Graph:
+    """Read, check and normalise a model; the caller's `ModelProto` is left as it is.
+
+    Args:
+        model: a path, `"-"` for standard input, the bytes of a file, a binary stream or a model.
+        input_shapes: sizes for inputs whose shape is symbolic.
+        tell: hears when reading starts and ends.
+        base_dir: the folder of external data, where `model` is not a path.
+
+    Raises:
+        ReadError: the model is missing, damaged, hostile or not supported.
+    """
+    tell(Started(STAGE))
+    begin = time.perf_counter()
+    label = _label(model)
+    try:
+        graph = _graph(_open(model, label, base_dir), input_shapes)
+    except SpaError as error:
+        raise type(error)(" ".join(str(error).split())) from error.__cause__
+    except (MemoryError, RecursionError) as error:
+        raise ReadError(
+            f"{label} is too large or too deeply nested to be read here ({error}); "
+            "export it with external data or on a machine with more memory"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ReadError(
+            f"{label} has names that are no text; it is damaged, so copy it again"
+        ) from error
+    except Exception as error:
+        text = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ReadError(
+            f"{label} cannot be read as an ONNX model ({text}); "
+            "check it with onnx.checker and export it again"
+        ) from error
+    tell(Done(STAGE, time.perf_counter() - begin))
+    return graph
+
+
+def _label(model: Model) -> str:
+    if isinstance(model, str | os.PathLike):
+        return "standard input" if model == "-" else f"'{os.fspath(model)}'"
+    name = getattr(model, "name", None)
+    return f"'{name}'" if isinstance(name, str) and name else "the model"
+
+
+def _open(model: Model, label: str, base_dir: str | os.PathLike[str] | None) -> Origin:
+    folder = None if base_dir is None else Path(base_dir)
+    if isinstance(model, onnx.ModelProto):
+        proto = onnx.ModelProto()
+        proto.CopyFrom(model)
+        digest, size = _digest(proto)
+        return Origin(proto, "the model", None, digest, size, folder)
+    if isinstance(model, bytes | bytearray | memoryview):
+        return _parsed(model, label, None, folder)
+    if isinstance(model, str | os.PathLike):
+        if model == "-":
+            return _parsed(sys.stdin.buffer.read(), label, None, folder)
+        path = Path(model)
+        return _from_file(path, label, folder or path.absolute().parent)
+    if hasattr(model, "read"):
+        data = model.read()
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise ReadError(f"{label} gives text instead of bytes; open it in binary mode")
+        return _parsed(data, label, None, folder)
+    raise ReadError(
+        f"cannot read a model from {type(model).__name__}; "
+        "pass a path, bytes, a binary stream or an onnx.ModelProto"
+    )
+
+
+def _from_file(path: Path, label: str, base_dir: Path) -> Origin:
+    try:
+        with path.open("rb") as file:
+            if not path.is_file() or path.stat().st_size == 0:  # a pipe cannot be mapped
+                return _parsed(file.read(), label, path, base_dir)
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                view = memoryview(data)
+                try:
+                    return _parsed(view, label, path, base_dir)
+                finally:
+                    view.release()
+    except FileNotFoundError as error:
+        raise ReadError(f"{label} does not exist; check the path") from error
+    except IsADirectoryError as error:
+        raise ReadError(f"{label} is a folder; name the .onnx file in it") from error
+    except PermissionError as error:
+        raise ReadError(f"{label} may not be read; check its permissions") from error
+
+
+def _parsed(
+    data: bytes | bytearray | memoryview, label: str, path: Path | None, base_dir: Path | None
+) -> Origin:
+    check_bytes(data, label)
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except Exception as error:  # protobuf has a DecodeError of its own, without type stubs
+        raise ReadError(
+            f"{label} is not an ONNX model or is cut short; "
+            "check that it was copied completely and is an .onnx file"
+        ) from error
+    digest = hashlib.sha256(data).hexdigest()
+    return Origin(proto, label, path, digest, len(data), base_dir)
+
+
+def _digest(proto: onnx.ModelProto) -> tuple[str, int]:
+    """Hash and size of a model in memory; beyond 2 GiB tensor by tensor."""
+    try:
+        data = proto.SerializeToString(deterministic=True)
+        return hashlib.sha256(data).hexdigest(), len(data)
+    except Exception:  # protobuf refuses to serialise more than 2 GiB, with various exceptions
+        return _digest_of_parts(proto)
+
+
+def _digest_of_parts(proto: onnx.ModelProto) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    for part in (shell_of(proto), *proto.graph.initializer):
+        raw = part.raw_data if isinstance(part, onnx.TensorProto) else b""
+        data = raw or part.SerializeToString(deterministic=True)
+        digest.update(data)
+        size += len(data)
+    return digest.hexdigest(), size
+
+
+def _graph(origin: Origin, input_shapes: Mapping[str, Sequence[int]] | None) -> Graph:
+    check_model(origin.proto, origin.label, origin.base_dir)
+    proto = normalize(origin.proto, origin.label)
+    check_graph(proto.graph, opsets_of(proto), origin.label)
+    fold(proto, origin.base_dir)
+    inputs = list(proto.graph.input)
+    axes = sizes_of.axes_of(inputs, input_shapes)
+    consts = Consts(proto.graph.initializer, origin.base_dir)
+    program = prepare(proto.graph, opsets_of(proto), consts, proto.ir_version)
+    fixed = sizes_of.hinted(inputs, axes, input_shapes)
+    sizes, facts = sizes_of.choose(program, inputs, axes, fixed, infer_node)
+    return Graph(
+        proto=proto,
+        nodes=_nodes(program),
+        inputs=tuple(info.name for info in inputs),
+        outputs=tuple(info.name for info in proto.graph.output),
+        shapes=MappingProxyType(_shapes(facts)),
+        dtypes=MappingProxyType(_dtypes(facts)),
+        consts=consts,
+        values=MappingProxyType(dict(facts.values)),
+        dims=MappingProxyType(sizes),
+        dynamic=MappingProxyType(dict(axes.symbols)),
+        source=_source(origin, proto),
+    )
+
+
+def _source(origin: Origin, proto: onnx.ModelProto) -> Source:
+    tensors = [tensor for tensor, _ in tensors_of(proto)]
+    made_by = (proto.producer_name, proto.producer_version)
+    return Source(
+        path=origin.path,
+        sha256=origin.sha256,
+        bytes=origin.bytes + sum(external_bytes(tensor) for tensor in tensors),
+        opset=opsets_of(proto).get("", 1),
+        producer=" ".join(part for part in made_by if part and isinstance(part, str)),
+        external=any(map(is_external, tensors)),
+        base_dir=origin.base_dir,
+    )
+
+
+def _shapes(facts: Facts) -> dict[str, tuple[int, ...]]:
+    shapes = {}
+    for name, kind in (*facts.inner.items(), *facts.types.items()):
+        shape = static_shape(kind)
+        if shape is not None:
+            shapes[name] = shape
+    return shapes
+
+
+def _dtypes(facts: Facts) -> dict[str, np.dtype]:
+    dtypes = {}
+    for name, kind in (*facts.inner.items(), *facts.types.items()):
+        elem_type = kind.tensor_type.elem_type if kind.HasField("tensor_type") else 0
+        dtypes[name] = dtype_of(elem_type)
+    return dtypes
+
+
+def _nodes(program: Program) -> tuple[Node, ...]:
+    nodes: list[Node] = []
+    taken: set[str] = set()
+    for index, step in enumerate(program.steps):
+        proto = step.node
+        first = next((name for name in proto.output if name), "")
+        name = _unique(proto.name or f"{proto.op_type}:{first}", taken)
+        nodes.append(
+            Node(
+                index=index,
+                op=proto.op_type,
+                domain="" if proto.domain == "ai.onnx" else proto.domain,
+                version=step.version,
+                name=name,
+                inputs=tuple(proto.input),
+                outputs=tuple(proto.output),
+                attrs=MappingProxyType({a.name: _python(a) for a in proto.attribute}),
+                captured=captured_names(proto) if step.branches else (),
+            )
+        )
+    return tuple(nodes)
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    unique, count = name, 1
+    while unique in taken:
+        count += 1
+        unique = f"{name}#{count}"
+    taken.add(unique)
+    return unique
+
+
+def _python(attribute: onnx.AttributeProto) -> Any:
+    """An attribute as int, float, str, list, array or GraphProto."""
+    value = onnx.helper.get_attribute_value(attribute)
+    if isinstance(value, bytes):
+        return _text(value)
+    if attribute.type == onnx.AttributeProto.STRINGS:
+        return [_text(item) for item in value]
+    if isinstance(value, onnx.TensorProto):
+        return onnx.numpy_helper.to_array(value)
+    if attribute.type == onnx.AttributeProto.TENSORS:
+        return [onnx.numpy_helper.to_array(item) for item in value]
+    if attribute.type in (onnx.AttributeProto.INTS, onnx.AttributeProto.FLOATS):
+        return list(value)
+    return value
+
+
+def _text(value: bytes) -> str | bytes:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value

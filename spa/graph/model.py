@@ -1,0 +1,66 @@
+"""The frozen data of a model: `Graph`, its `Node`s and the `Source` it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import onnx
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model came from; `sha256` is of the model file, `bytes` counts external data too."""
+
+    path: Path | None
+    sha256: str
+    bytes: int
+    opset: int
+    producer: str
+    external: bool
+    base_dir: Path | None = None  # the folder that external locations are relative to
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operation; tensors are names, `""` is an absent optional one."""
+
+    index: int
+    op: str
+    domain: str
+    version: int
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attrs: Mapping[str, Any]
+    captured: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """What an error message calls this node."""
+        return f"{self.op} node '{self.name}'"
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A normalised model: functions inlined, constants folded, nodes sorted, sizes chosen.
+
+    `shapes`, `dtypes` and `values` hold for the sizes in `dims`; a tensor whose shape nobody
+    could tell is absent from `shapes`.  `proto` must not be changed: copy it first.
+    """
+
+    proto: onnx.ModelProto
+    nodes: tuple[Node, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    shapes: Mapping[str, tuple[int, ...]]
+    dtypes: Mapping[str, np.dtype]
+    consts: Mapping[str, np.ndarray]
+    values: Mapping[str, np.ndarray]
+    dims: Mapping[str, int]
+    dynamic: Mapping[str, tuple[str | None, ...]]
+    source: Source

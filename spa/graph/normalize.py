@@ -1,0 +1,210 @@
+"""One form for all models: opset 7 or newer, functions inlined, constants lifted, sorted."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx.inliner import inline_local_functions
+
+from spa.errors import ReadError
+from spa.graph.evaluate import has_subgraph
+
+OLDEST = 7
+SCALARS = {
+    "value_float": np.float32,
+    "value_floats": np.float32,
+    "value_int": np.int64,
+    "value_ints": np.int64,
+}
+
+
+def normalize(proto: ModelProto, label: str) -> ModelProto:
+    """Bring a model that spa owns into its normal form."""
+    proto = _modern(proto, label)
+    if proto.functions:
+        proto = _inlined(proto)
+    _plain_inputs(proto)
+    lift_constants(proto.graph)
+    sort(proto.graph, label)
+    return proto
+
+
+def opsets_of(proto: ModelProto) -> dict[str, int]:
+    """The opset version of every domain; `""` is ai.onnx."""
+    versions = {
+        "" if entry.domain == "ai.onnx" else entry.domain: entry.version
+        for entry in proto.opset_import
+    }
+    return versions or {"": 1}
+
+
+def graphs_in(node: NodeProto) -> Iterator[GraphProto]:
+    """The graphs that a node carries itself."""
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            yield attribute.g
+        elif attribute.type == AttributeProto.GRAPHS:
+            yield from attribute.graphs
+
+
+def captured_names(node: NodeProto) -> tuple[str, ...]:
+    """Tensors of the enclosing graphs that the bodies of `node` read, in order of first use."""
+    names: dict[str, None] = {}
+    for body in graphs_in(node):
+        names.update(dict.fromkeys(_free(body)))
+    return tuple(names)
+
+
+def _free(body: GraphProto) -> list[str]:
+    local = {info.name for info in body.input} | {tensor.name for tensor in body.initializer}
+    local |= {tensor.values.name for tensor in body.sparse_initializer}
+    free: list[str] = []
+    for node in body.node:
+        reads = (*node.input, *captured_names(node))
+        free += [name for name in reads if name and name not in local]
+        local.update(node.output)
+    return free + [info.name for info in body.output if info.name not in local]
+
+
+def _modern(proto: ModelProto, label: str) -> ModelProto:
+    version = opsets_of(proto).get("")
+    newest = onnx.defs.onnx_opset_version()
+    if version is None:
+        return proto
+    if version > newest:
+        raise ReadError(
+            f"{label} uses opset {version}, newer than the {newest} that the installed onnx "
+            f"{onnx.__version__} knows; upgrade onnx"
+        )
+    if version >= OLDEST:
+        return proto
+    if not proto.opset_import:
+        proto.opset_import.add(domain="", version=1)
+    proto.ir_version = max(proto.ir_version, 3)
+    try:
+        # The converter wants to know shapes, which inference knows better from step to step.
+        for target in range(version + 1, OLDEST + 1):
+            proto = onnx.shape_inference.infer_shapes(proto)
+            proto = onnx.version_converter.convert_version(proto, target)
+        return proto
+    except Exception as error:
+        text = str(error).strip().splitlines()[0]
+        raise ReadError(
+            f"{label} uses opset {version}, older than {OLDEST}, and cannot be converted "
+            f"({text}); export it with a newer opset"
+        ) from error
+
+
+def _inlined(proto: ModelProto) -> ModelProto:
+    weights = detach(proto)
+    inlined = inline_local_functions(proto, convert_version=True)
+    attach(inlined, weights)
+    return inlined
+
+
+def detach(proto: ModelProto) -> dict[str, bytes]:
+    """Take the raw data of large initializers out, so that the rest can be serialised cheaply."""
+    weights = {}
+    for tensor in proto.graph.initializer:
+        if len(tensor.raw_data) > 1024:
+            weights[tensor.name] = tensor.raw_data
+            tensor.ClearField("raw_data")
+    return weights
+
+
+def attach(proto: ModelProto, weights: dict[str, bytes]) -> None:
+    """Put back what `detach` took."""
+    for tensor in proto.graph.initializer:
+        if tensor.name in weights:
+            tensor.raw_data = weights[tensor.name]
+
+
+def _plain_inputs(proto: ModelProto) -> None:
+    """Initializers that are also listed as inputs (all of them before IR 4) are constants."""
+    constants = {tensor.name for tensor in proto.graph.initializer}
+    kept = [info for info in proto.graph.input if info.name not in constants]
+    if len(kept) < len(proto.graph.input):
+        del proto.graph.input[:]
+        proto.graph.input.extend(kept)
+    proto.ir_version = max(proto.ir_version, 4)
+
+
+def lift_constants(graph: GraphProto) -> None:
+    """Turn Constant nodes into initializers of the same name; outputs of the graph keep theirs."""
+    outputs = {info.name for info in graph.output}
+    kept = []
+    for node in graph.node:
+        tensor = None if outputs.intersection(node.output) else constant_of(node)
+        if tensor is None:
+            kept.append(node)
+        else:
+            graph.initializer.append(tensor)
+    if len(kept) < len(graph.node):
+        replace_nodes(graph, kept)
+
+
+def constant_of(node: NodeProto) -> TensorProto | None:
+    """The tensor that a Constant node holds, named like its output; None for strings and others."""
+    if node.op_type != "Constant" or node.domain not in ("", "ai.onnx"):
+        return None
+    if not node.attribute or len(node.output) != 1:
+        return None
+    attribute = node.attribute[0]
+    tensor = TensorProto()
+    if attribute.name == "value":
+        tensor.CopyFrom(attribute.t)
+    elif attribute.name in SCALARS:
+        value = onnx.helper.get_attribute_value(attribute)
+        tensor = numpy_helper.from_array(np.asarray(value, SCALARS[attribute.name]))
+    else:
+        return None
+    tensor.name = node.output[0]
+    return tensor
+
+
+def replace_nodes(graph: GraphProto, nodes: list[NodeProto]) -> None:
+    """Make `nodes` the nodes of `graph`."""
+    # Extending copies, and clearing frees what is to be copied: hence by way of a second graph.
+    kept = GraphProto()
+    kept.node.extend(nodes)
+    del graph.node[:]
+    graph.node.extend(kept.node)
+
+
+def sort(graph: GraphProto, label: str) -> None:
+    """Sort nodes topologically, keeping the order of the file where it is free."""
+    producer = {name: i for i, node in enumerate(graph.node) for name in node.output if name}
+    needs = [_needs(node, producer) for node in graph.node]
+    if all(before < i for i, wanted in enumerate(needs) for before in wanted):
+        return
+    users = defaultdict(list)
+    for i, wanted in enumerate(needs):
+        for before in wanted:
+            users[before].append(i)
+    missing = [len(wanted) for wanted in needs]
+    ready = [i for i, count in enumerate(missing) if count == 0]
+    order = []
+    while ready:
+        i = heapq.heappop(ready)
+        order.append(i)
+        for user in users[i]:
+            missing[user] -= 1
+            if missing[user] == 0:
+                heapq.heappush(ready, user)
+    if len(order) < len(needs):
+        stuck = graph.node[next(i for i, count in enumerate(missing) if count)]
+        raise ReadError(
+            f"{label} has a cycle through {stuck.op_type} node '{stuck.name}', which needs its "
+            "own output; export the model again"
+        )
+    replace_nodes(graph, [graph.node[i] for i in order])
+
+
+def _needs(node: NodeProto, producer: dict[str, int]) -> set[int]:
+    reads = (*node.input, *captured_names(node)) if has_subgraph(node) else node.input
+    return {producer[name] for name in reads if name in producer}

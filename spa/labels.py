@@ -1,0 +1,213 @@
+"""Label images: which channel does every element of a tensor belong to?
+
+A `Plane` is an integer array of labels laid over some axes of a tensor; two elements with one label
+live and die together, and label 0 is bedrock, which never dies.  An `Image` is a tensor's shape with
+its planes: an element dies as soon as its label in any plane dies.  Axes are carried explicitly, so
+that an axis with a single channel left is still a channel axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROCK = 0
+Ids = NDArray[np.int64]
+Shape = tuple[int, ...]
+Cut = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """Labels over `axes`: `ids` has the tensor's rank, its full length on `axes`, and 1 elsewhere."""
+
+    ids: Ids
+    axes: tuple[int, ...]
+
+    @property
+    def rank(self) -> int:
+        """Rank of the tensor this plane lies over."""
+        return self.ids.ndim
+
+    @property
+    def dense(self) -> Ids:
+        """The ids without the axes the plane does not vary over, shape `[len(axis) for axes]`."""
+        return self.ids.reshape([self.ids.shape[a] for a in self.axes])
+
+    def rows(self) -> Ids:
+        """The ids as `[rows, length of the last axis]`; a box keeps as many in every living row."""
+        dense = self.dense
+        return dense.reshape(-1, dense.shape[-1]) if dense.ndim else dense.reshape(1, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """The shape of a tensor and the planes of labels over it (none: all bedrock)."""
+
+    shape: Shape
+    planes: tuple[Plane, ...] = ()
+
+    @property
+    def axes(self) -> frozenset[int]:
+        """Every axis that some plane varies over."""
+        return frozenset(a for p in self.planes for a in p.axes)
+
+    def over(self, axis: int) -> tuple[Plane, ...]:
+        """The planes that vary along `axis`."""
+        return tuple(p for p in self.planes if axis in p.axes)
+
+
+def rock(shape: Sequence[int]) -> Image:
+    """An image in which nothing can die."""
+    return Image(tuple(shape))
+
+
+def lay(dense: Ids, axes: Sequence[int], rank: int) -> Plane:
+    """The plane over a tensor of `rank` whose labels along `axes` (in this order) are `dense`."""
+    order = np.argsort(axes)
+    axes = tuple(int(axes[i]) for i in order)
+    shape = [1] * rank
+    moved = dense.transpose(order)
+    for a, n in zip(axes, moved.shape, strict=True):
+        shape[a] = n
+    return Plane(moved.reshape(shape), axes)
+
+
+def transpose(x: Image, perm: Sequence[int]) -> Image:
+    """Move axis `perm[i]` to place i."""
+    place = {old: new for new, old in enumerate(perm)}
+    return Image(
+        tuple(x.shape[p] for p in perm),
+        tuple(
+            Plane(p.ids.transpose(perm), tuple(sorted(place[a] for a in p.axes))) for p in x.planes
+        ),
+    )
+
+
+def cut(old: Shape, new: Shape) -> Cut | None:
+    """Cut two shapes of one size into the shortest runs of axes with equal products.
+
+    `(2, 3, 4) -> (6, 4)` is `[2·3 -> 6][4 -> 4]`.  An axis of length 1 that comes or goes between
+    runs is a run of its own.  None where the shapes have no common cut.
+    """
+    if prod(old) != prod(new) or 0 in old:
+        return None
+    runs: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+    i = j = 0
+    while i < len(old) or j < len(new):
+        a, b = i, j
+        left, right = (shape[k] if k < len(shape) else 0 for shape, k in ((old, i), (new, j)))
+        i, j = i + (left == 1 or right != 1), j + (right == 1 or left != 1)
+        while (left := prod(old[a:i])) != (right := prod(new[b:j])):
+            i, j = (i + 1, j) if left < right else (i, j + 1)
+        runs.append((tuple(range(a, i)), tuple(range(b, j))))
+    return tuple(runs)
+
+
+def reshape(
+    x: Image, shape: Shape, runs: Cut, axes: Sequence[Sequence[int]] | None = None
+) -> Image:
+    """Reshape the runs of axes that carry labels; `axes` says, per plane, over which it then lies.
+
+    Raises ValueError where a run's sizes do not agree (only after a wrong rewrite).
+    """
+    planes = []
+    for k, p in enumerate(x.planes):
+        full, sizes, out = list(p.ids.shape), [1] * len(shape), []
+        for old, new in runs:
+            if set(old) & set(p.axes):
+                for a in old:
+                    full[a] = x.shape[a]
+                for a in new:
+                    sizes[a] = shape[a]
+                out += [a for a in new if axes is None or a in axes[k]]
+        ids = np.broadcast_to(p.ids, full).reshape(sizes)
+        ids = ids[tuple(slice(None) if a in out else slice(1) for a in range(len(shape)))]
+        planes.append(Plane(ids, tuple(out)))
+    return Image(tuple(shape), tuple(planes))
+
+
+def take(x: Image, index: NDArray[np.int64], axis: int) -> Image:
+    """Index one axis with an integer array of any rank, as `numpy.take` does.
+
+    A scalar index may leave a plane without axes: one channel, alone.  An empty one leaves none.
+    """
+    shape = x.shape[:axis] + index.shape + x.shape[axis + 1 :]
+    grown = index.ndim - 1
+
+    def pick(p: Plane) -> Plane:
+        after = tuple(a + grown for a in p.axes if a > axis)
+        if axis in p.axes:
+            inner = tuple(range(axis, axis + index.ndim))
+            return Plane(p.ids.take(index, axis), tuple(a for a in p.axes if a < axis) + inner + after)
+        flat = p.ids.shape[:axis] + (1,) * index.ndim + p.ids.shape[axis + 1 :]
+        return Plane(p.ids.reshape(flat), tuple(a for a in p.axes if a < axis) + after)
+
+    left = x.planes if index.size else (p for p in x.planes if axis not in p.axes)
+    return Image(shape, tuple(map(pick, left)))
+
+
+def lift(x: Image, rank: int) -> Image:
+    """Prepend axes of length 1 until the image has `rank` axes, as broadcasting does."""
+    more = rank - len(x.shape)
+    if not more:
+        return x
+    return Image(
+        (1,) * more + x.shape,
+        tuple(
+            Plane(p.ids.reshape((1,) * more + p.ids.shape), tuple(a + more for a in p.axes))
+            for p in x.planes
+        ),
+    )
+
+
+def tighten(p: Plane) -> Plane:
+    """The same plane without the axes along which it turns out constant."""
+    ids, axes = p.ids, list(p.axes)
+    for a in p.axes:
+        head = ids.take([0], axis=a)
+        if (ids == head).all():
+            ids = head
+            axes.remove(a)
+    return Plane(ids, tuple(axes))
+
+
+def extent(kept: NDArray[np.bool_]) -> Shape | None:
+    """The shape of what is kept if it is a box (equal counts in every living cell), else None."""
+    shape = []
+    while kept.ndim:
+        counts = kept.sum(-1)
+        living = counts[counts > 0]
+        if not living.size or (living != living[0]).any():
+            return None
+        shape.append(int(living[0]))
+        kept = kept.any(-1)
+    return tuple(shape[::-1])
+
+
+def components(size: int, left: Ids, right: Ids) -> Ids:
+    """Root (the smallest label) of every label's class, given equal pairs; one linear pass."""
+    if not left.size:
+        return np.arange(size, dtype=np.int64)
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    edges = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(size, size))
+    _, label = connected_components(edges, directed=False)
+    first = np.full(label.max() + 1, size, np.int64)
+    np.minimum.at(first, label, np.arange(size))
+    return first[label]
+
+
+def distinct(planes: Iterable[Plane]) -> Iterator[Plane]:
+    """Planes without those that share one ids array (most activations share their producer's)."""
+    seen: set[tuple[int, tuple[int, ...]]] = set()
+    for p in planes:
+        key = (id(p.ids), p.axes)
+        if key not in seen:
+            seen.add(key)
+            yield p

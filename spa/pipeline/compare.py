@@ -1,0 +1,197 @@
+"""`verify` and `bench`: compare models that exist already."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto
+
+from spa import runtime
+from spa.coupling import analyse
+from spa.coupling.cost import Cost, Sizes, reduction
+from spa.errors import ReadError, UsageError, VerifyError
+from spa.events import Step, Tell, quiet
+from spa.graph import Graph, read
+from spa.pipeline import facts
+from spa.pipeline.gates import check_gates
+from spa.pipeline.journal import Journal, peak_memory
+from spa.pipeline.prune import carried_plan, latency
+from spa.plans import place
+from spa.recipe import Recipe
+from spa.validate import Verdict, drift, measure
+from spa.validate import verify as verify_cut
+from spa.validate.inputs import feeds_at, other_batch
+
+
+def verify(original: Any, pruned: Any, recipe: Recipe, tell: Tell = quiet) -> dict[str, Any]:
+    """Compare a pruned model with its original: loads, ports, shapes, drift, latency, gates.
+
+    A model that spa wrote carries its plan; if it was made from this very original, it is also
+    compared with the masked original (level `equivalence`).
+
+    Raises:
+        VerifyError: the two do not match or a gate failed; ReadError: one cannot be read.
+    """
+    journal = Journal("verify", tell)
+    with journal.written():
+        with journal.stage("load"):
+            first = read(original, input_shapes=recipe.input_shape, tell=tell)
+            second = read(pruned, input_shapes=recipe.input_shape, tell=tell)
+        with journal.stage("couple"):
+            couplings = analyse(first), analyse(second)
+            sizes = [Cost(c)(c.everything()) for c in couplings]
+        report = journal.report
+        report["input"] = facts.input_facts(couplings[0], sizes[0])
+        report["output"] = {
+            k: v
+            for k, v in facts.input_facts(couplings[1], sizes[1]).items()
+            if k not in ("opset", "producer")
+        }
+        report["reduction"] = _reduction(report, *sizes)
+        ops = [facts.op_counts(g.proto) for g in (first, second)]
+        report["ops"] = {"before": ops[0], "after": ops[1]}
+        with journal.stage("verify"):
+            report["verify"] = {**facts.verify_facts(None, "run"), "passed": False}
+            _same_ports(first, second)
+            verdict = _compare(couplings[0], second, recipe)
+            report["verify"] = facts.verify_facts(verdict, verdict.level)
+            report["latency"] = latency(first, second.proto, recipe)
+        check_gates(report, recipe)
+    return journal.succeed()
+
+
+def _reduction(report: dict[str, Any], before: Sizes, after: Sizes) -> dict[str, Any]:
+    size, left = report["input"]["bytes"], report["output"]["bytes"]
+    return {**reduction(before, after), "bytes": 1.0 - left / size if size else None}
+
+
+def _same_ports(first: Graph, second: Graph) -> None:
+    """Inputs and outputs must have the same names and types."""
+    for kind in ("inputs", "outputs"):
+        a, b = getattr(first, kind), getattr(second, kind)
+        if set(a) != set(b):
+            gone = sorted(set(a) ^ set(b))
+            raise VerifyError(
+                f"the models have different {kind} ({', '.join(gone)}); compare a model with its "
+                "own pruned version"
+            )
+        for name in a:
+            if first.dtypes.get(name) != second.dtypes.get(name):
+                raise VerifyError(
+                    f"{name} is {first.dtypes.get(name)} in one model and {second.dtypes.get(name)} "
+                    "in the other; compare a model with its own pruned version"
+                )
+
+
+def _compare(coupling: Any, second: Graph, recipe: Recipe) -> Verdict:
+    plan = carried_plan(second.proto)
+    if plan is not None and plan.source.get("sha256") == coupling.graph.source.sha256:
+        try:
+            alive, _ = place(coupling, plan)
+        except UsageError:
+            alive = None
+        if alive is not None:
+            return verify_cut(
+                coupling, alive, second.proto, seed=recipe.seed, device=recipe.device
+            )
+    return _run_both(coupling.graph, second, recipe)
+
+
+def _run_both(first: Graph, second: Graph, recipe: Recipe) -> Verdict:
+    """Without a plan: the same inputs through both, at two batch sizes where possible."""
+    sessions = [
+        runtime.session(g.proto, device=recipe.device, base_dir=g.source.base_dir)
+        for g in (first, second)
+    ]
+    found = None
+    for batch in (None, other_batch(first)):
+        if batch is None and found is not None:
+            continue
+        feeds = feeds_at(first, recipe.seed, batch)
+        try:
+            before = runtime.run(sessions[0], feeds)
+        except ReadError:
+            if found is None:
+                raise
+            continue
+        try:
+            after = runtime.run(sessions[1], feeds)
+        except ReadError as error:
+            raise VerifyError(f"the second model does not run on inputs of the first: {error}") from error
+        for name, value in before.items():
+            if isinstance(value, np.ndarray) and value.shape != after[name].shape:
+                raise VerifyError(
+                    f"output {name} has shape {value.shape} in one model and {after[name].shape} in "
+                    "the other; compare a model with its own pruned version"
+                )
+        found = found or drift(before, after)
+    assert found is not None
+    return Verdict("run", found, None, ())
+
+
+def bench(
+    models: Sequence[Any],
+    recipe: Recipe,
+    tell: Tell = quiet,
+    *,
+    runs: int = 50,
+    warmup: int = 5,
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """Latency and memory of several models, interleaved in one run; the first is the measure.
+
+    Raises ReadError if one cannot be read or run.
+    """
+    journal = Journal("bench", tell)
+    rows, sessions, feeds = [], [], []
+    with journal.written(), journal.stage("bench", total=len(models)):
+        for model in models:
+            graph = read(model, input_shapes=recipe.input_shape, tell=tell)
+            began = time.perf_counter()
+            session = runtime.session(
+                _loadable(graph), threads=threads or 0, device=recipe.device,
+                base_dir=graph.source.base_dir,
+            )
+            loaded = (time.perf_counter() - began) * 1e3
+            coupling = analyse(graph)
+            sizes = Cost(coupling)(coupling.everything())
+            sessions.append(session)
+            feeds.append(feeds_at(graph, recipe.seed))
+            rows.append(
+                {
+                    "path": str(graph.source.path or "-"),
+                    "load_ms": loaded,
+                    "bytes": graph.source.bytes,
+                    "params": round(sizes.params),
+                    "macs": round(sizes.macs),
+                    "peak_rss_bytes": peak_memory(),
+                }
+            )
+            tell(Step("bench"))
+        for session, feed in zip(sessions, feeds, strict=True):
+            runtime.run(session, feed)
+        timing = measure(sessions, feeds, runs=runs, warmup=warmup)
+    for k, row in enumerate(rows):
+        millis = timing.millis[:, k]
+        row |= {
+            "median_ms": timing.medians[k],
+            "p90_ms": float(np.percentile(millis, 90)),
+            "min_ms": float(millis.min()),
+            "speedup": timing.speedups[k],
+        }
+    return {
+        "provider": sessions[0].get_providers()[0],
+        "threads": threads,
+        "runs": runs,
+        "warmup": warmup,
+        "models": rows,
+    }
+
+
+def _loadable(graph: Graph) -> ModelProto | Path:
+    """The file itself where there is one: a bench measures what was given."""
+    return graph.source.path if graph.source.path is not None else graph.proto

@@ -1,0 +1,56 @@
+"""`inspect` and `plan`: the first stages alone; nothing is run and nothing is written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from spa.budgets.limits import limits
+from spa.coupling.cost import Cost, reduction
+from spa.events import Tell, quiet
+from spa.pipeline import facts
+from spa.pipeline.journal import Journal
+from spa.pipeline.prune import choose, couple, recipe_facts, sizes_note
+from spa.plans import Plan, plan_of
+from spa.recipe import Recipe
+
+
+def inspect(model: Any, recipe: Recipe, tell: Tell = quiet) -> dict[str, Any]:
+    """The groups of a model, what each costs, and what is frozen and why.
+
+    Groups that --ignore or --only leave out count as frozen.  Raises ReadError or UsageError.
+    """
+    journal = Journal("inspect", tell)
+    with journal.written():
+        coupling = couple(model, recipe, journal)
+        found = facts.group_facts(coupling, None, Cost(coupling))
+        for fact, limit in zip(found, limits(coupling, recipe), strict=True):
+            if len(limit.steps) == 1:
+                fact["frozen"], fact["reason"] = True, "left out by the options"
+        journal.report["groups"] = found
+        sizes_note(coupling.graph, journal)
+    return journal.succeed()
+
+
+def make_plan(model: Any, recipe: Recipe, tell: Tell = quiet) -> Plan:
+    """Score and allocate; the plan carries the report of this run.
+
+    Raises ReadError, UsageError or TargetError, with the partial report as attribute `report`.
+    """
+    journal = Journal("plan", tell)
+    with journal.written():
+        recipe.validate()
+        coupling = couple(model, recipe, journal)
+        coupling, alive = choose(coupling, recipe, journal)
+        cost = Cost(coupling)
+        before, after = cost(coupling.everything()), cost(alive)
+        plan = plan_of(coupling, alive, recipe_facts(recipe))
+        report = journal.report
+        report["groups"] = facts.group_facts(coupling, alive, cost)
+        report["reduction"] = {**reduction(before, after), "bytes": None}
+        report["output"] = {
+            "path": None, "sha256": None, "bytes": None, **facts.counts(after)
+        }
+        sizes_note(coupling.graph, journal)
+    journal.succeed()
+    return replace(plan, report=journal.report)

@@ -1,0 +1,88 @@
+"""The running account of one command: stages timed and announced, the report filled as facts arrive."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from spa.errors import SpaError
+from spa.events import Done, Note, Started, Tell
+from spa.reports.schema import empty_report
+
+
+class Journal:
+    """Holds the report of a run; whatever raises leaves with the report as far as it got."""
+
+    def __init__(self, command: str, tell: Tell) -> None:
+        self.report: dict[str, Any] = dict(empty_report(command))
+        self.tell = tell
+        self._began = time.perf_counter()
+
+    @contextmanager
+    def stage(self, name: str, total: int | None = None) -> Iterator[None]:
+        """Time a stage and announce its beginning and end."""
+        self.tell(Started(name, total))
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - began
+            timings = self.report["timings"]
+            timings[name] = timings.get(name, 0.0) + spent
+            self.tell(Done(name, spent))
+
+    def warn(self, message: str) -> None:
+        """Note something a person should know."""
+        self.report["warnings"].append(message)
+        self.tell(Note(message, warning=True))
+
+    @contextmanager
+    def written(self) -> Iterator[None]:
+        """Attach the report to what is raised inside, and close the account."""
+        try:
+            yield
+        except SpaError as error:
+            self.close()
+            error.report = self.report  # type: ignore[attr-defined]
+            raise
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Add total time, peak memory and versions."""
+        self.report["timings"]["total"] = time.perf_counter() - self._began
+        self.report["peak_rss_bytes"] = peak_memory()
+        self.report["versions"] = versions()
+
+    def succeed(self, status: str = "ok") -> dict[str, Any]:
+        """The finished report."""
+        self.report["status"], self.report["exit_code"] = status, 0
+        return self.report
+
+
+def peak_memory() -> int | None:
+    """Largest resident size of this process so far, bytes (None where the system does not tell)."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what took part."""
+    import platform
+    from importlib import metadata
+
+    found = {"python": platform.python_version()}
+    names = "onnx numpy scipy onnxruntime onnxruntime-gpu onnx-graphsurgeon click rich".split()
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

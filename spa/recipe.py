@@ -1,0 +1,172 @@
+"""What a person asks for, as one frozen value: every stage reads it, none changes it.
+
+The fields carry the names of the command line's options, so the shell, the Python API and the
+environment variables say the same thing.  The defaults written here are the only ones.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from spa.errors import UsageError
+
+Unit = Literal["macs", "params", "channels"]
+Aggregate = Literal["sum", "mean", "max"]
+Normalize = Literal["none", "mean", "max", "gaussian"]
+Scope = Literal["global", "local"]
+Device = Literal["auto", "cpu", "cuda"]
+Verify = Literal["none", "run", "equivalence"]
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "of": get_args(Unit),
+    "aggregate": get_args(Aggregate),
+    "normalize": get_args(Normalize),
+    "scope": get_args(Scope),
+    "device": get_args(Device),
+    "verify": get_args(Verify),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How much to remove, what to judge by, where to stay away, and what must hold afterwards.
+
+    Attributes:
+        ratio: the share to remove, 0 < ratio < 1; a given plan takes its place.
+        of: what the ratio is a ratio of.
+        scorer: the name of the criterion; a saliency file takes its place.
+        saliency: a file with one number per weight, by initializer name.
+        layer_ratio: shares for the layers a glob names, in place of what the budget would give.
+        max_layer_ratio: no layer loses a larger share of its channels than this.
+        round_to: channels kept in a layer are a multiple of this, "auto" where it pays.
+        min_channels: no layer keeps fewer channels than this.
+        min_reduction: gate, the share of `of` that must really be gone.
+        max_drift: gate, the largest relative L2 difference an output may show.
+        min_speedup: gate, the least factor by which the pruned model must be faster.
+        strict: an operator frozen because it is unknown is an error.
+    """
+
+    ratio: float = 0.5
+    of: Unit = "macs"
+    scorer: str = "l2"
+    saliency: str | None = None
+    aggregate: Aggregate = "sum"
+    normalize: Normalize = "mean"
+    scope: Scope = "global"
+    layer_ratio: Mapping[str, float] = field(default_factory=dict)
+    max_layer_ratio: float = 0.9
+    round_to: int | Literal["auto"] = "auto"
+    min_channels: int = 1
+    ignore: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    input_shape: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    seed: int = 0
+    device: Device = "auto"
+    verify: Verify = "equivalence"
+    min_reduction: float | None = None
+    max_drift: float | None = None
+    min_speedup: float | None = None
+    strict: bool = False
+
+    def validate(self) -> Recipe:
+        """Return the recipe itself, or raise a UsageError that says what to write instead."""
+        _check_amounts(self)
+        _check_choices(self)
+        _check_limits(self)
+        _check_shapes(self.input_shape)
+        _check_gates(self)
+        return self
+
+
+def _check_amounts(recipe: Recipe) -> None:
+    if not 0 < recipe.ratio < 1:
+        raise UsageError(
+            f"--ratio must lie strictly between 0 and 1, not {recipe.ratio:g}; "
+            f"{_ratio_advice(recipe.ratio)}"
+        )
+    if not 0 < recipe.max_layer_ratio <= 1:
+        raise UsageError(
+            f"--max-layer-ratio must lie in (0, 1], not {recipe.max_layer_ratio:g}; "
+            "1 leaves only --min-channels as a limit"
+        )
+    if recipe.of == "channels" and recipe.ratio > recipe.max_layer_ratio:
+        raise UsageError(
+            f"--ratio {recipe.ratio:g} of the channels is more than --max-layer-ratio "
+            f"{recipe.max_layer_ratio:g} lets any layer lose; raise --max-layer-ratio"
+        )
+    for glob, share in recipe.layer_ratio.items():
+        if not 0 <= share < 1:
+            raise UsageError(
+                f"--layer-ratio {glob}={share:g} must lie in [0, 1); 0 keeps the layer whole"
+            )
+
+
+def _ratio_advice(ratio: float) -> str:
+    if 1 < ratio < 100:
+        return f"write {ratio / 100:g} to remove {ratio:g} %"
+    if ratio == 0:
+        return "to look without cutting use `spa inspect`"
+    return "0.5 removes half"
+
+
+def _check_choices(recipe: Recipe) -> None:
+    for name, choices in CHOICES.items():
+        value = getattr(recipe, name)
+        if value not in choices:
+            near = difflib.get_close_matches(str(value), choices, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(choices)}"
+            raise UsageError(f"--{name.replace('_', '-')} {value!r} is unknown; {hint}")
+
+
+def _check_limits(recipe: Recipe) -> None:
+    if recipe.round_to != "auto" and not (_whole(recipe.round_to) and recipe.round_to >= 1):
+        raise UsageError(
+            f'--round-to must be a whole number of at least 1 or "auto", not {recipe.round_to!r}'
+        )
+    if not (_whole(recipe.min_channels) and recipe.min_channels >= 1):
+        raise UsageError(f"--min-channels must be at least 1, not {recipe.min_channels!r}")
+    if not (_whole(recipe.seed) and recipe.seed >= 0):
+        raise UsageError(f"--seed must be a whole number of at least 0, not {recipe.seed!r}")
+    for name in ("ignore", "only"):
+        if isinstance(getattr(recipe, name), str):
+            raise UsageError(f"{name} is a sequence of globs, not one string; write ({name!r},)")
+
+
+def _check_shapes(shapes: Mapping[str, Sequence[int]]) -> None:
+    for name, shape in shapes.items():
+        if not all(_whole(size) and size >= 1 for size in shape):
+            raise UsageError(
+                f"--input-shape {name}:{','.join(map(str, shape))} needs whole sizes of at least "
+                f"1, as in {name}:1,3,224,224"
+            )
+
+
+def _check_gates(recipe: Recipe) -> None:
+    if recipe.min_reduction is not None and not 0 <= recipe.min_reduction < 1:
+        raise UsageError(
+            f"--min-reduction is a share in [0, 1), not {recipe.min_reduction:g}; "
+            "0.4 demands that 40 % are gone"
+        )
+    if recipe.max_drift is not None and not recipe.max_drift >= 0:
+        raise UsageError(f"--max-drift must be at least 0, not {recipe.max_drift:g}")
+    if recipe.min_speedup is not None and not (0 < recipe.min_speedup < math.inf):
+        raise UsageError(
+            f"--min-speedup is a factor above 0, not {recipe.min_speedup:g}; "
+            "1.2 demands 20 % more speed"
+        )
+    if recipe.verify != "none":
+        return
+    for name in ("max_drift", "min_speedup"):
+        if getattr(recipe, name) is not None:
+            raise UsageError(
+                f"--{name.replace('_', '-')} must run the models and --verify none forbids it; "
+                "use --verify run"
+            )
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

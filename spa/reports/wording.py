@@ -1,0 +1,97 @@
+"""Numbers and names as people read them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+NOTHING = "–"
+
+
+def printable(text: object) -> str:
+    """One line without control characters: names in a model may hold anything, even escapes."""
+    line = " ".join(str(text).split())
+    return line if line.isprintable() else "".join(c if c.isprintable() else "?" for c in line)
+
+
+def shorten(text: str, width: int) -> str:
+    """Cut the middle out of a long name; its beginning and end tell layers apart."""
+    if len(text) <= width:
+        return text
+    tail = width // 2
+    return f"{text[: width - tail - 1]}…{text[-tail:]}"
+
+
+def count(number: float | None) -> str:
+    """25557032 becomes 25.56 M."""
+    if number is None or not math.isfinite(number):
+        return NOTHING
+    return _scaled(number, ("", " k", " M", " G", " T", " P"))
+
+
+def size(number: float | None) -> str:
+    """A file size in decimal units, as file managers and registries show it."""
+    if number is None or not math.isfinite(number):
+        return NOTHING
+    return _scaled(number, (" B", " kB", " MB", " GB", " TB", " PB"))
+
+
+def _scaled(number: float, units: Sequence[str]) -> str:
+    if abs(number) < 1000:
+        return f"{number:.4g}{units[0]}"
+    power = min(int(math.log10(abs(number)) // 3), len(units) - 1)
+    if power + 1 < len(units) and round(abs(number) / 1000**power, 2) >= 1000:
+        power += 1
+    return f"{number / 1000**power:.2f}{units[power]}"
+
+
+def milliseconds(number: float | None) -> str:
+    """A latency with three significant digits."""
+    return NOTHING if number is None or not math.isfinite(number) else f"{number:.3g} ms"
+
+
+def seconds(number: float | None) -> str:
+    """A duration a person can compare."""
+    if number is None or not math.isfinite(number):
+        return NOTHING
+    if number < 0.9995:
+        return f"{number * 1000:.0f} ms"
+    if number < 99.95:
+        return f"{number:.1f} s"
+    return f"{int(round(number) // 60)} min {round(number) % 60:02d} s"
+
+
+def percent(share: float | None) -> str:
+    """A share in 0..1 as a percentage."""
+    return NOTHING if share is None or not math.isfinite(share) else f"{share:.1%}"
+
+
+def change(removed: float | None) -> str:
+    """A removed share as the change it makes: 0.25 becomes -25.0%."""
+    if removed is None or not math.isfinite(removed):
+        return NOTHING
+    return "same" if removed == 0 else f"{-removed:+.1%}"
+
+
+def factor(speedup: float | None) -> str:
+    """A speed-up in words."""
+    if speedup is None or not math.isfinite(speedup) or speedup <= 0:
+        return NOTHING
+    if 0.995 <= speedup < 1.005:
+        return "same"
+    return f"{speedup:.2f}x faster" if speedup > 1 else f"{1 / speedup:.2f}x slower"
+
+
+def measure(number: float | None) -> str:
+    """A difference or score with three significant digits; "nan" and "inf" are news, so shown."""
+    return NOTHING if number is None else f"{number:.3g}"
+
+
+def shape(dims: Sequence[int | str | None]) -> str:
+    """A tensor's shape: symbols stay, an unknown size is a question mark."""
+    return f"[{', '.join('?' if dim is None else printable(dim) for dim in dims)}]"
+
+
+def plural(number: int, noun: str) -> str:
+    """1 group, 2 groups."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,230 @@
+"""Write the smaller model: shrunken tensors, refitted sizes, every name kept.
+
+A constant used in several places is cut per use; where the uses disagree, those that differ get a
+copy of their own, so that a shared bias is never sliced twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, helper, numpy_helper
+
+from spa.coupling.model import Coupling
+from spa.rewrite.override import override
+from spa.rewrite.shrink import shrink, signature
+from spa.trace.check import MisplacedError, Survivors, check, planes_at, refit
+
+Weights = Mapping[tuple[int, int], NDArray[Any]]
+
+
+def rewrite(
+    coupling: Coupling, alive: NDArray[np.bool_], weights: Weights | None = None
+) -> ModelProto:
+    """The model without the units that are not in `alive`.
+
+    Args:
+        coupling: the analysed graph; not changed.
+        alive: bool `[labels]`, indexed by unit.
+        weights: repaired values of params, by (node, input), already shrunken.
+
+    Raises:
+        MisplacedError: `Check` refuses the cut; nothing is built.
+    """
+    left = Survivors(coupling.notes, coupling.root, alive)
+    errors = check(left, coupling.graph.nodes)
+    if errors:
+        raise errors[0]
+    return _Builder(coupling, left, weights or {}).build()
+
+
+class _Builder:
+    """Collects new tensors and node edits, then writes them in one go."""
+
+    def __init__(self, coupling: Coupling, left: Survivors, weights: Weights) -> None:
+        self.graph, self.notes, self.left = coupling.graph, coupling.notes, left
+        self.weights = weights
+        self.nodes: list[NodeProto] = []
+        self.fresh: dict[str, NDArray[Any]] = {}
+        self.taken = {n for node in self.graph.nodes for n in (*node.inputs, *node.outputs)}
+        self.taken |= set(self.graph.consts)
+        self.renamed: dict[tuple[str, bytes], str] = {}
+        self.edits = {node.index: self._edits(node) for node in self.graph.nodes}
+        self.kept = self._untouched_uses()
+
+    def build(self) -> ModelProto:
+        """All nodes, then the tensors they still name."""
+        for node, proto in zip(self.graph.nodes, self.graph.proto.graph.node, strict=True):
+            copy = NodeProto()
+            copy.CopyFrom(proto)
+            self._cut_constants(node, copy)
+            self._refit(node, copy)
+            self.nodes.append(copy)
+            if node.op == "Shape" and not node.domain:
+                self._remember_sizes(node, copy)
+        return self._assemble()
+
+    def _remember_sizes(self, node: Any, copy: NodeProto) -> None:
+        """Let `Shape` of a tensor that was cut tell the old size of what shrank.
+
+        What the graph computes from sizes then stays as it was analysed (a scale of 1/sqrt(width),
+        say), and the operators that need the new sizes get them from their refit.
+        """
+        name, source = node.outputs[0], self.notes.images.get(node.inputs[0])
+        if source is None or not any(self.left.touched(p) for p in source.planes):
+            return
+        span = slice(node.attrs.get("start", 0), node.attrs.get("end"))
+        old = np.array(source.shape[span], np.int64)
+        new = np.array(self.left.image(source).shape[span], np.int64)
+        if (old != new).any():
+            copy.output[0] = self._name(f"{name}_spa_now")
+            remembered = override(self, copy.output[0], new, old)
+            self.nodes[-1].output[0] = name
+            self.taken.discard(remembered)
+
+    def _edits(self, node: Any) -> dict[str | int, Any]:
+        """What the node must say about sizes from now on, where it said something else."""
+        if not any(self.left.touched(p) for p in planes_at(self.notes, node)):
+            return {}
+        edits = refit(self.left, node)
+        for key in [k for k in edits if isinstance(k, int) and k < len(node.inputs)]:
+            old = self.notes.value(node, key)
+            if old is not None and np.array_equal(old, edits[key]):
+                del edits[key]
+        return edits
+
+    def _untouched_uses(self) -> set[str]:
+        """Constants that some use needs as they are: these keep their name for that use."""
+        kept = {name for name in self.graph.outputs if name in self.graph.consts}
+        for node in self.graph.nodes:
+            kept.update(n for n in node.captured if n in self.graph.consts)
+            for i, name in enumerate(node.inputs):
+                param = self.notes.params.get((node.index, i))
+                cut = param is not None and any(self.left.touched(p) for _, p in param.planes)
+                if name in self.graph.consts and not cut and i not in self.edits[node.index]:
+                    kept.add(name)
+        return kept
+
+    def _cut_constants(self, node: Any, copy: NodeProto) -> None:
+        for i, name in enumerate(node.inputs):
+            param = self.notes.params.get((node.index, i))
+            if param is None or param.tensor is None:
+                continue
+            key = (node.index, i)
+            if key in self.weights:
+                self._use(copy, i, name, self.weights[key], repr(key).encode())
+            elif any(self.left.touched(p) for _, p in param.planes):
+                mark = signature(param, self.left)
+                if (name, mark) in self.renamed:
+                    copy.input[i] = self.renamed[name, mark]
+                else:
+                    self._use(copy, i, name, shrink(param, self.graph.consts[name], self.left), mark)
+
+    def _refit(self, node: Any, copy: NodeProto) -> None:
+        for key, value in self.edits[node.index].items():
+            if isinstance(key, str):
+                set_attribute(copy, key, value)
+                continue
+            old = self.notes.value(node, key) if key < len(node.inputs) else None
+            if old is None:
+                while len(copy.input) <= key:
+                    copy.input.append("")
+                copy.input[key] = self._name(f"{node.name}_{node.op.lower()}_sizes")
+                self.fresh[copy.input[key]] = value
+            elif self.notes.is_const(node, key):
+                self._use(copy, key, node.inputs[key], value, b"=" + value.tobytes())
+            else:
+                copy.input[key] = override(self, node.inputs[key], old, value)
+
+    def _use(self, copy: NodeProto, i: int, name: str, array: NDArray[Any], mark: bytes) -> None:
+        """Let input `i` use `array` in place of constant `name`, under that name if it is free."""
+        if (name, mark) not in self.renamed:
+            free = name not in self.kept and name not in self.fresh
+            self.renamed[name, mark] = name if free else self._name(f"{name}_{copy.name or copy.output[0]}")
+            self.fresh[self.renamed[name, mark]] = array
+        copy.input[i] = self.renamed[name, mark]
+
+    def _name(self, wanted: str) -> str:
+        name, count = wanted, 1
+        while name in self.taken:
+            count += 1
+            name = f"{wanted}_{count}"
+        self.taken.add(name)
+        return name
+
+    # used by `override`
+
+    def constant(self, wanted: str, array: NDArray[Any]) -> str:
+        """Store a new constant; returns its name."""
+        name = self._name(wanted)
+        self.fresh[name] = array
+        return name
+
+    def insert(self, op: str, inputs: list[str], wanted: str) -> str:
+        """Insert a node before the current one; returns the name of its output."""
+        name = self._name(wanted)
+        self.nodes.append(helper.make_node(op, inputs, [name], name=name))
+        return name
+
+    def _assemble(self) -> ModelProto:
+        old = self.graph.proto
+        model = ModelProto()
+        for field, value in old.ListFields():
+            if field.name == "graph":
+                continue
+            if isinstance(value, (int, str, bytes)):
+                setattr(model, field.name, value)
+            else:
+                getattr(model, field.name).MergeFrom(value)
+        for field, value in old.graph.ListFields():
+            if field.name in ("node", "initializer", "value_info"):
+                continue
+            if isinstance(value, str):
+                setattr(model.graph, field.name, value)
+            else:
+                getattr(model.graph, field.name).MergeFrom(value)
+        model.graph.node.extend(self.nodes)
+        used = {n for node in self.nodes for n in node.input} | set(self.graph.outputs)
+        used |= {n for node in self.graph.nodes for n in node.captured}
+        before = set(self.graph.consts)
+        for tensor in old.graph.initializer:
+            if tensor.name in self.fresh:
+                model.graph.initializer.append(
+                    numpy_helper.from_array(self.fresh.pop(tensor.name), tensor.name)
+                )
+            elif tensor.name in used or tensor.name not in before:
+                model.graph.initializer.add().CopyFrom(tensor)
+        for name, array in self.fresh.items():
+            model.graph.initializer.append(numpy_helper.from_array(array, name))
+        self._describe(model)
+        return model
+
+    def _describe(self, model: ModelProto) -> None:
+        """Carry over value_info, with the sizes that changed."""
+        for info in self.graph.proto.graph.value_info:
+            if info.name in self.graph.consts:
+                continue  # says it itself
+            image = self.notes.images.get(info.name)
+            copy = model.graph.value_info.add()
+            copy.CopyFrom(info)
+            if image is None or not any(self.left.touched(p) for p in image.planes):
+                continue
+            dims = copy.type.tensor_type.shape.dim
+            for dim, old, new in zip(dims, image.shape, self.left.image(image).shape, strict=False):
+                if old != new and dim.HasField("dim_value"):
+                    dim.dim_value = new
+
+
+def set_attribute(node: NodeProto, name: str, value: Any) -> None:
+    """Set, replace or (with None) remove an attribute."""
+    kept = [a for a in node.attribute if a.name != name]
+    del node.attribute[:]
+    node.attribute.extend(kept)
+    if value is not None:
+        node.attribute.append(helper.make_attribute(name, value))
+
+
+__all__ = ["MisplacedError", "rewrite", "set_attribute"]

@@ -1,0 +1,63 @@
+"""The one operation that makes a tensor smaller: keep the living elements of its view."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa import labels
+from spa.labels import Shape
+from spa.trace.check import Survivors, merged
+from spa.trace.param import Param
+
+
+def shrink(param: Param, array: NDArray[Any], left: Survivors) -> NDArray[Any]:
+    """What is left of a stored tensor, in the tensor's own rank.
+
+    Args:
+        param: one use of the tensor.
+        array: the tensor, any dtype.
+        left: the survivors of the cut.
+
+    Raises:
+        MisplacedError: the living elements are no box.
+    """
+    view, _ = left.view(param)
+    planes = [labels.tighten(p) for _, p in param.planes if left.touched(p)]
+    result = array.reshape(param.view)
+    used: set[int] = set()
+    apart = all(len(p.axes) == 1 for p in planes)
+    if apart:
+        for p in planes:
+            axis = p.axes[0]
+            if axis not in used:
+                result = result.take(np.flatnonzero(left.alive[p.ids.ravel()]), axis)
+                used.add(axis)
+    else:
+        alive = np.ones((1,) * len(param.view), bool)
+        for p in planes:
+            alive = alive & left.alive[p.ids]
+        lead = max(a for p in planes for a in p.axes) + 1
+        mask = np.broadcast_to(alive.reshape(alive.shape[:lead]), param.view[:lead])
+        result = result[mask].reshape(view)
+    return np.ascontiguousarray(result.reshape(_tensor_shape(array.shape, param.view, view)))
+
+
+def _tensor_shape(old: Shape, view: Shape, left: Shape) -> Shape:
+    return merged(tuple(old), view, left)
+
+
+def signature(param: Param, left: Survivors) -> bytes:
+    """Two uses of one tensor with equal signatures keep the same elements."""
+    touched = [p for _, p in param.planes if left.touched(p)]
+    if not touched:
+        return b""
+    alive = np.ones((1,) * len(param.view), bool)
+    for p in touched:
+        alive = alive & left.alive[p.ids]
+    lead = max((a + 1 for a, n in enumerate(alive.shape) if n > 1), default=0)
+    # over the tensor's own order of elements, so that different views compare
+    mask = np.broadcast_to(alive.reshape(alive.shape[:lead]), param.view[:lead])
+    return str(np.prod(param.view[lead:])).encode() + np.packbits(mask).tobytes()

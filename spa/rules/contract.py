@@ -1,0 +1,62 @@
+"""Operators that multiply matrices: they read one set of channels and make another."""
+
+from __future__ import annotations
+
+from spa import labels
+from spa.labels import Image
+from spa.rules import rule
+from spa.rules.einsum import contract, letters_of
+from spa.rules.meet import aligned, follow, meet, wide_axes
+from spa.trace.op import Op
+
+
+@rule("Gemm")
+def gemm(op: Op, *_: Image) -> Image:  # n k, k o, n o -> n o
+    a = "kn" if op.attr("transA", 0) else "nk"
+    b = "ok" if op.attr("transB", 0) else "ko"
+    out = contract(op, (tuple(a), tuple(b)), tuple("no"))
+    if not op.has(2):
+        return out
+    shape = (1,) * (2 - len(op.shape(2))) + op.shape(2)
+    if op.is_const(2):
+        follow(op, 2, shape, out.planes)
+        return out
+    c = labels.lift(op.operand(2), 2)
+    wide = wide_axes(op, [out.shape, shape])
+    return Image(out.shape, meet(op, (out, c), wide))
+
+
+@rule("MatMul")
+def matmul(op: Op, *_: Image) -> Image:  # ... i k, ... k j -> ... i j
+    return matrices(op)
+
+
+def matrices(op: Op, flip_a: bool = False, flip_b: bool = False) -> Image:
+    """A product of matrices, some of them transposed; axes before the last two are batches."""
+    ra, rb = len(op.shape(0)), len(op.shape(1))
+    batch = tuple(f"b{n}" for n in range(max(ra, rb) - 2))
+    left, right = ("k", "i") if flip_a else ("i", "k"), ("j", "k") if flip_b else ("k", "j")
+    a = ("k",) if ra == 1 else (*batch[len(batch) - ra + 2 :], *left)
+    b = ("k",) if rb == 1 else (*batch[len(batch) - rb + 2 :], *right)
+    out = (*batch, *(("i",) if ra > 1 else ()), *(("j",) if rb > 1 else ()))
+    return contract(op, (a, b), out)
+
+
+@rule("Einsum", note="of one or two tensors, without diagonals")
+def einsum(op: Op, *_: Image) -> Image:  # as its equation says
+    terms, out = letters_of(op.attr("equation"), [len(op.shape(i)) for i in range(len(op.x))])
+    if len(terms) > 2 or any(len(set(t)) < len(t) for t in terms):
+        for x in op.x:
+            op.freeze(x, "a product of more than two tensors, or a diagonal")
+        return op.rock()
+    if len(terms) == 2:
+        return contract(op, terms, out)
+    x = op.operand(0)
+    if tuple(x.shape[terms[0].index(c)] for c in out) != op.out():
+        raise ValueError(f"{op.out()} is not the size of this sum")
+    x = aligned(op, x, [a for a, c in enumerate(terms[0]) if c not in out])
+    left = [p for p in x.planes if all(terms[0][a] in out for a in p.axes)]
+    return Image(
+        op.out(),
+        tuple(labels.lay(p.dense, [out.index(terms[0][a]) for a in p.axes], len(out)) for p in left),
+    )

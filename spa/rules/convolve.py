@@ -1,0 +1,103 @@
+"""Convolutions: they read one set of channels and make another, group by group."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from spa import labels
+from spa.labels import Ids, Image
+from spa.rules import Fixes, refit, rule
+from spa.rules.meet import still
+from spa.rules.normalize import per_channel
+from spa.trace.op import Op
+
+if TYPE_CHECKING:
+    from spa.trace.check import Sizes
+
+MIXED = "mixed by a convolution"
+
+
+@rule("Conv")
+def conv(op: Op, x: Image, *_: Image) -> Image:  # n (g i) *, (g o) i *k, (g o) -> n (g o) *
+    g, (go, i, *k) = op.attr("group", 1), op.shape(1)
+    read = op.along(x, 1, MIXED).reshape(g, i)
+    make = _weigh(op, (g, go // g, i, *k), read, (0, 2), float(np.prod(op.out()[2:]) * op.out()[0]))
+    return _result(op, make, read, 2)
+
+
+@rule("ConvTranspose")
+def conv_transpose(op: Op, x: Image, *_: Image) -> Image:  # n (g i) *, (g i) o *k, (g o) -> n (g o) *
+    g, (gi, o, *k) = op.attr("group", 1), op.shape(1)
+    read = op.along(x, 1, MIXED).reshape(g, gi // g)
+    make = _weigh(op, (g, gi // g, o, *k), read, (0, 1), float(np.prod(x.shape[2:]) * x.shape[0]))
+    return _result(op, make, read, 2)
+
+
+@rule("DeformConv")
+def deform_conv(op: Op, x: Image, *_: Image) -> Image:  # as Conv, with offsets for every (o c)
+    still(op, 2, 4, reason="says where to look")
+    g, (go, i, *k) = op.attr("group", 1), op.shape(1)
+    read = op.along(x, 1, MIXED).reshape(g, i)
+    op.rows(read.reshape(op.attr("offset_group", 1), -1))
+    make = _weigh(op, (g, go // g, i, *k), read, (0, 2), float(np.prod(op.out()[2:]) * op.out()[0]))
+    return _result(op, make, read, 3)
+
+
+def _weigh(
+    op: Op, view: tuple[int, ...], read: Ids, reads: tuple[int, int], times: float
+) -> Ids:
+    """What the weight makes, `[groups, channels]`; `reads` are the axes of `view` it contracts."""
+    out = 3 - reads[1]  # the axis of the view, beside the groups, that it makes
+    plane = labels.lay(read, reads, len(view))
+    if op.is_const(1):
+        make, _ = op.param(1, view, times=times, makes=(0, out), reads=plane)
+        return make.dense.reshape(view[0], -1)
+    # a weight that is computed: its channels come with it
+    weight = op.operand(1)
+    for p in weight.planes:
+        if not {0, 1} & set(p.axes):
+            op.freeze(p, MIXED)
+    first, second = (
+        op.along(Image(weight.shape, weight.over(a)), a, "mixed in a weight") for a in (0, 1)
+    )
+    inner, make = (second[None], first) if out == 1 else (first.reshape(read.shape), second)
+    op.same(read, inner, "its weight is computed")
+    made = make.reshape(view[0], -1) if out == 1 else np.broadcast_to(make, (view[0], len(make)))
+    op.work(view, times, labels.lay(made, (0, out), len(view)), plane)
+    return made
+
+
+def _result(op: Op, make: Ids, read: Ids, bias: int) -> Image:
+    """The output of a grouped convolution: cells of channels made and read together, then the bias."""
+    if op.out()[1] != make.size:
+        raise ValueError(f"{make.size} channels made where {op.out()[1]} are expected")
+    op.cells(make, read)
+    labelled = op.decide(lambda: bool(make.any()))
+    made = op.made(make.reshape(-1), 1) if labelled else op.rock()
+    per_channel(op, bias, len(made.shape), made.planes)
+    return made
+
+
+@refit("Conv", "ConvTranspose", "DeformConv")
+def conv_group(new: Sizes) -> Fixes:
+    """Fewer groups only where whole groups died."""
+    key = 1 if new.is_const(1) else -1 - len(new.node.inputs)
+    return {"group": int(new.view(key)[0])} if "group" in new.node.attrs else {}
+
+
+@rule("CausalConvWithState")
+def causal_conv(op: Op, x: Image, *_: Image) -> list[Image]:  # n c l, c 1 k, c, n c s -> n c l, n c s
+    ids = op.along(x, 1, MIXED)
+    shape = op.shape(1)
+    if op.is_const(1):
+        times = float(x.shape[0] * x.shape[2])
+        op.param(1, shape, times=times, scales=labels.lay(ids, (0,), 3))
+    else:
+        op.same(op.along(op.operand(1), 0), ids, "its weight is computed")
+    planes = op.made(ids, 1).planes
+    per_channel(op, 2, 3, planes)
+    if op.has(3):
+        op.same(op.along(op.operand(3, ()), 1), ids, "its state is no channel")
+    return [op.made(ids, 1, k=k) for k in range(op.outputs)]

@@ -1,0 +1,171 @@
+"""One contraction for MatMul, Gemm and Einsum: axes are letters, letters that vanish are summed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from spa import labels
+from spa.labels import Image, Plane, Shape
+from spa.trace.op import Op
+
+Letters = tuple[str, ...]
+Has = tuple[frozenset[str], frozenset[str]]
+
+
+def letters_of(equation: str, ranks: Sequence[int]) -> tuple[tuple[Letters, ...], Letters]:
+    """Parse an Einsum equation; an ellipsis becomes letters of its own."""
+    left, _, right = equation.replace(" ", "").partition("->")
+    terms = []
+    widest = 0
+    for term, rank in zip(left.split(","), ranks, strict=True):
+        head, dots, tail = term.partition("...")
+        more = rank - len(head) - len(tail) if dots else 0
+        widest = max(widest, more)
+        terms.append((head, tail, more))
+    dotted = tuple(f".{n}" for n in range(widest))
+    inputs = tuple((*h, *dotted[widest - m :], *t) for h, t, m in terms)
+    if "->" in equation:
+        head, dots, tail = right.partition("...")
+        return inputs, (*head, *(dotted if dots else ()), *tail)
+    flat = [c for t in inputs for c in t if not c.startswith(".")]
+    return inputs, (*dotted, *sorted(c for c in set(flat) if flat.count(c) == 1))
+
+
+def contract(op: Op, terms: Sequence[Letters], out: Letters) -> Image:
+    """Images through `out[...] = sum(a[...] * b[...])`; a stored operand becomes a param."""
+    shapes = [op.shape(i) for i in (0, 1)]
+    sizes: dict[str, int] = {}
+    for letters, shape in zip(terms, shapes, strict=True):
+        for c, n in zip(letters, shape, strict=True):
+            if sizes.setdefault(c, n) != n and 1 not in (sizes[c], n):
+                raise ValueError(f"sizes {sizes[c]} and {n} are contracted")
+            sizes[c] = max(sizes[c], n)
+    if tuple(sizes[c] for c in out) != op.out():
+        raise ValueError(f"{op.out()} is not the size of this product")
+    # an axis of length 1 that is broadcast belongs to the other operand alone
+    has = op.decide(lambda: (_own(terms[0], shapes[0], sizes), _own(terms[1], shapes[1], sizes)))
+    fixed = [i for i in (0, 1) if op.is_const(i)]
+    if len(fixed) == 1:
+        return _with_weight(op, fixed[0], terms, out, has, sizes)
+    return _between(op, terms, out, has, sizes)
+
+
+def _own(letters: Letters, shape: Shape, sizes: dict[str, int]) -> frozenset[str]:
+    """The letters along which an operand is not broadcast."""
+    return frozenset(c for c, n in zip(letters, shape, strict=True) if n == sizes[c])
+
+
+def _lay(p: Plane, letters: Letters, to: Sequence[str]) -> Plane:
+    """A plane over `letters` as a plane over the axes of `to`."""
+    return labels.lay(p.dense, [to.index(letters[a]) for a in p.axes], len(to))
+
+
+def _with_weight(
+    op: Op, w: int, terms: Sequence[Letters], out: Letters, has: Has, sizes: dict[str, int]
+) -> Image:
+    """Weight × activation: the weight reads the summed letters and makes the letters it brings."""
+    lx, lw = terms[1 - w], terms[w]
+    shared = has[0] & has[1]
+    given: dict[str, Plane | tuple[int, ...]] = {}
+    passed: list[Plane] = []
+    for p in op.operand(1 - w).planes:
+        q = _unsummed(op, p, lx, shared | set(out))
+        if q is None or not {lx[a] for a in q.axes} & shared:
+            passed += [] if q is None else [_lay(q, lx, out)]
+            continue
+        q = op.squash(q, [a for a in q.axes if lx[a] in shared], "mixed by a product")
+        if q is not None:
+            summed = {lx[a] for a in q.axes} - set(out)
+            given[f"{'reads' if summed else 'scales'}{len(given)}"] = _lay(q, lx, lw)
+            passed += [] if summed else [_lay(q, lx, out)]
+    brought = [c for c in lw if c in has[w] and c in out and c not in has[1 - w]]
+    batch = [c for c in lw if c in shared and c in out]
+    wide = op.decide(lambda: tuple(a for a, n in enumerate(op.shape(w)) if n > 1))
+    axes = tuple(a for a in wide if lw[a] in brought or (brought and lw[a] in batch))
+    makes = any(lw[a] in brought for a in axes)
+    if makes:
+        given["makes"] = axes
+    times = float(np.prod([n for c, n in sizes.items() if c not in has[w]]))
+    alone = not any({out[a] for a in p.axes} - set(lw) for p in passed)
+    planes = op.param(w, op.shape(w), times=times if alone else 0.0, **given)
+    read = next((p for role, p in zip(given, planes, strict=True) if role.startswith("reads")), None)
+    if makes:
+        _cells(op, planes[-1], read, lw, batch)
+        passed = [p for p in passed if not set(p.axes) & {out.index(lw[a]) for a in planes[-1].axes}]
+    if not alone:  # other channels of the activation save work here, too
+        every = tuple(sizes)
+        both = [_lay(p, out, every) for p in passed] + [_lay(p, lw, every) for p in planes]
+        op.work(tuple(sizes.values()), 1.0, *both)
+    return Image(op.out(), (*passed, *([_lay(planes[-1], lw, out)] if makes else [])))
+
+
+def _unsummed(op: Op, p: Plane, letters: Letters, left: Collection[str]) -> Plane | None:
+    """The plane along letters that are left; one that is summed away adds nothing where it is cut."""
+    keep = [a for a in p.axes if letters[a] in left]
+    return op.squash(p, keep) if keep else None
+
+
+def _cells(
+    op: Op, make: Plane, read: Plane | None, letters: Letters, batch: Sequence[str]
+) -> None:
+    """Per batch letter, what is made lives with what is read."""
+    rows = [a for a in make.axes if letters[a] in batch]
+    if not rows or read is None or not set(rows) <= set(read.axes):
+        return
+    sides = []
+    for p in (make, read):
+        inner = [a for a in p.axes if a not in rows]
+        flat = p.ids.transpose(rows + inner + [a for a in range(p.rank) if a not in rows + inner])
+        sides.append(flat.reshape(int(np.prod([p.ids.shape[a] for a in rows])), -1))
+    op.cells(*sides)
+
+
+def _between(
+    op: Op, terms: Sequence[Letters], out: Letters, has: Has, sizes: dict[str, int]
+) -> Image:
+    """Activation × activation: contracted channels are the same on both sides; others pass."""
+    everything: Letters = tuple(sizes)
+    shared = has[0] & has[1]
+    summed = shared - set(out)
+    inner: list[list[Plane]] = [[], []]
+    batch: list[list[Plane]] = [[], []]
+    outer: list[Plane] = []
+    for side in (0, 1):
+        x, letters = op.operand(side), terms[side]
+        for whole in x.planes:
+            p = _unsummed(op, whole, letters, shared | set(out))
+            if p is None:
+                continue
+            over = {letters[a] for a in p.axes}
+            if over & summed:
+                q = op.squash(p, [a for a in p.axes if letters[a] in shared], "mixed by a product")
+                if q is not None:
+                    inner[side].append(_lay(q, letters, everything))
+            elif over <= shared:
+                batch[side].append(_lay(p, letters, everything))
+            else:
+                outer.append(_lay(p, letters, everything))
+    _pair(op, inner, "contracted with a tensor that cannot be cut")
+    _pair(op, batch, "meets a tensor that cannot be cut")
+    result = [*outer, *batch[0]]
+    op.work(tuple(sizes.values()), 1.0, *inner[0], *result)
+    return Image(op.out(), tuple(_lay(p, everything, out) for p in result))
+
+
+def _pair(op: Op, sides: Sequence[Sequence[Plane]], reason: str) -> None:
+    """Planes of two operands over common axes are the same; one without a partner is frozen."""
+    left, right = sides
+    taken: set[int] = set()
+    for p in left:
+        for k, q in enumerate(right):
+            if k not in taken and set(p.axes) & set(q.axes):
+                op.same(p.ids, q.ids)
+                taken.add(k)
+                break
+        else:
+            op.freeze(p, reason)
+    for k, q in enumerate(right):
+        if k not in taken:
+            op.freeze(q, reason)

@@ -1,0 +1,83 @@
+"""Operators that pick positions by number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from spa import labels
+from spa.labels import Image, Plane
+from spa.rules import Fixes, refit, rule
+from spa.rules.meet import still
+from spa.trace.op import Op
+
+if TYPE_CHECKING:
+    from spa.trace.check import Sizes
+
+
+@rule("Gather")
+def gather(op: Op, *_: Image) -> Image:  # a n b, i -> a i b
+    rank = len(op.shape(0))
+    axis, index = op.axis(rank), op.value(1)
+    if index is None:
+        return _by_data(op, axis, rank)
+    x = op.operand(0)
+    index = np.where(index < 0, index + x.shape[axis], index) if axis in x.axes else index * 0
+    planes = labels.take(x, np.asarray(index, np.int64), axis).planes
+    for p in planes:
+        if not p.axes:
+            op.freeze(p, "picked alone from its channels")
+    return Image(op.out(), tuple(p for p in planes if p.axes))
+
+
+def _by_data(op: Op, axis: int, rank: int) -> Image:
+    """An embedding table, or rows picked by data: the channels of a row, and those of the indices."""
+    rest = [a for a in range(rank) if a != axis]
+    x = op.only(op.operand(0, rest), *rest, reason="indexed by data")
+    index = op.operand(1, ())
+    more = len(index.shape) - 1
+
+    def lay(p: Plane, axes: list[int]) -> Plane:
+        return labels.lay(p.dense, axes, rank + more)
+
+    kept = [lay(p, [a if a < axis else a + more for a in p.axes]) for p in x.planes]
+    kept += [lay(p, [a + axis for a in p.axes]) for p in index.planes]
+    return Image(op.out(), tuple(kept))
+
+
+@refit("Gather")
+def gather_index(new: Sizes) -> Fixes:
+    index = new.value(1)
+    rank = len(new.old_shape(0))
+    axis = int(new.attr("axis", 0)) % rank
+    if index is None or axis not in new.notes.images[new.node.inputs[0]].axes:
+        return {}
+    kept = new.kept(0, axis)
+    if kept.all():
+        return {}
+    places = np.where(index < 0, index + kept.shape[1], index)
+    picked = {tuple((np.cumsum(row) - 1)[places[row[places]]]) for row in kept}
+    if len(picked) != 1:
+        raise ValueError("rows would need different indices")
+    shape = new.out()[axis : axis + index.ndim]
+    return {1: np.array(picked.pop(), index.dtype).reshape(shape)}
+
+
+@rule("GatherND", note="along the axes that are not indexed")
+def gather_nd(op: Op, *_: Image) -> Image:  # p c, i -> i c
+    still(op, 1)
+    index = op.shape(1)
+    lead = op.attr("batch_dims", 0) + index[-1]
+    x = op.operand(0, range(lead, len(op.shape(0))))
+    rank, shift = len(op.out()), len(index) - 1 - lead
+    rest = tail(op, x, lead)
+    planes = [labels.lay(p.dense, [a + lead + shift for a in p.axes], rank) for p in rest.planes]
+    return Image(op.out(), tuple(planes))
+
+
+def tail(op: Op, x: Image, lead: int) -> Image:
+    """What is left of an image behind its first `lead` axes, which are addressed by position."""
+    x = op.only(x, *range(lead, len(x.shape)), reason="addressed by position")
+    planes = [labels.lay(p.dense, [a - lead for a in p.axes], len(x.shape) - lead) for p in x.planes]
+    return Image(x.shape[lead:], tuple(planes))

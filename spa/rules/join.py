@@ -1,0 +1,89 @@
+"""Operators that put tensors side by side or take them apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from spa import labels
+from spa.labels import Image, Plane
+from spa.rules import Fixes, refit, rule
+from spa.rules.meet import meet, still, wide_axes
+from spa.trace.op import Op
+
+if TYPE_CHECKING:
+    from spa.trace.check import Sizes
+
+
+@rule("Concat")
+def concat(op: Op, *_: Image) -> Image:  # a, b -> (a b)
+    rank = len(op.out())
+    axis = op.axis(rank, 1)
+    inputs = range(len(op.x))
+    varying = frozenset[int]().union(*(op.operand(i).axes for i in inputs if not op.is_const(i)))
+    xs = [op.operand(i, sorted(varying)) for i in inputs]
+    others = [Image(x.shape, tuple(p for p in x.planes if axis not in p.axes)) for x in xs]
+    wide = tuple(w - {axis} for w in wide_axes(op, [x.shape for x in xs]))
+    if axis not in varying:  # joined along pixels or tokens: one set of channels
+        return Image(op.out(), meet(op, others, wide))
+    beside = [_beside(op, x, axis) for x in xs]
+    axes = {axis}.union(*(p.axes for p in beside))
+    for p in (p for x in others for p in x.planes if axes & set(p.axes)):
+        op.freeze(p, "joined with channels that lie across")
+    others = [Image(x.shape, tuple(p for p in x.planes if not axes & set(p.axes))) for x in others]
+    planes = meet(op, others, [w - axes for w in wide])
+    wanted = [
+        np.broadcast_to(p.ids, [x.shape[a] if a in axes else 1 for a in range(rank)])
+        for p, x in zip(beside, xs, strict=True)
+    ]
+    return Image(op.out(), (Plane(np.concatenate(wanted, axis), tuple(sorted(axes))), *planes))
+
+
+def _beside(op: Op, x: Image, axis: int) -> Plane:
+    """The one plane of `x` along the axis that is joined; bedrock where it has none."""
+    planes = x.over(axis)
+    for p in planes[1:]:
+        op.freeze(p, "two sets of channels joined along one axis")
+    if planes:
+        return planes[0]
+    shape = [n if a == axis else 1 for a, n in enumerate(x.shape)]
+    return Plane(np.zeros(shape, np.int64), (axis,))
+
+
+@rule("Split")
+def split(op: Op, *_: Image) -> list[Image]:  # (a b) -> a, b
+    still(op, 1)
+    x = op.operand(0)
+    axis = op.axis(len(x.shape))
+    if op.has(1) and op.value(1) is None:
+        op.freeze(x, "split at computed places")
+        return op.rocks()
+    ends = _ends(op, x.shape[axis])
+    if ends[-1] != x.shape[axis]:
+        raise ValueError("the parts do not add up")
+    parts = [
+        labels.take(x, np.arange(begin, end), axis)
+        for begin, end in zip([0, *ends], ends, strict=False)
+    ]
+    return [op.like(part, k) if op.node.outputs[k] else part for k, part in enumerate(parts)]
+
+
+def _ends(op: Op | Sizes, size: int) -> list[int]:
+    """Where the parts end: as stated, or equal ones of which the last may be shorter."""
+    stated = op.attr("split") if op.version < 13 else op.value(1)
+    if stated is not None:
+        return [int(n) for n in np.cumsum(stated)]
+    count = len(op.node.outputs)
+    return [min(size, -(-size // count) * (k + 1)) for k in range(count)]
+
+
+@refit("Split")
+def split_sizes(new: Sizes) -> Fixes:
+    axis = int(new.attr("axis", 0)) % len(new.old_shape(0))
+    size = new.old_shape(0)[axis]
+    ends = [new.count(0, axis, end) for end in _ends(new, size)]
+    if ends[-1] == size:
+        return {}
+    sizes = np.diff([0, *ends])
+    return {"split": sizes.tolist()} if new.version < 13 else {1: sizes, "num_outputs": None}

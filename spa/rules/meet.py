@@ -1,0 +1,137 @@
+"""What several operators share: images that meet element by element, and constants that follow them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from spa import labels
+from spa.labels import Image, Plane, Shape
+from spa.trace.op import Op
+
+
+def still(op: Op, *inputs: int, reason: str = "steers an operation") -> None:
+    """Freeze inputs that are sizes, positions or the like: no channels live in them."""
+    for i in inputs:
+        if op.has(i):
+            op.freeze(op.x[i], reason)
+
+
+def wide_axes(op: Op, shapes: Sequence[Shape]) -> tuple[frozenset[int], ...]:
+    """For every operand, the axes along which it has more than one element (a structural choice)."""
+    return op.decide(
+        lambda: tuple(frozenset(a for a, n in enumerate(s) if n > 1) for s in shapes)
+    )
+
+
+def meet(op: Op, images: Sequence[Image], wide: Sequence[frozenset[int]]) -> tuple[Plane, ...]:
+    """The planes of a tensor whose elements are made from those of `images` at the same place.
+
+    Planes of different operands over the same axes are one; an operand that is wide along the axes
+    of a plane, but has no labels there, freezes the plane.  A single channel that is stretched over
+    many cannot go.
+    """
+    joined: list[Plane] = []
+    broad = frozenset[int]().union(*wide)
+    for image, own in zip(images, wide, strict=True):
+        known = list(joined)
+        for whole in image.planes:
+            keep = [a for a in whole.axes if a in own or a not in broad]
+            p = op.squash(whole, keep, "a single channel, stretched over others")
+            if p is None:
+                continue
+            for k, q in enumerate(known):
+                if set(p.axes) & set(q.axes):
+                    p = _join(op, p, q)
+                    joined[k] = p
+                    break
+            else:
+                joined.append(p)
+    for image, axes in zip(images, wide, strict=True):
+        for q in joined:
+            if (axes & set(q.axes)) - image.axes:
+                op.freeze(q, "meets a tensor that cannot be cut")
+    return tuple(joined)
+
+
+def aligned(op: Op, x: Image, axes: Collection[int]) -> Image:
+    """The image as an op may see it that combines elements along `axes`.
+
+    Rows of one plane may keep different positions, so elements of different rows no longer stand side
+    by side: a plane whose rows lie along `axes` must keep the same in each.
+    """
+    planes = []
+    for p in x.planes:
+        inside = [a for a in p.axes if a in axes]
+        beside = len(inside) < len(p.axes) and inside != list(p.axes[-len(inside) :])
+        q = op.squash(p, [a for a in p.axes if a not in axes]) if inside and beside else p
+        planes += [] if q is None else [q]
+    return Image(x.shape, tuple(planes))
+
+
+def together(op: Op, inputs: Sequence[int], rank: int, makes: bool = False) -> tuple[Plane, ...]:
+    """The planes of what several inputs, broadcast to `rank`, make together.
+
+    Activations meet and stored tensors follow.  With `makes`, a stored tensor that alone gives an
+    axis its length makes labels there.
+    """
+    views = {i: (1,) * (rank - len(op.shape(i))) + op.shape(i) for i in inputs}
+    xs = {i: labels.lift(op.operand(i), rank) for i in inputs if not op.is_const(i)}
+    moving = wide_axes(op, [views[i] for i in xs])
+    planes = meet(op, list(xs.values()), moving)
+    covered = frozenset[int]().union(*moving)
+    stored = [i for i in inputs if i not in xs]
+    makers = []
+    for i in stored if makes and not planes else ():
+        (wide,) = wide_axes(op, [views[i]])
+        makers += [i] if op.is_float(i) and not wide & covered else []
+    born: list[Plane] = []
+    for i in makers:
+        for p in follow(op, i, views[i], (), makes=True):
+            met = [k for k, q in enumerate(born) if set(p.axes) & set(q.axes)]
+            if met:
+                born[met[0]] = _join(op, p, born[met[0]])
+            else:
+                born.append(p)
+    for i in stored:
+        if i not in makers:
+            follow(op, i, views[i], (*planes, *born))
+    return (*planes, *born)
+
+
+def _join(op: Op, p: Plane, q: Plane) -> Plane:
+    """Two planes that lie over each other become one, the one with more axes."""
+    common = set(p.axes) & set(q.axes)
+    if common not in (set(p.axes), set(q.axes)):
+        p = op.squash(p, sorted(common)) or p
+        q = op.squash(q, sorted(common)) or q
+    op.same(p.ids, q.ids)
+    return p if len(p.axes) > len(q.axes) else q
+
+
+def follow(
+    op: Op, i: int, view: Shape, planes: Sequence[Plane], role: str = "scales", makes: bool = False
+) -> tuple[Plane, ...]:
+    """Constant `i`, seen as `view` (the rank of the planes), is cut wherever the planes are.
+
+    A constant that covers only some axes of a plane is shared along the others, so these merge.
+    With `makes`, wide axes that no plane covers get labels of their own; they are returned.
+    """
+    (wide,) = wide_axes(op, [view])
+    given: dict[str, Plane | tuple[int, ...]] = {}
+    partial: list[tuple[int, Plane]] = []
+    for k, p in enumerate(planes):
+        axes = tuple(a for a in p.axes if a in wide)
+        if axes == p.axes:
+            given[f"{role}{k}"] = p
+        elif axes:
+            partial.append((len(given), p))
+            given[f"{role}{k}"] = axes
+    free = tuple(sorted(wide - {a for p in planes for a in p.axes}))
+    if makes and free:
+        given["makes"] = free
+    if not given:
+        return ()
+    made = op.param(i, view, **given)
+    for k, p in partial:
+        op.same(p.ids, made[k].ids)
+    return tuple(made[-1:]) if makes and free else ()

@@ -1,0 +1,127 @@
+"""Operators that only move elements about: the numpy function of the same name, run on labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from spa import labels
+from spa.labels import Image, Plane
+from spa.rules import Fixes, refit, rule
+from spa.rules.meet import still
+from spa.trace.op import Op
+
+if TYPE_CHECKING:
+    from spa.trace.check import Sizes
+
+UNKNOWN = "its target shape is computed from data"
+
+
+@rule("Transpose")
+def transpose(op: Op, *_: Image) -> Image:  # a b -> b a
+    x = op.operand(0)
+    return labels.transpose(x, op.attr("perm") or range(len(x.shape))[::-1])
+
+
+@rule("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+def reshape(op: Op, *_: Image) -> Image:  # (a b) c -> a (b c)
+    still(op, 1, reason="used as a size")
+    x, shape = op.operand(0), op.out()
+    if op.has(1) and op.value(1) is None:
+        return _lost(op, x)
+    runs = op.decide(lambda: labels.cut(x.shape, shape))
+    if runs is None:
+        op.freeze(x, "empty tensor")
+        return op.rock()
+    for old, new in runs:
+        if np.prod([x.shape[a] for a in old]) != np.prod([shape[a] for a in new]):
+            raise ValueError(f"{x.shape} cannot become {shape}")
+    whole = labels.reshape(x, shape, runs)
+    vary = op.decide(lambda: [labels.tighten(p).axes for p in whole.planes])
+    planes = labels.reshape(x, shape, runs, vary).planes
+    for p in planes:
+        if not p.axes:
+            op.freeze(p, "alone on its axis")
+    return Image(shape, tuple(p for p in planes if p.axes))
+
+
+@refit("Reshape")
+def reshape_sizes(new: Sizes) -> Fixes:
+    old, now, target = new.old_out(), new.out(), _stated(new)
+    for a, n in enumerate(target):
+        copied = n == 0 and not new.attr("allowzero", 0) and new.shape(0)[a] == now[a]
+        if now[a] != old[a] and n != -1 and not copied:
+            target[a] = now[a]
+    return {1: target}
+
+
+@rule("Expand")
+def expand(op: Op, *_: Image) -> Image:  # a 1 -> a b
+    still(op, 1, reason="used as a size")
+    x, shape = op.operand(0), op.out()
+    if op.value(1) is None:
+        return _lost(op, x)
+    return Image(shape, labels.lift(x, len(shape)).planes)
+
+
+@refit("Expand")
+def expand_sizes(new: Sizes) -> Fixes:
+    old, now, target = new.old_out(), new.out(), _stated(new)
+    lead = len(old) - len(target)
+    for a, n in enumerate(target):
+        if now[a + lead] != old[a + lead] and n != 1:
+            target[a] = now[a + lead]
+    return {1: target}
+
+
+def _stated(new: Sizes) -> np.ndarray:
+    """A copy of the target shape as it was stated."""
+    stated = new.value(1)
+    if stated is None:
+        raise ValueError(UNKNOWN)
+    return np.array(stated, np.int64)
+
+
+def _lost(op: Op, x: Image) -> Image:
+    """Nobody knows where the elements of `x` go."""
+    op.freeze(x, UNKNOWN)
+    return op.rock()
+
+
+@rule("Tile")
+def tile(op: Op, *_: Image) -> Image:  # a -> (r a)
+    still(op, 1, reason="used as a size")
+    x, shape, repeats = op.operand(0), op.out(), op.value(1)
+    if repeats is None or 0 in shape:
+        return _lost(op, x)
+    return Image(shape, tuple(_repeat(p, repeats) for p in x.planes))
+
+
+def _repeat(p: Plane, repeats: Sequence[int] | np.ndarray) -> Plane:
+    times = [int(n) if a in p.axes else 1 for a, n in enumerate(repeats)]
+    return Plane(np.tile(p.ids, times), p.axes)
+
+
+@rule("Shape", "RandomNormal", "RandomUniform", note="no channels in its result")
+def shape_of(op: Op, *_: Image) -> list[Image]:
+    return op.rocks()
+
+
+@rule("ConstantOfShape", "Range", note="no channels in its result")
+def made_to_size(op: Op, *_: Image) -> Image:
+    still(op, *range(len(op.x)), reason="used as a size")
+    return op.rock()
+
+
+@rule("Size", frozen="the number of elements is used as a number")
+def size(op: Op, x: Image) -> Image:
+    op.freeze(x, "its number of elements is used as a number")
+    return op.rock()
+
+
+@rule("EyeLike", frozen="the diagonal depends on positions")
+def eye_like(op: Op, x: Image) -> Image:
+    op.freeze(x, "the diagonal depends on positions")
+    return op.rock()

@@ -1,0 +1,152 @@
+"""Operators that rescale channels, or compare each element with a statistic of others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from spa.labels import Image, Plane
+from spa.rules import Fixes, refit, rule
+from spa.rules.meet import aligned, follow, together
+from spa.trace.op import Op
+
+if TYPE_CHECKING:
+    from spa.trace.check import Sizes
+
+MEAN = "a statistic over channels, of which some are gone"
+
+
+def per_channel(op: Op, i: int, rank: int, planes: Collection[Plane], role: str = "scales") -> None:
+    """Input `i` has one number per channel (axis 1), over which `planes` lie."""
+    if not op.has(i):
+        return
+    if op.is_const(i):
+        follow(op, i, (1, *op.shape(i)) + (1,) * (rank - 2), tuple(planes), role)
+        return
+    ids = op.along(op.operand(i), 0)
+    for p in planes:
+        op.same(p.dense, ids, "scaled by a tensor that cannot be cut")
+    if not planes:
+        op.same(ids, np.zeros_like(ids))
+
+
+def _channels(op: Op, x: Image) -> tuple[list[Plane], list[Plane]]:
+    """The one plane along axis 1, which varies nowhere else, if any, and the others."""
+    own = [q for p in x.over(1) if (q := op.squash(p, (1,))) is not None]
+    for p in own[1:]:
+        op.same(own[0].ids, p.ids)
+    return own[:1], [p for p in x.planes if 1 not in p.axes]
+
+
+@rule("BatchNormalization", note="lossy only in training mode, along other axes than the channels")
+def batch_normalization(op: Op, *_: Image) -> list[Image]:  # n c *, c, c, c, c -> n c *
+    x = op.operand(0)
+    rank, channels = len(x.shape), x.shape[1] if len(x.shape) > 1 else 1
+    if op.shape(1) != (channels,):
+        raise ValueError(f"{op.shape(1)} parameters for {channels} channels")
+    own, others = _channels(op, x)
+    for i in range(1, 5):
+        per_channel(op, i, rank, own, "scales" if i < 3 else "follows")
+    if others and (op.attr("training_mode", 0) or op.outputs > 1):
+        op.lossy(MEAN)
+    y = Image(x.shape, (*own, *others))
+    return [y, *(_statistic(op, own, k) if op.node.outputs[k] else y for k in range(1, op.outputs))]
+
+
+def _statistic(op: Op, own: list[Plane], k: int) -> Image:
+    """Output `k` has one number per channel."""
+    return op.made(own[0].dense, 0, k=k) if own else op.rock(k)
+
+
+@rule("InstanceNormalization", note="lossy where channels lie along the axes it averages over")
+def instance_normalization(op: Op, *_: Image) -> Image:  # n c *, c, c -> n c *
+    x = op.operand(0)
+    own = [p for p in x.planes if p.axes == (1,)]
+    if any(p.axes[-1] > 1 for p in x.planes):  # a group norm written as [n, groups, everything else]
+        op.lossy(MEAN)
+    for i in (1, 2):
+        if op.shape(i)[0] != x.shape[1]:
+            raise ValueError(f"{op.shape(i)[0]} parameters for {x.shape[1]} channels")
+        per_channel(op, i, len(x.shape), own)
+    return op.like(x)
+
+
+@rule("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization", lossy=MEAN)
+def layer_normalization(op: Op, *_: Image) -> list[Image]:  # * c, c, c -> * c
+    shape = op.shape(0)
+    axis = op.axis(len(shape), -1)
+    inputs = [i for i in range(len(op.node.inputs)) if op.has(i)]
+    whole = Image(shape, together(op, inputs, len(shape)))
+    rows = tuple(p for p in whole.planes if p.axes[-1] < axis)
+    if len(rows) < len(whole.planes):
+        op.lossy(MEAN)
+    stashed = [Image(op.out(k), rows) if op.node.outputs[k] else whole for k in range(1, op.outputs)]
+    return [whole, *stashed]
+
+
+@rule("GroupNormalization", lossy=MEAN)
+def group_normalization(op: Op, *_: Image) -> Image:  # n (g c) *, (g c), (g c) -> n (g c) *
+    x = op.operand(0)
+    groups = op.attr("num_groups")
+    own, others = _channels(op, x)
+    for p in own:
+        op.lossy(MEAN)
+        op.rows(p.dense.reshape(groups, -1))
+    if any(p.axes[-1] > 1 for p in others):
+        op.lossy(MEAN)
+    if op.version < 21 and op.shape(1)[0] != groups:
+        raise ValueError("one scale per group is expected before opset 21")
+    for i in (1, 2):
+        per_channel(op, i, len(x.shape), own if op.version >= 21 else ())
+    return Image(x.shape, (*own, *others))
+
+
+@refit("GroupNormalization")
+def group_count(new: Sizes) -> Fixes:
+    rows = new.notes.extra.get(new.node.index)
+    return {"num_groups": new.left.plane(rows[0]).ids.shape[0]} if rows else {}
+
+
+def _over(op: Op, axes: Collection[int], reason: str = MEAN) -> Image:
+    """Along `axes` it is lossy, along others exact."""
+    x = aligned(op, op.operand(0), axes)
+    if set(axes) & x.axes:
+        op.lossy(reason)
+    return op.like(x)
+
+
+@rule("LRN", lossy="along its channels; exact along others")
+def local_response(op: Op, *_: Image) -> Image:  # n c * -> n c *
+    return _over(op, [1], "normalised by neighbours, of which some are gone")
+
+
+@rule("LpNormalization", note="channels that are gone would add nothing")
+def lp_normalization(op: Op, *_: Image) -> Image:  # * -> *
+    x = op.operand(0)
+    return op.like(aligned(op, x, [op.axis(len(x.shape), -1)]))
+
+
+@rule("MeanVarianceNormalization", lossy="along the axes it averages over; exact along others")
+def mean_variance(op: Op, *_: Image) -> Image:  # n c * -> n c *
+    return _over(op, {int(a) % len(op.shape(0)) for a in op.attr("axes", (0, 2, 3))})
+
+
+def _normalised(op: Op) -> set[int]:
+    """The axes a Softmax sums over: before opset 13, `axis` and all that follow."""
+    rank = len(op.shape(0))
+    axis = op.axis(rank, -1 if op.version >= 13 else 1)
+    return {axis} if op.version >= 13 else set(range(axis, rank))
+
+
+@rule("Softmax", "LogSoftmax", lossy="along its axis; exact along others")
+def softmax(op: Op, *_: Image) -> Image:  # * -> *
+    return _over(op, _normalised(op), "a softmax over channels, of which some are gone")
+
+
+@rule("Hardmax", note="not along its axis")
+def hardmax(op: Op, *_: Image) -> Image:  # * -> *
+    x = op.operand(0)
+    keep = set(range(len(x.shape))) - _normalised(op)
+    return op.like(op.only(x, *keep, reason="picks the largest of its channels"))

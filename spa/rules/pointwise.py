@@ -1,0 +1,48 @@
+"""Operators that work element by element: whatever meets at one place is one channel."""
+
+from __future__ import annotations
+
+from spa.labels import Image
+from spa.rules import rule
+from spa.rules.meet import still, together
+from spa.trace.op import Op
+
+UNARY = (
+    "Abs Acos Acosh Asin Asinh Atan Atanh BitCast BitwiseNot Cast CastLike Ceil Celu Clip Cos Cosh Elu "
+    "Erf Exp Floor Gelu HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not "
+    "Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh "
+    "ThresholdedRelu"
+).split()
+NARY = (
+    "Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less "
+    "LessOrEqual Max Mean Min Mod Mul Or PRelu Pow Sub Sum SwiGLU Where Xor"
+).split()
+RANDOM = "random numbers are drawn anew"
+
+
+@rule(*UNARY)
+def unary(op: Op, *_: Image) -> Image:  # * -> *
+    return op.like(op.operand(0))
+
+
+@rule(*NARY)
+def nary(op: Op, *_: Image) -> Image:  # *, * -> *  under broadcasting
+    inputs = range(len(op.node.inputs))
+    return Image(op.out(), together(op, inputs, len(op.out()), makes=True))
+
+
+@rule("Dropout", note="exact unless it drops at random, in training mode")
+def dropout(op: Op, *_: Image) -> list[Image]:  # * -> *, *
+    still(op, 1, 2)
+    training = op.value(2) if op.has(2) else False
+    if training is None or training:
+        op.lossy(RANDOM)
+    x = op.operand(0)
+    return [op.like(x, k) for k in range(op.outputs)]
+
+
+@rule("RandomNormalLike", "RandomUniformLike", "Bernoulli", lossy=RANDOM)
+def random_like(op: Op, x: Image) -> Image:  # * -> *
+    if x.axes:
+        op.lossy(RANDOM)
+    return op.like(x)

@@ -1,0 +1,31 @@
+"""Operators that work within each channel of an image, over space."""
+
+from __future__ import annotations
+
+from spa.labels import Image
+from spa.rules import rule
+from spa.rules.meet import still
+from spa.trace.op import Op
+
+
+@rule("AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
+def pool(op: Op, x: Image, *_: Image) -> Image:  # n c * -> n c *
+    x = op.only(x, 0, 1, reason="pooled")
+    if x.shape[:2] != op.out()[:2]:
+        raise ValueError("pooling keeps its channels")
+    return op.like(x)
+
+
+@rule("MaxPool", note="not if it returns positions")
+def max_pool(op: Op, x: Image) -> list[Image]:  # n c * -> n c *, n c *
+    if op.outputs > 1 and op.node.outputs[1]:
+        op.freeze(x, "positions of channels are returned")
+        return op.rocks()
+    return [pool(op, x)]
+
+
+@rule("GridSample", "RoiAlign", "MaxRoiPool")
+def sample(op: Op, x: Image, *_: Image) -> Image:  # n c *, places -> m c *
+    still(op, *range(1, len(op.x)), reason="says where to look")
+    ids = op.along(x, 1, "sampled")
+    return op.made(ids, 1) if x.axes else op.rock()

@@ -1,0 +1,93 @@
+"""Operators that stretch or crop axes: channels pass along the others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from spa.labels import Image
+from spa.rules import Fixes, refit, rule
+from spa.rules.meet import still
+from spa.trace.op import Op
+
+if TYPE_CHECKING:
+    from spa.trace.check import Sizes
+
+SHIFTS = ("tf_crop_and_resize", "tf_half_pixel_for_nn")
+"""Modes in which an axis that keeps its length may still move."""
+
+
+@rule("Resize", "Upsample", note="not along an axis that is resized")
+def resize(op: Op, x: Image, *_: Image) -> Image:  # c h w -> c (s h) (s w)
+    still(op, 1, 2, 3)
+    moved = op.decide(lambda: _moved(op, x))
+    keep = [a for a in range(len(x.shape)) if a not in moved]
+    x = op.only(x, *keep, reason="resized")
+    if any(x.shape[a] != op.out()[a] for a in x.axes):
+        raise ValueError("resizing changes the number of channels")
+    return op.like(x)
+
+
+def _moved(op: Op, x: Image) -> set[int]:
+    """The axes along which elements are mixed or moved."""
+    rank = len(x.shape)
+    everything = set(range(rank))
+    axes = [int(a) % rank for a in op.attr("axes") or range(rank)]
+    scales, sizes = _factors(op), op.value(3) if op.has(3) else None
+    if scales is None and sizes is None:
+        return everything
+    if op.attr("coordinate_transformation_mode", "half_pixel") in SHIFTS:
+        return everything
+    moved = {a for a in everything if x.shape[a] != op.out()[a]}
+    if scales is not None and len(scales):
+        return moved | {a for a, s in zip(axes, scales, strict=True) if s != 1}
+    if op.attr("keep_aspect_ratio_policy", "stretch") != "stretch":
+        return moved | set(axes)
+    return moved
+
+
+def _factors(op: Op) -> Any:
+    """The scales, or None where they are not given or not known."""
+    if op.version < 9:
+        return op.attr("scales")
+    return op.value(1 if op.version < 11 else 2)
+
+
+@refit("Resize")
+def resize_sizes(new: Sizes) -> Fixes:
+    sizes = new.value(3)
+    if sizes is None or not sizes.size:
+        return {}
+    rank = len(new.old_out())
+    axes = [int(a) % rank for a in new.attr("axes") or range(rank)]
+    return {3: _resized(new, axes, sizes)}
+
+
+@rule("CenterCropPad", note="not along an axis that is cropped or padded")
+def center_crop_pad(op: Op, x: Image, *_: Image) -> Image:  # c h w -> c h' w'
+    still(op, 1)
+    rank = len(x.shape)
+    moved = op.decide(
+        lambda: {a for a in range(rank) if op.value(1) is None or x.shape[a] != op.out()[a]}
+    )
+    return op.like(op.only(x, *(set(range(rank)) - moved), reason="cropped or padded"))
+
+
+@refit("CenterCropPad")
+def center_crop_pad_sizes(new: Sizes) -> Fixes:
+    sizes = new.value(1)
+    if sizes is None:
+        return {}
+    rank = len(new.old_out())
+    axes = [int(a) % rank for a in new.attr("axes") or range(rank)]
+    return {1: _resized(new, axes, sizes)}
+
+
+def _resized(new: Sizes, axes: list[int], sizes: np.ndarray) -> np.ndarray:
+    """Stated sizes with those of axes that shrank replaced."""
+    result = np.array(sizes)
+    for k, a in enumerate(axes):
+        if new.out()[a] != new.old_out()[a]:
+            result[k] = new.out()[a]
+    return result

@@ -1,0 +1,32 @@
+"""Operators that write into a tensor at positions given as data."""
+
+from __future__ import annotations
+
+from spa import labels
+from spa.labels import Image
+from spa.rules import rule
+from spa.rules.gather import tail
+from spa.rules.meet import follow, meet, still, wide_axes
+from spa.trace.op import Op
+
+
+@rule("ScatterND", note="along the axes that are not indexed")
+def scatter_nd(op: Op, *_: Image) -> Image:  # p c, i, i c -> p c
+    still(op, 1)
+    index, rank = op.shape(1), len(op.shape(0))
+    leads = {0: index[-1], 2: len(index) - 1}
+    moving = {i: tail(op, op.operand(i), lead) for i, lead in leads.items() if not op.is_const(i)}
+    planes = meet(op, list(moving.values()), wide_axes(op, [x.shape for x in moving.values()]))
+    for i in leads.keys() - moving.keys():
+        shape = op.shape(i)
+        follow(
+            op,
+            i,
+            shape,
+            [labels.lay(p.dense, [a + leads[i] for a in p.axes], len(shape)) for p in planes],
+            "follows",
+        )
+    return Image(
+        op.out(),
+        tuple(labels.lay(p.dense, [a + leads[0] for a in p.axes], rank) for p in planes),
+    )

@@ -1,0 +1,91 @@
+"""Slicing, run on labels; the bounds are recomputed for what is left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa import labels
+from spa.labels import Image
+from spa.rules import Fixes, refit, rule
+from spa.rules.meet import still
+from spa.trace.op import Op
+
+if TYPE_CHECKING:
+    from spa.trace.check import Sizes
+
+Bounds = list[tuple[int, int, int, int]]
+END = np.iinfo(np.int64).max
+
+
+def _bounds(op: Op | Sizes, rank: int) -> Bounds | None:
+    """(axis, start, end, step) of a Slice, or None where they are computed from data."""
+    given: list[Any]
+    if op.version < 10:
+        given = [op.attr("starts"), op.attr("ends"), op.attr("axes"), None]
+    else:
+        given = [op.value(i) for i in (1, 2, 3, 4)]
+        if any(op.has(i) and v is None for i, v in zip((1, 2, 3, 4), given, strict=True)):
+            return None
+    starts, ends, axes, steps = given
+    axes = range(len(starts)) if axes is None else [int(a) % rank for a in axes]
+    steps = [1] * len(starts) if steps is None else steps
+    return [
+        (int(a), int(s), int(e), int(t)) for a, s, e, t in zip(axes, starts, ends, steps, strict=True)
+    ]
+
+
+@rule("Slice")
+def slice_(op: Op, *_: Image) -> Image:  # c -> picked c
+    still(op, 1, 2, 3, 4)
+    x = op.operand(0)
+    rank = len(x.shape)
+    bounds = _bounds(op, rank)
+    if bounds is None:
+        where = op.value(3) if op.has(3) else None
+        axes = set(range(rank)) if where is None else {int(a) % rank for a in where}
+        return op.like(op.only(x, *(set(range(rank)) - axes), reason="sliced by computed bounds"))
+    for axis, start, end, step in bounds:
+        if axis in x.axes:
+            x = labels.take(x, np.arange(x.shape[axis])[start:end:step], axis)
+    return op.like(x)
+
+
+@refit("Slice")
+def slice_bounds(new: Sizes) -> Fixes:
+    rank = len(new.old_shape(0))
+    bounds = _bounds(new, rank)
+    if bounds is None:
+        return {}
+    starts = [b[1] for b in bounds]
+    ends = [b[2] for b in bounds]
+    for k, (axis, start, end, step) in enumerate(bounds):
+        kept = new.kept(0, axis)
+        if not kept.all():
+            starts[k], ends[k] = _rebound(kept, start, end, step)
+    if new.version < 10:
+        return {"starts": starts, "ends": ends}
+    return {i: np.array(b, _type(new, i)) for i, b in ((1, starts), (2, ends))}
+
+
+def _type(new: Sizes, i: int) -> np.dtype[Any]:
+    known = new.value(i)
+    return np.dtype(np.int64) if known is None else known.dtype
+
+
+def _rebound(kept: NDArray[np.bool_], start: int, end: int, step: int) -> tuple[int, int]:
+    """Bounds that pick, among the kept positions, those that were picked before; rows must agree."""
+    found = set()
+    for row in kept:
+        old = np.arange(len(row))[start:end:step]
+        rank = (np.cumsum(row) - 1)[old[row[old]]]
+        if not len(rank) or (np.diff(rank) != step).any():
+            raise ValueError("a slice would no longer pick the same channels")
+        first, last = int(rank[0]), int(rank[-1])
+        stop = last + 1 if step > 0 else last - 1
+        found.add((first, stop if stop >= 0 else -END))
+    if len(found) != 1:
+        raise ValueError("rows would need different slice bounds")
+    return found.pop()

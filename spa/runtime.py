@@ -1,0 +1,368 @@
+"""The one place that knows onnxruntime: sessions, runs, random inputs, single nodes.
+
+It lies below the graph (which asks it about nodes that ONNX's own inference does not know) and
+takes models, never `Graph`s, except for `feeds`, which only reads one.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from spa.errors import ReadError
+
+if TYPE_CHECKING:
+    import onnx
+    import onnxruntime
+
+    from spa.graph.model import Graph, Node
+
+Device = Literal["auto", "cpu", "cuda"]
+Arrays = Mapping[str, np.ndarray]
+
+IN_MEMORY = (1 << 31) - (1 << 24)
+"""Bytes of weights up to which a model is handed to onnxruntime in one piece."""
+
+
+@lru_cache(maxsize=1)
+def engine() -> Any:
+    """The onnxruntime module, or a sentence that says how to get it."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ReadError(
+            "onnxruntime is not installed; install it with "
+            'pip install "onnx-spa[cpu]" or "onnx-spa[gpu]"'
+        ) from error
+    return onnxruntime
+
+
+def providers(device: Device = "auto") -> list[str]:
+    """The execution providers used on `device`, best first."""
+    available = engine().get_available_providers()
+    if device == "cpu" or (device == "auto" and "CUDAExecutionProvider" not in available):
+        return ["CPUExecutionProvider"]
+    if "CUDAExecutionProvider" not in available:
+        raise ReadError(
+            "this onnxruntime cannot use a GPU; install it with "
+            'pip install "onnx-spa[gpu]" or choose --device cpu'
+        )
+    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+def session(
+    model: onnx.ModelProto | bytes | str | os.PathLike[str],
+    *,
+    optimize: bool = True,
+    threads: int = 0,
+    device: Device = "auto",
+    base_dir: str | os.PathLike[str] | None = None,
+) -> onnxruntime.InferenceSession:
+    """Load a model into onnxruntime.
+
+    Args:
+        model: a model, its bytes, or the path of a file.
+        optimize: whether onnxruntime may rewrite the graph.
+        threads: of one operation; 0 lets onnxruntime choose.
+        device: where to run.
+        base_dir: the folder of external data of a model that is not a path.
+
+    Raises:
+        ReadError: onnxruntime is missing or refuses the model.
+    """
+    runtime = engine()
+    options = _options(optimize, threads)
+    if base_dir is not None:
+        key = "session.model_external_initializers_file_folder_path"
+        options.add_session_config_entry(key, os.fspath(Path(base_dir).absolute()))
+    kept: list[Any] = []
+    if isinstance(model, str | os.PathLike):
+        source: str | bytes = os.fspath(model)
+    elif isinstance(model, bytes):
+        source = model
+    else:
+        source, kept = _in_memory(model, options)
+    wanted = providers(device)
+    try:
+        # The fallback of onnxruntime prints; ours does not.
+        loaded = runtime.InferenceSession(source, options, providers=wanted, enable_fallback=0)
+    except Exception as error:  # onnxruntime has a class per status, none of them documented
+        name = f"'{source}'" if isinstance(source, str) else "the model"
+        raise ReadError(
+            f"onnxruntime cannot load {name} ({first_line(error)}); check that it loads "
+            "there without spa"
+        ) from error
+    loaded.spa_kept = kept  # the arrays must outlive the session that points into them
+    return loaded
+
+
+def _options(optimize: bool, threads: int) -> Any:
+    runtime = engine()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads
+    if not optimize:
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return options
+
+
+def _in_memory(model: onnx.ModelProto, options: Any) -> tuple[bytes, list[Any]]:
+    """The bytes of a model; above 2 GiB its large weights are handed over beside them."""
+    from onnx import ModelProto, TensorProto, numpy_helper
+
+    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) < IN_MEMORY:
+        return model.SerializeToString(), []
+    shell = ModelProto()
+    for field, value in model.ListFields():
+        if field.name != "graph":
+            _assign(shell, field, value)
+    kept: list[Any] = []
+    for field, value in model.graph.ListFields():
+        if field.name != "initializer":
+            _assign(shell.graph, field, value)
+    names = []
+    for tensor in model.graph.initializer:
+        if len(tensor.raw_data) < 1024:
+            shell.graph.initializer.add().CopyFrom(tensor)
+            continue
+        stub = shell.graph.initializer.add(
+            name=tensor.name,
+            data_type=tensor.data_type,
+            dims=tensor.dims,
+            data_location=TensorProto.EXTERNAL,
+        )
+        stub.external_data.add(key="location", value="memory")
+        names.append(tensor.name)
+        array = numpy_helper.to_array(tensor)
+        kept.append(engine().OrtValue.ortvalue_from_numpy_with_onnx_type(array, tensor.data_type))
+    options.add_external_initializers(names, kept)
+    return shell.SerializeToString(), kept
+
+
+def _assign(message: Any, field: Any, value: Any) -> None:
+    """Set one field of a protobuf message to that of another."""
+    target = getattr(message, field.name)
+    if hasattr(target, "MergeFrom"):
+        target.MergeFrom(value)
+    else:
+        setattr(message, field.name, value)
+
+
+def run(
+    loaded: onnxruntime.InferenceSession, feeds: Arrays, names: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Run a session; outputs by name."""
+    names = [output.name for output in loaded.get_outputs()] if names is None else list(names)
+    try:
+        return dict(zip(names, loaded.run(names, dict(feeds)), strict=True))
+    except Exception as error:  # see `session`
+        raise ReadError(
+            f"onnxruntime cannot run the model ({first_line(error)}); check the shapes of its "
+            "inputs, which --input-shape can set"
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an exception says."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+# --- inputs -------------------------------------------------------------------------------------
+
+
+def feeds(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
+    """Random inputs that the model accepts, at the sizes in `graph.dims`."""
+    rng = np.random.default_rng(seed)
+    missing = [name for name in graph.inputs if name not in graph.shapes]
+    if missing:
+        raise ReadError(
+            f"input '{missing[0]}' has no tensor shape that spa could fill; "
+            "give one with --input-shape or remove that input from the model"
+        )
+    users: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        for name in node.inputs:
+            users.setdefault(name, []).append(node)
+    return {name: _random(graph, name, users, rng) for name in graph.inputs}
+
+
+def _random(
+    graph: Graph, name: str, users: Mapping[str, list[Node]], rng: np.random.Generator
+) -> np.ndarray:
+    shape, dtype = graph.shapes[name], graph.dtypes[name]
+    if dtype.kind == "O":
+        return np.full(shape, "a", object)
+    if dtype.kind == "b":
+        return np.ones(shape, bool)
+    if dtype.kind not in "iu":
+        return rng.standard_normal(shape, np.float32).astype(dtype)
+    limits, compared = _meaning(graph, name, users)
+    if limits:
+        return rng.integers(0, max(1, min(limits)), shape).astype(dtype)
+    if compared:
+        return np.full(shape, compared[0]).astype(dtype)
+    if dtype.itemsize == 1:
+        return rng.integers(0, np.iinfo(dtype).max, shape, endpoint=True).astype(dtype)
+    return np.ones(shape, dtype)
+
+
+_CARRYING = (
+    "Cast Identity Reshape Squeeze Unsqueeze Flatten Transpose Slice Concat Clip Expand Gather "
+    "Split Max Min Where"
+)
+CARRIERS = frozenset(_CARRYING.split())
+"""Ops that hand integers on unchanged, as far as their range goes."""
+
+
+def _meaning(
+    graph: Graph, name: str, users: Mapping[str, list[Node]]
+) -> tuple[list[int], list[int]]:
+    """Upper limits where an integer input is an index, and the constants it is compared with."""
+    limits: list[int] = []
+    compared: list[int] = []
+    seen, todo = {name}, [name]
+    while todo:
+        tensor = todo.pop()
+        for node in users.get(tensor, ()):
+            if node.op in INDEXED and tensor in node.inputs[1:2]:
+                limits += _limit(graph, node)
+            elif node.op == "OneHot" and node.inputs[0] == tensor:
+                depth = graph.consts.get(node.inputs[1])
+                limits += [] if depth is None else [int(depth.reshape(-1)[0])]
+            elif node.op == "Equal":
+                others = [graph.consts.get(other) for other in node.inputs if other != tensor]
+                compared += [int(v.reshape(-1)[0]) for v in others if v is not None and v.size == 1]
+            elif node.op in CARRIERS and node.outputs[0] not in seen:
+                seen.update(node.outputs)
+                todo.extend(node.outputs)
+    return limits, compared
+
+
+INDEXED = {"Gather": "axis", "GatherElements": "axis", "ScatterElements": "axis"}
+INDEXED |= {"GatherND": "", "ScatterND": ""}
+
+
+def _limit(graph: Graph, node: Node) -> list[int]:
+    shape = graph.shapes.get(node.inputs[0])
+    if not shape:
+        return []
+    key = INDEXED[node.op]
+    if key:
+        return [shape[node.attrs.get(key, 0)]]
+    depth = graph.shapes.get(node.inputs[1], (1,))[-1]
+    return [min(shape[: max(1, depth)])]
+
+
+# --- single nodes -------------------------------------------------------------------------------
+
+
+def infer_node(
+    node: onnx.NodeProto,
+    opsets: Mapping[str, int],
+    types: Mapping[str, onnx.TypeProto],
+    consts: Mapping[str, onnx.TensorProto],
+) -> Mapping[str, onnx.TypeProto] | None:
+    """Output types of one node, as onnxruntime sees them: read from a session, else from a run.
+
+    None where onnxruntime is missing, does not know the op, or cannot run it.
+    """
+    try:
+        proto = single(node, opsets, types, consts)
+        loaded = session(proto, optimize=False, threads=1, device="cpu")
+        outputs = loaded.get_outputs()
+        kinds = {output.name: _kind(output.type, output.shape) for output in outputs}
+        if any(_unsettled(output.shape) for output in outputs) and _affordable(types):
+            zeros = {
+                info.name: np.zeros(
+                    [dim.dim_value for dim in info.type.tensor_type.shape.dim],
+                    _numpy(info.type.tensor_type.elem_type),
+                )
+                for info in proto.graph.input
+            }
+            for name, value in run(loaded, zeros).items():
+                if isinstance(value, np.ndarray):
+                    kinds[name] = _of(kinds[name], value.shape)
+    except ReadError:
+        return None
+    return {name: kind for name, kind in kinds.items() if kind is not None}
+
+
+def single(
+    node: onnx.NodeProto,
+    opsets: Mapping[str, int],
+    types: Mapping[str, onnx.TypeProto],
+    consts: Mapping[str, onnx.TensorProto],
+) -> onnx.ModelProto:
+    """A model of one node; `consts` become its initializers, the other inputs its inputs."""
+    from onnx import helper
+
+    inputs = [
+        helper.make_value_info(name, types[name])
+        for name in dict.fromkeys(node.input)
+        if name and name not in consts
+    ]
+    outputs = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
+    graph = helper.make_graph([node], "node", inputs, outputs, list(consts.values()))
+    imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
+    return helper.make_model(graph, opset_imports=imports, ir_version=10)
+
+
+def evaluate_constants(
+    model: onnx.ModelProto, names: Sequence[str], base_dir: str | os.PathLike[str] | None
+) -> dict[str, np.ndarray] | None:
+    """The outputs of a model without inputs; None where onnxruntime is missing or refuses."""
+    try:
+        loaded = session(model, optimize=False, threads=1, device="cpu", base_dir=base_dir)
+        values = run(loaded, {}, names)
+    except ReadError:
+        return None
+    if not all(isinstance(value, np.ndarray) for value in values.values()):
+        return None
+    return values
+
+
+def _affordable(types: Mapping[str, onnx.TypeProto]) -> bool:
+    shapes = [[dim.dim_value for dim in kind.tensor_type.shape.dim] for kind in types.values()]
+    return sum(map(math.prod, shapes)) < 1 << 26
+
+
+def _unsettled(shape: Sequence[Any] | None) -> bool:
+    # An unknown shape looks like that of a scalar, [].
+    return not shape or any(not isinstance(size, int) for size in shape)
+
+
+def _numpy(elem_type: int) -> np.dtype:
+    from onnx import helper
+
+    return np.dtype(helper.tensor_dtype_to_np_dtype(elem_type))
+
+
+def _kind(text: str, shape: Sequence[Any] | None) -> onnx.TypeProto | None:
+    """The ONNX type of an output that onnxruntime describes as `tensor(float)` and the like."""
+    from onnx import TensorProto, TypeProto
+
+    if not text.startswith("tensor("):
+        return None
+    name = {"float": "FLOAT", "double": "DOUBLE"}.get(text[7:-1], text[7:-1].upper())
+    if name not in TensorProto.DataType.keys():  # noqa: SIM118 - not a dict
+        return None
+    kind = TypeProto()
+    kind.tensor_type.elem_type = TensorProto.DataType.Value(name)
+    return kind if _unsettled(shape) else _of(kind, shape or ())
+
+
+def _of(kind: onnx.TypeProto | None, shape: Sequence[int]) -> onnx.TypeProto | None:
+    """`kind` with a concrete shape."""
+    if kind is None:
+        return None
+    kind.tensor_type.shape.SetInParent()
+    del kind.tensor_type.shape.dim[:]
+    for size in shape:
+        kind.tensor_type.shape.dim.add().dim_value = size
+    return kind

@@ -1,0 +1,333 @@
+"""Re-read a rewritten graph on labels: after a cut, every rule must say about the survivors what it said before.
+
+`Survivors` selects what is kept of every image.  `Check` runs the same rules on the survivors, with
+refitted attributes and constants, and compares with the selected results, node by node; by induction
+the rewritten graph then computes what the plan says.  No weights, no onnxruntime, milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa import labels
+from spa.labels import Ids, Image, Plane, Shape
+from spa.rules import REFITS, RULES
+from spa.trace.collect import Collect
+from spa.trace.op import Op
+from spa.trace.param import Param
+
+
+class MisplacedError(Exception):
+    """The survivors do not fit at one node; `planes` are the images that met there."""
+
+    def __init__(self, message: str, node: Any = None, planes: tuple[Plane, ...] = ()) -> None:
+        super().__init__(message)
+        self.node = node
+        self.planes = planes
+
+
+class Survivors:
+    """What is left of every plane, image and param when only the units in `alive` are kept.
+
+    Args:
+        notes: the sweep over the original graph.
+        root: int[labels], the unit of every label.
+        alive: bool[labels], indexed by unit.
+    """
+
+    def __init__(self, notes: Collect, root: Ids, alive: NDArray[np.bool_]) -> None:
+        self.notes, self.root = notes, root
+        self.alive: NDArray[np.bool_] = alive[root]
+        self._planes: dict[tuple[int, tuple[int, ...]], Plane] = {}
+        self._touched: dict[int, bool] = {}
+
+    def touched(self, p: Plane) -> bool:
+        """Whether anything in the plane dies."""
+        key = id(p.ids)
+        if key not in self._touched:
+            self._touched[key] = not self.alive[p.ids].all()
+        return self._touched[key]
+
+    def plane(self, p: Plane) -> Plane:
+        """The plane with dead elements cut away and labels replaced by units."""
+        key = (id(p.ids), p.axes)
+        if key not in self._planes:
+            self._planes[key] = self._select(p)
+        return self._planes[key]
+
+    def _select(self, p: Plane) -> Plane:
+        ids = self.root[p.ids]
+        if not self.touched(p):
+            return Plane(ids, p.axes)
+        kept = self.alive[p.dense]
+        box = labels.extent(kept)
+        if box is None:
+            raise MisplacedError("the survivors are no box", planes=(p,))
+        shape = [1] * p.rank
+        for a, n in zip(p.axes, box, strict=True):
+            shape[a] = n
+        return Plane(self.root[p.dense[kept]].reshape(shape), p.axes)
+
+    def image(self, x: Image) -> Image:
+        """The image of what is left."""
+        planes = tuple(self.plane(p) for p in x.planes)
+        return Image(self._sizes(x.shape, planes), planes)
+
+    def view(self, p: Param) -> tuple[Shape, tuple[tuple[str, Plane], ...]]:
+        """The view and planes of what is left of a param."""
+        planes = tuple((role, self.plane(q)) for role, q in p.planes)
+        return self._sizes(p.view, tuple(q for _, q in planes)), planes
+
+    @staticmethod
+    def _sizes(shape: Shape, planes: tuple[Plane, ...]) -> Shape:
+        sizes = dict(enumerate(shape))
+        said: dict[int, int] = {}
+        for p in planes:
+            for a in p.axes:
+                n = p.ids.shape[a]
+                if said.setdefault(a, n) != n:
+                    raise MisplacedError("two planes keep different numbers")
+        return tuple((sizes | said).values())
+
+
+class Sizes:
+    """What a refit may see: the node as it was, and the sizes of what is left."""
+
+    def __init__(self, left: Survivors, node: Any) -> None:
+        self.left, self.node, self.notes = left, node, left.notes
+        self.version: int = node.version
+
+    def attr(self, name: str, default: Any = None) -> Any:
+        """The node's attribute as it was."""
+        return self.node.attrs.get(name, default)
+
+    def has(self, i: int) -> bool:
+        """Whether optional input `i` is given."""
+        return i < len(self.node.inputs) and bool(self.node.inputs[i])
+
+    def value(self, i: int) -> np.ndarray | None:
+        """Input `i` as it was, if known."""
+        return self.notes.value(self.node, i) if self.has(i) else None
+
+    def is_const(self, i: int) -> bool:
+        """Whether input `i` is stored in the file."""
+        return self.has(i) and self.notes.is_const(self.node, i)
+
+    def old_shape(self, i: int) -> Shape:
+        """Shape of input `i` as it was."""
+        return self.notes.graph.shapes[self.node.inputs[i]]
+
+    def old_out(self, k: int = 0) -> Shape:
+        """Shape of output `k` as it was."""
+        return self.notes.graph.shapes[self.node.outputs[k]]
+
+    def shape(self, i: int) -> Shape:
+        """Shape of what is left of input `i`."""
+        return self.left.image(self.notes.images[self.node.inputs[i]]).shape
+
+    def out(self, k: int = 0) -> Shape:
+        """Shape of what is left of output `k`."""
+        return self.left.image(self.notes.images[self.node.outputs[k]]).shape
+
+    def view(self, i: int) -> Shape:
+        """View of what is left of the param at input `i`."""
+        return self.left.view(self.notes.params[self.node.index, i])[0]
+
+    def kept(self, i: int, axis: int) -> NDArray[np.bool_]:
+        """Which positions of input `i` along `axis` are kept, bool `[living rows, old size]`."""
+        rows = []
+        for p in self.notes.images[self.node.inputs[i]].over(axis):
+            kept = self.left.alive[p.dense]
+            kept = kept.any(tuple(range(p.axes.index(axis) + 1, kept.ndim)))
+            kept = kept.reshape(-1, kept.shape[-1])
+            rows.append(np.unique(kept[kept.any(1)], axis=0))
+        return np.concatenate(rows) if rows else np.ones((1, self.old_shape(i)[axis]), bool)
+
+    def born(self, k: int) -> NDArray[np.bool_]:
+        """Which of the k-th batch of fresh labels are kept."""
+        return self.left.alive[self.notes.born[self.node.index][k]]
+
+    def count(self, i: int, axis: int, upto: int) -> int:
+        """How many of the first `upto` positions are kept; every row must agree."""
+        counts = np.unique(self.kept(i, axis)[:, :upto].sum(1))
+        if len(counts) != 1:
+            raise MisplacedError("rows keep different numbers before a boundary")
+        return int(counts[0])
+
+
+def refit(left: Survivors, node: Any) -> dict[str | int, Any]:
+    """What the node says about sizes, recomputed: attributes by name, constant inputs by number."""
+    fix = REFITS.get((node.domain, node.op))
+    return fix(Sizes(left, node)) if fix else {}
+
+
+def planes_at(notes: Collect, node: Any) -> list[Plane]:
+    """Every plane that meets at a node: inputs, outputs, params, and boxes of no tensor."""
+    found = [
+        p
+        for name in (*node.inputs, *node.outputs)
+        if name in notes.images
+        for p in notes.images[name].planes
+    ]
+    for i in range(-1 - len(node.inputs), len(node.inputs)):
+        if (node.index, i) in notes.params:
+            found += [p for _, p in notes.params[node.index, i].planes]
+    return found + notes.extra.get(node.index, [])
+
+
+class Check:
+    """The second listener: compares instead of taking notes."""
+
+    def __init__(self, left: Survivors) -> None:
+        self.left, self.notes, self.graph = left, left.notes, left.notes.graph
+        self._refit: Mapping[str | int, Any] = {}
+        self._turn: dict[str, int] = defaultdict(int)
+
+    def node(self, node: Any) -> None:
+        """Check one node; raises MisplacedError."""
+        rule = RULES[node.domain, node.op]
+        self._turn.clear()
+        try:
+            self._refit = refit(self.left, node)
+            op = Op(self, node)
+            found = rule(op, *op.x)
+        except MisplacedError as error:
+            error.node = node
+            raise
+        except (ValueError, IndexError) as error:  # numpy refuses: sizes no longer fit
+            raise MisplacedError(str(error), node) from error
+        for name, image in zip(
+            node.outputs, found if isinstance(found, (list, tuple)) else [found], strict=False
+        ):
+            if name:
+                self._agree(node, image, self.left.image(self.notes.images[name]))
+
+    def _agree(self, node: Any, got: Image, want: Image) -> None:
+        if got.shape != want.shape or len(got.planes) != len(want.planes):
+            raise MisplacedError(f"shape {got.shape} where {want.shape} is wanted", node)
+        for a, b in zip(got.planes, want.planes, strict=True):
+            self._equal(node, a, b)
+
+    def _equal(self, node: Any, got: Plane, want: Plane) -> None:
+        if got.axes != want.axes or not np.array_equal(got.ids, want.ids):
+            raise MisplacedError("channels out of step", node)
+
+    # what an op sees
+
+    def attr(self, node: Any, name: str, default: Any) -> Any:
+        return self._refit.get(name, node.attrs.get(name, default))
+
+    def value(self, node: Any, i: int) -> np.ndarray | None:
+        new = self._refit.get(i)
+        return new if new is not None else self.notes.value(node, i)
+
+    def is_const(self, node: Any, i: int) -> bool:
+        return self.notes.is_const(node, i)
+
+    def is_float(self, node: Any, i: int) -> bool:
+        return self.notes.is_float(node, i)
+
+    def shape(self, node: Any, i: int) -> Shape | None:
+        if i in self._refit:
+            return self._refit[i].shape
+        param = self.notes.params.get((node.index, i))
+        if param is not None and param.tensor is not None:
+            return merged(self.graph.shapes[param.tensor], param.view, self.left.view(param)[0])
+        image = self.image(node, i)
+        return image.shape if image is not None else self.notes.shape(node, i)
+
+    def out(self, node: Any, k: int) -> Shape | None:
+        if k >= len(node.outputs) or node.outputs[k] not in self.notes.images:
+            return self.notes.out(node, k)
+        return self.left.image(self.notes.images[node.outputs[k]]).shape
+
+    def image(self, node: Any, i: int) -> Image | None:
+        image = self.notes.images.get(node.inputs[i])
+        return None if image is None else self.left.image(image)
+
+    # what an op says
+
+    def param(
+        self,
+        node: Any,
+        i: int | None,
+        view: Shape,
+        planes: dict[str, Plane | tuple[int, ...]],
+        times: float,
+    ) -> list[Plane]:
+        param = self.notes.params[node.index, i if i is not None else -1 - len(node.inputs)]
+        left, kept = self.left.view(param)
+        if left != view:
+            raise MisplacedError(f"a constant of view {left} where {view} is wanted", node)
+        for (_, want), said in zip(kept, planes.values(), strict=True):
+            if isinstance(said, Plane):
+                self._equal(node, said, want)
+        return [p for _, p in kept]
+
+    def same(self, node: Any, a: Ids, b: Ids, reason: str) -> None:
+        a, b = np.broadcast_arrays(a, b)
+        if (a != b).any():
+            raise MisplacedError("channels out of step", node)
+
+    def cells(self, node: Any, sides: tuple[Ids, ...]) -> None:
+        pass  # a demand on the choice, not on the result: boxes prove it
+
+    def rows(self, node: Any, plane: Plane) -> None:
+        k = self._next("rows")
+        self._equal(node, plane, self.left.plane(self.notes.extra[node.index][k]))
+
+    def fresh(self, node: Any, size: int) -> Ids:
+        ids = self.notes.born[node.index][self._next("fresh")]
+        kept = self.left.root[ids[self.left.alive[ids]]]
+        if len(kept) != size:
+            raise MisplacedError(f"{size} new channels where {len(kept)} are kept", node)
+        return kept
+
+    def decide(self, node: Any, choose: Callable[[], Any]) -> Any:
+        return self.notes.chosen[node.index][self._next("decide")]
+
+    def lossy(self, node: Any, reason: str) -> None:
+        pass
+
+    def _next(self, verb: str) -> int:
+        self._turn[verb] += 1
+        return self._turn[verb] - 1
+
+
+def merged(old: Shape, view: Shape, left: Shape) -> Shape:
+    """The new shape of a tensor of shape `old` whose view `view` has shrunk to `left`."""
+    runs = labels.cut(old, view)
+    if runs is None:
+        raise MisplacedError(f"view {view} does not refine {old}")
+    shape = list(old)
+    for coarse, fine in runs:
+        size = int(np.prod([left[a] for a in fine]))
+        wide = [a for a in coarse if old[a] > 1] or list(coarse[:1])
+        if len(wide) > 1 and size != int(np.prod([old[a] for a in coarse])):
+            raise MisplacedError(f"view {view} does not refine {old}")
+        if len(wide) == 1:
+            shape[wide[0]] = size
+    return tuple(shape)
+
+
+def check(left: Survivors, nodes: Any) -> list[MisplacedError]:
+    """Check every node at which something dies; what does not fit, node by node (empty: all fits)."""
+    checker = Check(left)
+    errors = []
+    for node in nodes:
+        if (node.domain, node.op) not in RULES or node.captured:
+            continue
+        met = planes_at(left.notes, node)
+        if any(left.touched(p) for p in met):
+            try:
+                checker.node(node)
+            except MisplacedError as error:
+                error.node = node
+                error.planes = tuple(p for p in error.planes or met if left.touched(p))
+                errors.append(error)
+    return errors

@@ -1,0 +1,273 @@
+"""Interpret a graph on labels, once and forward, and note which labels are one channel."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa import labels
+from spa.labels import ROCK, Ids, Image, Plane, Shape
+from spa.rules import RULES
+from spa.trace.op import Op
+from spa.trace.param import Param
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why something is frozen or only approximately kept: the sentence, and the node that says so."""
+
+    text: str
+    op: str
+    node: str
+
+
+@dataclass(frozen=True, eq=False)
+class Roots:
+    """The solution: labels with one root are one unit.
+
+    `solid[label]` is 0 for what is frozen; `loose` is the same before freezing, so that frozen
+    classes can still be told apart; `why[label]` indexes `reasons` (-1: not frozen).
+    """
+
+    solid: Ids
+    loose: Ids
+    why: NDArray[np.int64]
+    reasons: tuple[Reason, ...]
+
+
+class Collect:
+    """The notes of one sweep; `roots` solves them."""
+
+    def __init__(self, graph: Any, strict: bool = False) -> None:
+        self.graph = graph
+        self.strict = strict
+        self.size = 1
+        self.images: dict[str, Image] = {}
+        self.params: dict[tuple[int, int], Param] = {}
+        self.extra: dict[int, list[Plane]] = defaultdict(list)
+        self.born: dict[int, list[Ids]] = defaultdict(list)
+        self.chosen: dict[int, list[Any]] = defaultdict(list)
+        self.losses: list[Reason] = []
+        self.unknown: list[Reason] = []
+        self._pairs: list[tuple[Ids, Ids]] = []
+        self._rocks: list[tuple[Ids, Reason]] = []
+        self._cells: list[tuple[Ids, ...]] = []
+
+    # what an op sees
+
+    def attr(self, node: Any, name: str, default: Any) -> Any:
+        return node.attrs.get(name, default)
+
+    def value(self, node: Any, i: int) -> np.ndarray | None:
+        name = node.inputs[i]
+        known = self.graph.values.get(name)
+        return known if known is not None else self.graph.consts.get(name)
+
+    def is_const(self, node: Any, i: int) -> bool:
+        return node.inputs[i] in self.graph.consts
+
+    def is_float(self, node: Any, i: int) -> bool:
+        return is_float(self.graph.dtypes.get(node.inputs[i]))
+
+    def shape(self, node: Any, i: int) -> Shape | None:
+        return self.graph.shapes.get(node.inputs[i])
+
+    def out(self, node: Any, k: int) -> Shape | None:
+        return self.graph.shapes.get(node.outputs[k]) if k < len(node.outputs) else None
+
+    def image(self, node: Any, i: int) -> Image | None:
+        return self.images.get(node.inputs[i])
+
+    # what an op says
+
+    def param(
+        self,
+        node: Any,
+        i: int | None,
+        view: Shape,
+        planes: dict[str, Plane | tuple[int, ...]],
+        times: float,
+    ) -> list[Plane]:
+        named = [
+            (role.rstrip("0123456789"), self._make(p, view) if isinstance(p, tuple) else p)
+            for role, p in planes.items()
+        ]
+        key = (node.index, i if i is not None else -1 - len(node.inputs))
+        if i is None:
+            tensor = None
+        else:
+            tensor = node.inputs[i]
+            if key in self.params:
+                raise ValueError(f"input {i} is used twice by one rule")
+        self.params[key] = Param(node.index, key[1], tensor, view, tuple(named), times)
+        return [p for _, p in named]
+
+    def _make(self, axes: tuple[int, ...], view: Shape) -> Plane:
+        sizes = tuple(n if a in axes else 1 for a, n in enumerate(view))
+        return Plane(self._ids(int(np.prod(sizes))).reshape(sizes), tuple(sorted(axes)))
+
+    def _ids(self, size: int) -> Ids:
+        if size == 1:  # the only channel of its axis can never go
+            return np.zeros(1, np.int64)
+        self.size += size
+        return np.arange(self.size - size, self.size, dtype=np.int64)
+
+    def fresh(self, node: Any, size: int) -> Ids:
+        self.size += size
+        ids = np.arange(self.size - size, self.size, dtype=np.int64)
+        self.born[node.index].append(ids)
+        return ids
+
+    def same(self, node: Any, a: Ids, b: Ids, reason: str) -> None:
+        a, b = np.broadcast_arrays(a, b)
+        differ = a != b
+        if not differ.any():
+            return
+        a, b = a[differ], b[differ]
+        fixed = (a == ROCK) | (b == ROCK)
+        if fixed.any():
+            hit = np.unique(np.maximum(a[fixed], b[fixed]))
+            self._rocks.append((hit, Reason(reason, node.op, node.name)))
+        self._pairs.append((a[~fixed], b[~fixed]))
+
+    def cells(self, node: Any, sides: tuple[Ids, ...]) -> None:
+        if len(sides[0]) > 1:
+            self._cells.append(sides)
+
+    def rows(self, node: Any, plane: Plane) -> None:
+        self.extra[node.index].append(plane)
+
+    def decide(self, node: Any, choose: Callable[[], Any]) -> Any:
+        self.chosen[node.index].append(choose())
+        return self.chosen[node.index][-1]
+
+    def lossy(self, node: Any, reason: str) -> None:
+        self.losses.append(Reason(reason, node.op, node.name))
+
+    # the sweep
+
+    def sweep(self) -> Collect:
+        """Run every rule once, in order."""
+        for name in self.graph.inputs:
+            if name in self.graph.shapes:
+                self.images[name] = labels.rock(self.graph.shapes[name])
+        for name in self.graph.consts:
+            self.images[name] = labels.rock(self.graph.shapes.get(name, ()))
+        for node in self.graph.nodes:
+            if any(o not in self.graph.consts for o in node.outputs if o):
+                self._visit(node)
+        end = Reason("graph output", "", "")
+        for name in self.graph.outputs:
+            for p in self.images[name].planes if name in self.images else ():
+                self._rocks.append((np.unique(p.ids), Reason(end.text, "output", name)))
+        return self
+
+    def _visit(self, node: Any) -> None:
+        rule = RULES.get((node.domain, node.op))
+        known = all(n in self.images for n in node.inputs if n)
+        sized = all(o in self.graph.shapes for o in node.outputs if o)
+        if rule is None or node.captured or not known or not sized:
+            why = (
+                f"no rule for {_full(node)}" if rule is None
+                else "control flow" if node.captured
+                else f"shape of an {'input' if not known else 'output'} is not known"
+            )
+            self._give_up(node, why)
+            return
+        try:
+            op = Op(self, node)
+            found = rule(op, *op.x)
+            images = found if isinstance(found, (list, tuple)) else [found]
+            for name, image in zip(node.outputs, images, strict=False):
+                if name:
+                    if image.shape != self.graph.shapes[name]:
+                        raise ValueError(f"rule says {image.shape}, shapes say {self.graph.shapes[name]}")
+                    self.images[name] = image
+            for name in node.outputs[len(images) :]:
+                if name:
+                    self.images[name] = labels.rock(self.graph.shapes[name])
+        except Exception as error:
+            if self.strict:
+                raise
+            log.warning("rule for %s gave up at %s: %s", node.op, node.name, error)
+            self._give_up(node, f"its rule gave up: {error}")
+
+    def _give_up(self, node: Any, why: str) -> None:
+        reason = Reason(why, _full(node), node.name)
+        self.unknown.append(reason)
+        for key in [k for k in self.params if k[0] == node.index]:
+            for _, p in self.params.pop(key).planes:
+                self._rocks.append((np.unique(p.ids), reason))
+        for name in {*node.inputs, *node.captured}:
+            for p in self.images[name].planes if name in self.images else ():
+                self._rocks.append((np.unique(p.ids), reason))
+        for name in node.outputs:
+            if name in self.graph.shapes:
+                self.images[name] = labels.rock(self.graph.shapes[name])
+
+    # later words, from those who read the notes
+
+    def tie(self, ids: Ids, other: Ids) -> None:
+        """Merge these labels too."""
+        a, b = (x.ravel() for x in np.broadcast_arrays(ids, other))
+        fixed = (a == ROCK) | (b == ROCK)
+        if fixed.any():
+            self.hold(np.maximum(a, b)[fixed], Reason("tied to a channel that cannot go", "", ""))
+        self._pairs.append((a[~fixed], b[~fixed]))
+
+    def hold(self, ids: Ids, reason: Reason) -> None:
+        """Freeze these labels too."""
+        self._rocks.append((np.unique(ids), reason))
+
+    def roots(self) -> Roots:
+        """Solve the notes: the unit of every label, and why the frozen ones are frozen."""
+        while True:
+            left = np.concatenate([a for a, _ in self._pairs] or [np.zeros(0, np.int64)])
+            right = np.concatenate([b for _, b in self._pairs] or [np.zeros(0, np.int64)])
+            loose = labels.components(self.size, left, right)
+            why = np.full(self.size, -1)
+            why[ROCK] = 0
+            for k, (ids, _) in enumerate(self._rocks):
+                units = loose[ids]
+                why[units[why[units] < 0]] = k
+            solid = np.where(why[loose] >= 0, ROCK, loose)
+            if not self._merge_lone_cells(solid):
+                return Roots(solid, loose, why[loose], tuple(r for _, r in self._rocks))
+
+    def _merge_lone_cells(self, root: Ids) -> bool:
+        """A side with a single unit left in a row takes the whole cell along."""
+        merged = False
+        for sides in self._cells:
+            rows = [root[s] for s in sides]
+            lone = np.zeros(len(rows[0]), bool)
+            for side, other in ((rows[0], rows[-1]), (rows[-1], rows[0])):
+                one = (side == side[:, :1]).all(1)
+                single = (other == other[:, :1]).all(1)
+                lone |= one & ((side[:, 0] != ROCK) | single)
+            both = np.concatenate(rows, 1)[lone]
+            if (both != both[:, :1]).any():
+                fixed = both.min(1) == ROCK
+                if fixed.any():
+                    self.hold(both[fixed], Reason("its group of channels cannot go", "", ""))
+                self.tie(both[~fixed, :1], both[~fixed])
+                merged = True
+        return merged
+
+
+def _full(node: Any) -> str:
+    return f"{node.domain}.{node.op}" if node.domain else node.op
+
+
+def is_float(dtype: Any) -> bool:
+    """Whether a numpy or ml_dtypes type is a floating-point type."""
+    return dtype is not None and (
+        np.issubdtype(dtype, np.floating) or "float" in getattr(dtype, "name", "")
+    )

@@ -1,0 +1,208 @@
+"""What a rule may see and say: the node, its images, and a handful of verbs.
+
+Verbs: `along`, `only`, `same`, `cells`, `rows`, `freeze`, `fresh`, `param`, `work`, `lossy`.  What they do
+depends on who is listening: `Collect` takes notes, `Check` compares.  Decisions about the structure
+(which axes carry channels) go through `decide`, so that both take the same path through a rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from spa import labels
+from spa.labels import Ids, Image, Plane, Shape
+
+T = TypeVar("T")
+
+
+class Listener(Protocol):
+    """The two interpreters behind an `Op`: `Collect` and `Check`."""
+
+    def attr(self, node: Any, name: str, default: Any) -> Any: ...
+    def value(self, node: Any, i: int) -> np.ndarray | None: ...
+    def is_const(self, node: Any, i: int) -> bool: ...
+    def shape(self, node: Any, i: int) -> Shape | None: ...
+    def out(self, node: Any, k: int) -> Shape | None: ...
+    def image(self, node: Any, i: int) -> Image | None: ...
+    def is_float(self, node: Any, i: int) -> bool: ...
+    def param(
+        self, node: Any, i: int | None, view: Shape, planes: dict[str, Plane | tuple[int, ...]], times: float
+    ) -> list[Plane]: ...
+    def same(self, node: Any, a: Ids, b: Ids, reason: str) -> None: ...
+    def cells(self, node: Any, sides: tuple[Ids, ...]) -> None: ...
+    def rows(self, node: Any, plane: Plane) -> None: ...
+    def fresh(self, node: Any, size: int) -> Ids: ...
+    def decide(self, node: Any, choose: Callable[[], Any]) -> Any: ...
+    def lossy(self, node: Any, reason: str) -> None: ...
+
+
+class Op:
+    """One node as its rule sees it."""
+
+    def __init__(self, listener: Listener, node: Any) -> None:
+        self._at = listener
+        self.node = node
+        self.version: int = node.version
+        self.x: tuple[Image | None, ...] = tuple(
+            listener.image(node, i) if name else None for i, name in enumerate(node.inputs)
+        )
+
+    # what it sees
+
+    def attr(self, name: str, default: Any = None) -> Any:
+        """The node's attribute, or `default`."""
+        return self._at.attr(self.node, name, default)
+
+    def has(self, i: int) -> bool:
+        """Whether optional input `i` is given."""
+        return i < len(self.node.inputs) and bool(self.node.inputs[i])
+
+    def value(self, i: int) -> np.ndarray | None:
+        """The value of input `i` where it is known (a constant, or derived from shapes), else None."""
+        return self._at.value(self.node, i) if self.has(i) else None
+
+    def is_const(self, i: int) -> bool:
+        """Whether input `i` is stored in the file."""
+        return self.has(i) and self._at.is_const(self.node, i)
+
+    def is_float(self, i: int) -> bool:
+        """Whether input `i` has a floating-point type."""
+        return self._at.is_float(self.node, i)
+
+    def shape(self, i: int) -> Shape:
+        """Shape of input `i`."""
+        shape = self._at.shape(self.node, i)
+        if shape is None:
+            raise ValueError(f"input {i} has no known shape")
+        return shape
+
+    def out(self, k: int = 0) -> Shape:
+        """Shape of output `k`."""
+        shape = self._at.out(self.node, k)
+        if shape is None:
+            raise ValueError(f"output {k} has no known shape")
+        return shape
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs the node names."""
+        return len(self.node.outputs)
+
+    def axis(self, rank: int, default: int = 0, name: str = "axis") -> int:
+        """The attribute `axis` as a number in [0, rank)."""
+        return int(self.attr(name, default)) % max(rank, 1)
+
+    # what it says
+
+    def decide(self, choose: Callable[[], T]) -> T:
+        """A structural choice, made once on the original graph and repeated on the rewritten one."""
+        return self._at.decide(self.node, choose)
+
+    def same(self, a: Ids, b: Ids, reason: str = "meets a channel that cannot go") -> None:
+        """These labels, broadcast against each other, are one channel each."""
+        self._at.same(self.node, np.asarray(a), np.asarray(b), reason)
+
+    def freeze(self, x: Image | Plane | None, reason: str) -> None:
+        """Nothing in this image may die, and why."""
+        for p in x.planes if isinstance(x, Image) else (x,) if x is not None else ():
+            self._at.same(self.node, p.ids, np.zeros((), np.int64), reason)
+
+    def squash(self, p: Plane, keep: Sequence[int], reason: str = "mixed along this axis") -> Plane | None:
+        """Merge a plane along every axis outside `keep`; without any axis left it is frozen."""
+        ids = p.ids
+        for a in p.axes:
+            if a not in keep:
+                head = ids.take([0], axis=a)
+                self.same(ids, head)
+                ids = head
+        left = tuple(a for a in p.axes if a in keep)
+        if not left:
+            self.freeze(Plane(ids, ()), reason)
+            return None
+        return Plane(ids, left)
+
+    def only(self, x: Image, *keep: int, reason: str = "mixed along this axis") -> Image:
+        """Keep the image varying along `keep` only: merge the labels that differ elsewhere."""
+        kept = (self.squash(p, keep, reason) for p in x.planes)
+        return Image(x.shape, tuple(p for p in kept if p is not None))
+
+    def along(self, x: Image, axis: int, reason: str = "mixed along this axis") -> Ids:
+        """The labels along one axis, shape `[x.shape[axis]]`; the image varies nowhere else."""
+        planes = self.only(x, axis, reason=reason).planes
+        if not planes:
+            return np.zeros(x.shape[axis], np.int64)
+        for p in planes[1:]:
+            self.same(planes[0].ids, p.ids)
+        return planes[0].dense
+
+    def cells(self, *sides: Ids) -> None:
+        """Row i of every side (`[rows, n]`) is one cell: the cell dies when all of any side does."""
+        self._at.cells(self.node, sides)
+
+    def rows(self, ids: Ids, axis_count: int = 1) -> None:
+        """The op reads this `[rows, n]` array as a box, although no tensor has its shape."""
+        self._at.rows(self.node, Plane(ids, tuple(range(ids.ndim))))
+
+    def fresh(self, size: int) -> Ids:
+        """New labels, shape `[size]`, for elements that no tensor of the file holds."""
+        return self._at.fresh(self.node, size)
+
+    def lossy(self, reason: str) -> None:
+        """What survives is not exactly what it was: a statistic over channels changes."""
+        self._at.lossy(self.node, reason)
+
+    def param(
+        self, i: int, view: Sequence[int], times: float = 0.0, **planes: Plane | tuple[int, ...]
+    ) -> list[Plane]:
+        """Input `i`, seen as `view`, under planes; a tuple of axes instead of a plane makes new labels.
+
+        Returns the planes in the order given.
+        """
+        return self._at.param(self.node, i, tuple(view), planes, times)
+
+    def work(self, view: Sequence[int], times: float, *planes: Plane) -> None:
+        """A product of activations: `prod(view) · times` MACs, shrinking with the planes."""
+        self._at.param(self.node, None, tuple(view), {f"reads{k}": p for k, p in enumerate(planes)}, times)
+
+    def operand(self, i: int, axes: Sequence[int] | None = None) -> Image:
+        """Input `i` as an image; a stored float tensor makes labels along `axes` (default: all)."""
+        x = self.x[i]
+        if not self.is_const(i):
+            if x is None:
+                raise ValueError(f"input {i} is absent")
+            return x
+        shape = self.shape(i)
+        wanted = self.decide(
+            lambda: tuple(
+                a for a, n in enumerate(shape) if n > 1 and (axes is None or a in axes)
+            )
+            if self.is_float(i)
+            else ()
+        )
+        if not wanted:
+            return labels.rock(shape)
+        return Image(shape, tuple(self.param(i, shape, makes=wanted)))
+
+    # images for results
+
+    def made(self, dense: Ids, *axes: int, k: int = 0) -> Image:
+        """The image of output `k` with labels `dense` along `axes`."""
+        shape = self.out(k)
+        return Image(shape, (labels.lay(dense, axes, len(shape)),))
+
+    def like(self, x: Image, k: int = 0) -> Image:
+        """The image of output `k`: the labels of `x` (same rank) over the output's own shape."""
+        return Image(self.out(k), x.planes)
+
+    def rock(self, k: int = 0) -> Image:
+        """The image of output `k` if nothing in it may die."""
+        return labels.rock(self.out(k))
+
+    def rocks(self, first: int = 0) -> list[Image]:
+        """Bedrock images for the outputs from `first` on whose shape is known."""
+        return [
+            labels.rock(self._at.out(self.node, k) or ()) for k in range(first, self.outputs)
+        ]

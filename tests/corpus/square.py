@@ -1,0 +1,186 @@
+"""One square: prune a tiny model by the rules, and compare with the whole one on masked inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto
+
+from spa.coupling.analyse import settle
+from spa.coupling.model import Coupling
+from spa.errors import ReadError
+from spa.labels import Image, rock
+from spa.rewrite import rewrite
+from spa.runtime import session
+from spa.trace.check import MisplacedError, Survivors
+from spa.trace.collect import Collect
+from spa.trace.param import Param
+from spa.validate.mask import mask_of, masked
+from tests.corpus.cases import Layout, Variant, shape
+
+OUTCOMES = ("ok", "lossy", "frozen", "refused", "unsupported", "DIFF")
+TOLERANCE = {"float64": 1e-7, "float32": 1e-4, "float16": 1e-2, "bfloat16": 1e-1}
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a square, and a word on it."""
+
+    outcome: str
+    note: str = ""
+
+
+class Labelled(Collect):
+    """Notes on a graph whose inputs have channels of their own."""
+
+    def start(self, layouts: Mapping[str, Layout]) -> Labelled:
+        """Sweep, with labels on the inputs; outputs are left free."""
+        for name in self.graph.inputs:
+            if name in self.graph.shapes:
+                self.images[name] = rock(self.graph.shapes[name])
+        for name in self.graph.consts:
+            self.images[name] = rock(self.graph.shapes.get(name, ()))
+        for k, (name, layout) in enumerate(layouts.items()):
+            view = self.graph.shapes[name]
+            planes = tuple(self._make(axes, view) for axes in layout)
+            self.images[name] = Image(view, planes)
+            # as if a stored tensor made them
+            self.params[-1, k] = Param(-1, k, name, view, tuple(("makes", p) for p in planes))
+        for node in self.graph.nodes:
+            if any(o not in self.graph.consts for o in node.outputs if o):
+                self._visit(node)
+        return self
+
+
+class Runner:
+    """Runs models in onnxruntime, or in ONNX's reference if that does not know the original."""
+
+    def __init__(self, variant: Variant) -> None:
+        self.known = True
+        self._reference = False
+        try:
+            self.run(variant.model, variant.feeds)
+        except Exception:
+            self._reference = True
+            try:
+                self.run(variant.model, variant.feeds)
+            except Exception:
+                self.known = False
+
+    def run(self, model: ModelProto, feeds: Arrays) -> list[Any]:
+        """The outputs of the model."""
+        if self._reference:
+            from onnx.reference import ReferenceEvaluator
+
+            with np.errstate(all="ignore"):
+                return ReferenceEvaluator(model).run(None, dict(feeds))
+        return session(model, optimize=False, threads=1, device="cpu").run(None, dict(feeds))
+
+
+def choose(coupling: Coupling, rng: np.random.Generator, whole: bool) -> np.ndarray:
+    """A random balanced choice, bool `[labels]`: the same number in every cell, or whole cells."""
+    alive = coupling.everything()
+    for group in coupling.groups:
+        cells = group.cells
+        if whole and len(cells) > 1:
+            alive[rng.permutation(cells)[: rng.integers(1, len(cells))]] = False
+        else:
+            drop = rng.integers(1, cells.shape[1])
+            alive[rng.permuted(cells, axis=1)[:, :drop]] = False
+    return alive
+
+
+def square(
+    graph: Any, variant: Variant, layouts: Mapping[str, Layout], seed: int, runner: Runner
+) -> Result:
+    """Label, couple, cut and compare; errors inside a rule come through."""
+    notes = Labelled(graph, strict=True).start(layouts)
+    coupling = settle(notes)
+    if not coupling.groups:
+        return Result("frozen", frozen_because(coupling))
+    rng = np.random.default_rng(seed)
+    whole = bool(seed % 2) and any(len(g.cells) > 1 for g in coupling.groups)
+    alive = choose(coupling, rng, whole)
+    left = Survivors(notes, coupling.root, alive)
+    try:
+        small = rewrite(coupling, alive)
+    except MisplacedError as error:
+        return Result("refused", str(error))
+    if not runner.known:
+        return Result("unsupported")
+    big = masked(coupling, alive)
+    for info in small.graph.input:
+        shape(info, left.image(notes.images[info.name]).shape)
+    for model in (small, big):
+        for info in model.graph.output:
+            shape(info, None)
+    inside = {n: mask_of(notes.images[n], left) for n in variant.feeds if n in notes.images}
+    held = {n: hold(a, inside.get(n)) for n, a in variant.feeds.items()}
+    try:
+        want = runner.run(big, held)
+    except Exception as error:  # e.g. a division of integers by the zeros of the mask
+        return Result("unsupported", str(error))
+    try:
+        got = runner.run(
+            small, {n: select(a, notes.images.get(n), left) for n, a in held.items()}
+        )
+    except ReadError as error:
+        return Result("DIFF", f"the small model does not load: {error.__cause__}")
+    except Exception as error:
+        return Result("DIFF", f"the small model does not run: {error}")
+    for name, a, b in zip(graph.outputs, got, want, strict=True):
+        if name not in notes.images:
+            continue
+        exact, kind = not notes.losses, graph.dtypes.get(name)
+        note = differ(decode(a, kind), decode(select(b, notes.images[name], left), kind), exact)
+        if note:
+            return Result("DIFF", f"{name}: {note}")
+    return Result("lossy" if notes.losses else "ok", "; ".join({r.text for r in notes.losses}))
+
+
+def frozen_because(coupling: Coupling) -> str:
+    """The reasons why everything is frozen."""
+    used = {coupling.roots.reasons[k].text for k in np.unique(coupling.roots.why[1:]) if k >= 0}
+    return "; ".join(sorted(used))
+
+
+def hold(array: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """Zero where the mask is false."""
+    if mask is None or mask.all():
+        return array
+    return np.where(mask, array, np.zeros((), array.dtype)).astype(array.dtype)
+
+
+def select(array: Any, image: Image | None, left: Survivors) -> Any:
+    """The living elements, as a box."""
+    if image is None or not isinstance(array, np.ndarray):
+        return array
+    mask = np.broadcast_to(mask_of(image, left), array.shape)
+    return array[mask].reshape(left.image(image).shape)
+
+
+def decode(array: Any, kind: Any) -> Any:
+    """Small floats, which onnxruntime hands out as bytes."""
+    small = isinstance(array, np.ndarray) and array.dtype == np.uint8 and kind is not None
+    return array.view(kind) if small and np.dtype(kind).name.startswith("float8") else array
+
+
+def differ(got: Any, want: Any, exact: bool) -> str:
+    """How two outputs differ; nothing if they agree."""
+    if not isinstance(got, np.ndarray):
+        return ""
+    if got.shape != want.shape:
+        return f"shape {got.shape} instead of {want.shape}"
+    if not exact:
+        return ""
+    if got.dtype == object or got.dtype.kind in "USb":
+        return "" if np.array_equal(got, want) else "not equal"
+    tolerance = TOLERANCE.get(got.dtype.name, 0.0 if got.dtype.kind in "iu" else 1e-1)
+    a, b = (x.astype(complex if x.dtype.kind == "c" else float) for x in (got, want))
+    if np.allclose(a, b, tolerance, tolerance, equal_nan=True):
+        return ""
+    return f"differs by {np.nanmax(np.abs(a - b)):.3g}"

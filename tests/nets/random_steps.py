@@ -1,0 +1,354 @@
+"""The steps of random nets: each takes a feature and gives new ones, or None if it does not suit."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from tests.nets.random_net import WIDEST, WIDTHS, Feature, Mixture
+
+Made = Feature | list[Feature] | None
+
+
+# --- of both kinds ------------------------------------------------------------------------------
+
+
+def axis_of(x: Feature) -> int:
+    return 1 if x.image else 2
+
+
+def layer(m: Mixture, x: Feature) -> Made:
+    return m.mapped(x, m.pick(*WIDTHS), m.pick(1, 3))
+
+
+def activation(m: Mixture, x: Feature) -> Made:
+    op = m.pick("Relu", "Sigmoid", "Tanh", "LeakyRelu", "Erf", "Softplus", "Neg", "HardSigmoid")
+    return Feature(m.net.node(op, x.name), x.size, x.area)
+
+
+def add(m: Mixture, x: Feature) -> Made:
+    return Feature(m.net.Add(x.name, m.matched(x).name), x.size, x.area)
+
+
+def multiply(m: Mixture, x: Feature) -> Made:
+    return Feature(m.net.Mul(m.net.Tanh(x.name), m.matched(x).name), x.size, x.area)
+
+
+def residual(m: Mixture, x: Feature) -> Made:
+    inner = m.mapped(x, m.pick(*WIDTHS), m.pick(1, 3))
+    inner = Feature(m.net.Relu(inner.name), inner.size, inner.area)
+    return Feature(m.net.Add(x.name, m.mapped(inner, x.size).name), x.size, x.area)
+
+
+def concat(m: Mixture, x: Feature) -> Made:
+    others = [m.recent(x) for _ in range(m.pick(1, 1, 2))]
+    size = x.size + sum(o.size for o in others)
+    if size > WIDEST:
+        return None
+    names = [x.name, *(o.name for o in others)]
+    return Feature(m.net.Concat(*names, axis=axis_of(x)), size, x.area)
+
+
+def split(m: Mixture, x: Feature) -> Made:
+    count = m.pick(2, 2, 3)
+    if x.size < 2 * count:
+        return None
+    sizes = [x.size // count] * count
+    if m.chance(0.3):
+        sizes[0] += 1
+    sizes[-1] = x.size - sum(sizes[:-1])
+    parts = m.net.split(x.name, sizes, axis_of(x))
+    return [Feature(p, s, x.area) for p, s in zip(parts, sizes, strict=True)]
+
+
+def gated(m: Mixture, x: Feature) -> Made:
+    if x.size % 2:
+        return None
+    a, b = m.net.split(x.name, [x.size // 2] * 2, axis_of(x))
+    return Feature(m.net.Mul(a, m.net.Sigmoid(b)), x.size // 2, x.area)
+
+
+def sliced(m: Mixture, x: Feature) -> Made:
+    if x.size < 4:
+        return None
+    step = m.pick(1, 1, 1, 2, -1) if m.net.opset >= 10 else 1
+    start = int(m.random.integers(0, x.size - 2))
+    end = int(m.random.integers(start + 2, x.size + 1))
+    size = len(range(start, end, abs(step)))
+    if step < 0:
+        start, end = end - 1, start - 1 - (x.size if start == 0 else 0)
+    elif end == x.size and m.chance(0.5):
+        end = 1 << 31
+    elif m.chance(0.3):
+        start = start - x.size
+    return Feature(m.net.slice(x.name, start, end, axis_of(x), step), size, x.area)
+
+
+def picked(m: Mixture, x: Feature) -> Made:
+    index = m.random.permutation(x.size)[: max(2, x.size // 2)]
+    return Feature(m.net.Gather(x.name, m.net.ints(*index), axis=axis_of(x)), len(index), x.area)
+
+
+def tiled(m: Mixture, x: Feature) -> Made:
+    if x.size > WIDEST // 2:
+        return None
+    repeats = [1, 2, 1, 1] if x.image else [1, 1, 2]
+    return Feature(m.net.Tile(x.name, m.net.ints(*repeats)), 2 * x.size, x.area)
+
+
+def scaled(m: Mixture, x: Feature) -> Made:
+    y = m.net.affine(x.name, x.size, axis_of(x), 2 + len(x.area))
+    return Feature(y, x.size, x.area)
+
+
+def where(m: Mixture, x: Feature) -> Made:
+    y = m.matched(x)
+    return Feature(m.net.Where(m.net.Less(x.name, y.name), x.name, y.name), x.size, x.area)
+
+
+def dense(m: Mixture, x: Feature) -> Made:
+    """Through a vector of all that is there, and back by broadcasting."""
+    net, length, size = m.net, x.size * prod(x.area), m.pick(4, 6)
+    y = net.Flatten(x.name)
+    y = net.Tanh(net.Gemm(y, net.weight(length, size, scale=length**-0.5), net.weight(size)))
+    y = net.Gemm(y, net.weight(x.size, size), net.weight(x.size), transB=1)
+    y = net.reshape(y, x.size, 1, 1) if x.image else net.unsqueeze(y, 1)
+    return Feature(net.Add(x.name, y), x.size, x.area)
+
+
+def summed(m: Mixture, x: Feature) -> Made:
+    """One number per place from all channels, which scales them."""
+    y = m.net.reduce(m.pick("ReduceSum", "ReduceL2", "ReduceSumSquare"), x.name, axis_of(x))
+    return Feature(m.net.Mul(x.name, m.net.Sigmoid(y)), x.size, x.area)
+
+
+# --- images -------------------------------------------------------------------------------------
+
+
+def batch_norm(m: Mixture, x: Feature) -> Made:
+    return Feature(m.net.batch_norm(x.name, x.size), x.size, x.area)
+
+
+def grouped(m: Mixture, x: Feature) -> Made:
+    group = m.divisor(x.size)
+    size = group * m.pick(1, 2, 3, 4)
+    op = m.pick("Conv", "Conv", "Conv", "ConvTranspose")
+    return Feature(m.net.conv(x.name, x.size, size, m.pick(1, 3), group=group, op=op), size, x.area)
+
+
+def depthwise(m: Mixture, x: Feature) -> Made:
+    size = x.size * (m.pick(1, 1, 2) if x.size <= WIDEST // 2 else 1)
+    op = m.pick("Conv", "Conv", "Conv", "ConvTranspose")
+    return Feature(m.net.conv(x.name, x.size, size, group=x.size, op=op), size, x.area)
+
+
+def shuffle(m: Mixture, x: Feature) -> Made:
+    group = m.divisor(x.size)
+    y = m.net.reshape(x.name, group, x.size // group, *x.area)
+    y = m.net.Transpose(y, perm=[0, 2, 1, 3, 4])
+    return Feature(m.net.reshape(y, x.size, *x.area), x.size, x.area)
+
+
+def squeeze_excite(m: Mixture, x: Feature) -> Made:
+    net, size = m.net, m.pick(3, 4)
+    y = net.Relu(net.conv(net.GlobalAveragePool(x.name), x.size, size, 1))
+    return Feature(net.Mul(x.name, net.Sigmoid(net.conv(y, size, x.size, 1))), x.size, x.area)
+
+
+def pool(m: Mixture, x: Feature) -> Made:
+    op = m.pick("MaxPool", "AveragePool")
+    y = m.net.node(op, x.name, kernel_shape=[3, 3], pads=[1] * 4)
+    return Feature(y, x.size, x.area)
+
+
+def resize(m: Mixture, x: Feature) -> Made:
+    y = m.net.resize(x.name, 2)
+    y = m.net.node(m.pick("MaxPool", "LpPool"), y, kernel_shape=[2, 2], strides=[2, 2])
+    return Feature(y, x.size, x.area)
+
+
+def prelu(m: Mixture, x: Feature) -> Made:
+    return Feature(m.net.PRelu(x.name, m.net.weight(x.size, 1, 1, scale=0.3)), x.size, x.area)
+
+
+def padded(m: Mixture, x: Feature) -> Made:
+    before, after = m.pick((0, 3), (2, 2), (1, 0))
+    if x.size > WIDEST // 2:
+        return None
+    y = m.net.pad(x.name, 0, before, 0, 0, 0, after, 0, 0)
+    return Feature(y, x.size + before + after, x.area)
+
+
+def pixel_shuffle(m: Mixture, x: Feature) -> Made:
+    if x.size % 4 or m.net.opset < 11:
+        return None
+    y = m.net.DepthToSpace(x.name, blocksize=2, mode=m.pick("DCR", "CRD"))
+    y = m.net.Relu(m.net.conv(y, x.size // 4, 4))
+    return Feature(m.net.SpaceToDepth(y, blocksize=2), 16, x.area)
+
+
+def channels_last(m: Mixture, x: Feature) -> Made:
+    size = m.pick(*WIDTHS)
+    y = m.net.linear(m.net.Transpose(x.name, perm=[0, 2, 3, 1]), x.size, size)
+    return Feature(m.net.Transpose(y, perm=[0, 3, 1, 2]), size, x.area)
+
+
+def group_norm(m: Mixture, x: Feature) -> Made:
+    return Feature(m.net.group_norm(x.name, x.size, m.divisor(x.size), x.area), x.size, x.area)
+
+
+def to_tokens(m: Mixture, x: Feature) -> Made:
+    return Feature(m.net.tokens(x.name, x.size, prod(x.area)), x.size, (prod(x.area),))
+
+
+# --- tokens -------------------------------------------------------------------------------------
+
+
+def to_image(m: Mixture, x: Feature) -> Made:
+    if x.area != (16,):
+        return None
+    return Feature(m.net.image(x.name, x.size, 4, 4), x.size, (4, 4))
+
+
+def norm(m: Mixture, x: Feature) -> Made:
+    y = m.net.layer_norm(x.name, x.size, native=m.chance(0.5))
+    return Feature(y if m.chance(0.6) else m.net.rms_norm(x.name, x.size), x.size, x.area)
+
+
+def position(m: Mixture, x: Feature) -> Made:
+    y = m.net.Add(x.name, m.net.weight(1, x.area[0], x.size, scale=0.3))
+    return Feature(y, x.size, x.area)
+
+
+def feed_forward(m: Mixture, x: Feature) -> Made:
+    hidden, net = m.pick(8, 10), m.net
+    if m.chance(0.5):
+        y = net.Relu(net.linear(x.name, x.size, hidden))
+    else:
+        gate = net.linear(x.name, x.size, hidden, bias=False)
+        y = net.Mul(net.Sigmoid(gate), net.linear(x.name, x.size, hidden, bias=False))
+    return Feature(net.Add(x.name, net.linear(y, hidden, x.size)), x.size, x.area)
+
+
+def mixer(m: Mixture, x: Feature) -> Made:
+    y = m.net.Transpose(x.name, perm=[0, 2, 1])
+    hidden = m.pick(4, 8)
+    y = m.net.linear(m.net.Relu(m.net.linear(y, x.area[0], hidden)), hidden, x.area[0])
+    return Feature(m.net.Add(x.name, m.net.Transpose(y, perm=[0, 2, 1])), x.size, x.area)
+
+
+def convolution_1d(m: Mixture, x: Feature) -> Made:
+    size = m.pick(*WIDTHS)
+    y = m.net.conv(m.net.Transpose(x.name, perm=[0, 2, 1]), x.size, size, dims=1)
+    return Feature(m.net.Transpose(y, perm=[0, 2, 1]), size, x.area)
+
+
+def attention(m: Mixture, x: Feature) -> Made:
+    """Heads of queries, keys and values in one of many layouts."""
+    net, (length,) = m.net, x.area
+    heads, width = m.pick((2, 4), (2, 3), (3, 4), (1, 6))
+    layout = m.pick("separate", "gather", "split", "per head", "shared", "einsum", "rope")
+    size = heads * width
+    lin = lambda make: net.linear(x.name, x.size, make, bias=m.chance(0.7))  # noqa: E731
+    if layout == "gather":
+        t = net.reshape(lin(3 * size), length, 3, heads, width)
+        t = net.Transpose(t, perm=[2, 0, 3, 1, 4])
+        q, k, v = (net.Gather(t, net.const(np.int64(i)), axis=0) for i in range(3))
+    elif layout == "split":
+        q, k, v = (net.heads(t, length, heads, width) for t in net.split(lin(3 * size), [size] * 3, 2))
+    elif layout == "per head":
+        t = net.reshape(lin(3 * size), length, heads, 3 * width)
+        q, k, v = net.split(net.Transpose(t, perm=[0, 2, 1, 3]), [width] * 3, 3)
+    elif layout == "shared" and net.batch == 2:
+        q = net.heads(lin(2 * size), length, 2 * heads, width)
+        k, v = (_repeated(m, lin(size), length, heads, width) for _ in range(2))
+        heads, size = 2 * heads, 2 * size
+    else:
+        q, k, v = (net.heads(lin(size), length, heads, width) for _ in range(3))
+    if layout == "rope" and width % 2 == 0:
+        cos, sin = net.weight(length, width), net.weight(length, width)
+        q, k = (_turned(m, t, width, cos, sin) for t in (q, k))
+    if layout == "einsum" and net.opset >= 13:
+        s = net.Softmax(net.Einsum(q, k, equation="bhqd,bhkd->bhqk"), axis=-1)
+        o = net.Einsum(s, v, equation="bhqk,bhkd->bqhd")
+        o = net.reshape(o, length, size)
+    else:
+        o = net.merge(net.attend(q, net.Transpose(k, perm=[0, 1, 3, 2]), v), length, size)
+    return Feature(net.Add(x.name, net.linear(o, size, x.size)), x.size, x.area)
+
+
+def _repeated(m: Mixture, name: str, length: int, heads: int, width: int) -> str:
+    net = m.net
+    t = net.unsqueeze(net.heads(name, length, heads, width), 2)
+    t = net.Expand(t, net.ints(1, 1, 2, 1, 1) if m.chance(0.5) else net.ints(2, heads, 2, length, width))
+    return net.reshape(t, 2 * heads, length, width)
+
+
+def _turned(m: Mixture, x: str, width: int, cos: str, sin: str) -> str:
+    net = m.net
+    low, high = net.slice(x, 0, width // 2, 3), net.slice(x, width // 2, width, 3)
+    return net.Add(net.Mul(x, cos), net.Mul(net.Concat(net.Neg(high), low, axis=3), sin))
+
+
+def attention_across(m: Mixture, x: Feature) -> Made:
+    """The matrix of products has channels on both axes."""
+    net, a, b = m.net, m.pick(4, 6), m.pick(3, 6)
+    q, k, v = (net.linear(x.name, x.size, size) for size in (a, b, b))
+    s = net.Tanh(net.MatMul(net.Transpose(q, perm=[0, 2, 1]), k))
+    o = net.MatMul(v, net.Transpose(s, perm=[0, 2, 1]))
+    return Feature(net.Add(x.name, net.linear(o, a, x.size)), x.size, x.area)
+
+
+def attention_linear(m: Mixture, x: Feature) -> Made:
+    net, (length,) = m.net, x.area
+    heads, width = m.pick((2, 3), (1, 4), (2, 4))
+    q, k, v = (net.linear(x.name, x.size, heads * width) for _ in range(3))
+    kv = net.MatMul(net.heads(k, length, heads, width, key=True), net.heads(v, length, heads, width))
+    o = net.merge(net.MatMul(net.heads(q, length, heads, width), kv), length, heads * width)
+    return Feature(net.Add(x.name, net.linear(o, heads * width, x.size)), x.size, x.area)
+
+
+def windows(m: Mixture, x: Feature) -> Made:
+    """Pairs of neighbours become longer batches, are mixed, and come back."""
+    net, (length,) = m.net, x.area
+    if length % 2:
+        return None
+    y = net.Reshape(x.name, net.ints(-1, length // 2, x.size))
+    y = net.Relu(net.linear(y, x.size, x.size))
+    y = net.linear(net.Transpose(y, perm=[0, 2, 1]), length // 2, length // 2)
+    y = net.Reshape(net.Transpose(y, perm=[0, 2, 1]), net.ints(-1, length, x.size))
+    return Feature(y, x.size, x.area)
+
+
+BOTH = [
+    layer, layer, activation, activation, add, multiply, residual, concat, concat, split, gated,
+    sliced, picked, tiled, scaled, where, dense, summed,
+]  # fmt: skip
+IMAGE = [
+    batch_norm, grouped, grouped, depthwise, depthwise, shuffle, squeeze_excite, pool, resize,
+    prelu, padded, pixel_shuffle, channels_last, group_norm,
+]  # fmt: skip
+TOKEN = [
+    norm, position, feed_forward, mixer, convolution_1d, attention, attention, attention,
+    attention_across, attention_linear, windows,
+]  # fmt: skip
+
+
+def _only(kind: bool, step):
+    """A step for features of one kind."""
+
+    def guarded(m: Mixture, x: Feature) -> Made:
+        return step(m, x) if x.image is kind else None
+
+    guarded.__name__ = step.__name__
+    return guarded
+
+
+IMAGES = BOTH + IMAGE
+TOKENS = BOTH + TOKEN
+MIXED = (
+    BOTH
+    + [_only(True, step) for step in (*IMAGE, to_tokens, to_tokens, to_tokens)]
+    + [_only(False, step) for step in (*TOKEN, to_image, to_image, to_image)]
+)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import math
+
+from spa.reports import facts
+from tests.reports.samples import failure, success
+
+
+def rows(report):
+    return {row.label: row for row in facts.comparison(report)}
+
+
+def test_the_table_has_every_row_the_contract_names():
+    found = rows(success())
+    assert list(found) == [
+        "input x",
+        "output logits",
+        "Identity",
+        "parameters",
+        "MACs",
+        "channels",
+        "file size",
+        "latency",
+        "drift (relative L2)",
+    ]
+    assert found["MACs"].before == "4.09 G" and found["MACs"].change == "-50.1%"
+    assert found["Identity"].change == "-3"
+    assert found["latency"].change == "1.70x faster" and found["latency"].tone == "good"
+    assert found["drift (relative L2)"].after == "0.213"  # the worst output
+
+
+def test_ops_that_did_not_change_are_not_rows():
+    assert "Conv" not in rows(success())
+    report = success()
+    report["ops"]["after"] = dict(report["ops"]["before"])
+    assert rows(report)["nodes"].change == "same"
+
+
+def test_an_op_without_a_counterpart_is_not_lost():
+    report = success()
+    report["ops"]["after"]["Reshape"] = 2
+    assert (rows(report)["Reshape"].before, rows(report)["Reshape"].change) == ("0", "+2")
+
+
+def test_a_changed_interface_stands_out():
+    report = success()
+    report["output"]["outputs"] = [["logits", "float32", ["N", 999]]]
+    row = rows(report)["output logits"]
+    assert (row.change, row.tone) == ("changed", "bad")
+
+
+def test_many_ports_are_counted_but_a_changed_one_is_always_shown():
+    report = success()
+    ports = [[f"past_{i}", "float16", [1, 8]] for i in range(40)]
+    report["input"]["inputs"] = ports
+    report["output"]["inputs"] = [*ports[:-1], ["past_39", "float16", [1, 7]]]
+    found = rows(report)
+    assert found["input past_39"].change == "changed"
+    assert "… 31 inputs more" in found and "input past_20" not in found
+
+
+def test_growing_and_slower_are_bad():
+    report = success()
+    report["reduction"]["bytes"] = -0.1
+    report["latency"]["speedup"] = 0.5
+    found = rows(report)
+    assert (found["file size"].change, found["file size"].tone) == ("+10.0%", "bad")
+    assert (found["latency"].change, found["latency"].tone) == ("2.00x slower", "bad")
+
+
+def test_without_told_reductions_the_shares_are_computed():
+    report = success()
+    report["reduction"] = None
+    assert math.isclose(facts.removed_share(report, "bytes"), 0.41)
+
+
+def test_a_report_that_stopped_early_has_no_rows_and_no_headlines():
+    assert facts.comparison(failure()) == []
+    assert facts.headlines(failure()) == []
+    assert facts.verdict(failure()) == "not verified"
+
+
+def test_groups_by_their_fate():
+    groups = facts.groups(success())
+    assert groups.sentence == "1 group pruned, 1 left whole, 1 frozen"
+    assert groups.pruned[0]["name"] == "layer1"
+
+
+def test_reasons_are_summed_and_sorted_by_channels():
+    first, second = facts.reasons(success())
+    assert (first.reason, first.channels, first.ops) == ("feeds a graph output", 1000, "Gemm")
+    assert (second.channels, second.ops, second.places) == (512, "Magic ×2", 2)
+    assert second.nodes == ("/m/Magic", "/m/Magic_1")
+
+
+def test_not_a_number_is_the_worst_drift():
+    report = success()
+    report["verify"]["drift"]["aux"] = float("nan")
+    assert facts.worst_drift(report)[0] == "aux"
+
+
+def test_a_failed_verification_says_so():
+    report = success()
+    report["verify"]["passed"] = False
+    assert facts.verdict(report).startswith("FAILED (equivalence)")

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+
+from spa.reports.schema import empty_report, unread, validate
+from tests.reports.samples import failure, hostile, success
+
+
+@pytest.mark.parametrize("report", [success(), failure(), hostile()])
+def test_the_samples_are_valid(report):
+    assert validate(report) == []
+
+
+def test_an_abandoned_report_does_not_look_successful():
+    report = empty_report("prune")
+    assert report["status"] == "failed" and report["exit_code"] != 0
+    assert validate(report) == ["report.error must be there exactly when exit_code is not 0"]
+
+
+def test_an_unread_model_fits_the_schema():
+    report = failure()
+    report["input"] = unread("net.onnx")
+    assert validate(report) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda r: r.pop("groups"), "report lacks 'groups'"),
+        (lambda r: r.update(extra=1), "report has the unknown key 'extra'"),
+        (lambda r: r["input"].pop("macs"), "report.input lacks 'macs'"),
+        (lambda r: r["input"].update(macs="many"), "report.input.macs is a str"),
+        (lambda r: r["input"].update(params=True), "report.input.params is a bool"),
+        (lambda r: r["verify"]["drift"].update(y="x"), "report.verify.drift['y'] is a str"),
+        (lambda r: r.update(status="fine"), "report.status is 'fine'"),
+        (lambda r: r.update(exit_code=5), "disagree"),
+        (lambda r: r.update(schema_version=2), "schema_version"),
+        (lambda r: r["reduction"].update(macs=50.1), "cannot be 50.1"),
+        (lambda r: r["groups"].append(r["groups"][0]), "id twice"),
+        (lambda r: r["groups"][1].update(channels_after=999), "from 128 to 999"),
+        (lambda r: r["groups"][0].update(channels_after=3), "frozen and yet"),
+        (lambda r: r["groups"][0].update(reason=None), "without a reason"),
+        (lambda r: r["groups"][0].update(members=[{"tensor": "w"}]), "members[0] lacks 'axis'"),
+        (lambda r: r["frozen"][0].update(channels=None), "report.frozen[0].channels"),
+        (lambda r: r["timings"].update(load=None), "report.timings['load']"),
+    ],
+)
+def test_every_mistake_is_named(change, words):
+    report = success()
+    change(report)
+    problems = validate(report)
+    assert len(problems) >= 1 and words in " / ".join(problems)

@@ -1,0 +1,96 @@
+"""Every motif against every oracle, with stated, symbolic and computed batch sizes."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+
+from spa.coupling import Coupling, analyse
+from spa.graph import read
+from spa.rewrite import rewrite
+from tests import oracles
+from tests.nets import BATCH, MOTIFS
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "stated": {},
+    "zero": {"batch": BATCH, "sizes": "zero"},
+    "minus": {"batch": BATCH, "sizes": "minus"},
+    "computed": {"batch": BATCH, "sizes": "computed"},
+}
+
+CASES = [
+    pytest.param(name, variant, id=f"{name}-{variant}")
+    for name, motif in MOTIFS.items()
+    for variant in (["stated"] if motif.fixed else VARIANTS)
+]
+CHOICES = dict(oracles.all_choices())
+each_case = pytest.mark.parametrize(("name", "variant"), CASES)
+
+
+@cache
+def coupling_of(name: str, variant: str, norms: bool = True) -> Coupling:
+    graph = read(MOTIFS[name].build(norms=norms, **VARIANTS[variant]))
+    return analyse(graph, strict=True)
+
+
+@each_case
+def test_finds_the_groups(name: str, variant: str) -> None:
+    assert oracles.groups_of(coupling_of(name, variant)) == MOTIFS[name].groups
+
+
+@each_case
+def test_identity(name: str, variant: str) -> None:
+    oracles.identity(coupling_of(name, variant))
+
+
+@each_case
+def test_pruned_is_masked(name: str, variant: str) -> None:
+    """Nets that are lossy stand in as their twins, without the ops that make them so."""
+    coupling = coupling_of(name, variant, norms=not MOTIFS[name].lossy)
+    for choice, choose in CHOICES.items():
+        fits, alive, refusals = oracles.fitted(coupling, choose)
+        assert not refusals, f"{choice} was refused at first"
+        try:
+            oracles.masked(fits, alive, rewrite(fits, alive))
+        except AssertionError as error:
+            raise AssertionError(f"{choice}: {error}") from error
+
+
+@each_case
+def test_still_works(name: str, variant: str) -> None:
+    coupling = coupling_of(name, variant)
+    for choice in ("scattered 0.3", "scattered 0.7", "single 0"):
+        alive = CHOICES[choice](coupling)
+        small = rewrite(coupling, alive)
+        oracles.works(coupling, alive, small, exact=not MOTIFS[name].lossy)
+
+
+@each_case
+def test_costs_what_was_promised(name: str, variant: str) -> None:
+    coupling = coupling_of(name, variant)
+    for choice in ("scattered 0.5", "single 1", "global macs"):
+        alive = CHOICES[choice](coupling)
+        oracles.cost(coupling, alive, rewrite(coupling, alive))
+
+
+@pytest.mark.parametrize("name", MOTIFS)
+def test_lossy_ops_are_exactly_those_listed(name: str) -> None:
+    losses = coupling_of(name, "stated").notes.losses
+    assert tuple(sorted(loss.op for loss in losses)) == MOTIFS[name].lossy
+    assert not coupling_of(name, "stated", norms=False).notes.losses
+
+
+@pytest.mark.parametrize("name", [name for name, motif in MOTIFS.items() if motif.lossy])
+def test_twins_are_cut_alike(name: str) -> None:
+    """What is shown on the net without norms then holds for the net with them."""
+    real, twin = (coupling_of(name, "stated", norms=norms) for norms in (True, False))
+    assert oracles.groups_of(real) == oracles.groups_of(twin)
+
+
+def test_every_choice_is_a_cut_somewhere() -> None:
+    """A way of choosing that never drops anything would prove nothing."""
+    for choice, choose in CHOICES.items():
+        cuts = [not choose(coupling_of(name, "stated")).all() for name in MOTIFS]
+        assert sum(cuts) > (20 if choice == "rounded to 8" else 60), choice
