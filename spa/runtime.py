@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,6 +42,21 @@ def engine() -> Any:
             'pip install "onnx-spa[cpu]" or "onnx-spa[gpu]"'
         ) from error
     return onnxruntime
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Sessions that other libraries open meanwhile log nothing."""
+    try:
+        runtime = engine()
+    except ReadError:
+        yield
+        return
+    runtime.set_default_logger_severity(4)
+    try:
+        yield
+    finally:
+        runtime.set_default_logger_severity(2)  # what onnxruntime starts with; it cannot be asked
 
 
 def providers(device: Device = "auto") -> list[str]:

@@ -40,15 +40,15 @@ def limits(coupling: Coupling, recipe: Recipe) -> tuple[Limit, ...]:
     Raises:
         UsageError: a glob of --ignore, --only or --layer-ratio matches no group.
     """
-    globs = [*recipe.ignore, *recipe.only, *recipe.layer_ratio]
-    for glob in globs:
-        known = any(matches(g, [glob]) for g in coupling.groups)
-        if not known and not any(fnmatchcase(n.name, glob) for n in coupling.graph.nodes):
-            if not any(fnmatchcase(t, glob) for t in coupling.graph.consts):
-                raise UsageError(
-                    f"the pattern {glob!r} matches no node, initializer or group; "
-                    "`spa inspect` lists the names"
-                )
+    known = {name for group in coupling.groups for name in names(group)}
+    known.update(node.name for node in coupling.graph.nodes)
+    known.update(coupling.graph.consts)
+    for glob in (*recipe.ignore, *recipe.only, *recipe.layer_ratio):
+        if not any(fnmatchcase(name, glob) for name in known):
+            raise UsageError(
+                f"the pattern {glob!r} matches no node, initializer or group; "
+                "`spa inspect` lists the names"
+            )
     return tuple(_limit(group, recipe) for group in coupling.groups)
 
 
@@ -59,8 +59,10 @@ def _limit(group: Group, recipe: Recipe) -> Limit:
     least = max(1, -(-recipe.min_channels // cells))
     for glob, share in recipe.layer_ratio.items():
         if matches(group, [glob]):
-            steps = _rounded(size, cells, size - least, recipe.round_to)
-            wanted = steps[steps <= round(share * size)].max()
+            # what is asked for by name goes before what "auto" would like
+            multiple = 1 if recipe.round_to == "auto" else recipe.round_to
+            steps = _rounded(size, cells, size - least, multiple)
+            wanted = steps[np.abs(steps - share * size).argmin()]
             return Limit(np.unique([0, wanted]), int(wanted))
     most = min(size - least, int(np.floor(size * recipe.max_layer_ratio + 1e-9)))
     return Limit(_rounded(size, cells, most, recipe.round_to))

@@ -28,6 +28,12 @@ class Moves:
         """What is kept after the first `count` moves, bool `[labels]` by unit."""
         return self.rank > count
 
+    def without(self, move: int) -> Moves:
+        """The same sequence in which a move, and what its group would do after it, is not made."""
+        own = np.flatnonzero(self.group == self.group[move - 1]) + 1
+        barred = np.isin(self.rank, own[own >= move])
+        return Moves(np.where(barred, NEVER, self.rank), self.group)
+
 
 def moves(
     coupling: Coupling, scores: NDArray[np.float64], limits: Sequence[Limit], scope: str

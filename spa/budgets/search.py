@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.budgets.limits import limits
+from spa.budgets.limits import Limit, limits
 from spa.budgets.moves import NEVER, Moves, moves
 from spa.coupling.cost import Cost
 from spa.coupling.model import Coupling
@@ -18,6 +20,7 @@ from spa.recipe import Recipe
 
 SLACK = 1e-3  # overshoot, as a share of the whole, that is not worth another look
 TRIES = 400
+DETOURS = 20  # moves left out, one after the other, because they go far beyond the target
 EXCESS = 1e-2  # of the whole: beyond it, widths that suit the hardware less are tried
 FINER: tuple[int, ...] = (8, 4, 1)
 Alive = NDArray[np.bool_]
@@ -32,13 +35,14 @@ def allocate(coupling: Coupling, scores: NDArray[np.float64], recipe: Recipe) ->
     Raises:
         TargetError: nothing can be pruned, or the target is out of reach (says what is possible).
     """
-    if recipe.round_to != "auto":
-        return _meet(coupling, Cost(coupling), scores, recipe)[0]
     cost = Cost(coupling)
+    if recipe.round_to != "auto":
+        return _meet(coupling, cost, scores, recipe, DETOURS)[0]
     found: list[tuple[float, int, Alive]] = []
-    for turn, round_to in enumerate(("auto", *FINER)):
+    widths: tuple[int | Literal["auto"], ...] = ("auto", *FINER)
+    for turn, round_to in enumerate(widths):
         try:
-            alive, excess = _meet(coupling, cost, scores, replace(recipe, round_to=round_to))
+            alive, excess = _meet(coupling, cost, scores, replace(recipe, round_to=round_to), 0)
         except TargetError:
             if not found and round_to == FINER[-1]:
                 raise
@@ -50,36 +54,58 @@ def allocate(coupling: Coupling, scores: NDArray[np.float64], recipe: Recipe) ->
 
 
 def _meet(
-    coupling: Coupling, cost: Cost, scores: NDArray[np.float64], recipe: Recipe
+    coupling: Coupling, cost: Cost, scores: NDArray[np.float64], recipe: Recipe, detours: int
 ) -> tuple[Alive, float]:
-    """The choice for one width multiple, and by how much it removes more than asked for."""
-    sequence = moves(coupling, scores, limits(coupling, recipe), recipe.scope)
+    """The choice for one width multiple, and by how much it removes more than asked for.
+
+    Where the move that reaches the target goes far beyond it, up to `detours` times that move is
+    left out and another way is tried.
+    """
+    bounds = limits(coupling, recipe)
+    sequence = moves(coupling, scores, bounds, recipe.scope)
     whole = cost(coupling.everything()).share(recipe.of)
     if whole == 0 or not (sequence.rank < NEVER).any():
-        raise TargetError(f"nothing to prune: {_frozen(coupling)}")
+        raise TargetError(f"nothing to prune: {_obstacle(coupling, bounds)}")
 
     def removed(alive: Alive) -> float:
-        return 1.0 - cost(alive).share(recipe.of) / whole
+        return (whole - cost(alive).share(recipe.of)) / whole
 
-    best = removed(sequence.alive(len(sequence.group)))
-    if best < recipe.ratio - 1e-12:
+    most = removed(sequence.alive(len(sequence.group)))
+    if most < recipe.ratio - 1e-12:
         raise TargetError(
-            f"at most {100 * best:.1f} % of the {recipe.of} can be removed, not "
-            f"{100 * recipe.ratio:g} % ({_frozen(coupling)}); lower --ratio, or loosen "
+            f"at most {math.floor(1000 * most) / 10:g} % of the {recipe.of} can be removed, not "
+            f"{100 * recipe.ratio:g} % ({_obstacle(coupling, bounds)}); lower --ratio, or loosen "
             "--max-layer-ratio, --min-channels, --round-to, --ignore or --only"
         )
+    found: list[tuple[float, Alive]] = []
+    for _ in range(detours + 1):
+        last = _shortest(sequence, recipe.ratio, removed)
+        alive = _give_back(sequence, last, recipe.ratio, removed)
+        found.append((removed(alive) - recipe.ratio, alive))
+        if found[-1][0] <= EXCESS or last == 0:
+            break
+        sequence = sequence.without(last)
+        if removed(sequence.alive(len(sequence.group))) < recipe.ratio:
+            break
+    excess, alive = min(found, key=lambda f: f[0])
+    return alive, excess
+
+
+def _shortest(sequence: Moves, ratio: float, removed: Callable[[Alive], float]) -> int:
+    """How many moves it takes to remove `ratio`."""
     low, high = 0, len(sequence.group)
     while low < high:
         middle = (low + high) // 2
-        if removed(sequence.alive(middle)) >= recipe.ratio:
+        if removed(sequence.alive(middle)) >= ratio:
             high = middle
         else:
             low = middle + 1
-    alive = _give_back(sequence, low, recipe.ratio, removed)
-    return alive, removed(alive) - recipe.ratio
+    return low
 
 
-def _give_back(sequence: Moves, count: int, ratio: float, removed: Callable[[Alive], float]) -> Alive:
+def _give_back(
+    sequence: Moves, count: int, ratio: float, removed: Callable[[Alive], float]
+) -> Alive:
     """Undo late moves, dearest first, as long as the target stays met."""
     alive = sequence.alive(count)
     blocked: set[int] = set()  # groups whose last move could not be undone
@@ -97,12 +123,16 @@ def _give_back(sequence: Moves, count: int, ratio: float, removed: Callable[[Ali
     return alive
 
 
-def _frozen(coupling: Coupling) -> str:
-    """The main reason why channels are frozen, in a few words."""
+def _obstacle(coupling: Coupling, bounds: Sequence[Limit]) -> str:
+    """What stands in the way, in a few words: the options, or the main reason for freezing."""
+    if coupling.groups and all(len(limit.steps) == 1 for limit in bounds):
+        return "the options keep every group as it is"
     reasons: Counter[str] = Counter()
     for frozen in coupling.frozen:
         reasons[frozen.reason.text] += frozen.channels
     if not reasons:
-        return "no channel is made by a stored weight" if not coupling.groups else "the rest is not made of channels"
+        if coupling.groups:
+            return "the rest is not made of channels"
+        return "no channel is made by a stored weight"
     text, channels = reasons.most_common(1)[0]
     return f"{channels} of {sum(reasons.values())} frozen channels because: {text}"

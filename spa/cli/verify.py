@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
+LEVEL = declare.option(
+    "Comparing",
+    "--level",
+    type=click.Choice(["auto", "run", "equivalence"]),
+    default="auto",
+    show_default=True,
+    help="equivalence compares with the masked original, by the plan that PRUNED carries.",
+)
+
+
 @click.command(
     "verify",
     cls=declare.SectionCommand,
@@ -24,7 +34,7 @@ if TYPE_CHECKING:
 )
 @click.argument("original", metavar="ORIGINAL")
 @click.argument("pruned", metavar="PRUNED")
-@declare.options(declare.MODEL, declare.GATES, declare.REPORT, declare.SHELL)
+@declare.options((LEVEL,), declare.MODEL, declare.GATES, declare.REPORT, declare.SHELL)
 def command(original: str, pruned: str, **options: Any) -> int:
     """Compare two models: loads, shapes, drift, latency; gates for CI.
 
@@ -43,7 +53,7 @@ def _verify(original: str, pruned: str, options: dict[str, Any], tell: Tell) -> 
     from spa import pipeline
 
     models = files.model_from(original), files.model_from(pruned)
-    report = pipeline.verify(*models, recipe, tell)
+    report = pipeline.verify(*models, recipe, tell, level=options["level"])
     return Answer(report, report["exit_code"])
 
 

@@ -52,9 +52,11 @@ def _even_out(notes: Collect, parts: Partition) -> bool:
     """Merge rows that cannot keep equal counts, freeze what is in lockstep with bedrock."""
     for units in parts.stuck:
         notes.hold(units, Reason("as many are needed as in a row that cannot be cut", "", ""))
+    for units in parts.odd:
+        notes.hold(units, Reason("its rows do not divide evenly into equal cells", "", ""))
     for rows in {id(r): r for r in parts.uneven}.values():
         notes.tie(rows[:1], rows)
-    return bool(parts.stuck or parts.uneven)
+    return bool(parts.stuck or parts.odd or parts.uneven)
 
 
 def _try_out(notes: Collect, roots: Roots, parts: Partition) -> list[MisplacedError]:

@@ -158,4 +158,7 @@ def is_parameter(graph: object, name: str) -> bool:
 def reduction(before: Sizes, after: Sizes) -> dict[str, float]:
     """Shares removed, 0..1, of every figure."""
     names: Sequence[str] = ("params", "macs", "channels")
-    return {n: 1.0 - after.share(n) / before.share(n) if before.share(n) else 0.0 for n in names}
+    return {
+        n: (before.share(n) - after.share(n)) / before.share(n) if before.share(n) else 0.0
+        for n in names
+    }

@@ -18,16 +18,20 @@ from spa.labels import ROCK, Ids, Plane
 from spa.trace.collect import Collect
 
 
+FEW = 0.25  # share of a class that may be frozen to let the rest be cut
+
+
 @dataclass(frozen=True, eq=False)
 class Partition:
     """Cells `[cells, n]` per group, and what stands in the way of being one.
 
-    `uneven` are rows to merge, because the units over them cannot keep equal counts; `stuck` are
-    units in lockstep with bedrock.
+    `uneven` are rows to merge, because the units over them cannot keep equal counts; `odd` are the
+    few units that keep cells from having equal sizes; `stuck` are units in lockstep with bedrock.
     """
 
     cells: tuple[Ids, ...]
     uneven: tuple[Ids, ...]
+    odd: tuple[Ids, ...]
     stuck: tuple[Ids, ...]
 
 
@@ -66,6 +70,7 @@ def partition(notes: Collect, root: Ids) -> Partition:
     classes = np.split(units[order], np.flatnonzero(np.diff(step[units[order]])) + 1)
     found: list[Ids] = []
     uneven: list[Ids] = []
+    odd: list[Ids] = []
     stuck: list[Ids] = []
     for group in classes if units.size else []:
         if step[group[0]] == step[ROCK]:
@@ -73,11 +78,27 @@ def partition(notes: Collect, root: Ids) -> Partition:
             continue
         _, where, counts = np.unique(cell[group], return_inverse=True, return_counts=True)
         if len(counts) > 1 and (counts.min() != counts.max() or counts[0] == 1):
-            uneven.append(_fewest_rows(several, group))
+            few = _odd_ones(where, counts)
+            if few.any():
+                odd.append(group[few])
+            else:
+                uneven.append(_fewest_rows(several, group))
         elif counts[0] > 1:
             found.append(group[np.argsort(where, kind="stable")].reshape(len(counts), -1))
     found.sort(key=lambda c: int(c.min()))
-    return Partition(tuple(found), tuple(uneven), tuple(stuck))
+    return Partition(tuple(found), tuple(uneven), tuple(odd), tuple(stuck))
+
+
+def _odd_ones(where: NDArray[np.intp], counts: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Units outside the cells of the usual size, if these hold nearly all; else none.
+
+    34 channels per group shuffled over 4 groups leave 2 that belong to two groups at once.
+    """
+    sizes, number = np.unique(counts, return_counts=True)
+    usual = int(sizes[np.argmax(sizes * number)])
+    outside = counts[where] != usual
+    few = usual > 1 and outside.sum() <= FEW * len(where)
+    return outside if few else np.zeros(len(where), bool)
 
 
 def _lockstep(kind: NDArray[np.uint64], several: list[Ids]) -> Ids:
@@ -87,7 +108,10 @@ def _lockstep(kind: NDArray[np.uint64], several: list[Ids]) -> Ids:
     for rows in several:
         made_of = np.sort(number[rows], axis=1)
         if (made_of != made_of[:1]).any():
+            fixed = (rows == ROCK).sum(1)
             kinds = np.unique(made_of)
+            if (fixed == fixed[0]).all():  # equally much bedrock in every row binds nobody
+                kinds = kinds[kinds != number[ROCK]]
             links.append(np.stack([np.full(len(kinds), kinds[0]), kinds]))
     left, right = np.concatenate(links, axis=1)
     return labels.components(int(number.max()) + 1, left, right)[number]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from onnx import TypeProto
 
-from spa.graph.shapes import (
-    Engine,
+from spa.graph.facts import (
     Facts,
     Program,
     Step,
@@ -17,38 +17,45 @@ from spa.graph.shapes import (
     static_shape,
     tensor_type,
     value_of,
-    walk,
 )
+
+MOST_ROUNDS = 4
+"""Walks over a body in search of types that hold in every iteration."""
 
 Types = Mapping[str, TypeProto]
 Kinds = list[TypeProto | None]
 
 
-def infer_body(step: Step, program: Program, facts: Facts, engine: Engine | None) -> Types:
+@dataclass(frozen=True)
+class Scope:
+    """The graph around a body, what is known of it, and how to walk a graph inside it."""
+
+    program: Program
+    facts: Facts
+    walk: Callable[[Program, Types, Facts], Facts]
+
+
+def infer_body(step: Step, scope: Scope) -> Types:
     """The output types of a node with subgraphs; what cannot be told is missing."""
     infer = {"If": _if, "Loop": _loop, "Scan": _scan}.get(step.node.op_type)
     if infer is None or step.node.domain not in ("", "ai.onnx"):
         return {}
-    return infer(step, program, facts, engine)
+    return infer(step, scope)
 
 
-def _walk(
-    body: onnx.GraphProto,
-    inputs: Types,
-    program: Program,
-    facts: Facts,
-    engine: Engine | None,
-) -> Kinds:
+def _outputs(body: onnx.GraphProto, inputs: Types, scope: Scope) -> Kinds:
     """Types of the outputs of `body`."""
+    program, facts = scope.program, scope.facts
     consts = program.consts.nested(body.initializer)
     inner = prepare(body, program.opsets, consts, program.ir_version)
-    found = walk(inner, inputs, engine=engine, outer=facts)
+    found = scope.walk(inner, inputs, facts)
     facts.errors.extend(found.errors)
     facts.doubts += found.doubts
-    own = found.types.maps[0] if hasattr(found.types, "maps") else found.types
-    for name, kind in (*found.inner.items(), *own.items()):
-        if name not in inner.const_types:
-            facts.inner[name] = kind if name not in facts.inner else _join(kind, facts.inner[name])
+    # A body may be walked more than once: what is kept of its tensors holds every time.
+    made = [name for node in body.node for name in node.output if name]
+    here = {name: found.types.get(name) for name in (*(info.name for info in body.input), *made)}
+    for name, kind in (*found.inner.items(), *here.items()):
+        facts.inner[name] = _join(kind, facts.inner.get(name, kind))
     return [found.types.get(output.name) for output in body.output]
 
 
@@ -71,26 +78,26 @@ def _join(left: TypeProto | None, right: TypeProto | None) -> TypeProto:
     return joined
 
 
-def _if(step: Step, program: Program, facts: Facts, engine: Engine | None) -> Types:
+def _if(step: Step, scope: Scope) -> Types:
     branches = {attribute.name: attribute.g for attribute in step.node.attribute}
-    condition = value_of(step.node.input[0], program, facts)
+    condition = value_of(step.node.input[0], scope.program, scope.facts)
     taken = ["then_branch", "else_branch"]
     if condition is not None and condition.size == 1:
         taken = ["then_branch" if bool(condition.reshape(())) else "else_branch"]
     # A branch that cannot run on these sizes is not the one that will: its errors do not count,
     # unless no branch can.  The then branch weighs more: random inputs are made to lead into it.
-    before = len(facts.errors)
+    before = len(scope.facts.errors)
     results: list[Kinds] = []
     broken: list[Kinds] = []
     doubts = 0
     for weight, name in zip((2, 1), taken, strict=False):
-        start = len(facts.errors)
-        types = _walk(branches[name], {}, program, facts, engine)
-        (broken if len(facts.errors) > start else results).append(types)
-        doubts += weight if len(facts.errors) > start else 0
+        start = len(scope.facts.errors)
+        types = _outputs(branches[name], {}, scope)
+        (broken if len(scope.facts.errors) > start else results).append(types)
+        doubts += weight if len(scope.facts.errors) > start else 0
     if results:
-        facts.doubts += doubts
-        del facts.errors[before:]
+        scope.facts.doubts += doubts
+        del scope.facts.errors[before:]
     results = results or broken
     return {
         name: _join(kinds[0], kinds[-1])
@@ -99,44 +106,44 @@ def _if(step: Step, program: Program, facts: Facts, engine: Engine | None) -> Ty
     }
 
 
-def _loop(step: Step, program: Program, facts: Facts, engine: Engine | None) -> Types:
+def _loop(step: Step, scope: Scope) -> Types:
     node = step.node
     body = next(attribute.g for attribute in node.attribute if attribute.name == "body")
     fixed = [tensor_type(onnx.TensorProto.INT64, ()), tensor_type(onnx.TensorProto.BOOL, ())]
-    carried = [facts.types.get(name) for name in node.input[2:]]
+    carried = [scope.facts.types.get(name) for name in node.input[2:]]
 
     def once(states: Kinds) -> Kinds:
-        return _walk(body, _named(body, [*fixed, *states]), program, facts, engine)[1:]
+        return _outputs(body, _named(body, [*fixed, *states]), scope)[1:]
 
     kept, outputs = _settled(once, carried)
-    trips = value_of(node.input[0], program, facts) if node.input[0] else None
+    trips = value_of(node.input[0], scope.program, scope.facts) if node.input[0] else None
     runs = int(trips.reshape(())) if trips is not None and not node.input[1] else None
     stacked = [_stacked(kind, runs, 0) for kind in outputs[len(carried) :]]
     return dict(zip(node.output, [*kept, *stacked], strict=False))
 
 
-def _scan(step: Step, program: Program, facts: Facts, engine: Engine | None) -> Types:
+def _scan(step: Step, scope: Scope) -> Types:
     if step.version < 9:
         return {}
     node = step.node
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     count, body = attributes["num_scan_inputs"], attributes["body"]
     first = len(node.input) - count
-    states = [facts.types.get(name) for name in node.input[:first]]
+    states = [scope.facts.types.get(name) for name in node.input[:first]]
     slices: Kinds = []
     length = None
     axes = attributes.get("scan_input_axes", [0] * count)
     for name, axis in zip(node.input[first:], axes, strict=True):
-        shape = facts.shape(name)
+        shape = scope.facts.shape(name)
         if shape is None:
             slices.append(None)
             continue
         length = shape[axis]
         rest = np.delete(np.asarray(shape, np.int64), axis).tolist()
-        slices.append(tensor_type(facts.types[name].tensor_type.elem_type, rest))
+        slices.append(tensor_type(scope.facts.types[name].tensor_type.elem_type, rest))
 
     def once(states: Kinds) -> Kinds:
-        return _walk(body, _named(body, [*states, *slices]), program, facts, engine)
+        return _outputs(body, _named(body, [*states, *slices]), scope)
 
     kept, outputs = _settled(once, states)
     stacked = outputs[first:]
@@ -147,13 +154,16 @@ def _scan(step: Step, program: Program, facts: Facts, engine: Engine | None) -> 
 
 def _settled(once: Callable[[Kinds], Kinds], states: Kinds) -> tuple[list[TypeProto], Kinds]:
     """Types of loop states that hold in every iteration, and the outputs of a body run on them."""
-    while True:
+    kept: list[TypeProto] = []
+    outputs: Kinds = []
+    for _ in range(MOST_ROUNDS):
         outputs = once(states)
         kept = [_join(ours, theirs) for ours, theirs in zip(states, outputs, strict=False)]
         # A state that changes its shape loses it, and may make others lose theirs: never back.
         if all(ours is None or ours == theirs for ours, theirs in zip(states, kept, strict=False)):
             return kept, outputs
         states = [None if kind.WhichOneof("value") is None else kind for kind in kept]
+    return [TypeProto() for _ in kept], once([None for _ in states])
 
 
 def _named(body: onnx.GraphProto, kinds: Sequence[TypeProto | None]) -> Types:

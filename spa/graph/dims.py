@@ -13,7 +13,8 @@ import onnx
 from onnx import TypeProto
 
 from spa.errors import ReadError
-from spa.graph.shapes import Engine, Facts, Program, walk
+from spa.graph.facts import Engine, Facts, Program
+from spa.graph.shapes import walk
 
 ANONYMOUS = frozenset(("", "?", "-1", "None", "none", "unknown"))
 """Names that exporters give to axes they know nothing of: no two of them mean the same axis."""

@@ -18,10 +18,11 @@ from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
 
 from spa.graph import dims
 from spa.graph.evaluate import BOUNDED, QUANTIZERS, evaluate, words
+from spa.graph.facts import Facts, Program, Step, prepare
 from spa.graph.flatten import flatten
 from spa.graph.normalize import captured_names, opsets_of, replace_nodes
 from spa.graph.salvage import salvage
-from spa.graph.shapes import Facts, Program, Step, prepare, walk
+from spa.graph.shapes import walk
 from spa.graph.tensors import Consts, bits_of
 from spa.runtime import evaluate_constants
 

@@ -19,11 +19,11 @@ import onnx
 from spa.errors import ReadError, SpaError
 from spa.events import Done, Started, Tell, quiet
 from spa.graph import dims as sizes_of
+from spa.graph.facts import Facts, Program, prepare, static_shape
 from spa.graph.fold import fold
 from spa.graph.guard import check_bytes, check_graph, check_model
 from spa.graph.model import Graph, Node, Source
 from spa.graph.normalize import captured_names, normalize, opsets_of
-from spa.graph.shapes import Facts, Program, prepare, static_shape
 from spa.graph.tensors import Consts, dtype_of, external_bytes, is_external, shell_of, tensors_of
 from spa.runtime import infer_node
 

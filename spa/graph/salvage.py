@@ -14,6 +14,7 @@ import numpy as np
 from onnx import ModelProto
 
 from spa.graph.tensors import is_external
+from spa.runtime import hushed
 
 
 def salvage(part: ModelProto) -> dict[str, np.ndarray]:
@@ -39,7 +40,7 @@ def _silence() -> Iterator[None]:
     before = G_LOGGER.severity
     G_LOGGER.severity = G_LOGGER.CRITICAL
     try:
-        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        with hushed(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             yield
     finally:
         G_LOGGER.severity = before

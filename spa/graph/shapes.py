@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import onnx
-from onnx import TensorProto, TypeProto, numpy_helper
+from onnx import TypeProto, numpy_helper
 
+from spa.graph.bodies import Scope, infer_body
 from spa.graph.checks import mismatch
 from spa.graph.evaluate import (
     BOUNDED,
@@ -23,135 +23,22 @@ from spa.graph.evaluate import (
     SMALL,
     evaluate,
     has_subgraph,
-    is_pure,
-    schema_of,
     words,
 )
-from spa.graph.tensors import Consts, dtype_of
-
-Shape = tuple[int, ...]
-Engine = Callable[
-    [onnx.NodeProto, Mapping[str, int], Mapping[str, TypeProto], Mapping[str, TensorProto]],
-    Mapping[str, TypeProto] | None,
-]
-"""(node, opsets, input types, constant inputs) -> output types, or None."""
-
-TELLING = 1024
-"""Elements up to which a value is shown to shape inference (targets, axes, pads, sizes)."""
-
+from spa.graph.facts import (
+    TELLING,
+    Engine,
+    Facts,
+    Program,
+    Step,
+    static_shape,
+    tensor_type,
+    value_of,
+)
+from spa.graph.tensors import dtype_of
 
 SELECTING = words("Gather Slice Split Squeeze Unsqueeze Identity")
 """Ops that move the elements of their first input about and do nothing else."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """What a walk wants to know of a node, looked up once for all walks."""
-
-    node: onnx.NodeProto
-    version: int
-    schema: onnx.defs.OpSchema | None
-    pure: bool
-    branches: bool  # carries subgraphs
-    data: Mapping[str, TensorProto]  # constants that shape inference may look at
-
-
-@dataclass(frozen=True)
-class Program:
-    """A graph made ready for many walks."""
-
-    graph: onnx.GraphProto
-    steps: tuple[Step, ...]
-    consts: Consts
-    opsets: Mapping[str, int]
-    imports: list[onnx.OperatorSetIdProto]
-    ir_version: int
-    declared: Mapping[str, TypeProto]  # value_info and graph outputs
-    const_types: Mapping[str, TypeProto]
-
-
-@dataclass
-class Facts:
-    """What one walk found out; a tensor whose type is unknown is simply missing."""
-
-    types: MutableMapping[str, TypeProto] = field(default_factory=dict)
-    values: MutableMapping[str, np.ndarray] = field(default_factory=dict)
-    errors: list[str] = field(default_factory=list)
-    inner: dict[str, TypeProto] = field(default_factory=dict)  # of tensors inside subgraphs
-    partial: MutableMapping[str, tuple[int | None, ...]] = field(default_factory=dict)
-    doubts: int = 0  # branches that cannot run while the other one can
-    stop: bool = False  # end the walk at the first error
-    _shapes: dict[str, tuple[TypeProto, Shape | None]] = field(default_factory=dict)
-
-    def shape(self, name: str) -> Shape | None:
-        """The shape of a tensor if all of it is known."""
-        kind = self.types.get(name)
-        if kind is None:
-            return None
-        known = self._shapes.get(name)
-        if known is None or known[0] is not kind:  # first asked, or more was found out since
-            known = self._shapes[name] = (kind, static_shape(kind))
-        return known[1]
-
-
-def static_shape(kind: TypeProto) -> Shape | None:
-    """The shape a type states, or None if an axis of it is open or it is no tensor."""
-    if not kind.HasField("tensor_type") or not kind.tensor_type.HasField("shape"):
-        return None
-    dims = kind.tensor_type.shape.dim
-    if all(dim.HasField("dim_value") and dim.dim_value >= 0 for dim in dims):
-        return tuple(dim.dim_value for dim in dims)
-    return None
-
-
-def tensor_type(elem_type: int, shape: Sequence[int]) -> TypeProto:
-    """A tensor type of concrete shape."""
-    kind = TypeProto()
-    kind.tensor_type.elem_type = elem_type
-    kind.tensor_type.shape.SetInParent()
-    for size in shape:
-        kind.tensor_type.shape.dim.add().dim_value = size
-    return kind
-
-
-def prepare(
-    graph: onnx.GraphProto, opsets: Mapping[str, int], consts: Consts, ir_version: int
-) -> Program:
-    """Look up everything that stays the same from walk to walk."""
-    declared = {
-        info.name: info.type for info in (*graph.value_info, *graph.output) if info.HasField("type")
-    }
-    steps = tuple(_step(node, opsets, consts) for node in graph.node)
-    imports = [onnx.helper.make_opsetid(domain, version) for domain, version in opsets.items()]
-    const_types = {
-        tensor.name: tensor_type(tensor.data_type, tensor.dims) for tensor in graph.initializer
-    }
-    for sparse in graph.sparse_initializer:
-        const_types[sparse.values.name] = tensor_type(sparse.values.data_type, sparse.dims)
-    return Program(graph, steps, consts, opsets, imports, ir_version, declared, const_types)
-
-
-def _step(node: onnx.NodeProto, opsets: Mapping[str, int], consts: Consts) -> Step:
-    domain = "" if node.domain == "ai.onnx" else node.domain
-    version = opsets.get(domain, 1)
-    schema = schema_of(node.op_type, version, domain)
-    data = {
-        name: _inline(name, consts)
-        for name in node.input
-        if name in consts and _telling(consts.protos[name])
-    }
-    return Step(node, version, schema, is_pure(node), has_subgraph(node), data)
-
-
-def _telling(tensor: TensorProto) -> bool:
-    return len(tensor.dims) <= 1 and math.prod(tensor.dims) <= TELLING
-
-
-def _inline(name: str, consts: Consts) -> TensorProto:
-    tensor = consts.protos[name]
-    if tensor.data_location != TensorProto.EXTERNAL:
-        return tensor
-    return numpy_helper.from_array(consts[name], name)
 
 
 def walk(
@@ -183,16 +70,6 @@ def walk(
     return facts
 
 
-def value_of(name: str, program: Program, facts: Facts) -> np.ndarray | None:
-    """The value of a small known tensor."""
-    if name in facts.values:
-        return facts.values[name]
-    tensor = program.consts.protos.get(name)
-    if tensor is None or math.prod(tensor.dims) > SMALL:
-        return None
-    return program.consts[name]
-
-
 def _infer(step: Step, program: Program, facts: Facts, engine: Engine | None) -> None:
     """Add what is known of the outputs of one node to `facts`."""
     node = step.node
@@ -214,10 +91,8 @@ def _inferred(
 ) -> Mapping[str, TypeProto]:
     node = step.node
     if step.branches:
-        from spa.graph.bodies import infer_body
-
         try:
-            return infer_body(step, program, facts, engine)
+            return infer_body(step, Scope(program, facts, _inside(engine)))
         except Exception as error:  # a body that does not fit its node
             facts.errors.append(f"{_called(node)}: {_first_line(error)}")
             return {}
@@ -240,11 +115,14 @@ def _inferred(
             opset_imports=program.imports,
             ir_version=program.ir_version,
         )
-    except onnx.shape_inference.InferenceError as error:
-        facts.errors.append(f"{_called(node)}: {_first_line(error)}")
-    except Exception as error:  # the C++ side raises whatever it likes
+    except Exception as error:  # an InferenceError, or whatever else the C++ side raises
         facts.errors.append(f"{_called(node)}: {_first_line(error)}")
     return {}
+
+
+def _inside(engine: Engine | None) -> Callable[[Program, Mapping[str, TypeProto], Facts], Facts]:
+    """How a body is walked within what its graph knows."""
+    return lambda program, inputs, outer: walk(program, inputs, engine=engine, outer=outer)
 
 
 def _evaluate(step: Step, program: Program, facts: Facts) -> None:

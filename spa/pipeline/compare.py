@@ -11,7 +11,7 @@ import numpy as np
 from onnx import ModelProto
 
 from spa import runtime
-from spa.coupling import analyse
+from spa.coupling import Coupling, analyse
 from spa.coupling.cost import Cost, Sizes, reduction
 from spa.errors import ReadError, UsageError, VerifyError
 from spa.events import Step, Tell, quiet
@@ -27,20 +27,30 @@ from spa.validate import verify as verify_cut
 from spa.validate.inputs import feeds_at, other_batch
 
 
-def verify(original: Any, pruned: Any, recipe: Recipe, tell: Tell = quiet) -> dict[str, Any]:
+def verify(
+    original: Any, pruned: Any, recipe: Recipe, tell: Tell = quiet, *, level: str = "auto"
+) -> dict[str, Any]:
     """Compare a pruned model with its original: loads, ports, shapes, drift, latency, gates.
 
-    A model that spa wrote carries its plan; if it was made from this very original, it is also
-    compared with the masked original (level `equivalence`).
+    A model that spa wrote carries its plan, so it can also be compared with the masked original.
+
+    Args:
+        original: path, bytes, stream or ModelProto.
+        pruned: likewise.
+        recipe: gates, input shapes, seed and device.
+        tell: where progress goes.
+        level: `run`, `equivalence` (demands the plan in the file), or `auto`: equivalence if the
+            file carries a plan that fits this original, else run.
 
     Raises:
-        VerifyError: the two do not match or a gate failed; ReadError: one cannot be read.
+        VerifyError: the two do not match or a gate failed.
+        ReadError: one cannot be read.
     """
     journal = Journal("verify", tell)
     with journal.written():
         with journal.stage("load"):
-            first = read(original, input_shapes=recipe.input_shape, tell=tell)
-            second = read(pruned, input_shapes=recipe.input_shape, tell=tell)
+            first = read(original, input_shapes=recipe.input_shape)
+            second = read(pruned, input_shapes=recipe.input_shape)
         with journal.stage("couple"):
             couplings = analyse(first), analyse(second)
             sizes = [Cost(c)(c.everything()) for c in couplings]
@@ -57,7 +67,7 @@ def verify(original: Any, pruned: Any, recipe: Recipe, tell: Tell = quiet) -> di
         with journal.stage("verify"):
             report["verify"] = {**facts.verify_facts(None, "run"), "passed": False}
             _same_ports(first, second)
-            verdict = _compare(couplings[0], second, recipe)
+            verdict = _compare(couplings[0], second, recipe, level)
             report["verify"] = facts.verify_facts(verdict, verdict.level)
             report["latency"] = latency(first, second.proto, recipe)
         check_gates(report, recipe)
@@ -87,17 +97,20 @@ def _same_ports(first: Graph, second: Graph) -> None:
                 )
 
 
-def _compare(coupling: Any, second: Graph, recipe: Recipe) -> Verdict:
-    plan = carried_plan(second.proto)
-    if plan is not None and plan.source.get("sha256") == coupling.graph.source.sha256:
+def _compare(coupling: Coupling, second: Graph, recipe: Recipe, level: str) -> Verdict:
+    if level != "run":
         try:
+            plan = carried_plan(second.proto)
+            if plan is None:
+                raise UsageError("the pruned model carries no plan of spa; use --level run")
+            if plan.source.get("sha256") != coupling.graph.source.sha256 and level == "auto":
+                raise UsageError("it was pruned from another file")
             alive, _ = place(coupling, plan)
-        except UsageError:
-            alive = None
-        if alive is not None:
-            return verify_cut(
-                coupling, alive, second.proto, seed=recipe.seed, device=recipe.device
-            )
+        except UsageError as error:
+            if level == "equivalence":
+                raise VerifyError(f"equivalence cannot be checked: {error}") from error
+        else:
+            return verify_cut(coupling, alive, second.proto, seed=recipe.seed, device=recipe.device)
     return _run_both(coupling.graph, second, recipe)
 
 
@@ -150,7 +163,7 @@ def bench(
     rows, sessions, feeds = [], [], []
     with journal.written(), journal.stage("bench", total=len(models)):
         for model in models:
-            graph = read(model, input_shapes=recipe.input_shape, tell=tell)
+            graph = read(model, input_shapes=recipe.input_shape)
             began = time.perf_counter()
             session = runtime.session(
                 _loadable(graph), threads=threads or 0, device=recipe.device,
@@ -186,7 +199,7 @@ def bench(
     return {
         "provider": sessions[0].get_providers()[0],
         "threads": threads,
-        "runs": runs,
+        "runs": len(timing.millis),
         "warmup": warmup,
         "models": rows,
     }

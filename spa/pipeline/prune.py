@@ -31,6 +31,7 @@ from spa.rewrite import rewrite
 from spa.validate import measure, verify
 from spa.validate.inputs import feeds_at
 
+LARGE_DRIFT = 0.3  # relative L2 of an output that earns a warning
 ROUNDS = 30  # how often a choice that does not fit may be made again with less freedom
 Alive = NDArray[np.bool_]
 
@@ -101,7 +102,7 @@ def apply(
 def couple(model: Any, recipe: Recipe, journal: Journal) -> Coupling:
     """Read and analyse; fills `input` and `frozen`."""
     with journal.stage("load"):
-        graph = read(model, input_shapes=recipe.input_shape, tell=journal.tell)
+        graph = read(model, input_shapes=recipe.input_shape)
     with journal.stage("couple"):
         coupling = analyse(graph, tell=journal.tell)
         cost = Cost(coupling)
@@ -187,6 +188,12 @@ def _verify(coupling: Coupling, alive: Alive, small: ModelProto, recipe: Recipe,
         raise
     report["verify"] = facts.verify_facts(verdict, recipe.verify)
     report["latency"] = latency(graph, small, recipe)
+    worst = max(verdict.drift.relative.values(), default=0.0)
+    if worst > LARGE_DRIFT:
+        journal.warn(
+            f"the outputs drift by {worst:.2f} (relative L2 on random inputs): expect a loss of "
+            "accuracy; remove less, or fine-tune the result"
+        )
     if report["latency"]["speedup"] < 1.03:
         journal.warn(
             f"not faster here ({report['latency']['speedup']:.2f}x): the model is small, bound by "

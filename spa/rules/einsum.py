@@ -133,8 +133,8 @@ def _between(
     batch: list[list[Plane]] = [[], []]
     outer: list[Plane] = []
     for side in (0, 1):
-        x, letters = op.operand(side), terms[side]
-        for whole in x.planes:
+        x, letters = op.x[side], terms[side]
+        for whole in x.planes if x is not None else ():
             p = _unsummed(op, whole, letters, shared | set(out))
             if p is None:
                 continue

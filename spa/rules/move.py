@@ -54,6 +54,12 @@ def reshape_sizes(new: Sizes) -> Fixes:
         copied = n == 0 and not new.attr("allowzero", 0) and new.shape(0)[a] == now[a]
         if now[a] != old[a] and n != -1 and not copied:
             target[a] = now[a]
+    if not new.is_const(1) and -1 not in target:
+        for before, after in labels.cut(new.old_shape(0), old) or ():
+            merged = [a for a in after if now[a] != old[a]]
+            if len(before) > 1 and len(merged) == 1:  # a dynamic axis may be merged in: leave it open
+                target[merged[0]] = -1
+                break
     return {1: target}
 
 

@@ -39,7 +39,7 @@ def masked(coupling: Coupling, alive: NDArray[np.bool_]) -> ModelProto:
 def mask_of(image: Image, left: Survivors) -> NDArray[np.bool_]:
     """Which elements live, broadcastable to the tensor."""
     mask = np.ones((1,) * len(image.shape), bool)
-    for p in image.planes:
+    for p in filter(left.touched, image.planes):
         mask = mask & left.alive[p.ids]
     return mask
 

@@ -81,8 +81,8 @@ def calls(monkeypatch):
     def inspect(model, recipe, tell):
         return answer("inspect", tell, model=model, recipe=recipe)
 
-    def verify(original, pruned, recipe, tell):
-        return answer("verify", tell, models=[original, pruned], recipe=recipe)
+    def verify(original, pruned, recipe, tell, *, level):
+        return answer("verify", tell, models=[original, pruned], recipe=recipe, level=level)
 
     def bench(models, recipe, tell, runs, warmup, threads):
         seen = {"runs": runs, "warmup": warmup, "threads": threads}

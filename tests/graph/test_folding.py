@@ -225,7 +225,9 @@ def test_ifs_whose_names_clash_stay() -> None:
     assert ops(graph) == ["If", "If", "Add"]
 
 
-def test_one_node_without_a_kernel_does_not_spoil_the_rest() -> None:
+def test_one_node_without_a_kernel_does_not_spoil_the_rest(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     half = np.full((3, 4), 2, ml_dtypes.bfloat16)
     text = (
         "g (float[N,4] x) => (y) { t = Transpose(w)  h = MatMul(x, t)  b = Sqrt(v)"
@@ -234,6 +236,7 @@ def test_one_node_without_a_kernel_does_not_spoil_the_rest() -> None:
     graph = read(model(text, {"w": WEIGHT, "v": half * half}))
     assert ops(graph) == ["MatMul", "Foo"]
     np.testing.assert_array_equal(graph.consts["c"], np.full((3, 4), 2, np.float32))
+    assert capfd.readouterr() == ("", "")
 
 
 def names(graph: Graph) -> Mapping[str, list[str]]:
