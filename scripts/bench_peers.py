@@ -6,7 +6,7 @@ Needs torch, torchvision, timm, torch-pruning, onnxsim and onnxruntime in the en
 it.  The networks are torchvision's, the transformer timm's (Torch-Pruning goes deeper there), with
 random weights; all 1-D parameters and BatchNorm statistics are perturbed, so that no two tensors
 are equal.  Every tool halves every group of channels it finds,
-by the L2 norm of the weights: spa with `--of channels --scope local`, onnxsim with
+by the L2 norm of the weights: spa with `--of channels --scope local --round-to 1`, onnxsim with
 `apply_structured_pruning(sparsity=0.5)`, Torch-Pruning with `BasePruner`, `GroupMagnitude(p=2)`,
 the classifier left alone and the numbers of heads given.  Every measurement has a process of its
 own; the tools take turns within every round.  "load" is what lies between the file and something
@@ -100,7 +100,7 @@ class Spa:
         from spa.rewrite import rewrite
 
         coupling = analyse(graph)
-        recipe = Recipe(ratio=RATIO, of="channels", scope="local")
+        recipe = Recipe(ratio=RATIO, of="channels", scope="local", round_to=1)
         return rewrite(coupling, allocate(coupling, score(coupling, "l2"), recipe))
 
     def params(self, model: Any) -> int:

@@ -38,6 +38,10 @@ differs.  Measured over all motifs and 5,000 random nets: float16 4.4e-3, float3
 float64 8.1e-15; a wrong channel shows as 1e-1.
 """
 
+INTEGER_KERNELS = 5e-2
+"""The same where onnxruntime's optimizer computes in integers what the file has between
+QuantizeLinear and DequantizeLinear; measured 1.5e-2, and as much between its own two ways."""
+
 RATIOS = (0.3, 0.5, 0.7)
 BATCHES = (1, 3)
 ROUNDS = 4
@@ -203,8 +207,7 @@ def agree(
     optimize: bool = False,
 ) -> float:
     """All outputs agree within the tolerance of the net's types; the largest difference."""
-    kinds = {np.dtype(d).name for d in graph.dtypes.values()} & set(TOLERANCE)
-    limit = max((TOLERANCE[k] for k in kinds), default=0.0)
+    limit = tolerance(graph, optimize)
     worst = 0.0
     for name, (want, got) in both(whole, small, feeds, optimize).items():
         assert want.shape == got.shape, f"{name} has shape {got.shape}, not {want.shape}"
@@ -214,6 +217,14 @@ def agree(
         else:
             assert np.array_equal(want, got), f"{name} differs"
     return worst
+
+
+def tolerance(graph: Graph, optimize: bool) -> float:
+    """How far two ways of computing a graph may be apart."""
+    if optimize and any(node.op == "DequantizeLinear" for node in graph.nodes):
+        return INTEGER_KERNELS
+    kinds = {np.dtype(d).name for d in graph.dtypes.values()} & set(TOLERANCE)
+    return max((TOLERANCE[k] for k in kinds), default=0.0)
 
 
 def difference(want: np.ndarray, got: np.ndarray) -> float:
@@ -248,7 +259,7 @@ def count_params(graph: Graph) -> int:
 def count_macs(graph: Graph) -> int:
     """Multiplications of all products for one sample, from shapes alone."""
     sized = [n for n in graph.nodes if all(t in graph.shapes for t in (*n.inputs, *n.outputs) if t)]
-    total = sum(COUNTS[n.op](graph, n) for n in sized if n.op in COUNTS and not n.domain)
+    total = sum(COUNTS[n.op](graph, n) for n in sized if n.op in COUNTS)
     samples = graph.dims.get(BATCH, 1)
     assert total % samples == 0
     return total // samples
@@ -279,10 +290,18 @@ def _einsum(graph: Graph, node: Any) -> int:
     return int(np.prod(list(sizes.values())))
 
 
+def _recurrent(graph: Graph, node: Any) -> int:
+    steps, batch, _ = graph.shapes[node.inputs[0]]
+    return steps * batch * sum(int(np.prod(graph.shapes[w])) for w in node.inputs[1:3])
+
+
 COUNTS: dict[str, Callable[[Graph, Any], int]] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "Gemm": _gemm,
     "MatMul": _matmul,
     "Einsum": _einsum,
+    "FusedConv": _conv,
+    "FusedMatMul": _matmul,
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
 }

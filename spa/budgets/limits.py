@@ -38,7 +38,7 @@ def limits(coupling: Coupling, recipe: Recipe) -> tuple[Limit, ...]:
     """One limit per group.
 
     Raises:
-        UsageError: a glob of --ignore, --only or --layer-ratio matches no group.
+        UsageError: a glob of --ignore, --only or --layer-ratio matches nothing.
     """
     known = {name for group in coupling.groups for name in names(group)}
     known.update(node.name for node in coupling.graph.nodes)

@@ -22,15 +22,15 @@ SLACK = 1e-3  # overshoot, as a share of the whole, that is not worth another lo
 TRIES = 400
 DETOURS = 20  # moves left out, one after the other, because they go far beyond the target
 EXCESS = 1e-2  # of the whole: beyond it, widths that suit the hardware less are tried
-FINER: tuple[int, ...] = (8, 4, 1)
+FRIENDLY: tuple[int | Literal["auto"], ...] = ("auto", 8, 4)
 Alive = NDArray[np.bool_]
 
 
 def allocate(coupling: Coupling, scores: NDArray[np.float64], recipe: Recipe) -> Alive:
     """Choose what is kept: bool `[labels]` by unit, the target met with as little excess as fits.
 
-    With `round_to="auto"` the coarsest widths that come within `EXCESS` of the target are taken,
-    or else those that come nearest.
+    With `round_to="auto"` the coarsest widths that come within `EXCESS` of the target are taken, or
+    else those that come nearest; odd widths only where nothing else reaches it.
 
     Raises:
         TargetError: nothing can be pruned, or the target is out of reach (says what is possible).
@@ -39,17 +39,18 @@ def allocate(coupling: Coupling, scores: NDArray[np.float64], recipe: Recipe) ->
     if recipe.round_to != "auto":
         return _meet(coupling, cost, scores, recipe, DETOURS)[0]
     found: list[tuple[float, int, Alive]] = []
-    widths: tuple[int | Literal["auto"], ...] = ("auto", *FINER)
-    for turn, round_to in enumerate(widths):
+    for turn, round_to in enumerate(FRIENDLY):
         try:
-            alive, excess = _meet(coupling, cost, scores, replace(recipe, round_to=round_to), 0)
+            detours = DETOURS if round_to == FRIENDLY[-1] else 0
+            width = replace(recipe, round_to=round_to)
+            alive, excess = _meet(coupling, cost, scores, width, detours)
         except TargetError:
-            if not found and round_to == FINER[-1]:
-                raise
             continue
         found.append((excess, turn, alive))
         if excess <= EXCESS:
             break
+    if not found:
+        return _meet(coupling, cost, scores, replace(recipe, round_to=1), DETOURS)[0]
     return min(found, key=lambda f: f[:2])[2]
 
 

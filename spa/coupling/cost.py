@@ -84,7 +84,7 @@ class Cost:
         planes = [labels.tighten(p) if p.rank else p for _, p in param.planes]
         planes = [p for p in planes if p.axes]
         covered = {a for p in planes for a in p.axes}
-        rest = float(np.prod([n for a, n in enumerate(param.view) if a not in covered]))
+        rest = float(prod(n for a, n in enumerate(param.view) if a not in covered))
         index: list[int] = []
         axes_seen: set[int] = set()
         for p in planes:

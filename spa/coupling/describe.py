@@ -32,9 +32,11 @@ def groups_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Gro
         where = tensor_axes(notes, param)
         node = notes.graph.nodes[param.node].name
         for role, plane in param.planes:
-            hit = np.unique(owner[roots.solid[plane.ids]])
-            axis = where.get(plane.axes[-1] if plane.axes else 0, 0)
-            for k in map(int, hit[hit >= 0]):
+            present = np.zeros(len(cells) + 1, bool)  # the last is for what no group owns
+            present[owner[roots.solid[plane.ids]]] = True
+            axes = labels.tighten(plane).axes or (0,)
+            axis = where.get(axes[-1], 0)
+            for k in map(int, np.flatnonzero(present[:-1])):
                 members[k][Member(param.tensor, axis, role, node)] = None
                 if role == MAKES:
                     names.setdefault(k, param.tensor)

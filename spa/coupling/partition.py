@@ -59,7 +59,7 @@ def partition(notes: Collect, root: Ids) -> Partition:
     kind = np.zeros(notes.size, np.uint64)
     cell = np.zeros(notes.size, np.uint64)
     for rows in planes:
-        kind[np.unique(rows)] ^= words.integers(1, 2**63, dtype=np.uint64)
+        kind[rows] ^= words.integers(1, 2**63, dtype=np.uint64)
         if len(rows) > 1:
             per_row = words.integers(1, 2**63, len(rows), dtype=np.uint64)
             np.add.at(cell, rows.ravel(), np.repeat(per_row, rows.shape[1]))

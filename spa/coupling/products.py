@@ -33,7 +33,8 @@ def stored_inside(graph: Any) -> Iterator[Any]:
 
 
 def _bodies_of(node: Any) -> list[Any]:
-    return [body for a in node.attribute for body in (a.g, *a.graphs) if body.node]
+    held = [a for a in node.attribute if a.type in GRAPHS]
+    return [body for a in held for body in (a.g, *a.graphs) if body.node]
 
 
 def _node(node: Any, shapes: Shapes) -> float:
@@ -78,6 +79,7 @@ def _einsum(x: Sequence[Any], attrs: Mapping[str, Any], _: Any) -> Any:
     return float(prod(dict(letters).values()))
 
 
+GRAPHS = (5, 10)  # AttributeProto.GRAPH, AttributeProto.GRAPHS
 BODIES = frozenset(("If", "Loop", "Scan"))
 COUNTS: Mapping[str, Count] = {
     **dict.fromkeys(

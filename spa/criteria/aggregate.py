@@ -7,9 +7,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from spa import labels
 from spa.coupling.cost import is_parameter
 from spa.coupling.model import Coupling
 from spa.errors import UsageError
+from spa.labels import Plane
 from spa.trace.param import FOLLOWS, Param
 
 AGGREGATES = ("sum", "mean", "max")
@@ -24,35 +26,46 @@ def aggregate(coupling: Coupling, weigh: Weigh, how: str) -> NDArray[np.float64]
     """
     if how not in AGGREGATES:
         raise UsageError(f"there is no aggregate {how!r}; choose one of {', '.join(AGGREGATES)}")
-    total = np.zeros(coupling.notes.size)
+    total = np.full(coupling.notes.size, -np.inf) if how == "max" else np.zeros(coupling.notes.size)
     members = np.zeros(coupling.notes.size)
     for param in coupling.notes.params.values():
         if param.tensor is None or not is_parameter(coupling.graph, param.tensor):
             continue
         if any(coupling.root[p.ids].any() for _, p in param.planes):
-            _add(coupling, param, weigh, how, total, members)
+            _add(coupling, param, param.tensor, weigh, how, total, members)
+    if how == "max":
+        return np.where(members > 0, total, 0.0)
     return total / np.maximum(members, 1) if how == "mean" else total
 
 
-def _add(coupling, param: Param, weigh: Weigh, how: str, total, members) -> None:
+def _add(
+    coupling: Coupling,
+    param: Param,
+    tensor: str,
+    weigh: Weigh,
+    how: str,
+    total: NDArray[np.float64],
+    members: NDArray[np.float64],
+) -> None:
     """Add what one param says about the units of its planes."""
-    array = np.asarray(coupling.graph.consts[param.tensor]).astype(np.float32, copy=False)
-    saliency = weigh(param.tensor, array.reshape(param.view))
-    done: set[bytes] = set()
+    array = np.asarray(coupling.graph.consts[tensor]).astype(np.float32, copy=False)
+    saliency = weigh(tensor, array.reshape(param.view))
+    done: set[tuple[tuple[int, ...], bytes]] = set()
     for role, plane in param.planes:
         units = coupling.root[plane.ids]
-        key = units.tobytes()
+        key = labels.tighten(Plane(units, plane.axes)).axes, units.tobytes()
         if role == FOLLOWS or not units.any() or key in done:
             continue
         done.add(key)  # a depthwise filter is made and read by one channel: it counts once
         rest = tuple(a for a in range(len(param.view)) if a not in plane.axes)
         slices = saliency.sum(rest, dtype=np.float64, keepdims=True)
         own = np.bincount(units.ravel(), slices.ravel(), len(total))
+        hit = np.unique(units)
         if how == "max":
-            np.maximum(total, own, out=total)
+            total[hit] = np.maximum(total[hit], own[hit])
         else:
             total += own
-        members[np.unique(units)] += 1
+        members[hit] += 1
 
 
 def normalize(

@@ -18,19 +18,25 @@ def from_file(
     """A weigher that looks weights up in a .npz or .safetensors file by initializer name.
 
     Tensors the file does not hold count nothing.  Raises UsageError if the file cannot be read,
-    holds none of the model's initializers, or an array of another shape.
+    holds none of the model's initializers, an array of another shape, or what is no finite number.
     """
     arrays = _load(path)
     known = [name for name in arrays if name in graph.consts]
     if not known:
         raise UsageError(
-            f"saliency file {path} names no initializer of the model; its keys must be initializer names"
+            f"saliency file {path} names no initializer of the model; its keys must be "
+            "initializer names"
         )
     for name in known:
         if tuple(arrays[name].shape) != tuple(graph.shapes[name]):
             raise UsageError(
                 f"saliency of {name} in {path} has shape {tuple(arrays[name].shape)}, "
                 f"the initializer has {tuple(graph.shapes[name])}"
+            )
+        if arrays[name].dtype.kind not in "fiub" or not np.isfinite(arrays[name]).all():
+            raise UsageError(
+                f"saliency of {name} in {path} holds what is no finite number; give one number "
+                "per weight"
             )
 
     def weigh(tensor: str, array: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -47,13 +53,17 @@ def _load(path: Path) -> Mapping[str, NDArray[Any]]:
             from safetensors.numpy import load_file
 
             return load_file(path)
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file:
+            arrays = np.load(file, allow_pickle=False)
+            if isinstance(arrays, np.ndarray):
+                raise ValueError("it holds one array, without a name")
             return dict(arrays)
     except ImportError as error:
         raise UsageError(
             "reading .safetensors needs the safetensors package: pip install safetensors"
         ) from error
-    except (OSError, ValueError, TypeError) as error:
-        raise UsageError(f"saliency file {path} cannot be read ({error}); give .npz or .safetensors") from error
-    except Exception as error:  # safetensors raises a type of its own
-        raise UsageError(f"saliency file {path} cannot be read ({error})") from error
+    except Exception as error:  # safetensors and zipfile raise types of their own
+        text = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UsageError(
+            f"saliency file {path} cannot be read ({text}); give .npz or .safetensors"
+        ) from error

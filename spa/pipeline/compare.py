@@ -48,6 +48,7 @@ def verify(
     """
     journal = Journal("verify", tell)
     with journal.written():
+        recipe.validate()
         with journal.stage("load"):
             first = read(original, input_shapes=recipe.input_shape)
             second = read(pruned, input_shapes=recipe.input_shape)
@@ -134,7 +135,9 @@ def _run_both(first: Graph, second: Graph, recipe: Recipe) -> Verdict:
         try:
             after = runtime.run(sessions[1], feeds)
         except ReadError as error:
-            raise VerifyError(f"the second model does not run on inputs of the first: {error}") from error
+            raise VerifyError(
+                f"the second model does not run on inputs of the first: {error}"
+            ) from error
         for name, value in before.items():
             if isinstance(value, np.ndarray) and value.shape != after[name].shape:
                 raise VerifyError(
@@ -162,6 +165,7 @@ def bench(
     journal = Journal("bench", tell)
     rows, sessions, feeds = [], [], []
     with journal.written(), journal.stage("bench", total=len(models)):
+        recipe.validate()
         for model in models:
             graph = read(model, input_shapes=recipe.input_shape)
             began = time.perf_counter()

@@ -27,7 +27,8 @@ def check_gates(report: dict[str, Any], recipe: Recipe) -> None:
     for gate in report["gates"]:
         if not gate["passed"]:
             option = "--" + gate["name"].replace("_", "-")
-            measured = "could not be measured" if gate["value"] is None else f"is {gate['value']:.4g}"
+            value = gate["value"]
+            measured = "could not be measured" if value is None else f"is {value:.4g}"
             raise VerifyError(
                 f"the gate {option} {gate['limit']:g} failed: {gate['name'].split('_')[1]} "
                 f"{measured}; nothing was written, prune less or loosen the gate"

@@ -22,6 +22,7 @@ def inspect(model: Any, recipe: Recipe, tell: Tell = quiet) -> dict[str, Any]:
     """
     journal = Journal("inspect", tell)
     with journal.written():
+        recipe.validate()
         coupling = couple(model, recipe, journal)
         found = facts.group_facts(coupling, None, Cost(coupling))
         for fact, limit in zip(found, limits(coupling, recipe), strict=True):

@@ -1,4 +1,4 @@
-"""The running account of one command: stages timed and announced, the report filled as facts arrive."""
+"""The running account of a command: stages timed and announced, the report filled on the way."""
 
 from __future__ import annotations
 
@@ -8,9 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from spa.errors import SpaError
 from spa.events import Done, Note, Started, Tell
 from spa.reports.schema import empty_report
+
+PACKAGES = (
+    "onnx",
+    "numpy",
+    "scipy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnx-graphsurgeon",
+    "click",
+    "rich",
+)
 
 
 class Journal:
@@ -44,7 +54,7 @@ class Journal:
         """Attach the report to what is raised inside, and close the account."""
         try:
             yield
-        except SpaError as error:
+        except BaseException as error:  # an interrupt or a bug, too, leaves with what is known
             self.close()
             error.report = self.report  # type: ignore[attr-defined]
             raise
@@ -79,8 +89,7 @@ def versions() -> dict[str, str]:
     from importlib import metadata
 
     found = {"python": platform.python_version()}
-    names = "onnx numpy scipy onnxruntime onnxruntime-gpu onnx-graphsurgeon click rich".split()
-    for name in names:
+    for name in PACKAGES:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

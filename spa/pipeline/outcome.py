@@ -34,8 +34,10 @@ class Outcome:
         """Write the model atomically.
 
         Raises:
-            UsageError: the file exists and `force` is not set, or it cannot be written.
+            UsageError: the file exists and `force` is not set, it is the model that was read, or
+                it cannot be written.
         """
         from spa.graph import save
 
-        save(self.model, path, force=force, base_dir=self.base_dir)
+        source = self.report["input"]["path"]
+        save(self.model, path, force=force, base_dir=self.base_dir, source=source)

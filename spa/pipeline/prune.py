@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import zlib
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,11 @@ from spa.validate import measure, verify
 from spa.validate.inputs import feeds_at
 
 LARGE_DRIFT = 0.3  # relative L2 of an output that earns a warning
+LATER = frozenset(("device", "verify", "min_reduction", "max_drift", "min_speedup", "strict"))
+"""Fields of a recipe that have no say in what is kept."""
+
 ROUNDS = 30  # how often a choice that does not fit may be made again with less freedom
+LARGEST_PLAN = 1 << 28  # bytes that a plan in a model's metadata may unfold to
 Alive = NDArray[np.bool_]
 
 
@@ -69,7 +74,7 @@ def prune(
             coupling, alive = choose(coupling, recipe, journal)
         else:
             alive = follow(coupling, given, journal)
-        outcome = carry_out(coupling, alive, recipe, journal)
+        outcome = carry_out(coupling, alive, recipe, journal, given)
         if output is not None and not dry_run:
             deliver(outcome, coupling.graph, output, force)
     journal.succeed("dry-run" if dry_run else "ok")
@@ -92,7 +97,7 @@ def apply(
         given = plan if isinstance(plan, Plan) else Plan.load(plan)
         coupling = couple(model, recipe, journal)
         alive = follow(coupling, given, journal)
-        outcome = carry_out(coupling, alive, recipe, journal)
+        outcome = carry_out(coupling, alive, recipe, journal, given)
         if output is not None:
             deliver(outcome, coupling.graph, output, force)
     journal.succeed()
@@ -155,14 +160,17 @@ def follow(coupling: Coupling, plan: Plan, journal: Journal) -> Alive:
     return alive
 
 
-def carry_out(coupling: Coupling, alive: Alive, recipe: Recipe, journal: Journal) -> Outcome:
-    """Rewrite, verify, measure, and pass the gates."""
+def carry_out(
+    coupling: Coupling, alive: Alive, recipe: Recipe, journal: Journal, given: Plan | None
+) -> Outcome:
+    """Rewrite, verify, measure, and pass the gates; `given` is the plan that is followed."""
     report = journal.report
     cost = Cost(coupling)
     before, after = cost(coupling.everything()), cost(alive)
     with journal.stage("rewrite"):
         small = rewrite(coupling, alive)
-        plan = plan_of(coupling, alive, recipe_facts(recipe))
+        made_by = recipe_facts(recipe) if given is None else given.recipe
+        plan = plan_of(coupling, alive, made_by)
         sign(small, coupling.graph, plan)
     report["output"] = facts.output_facts(small, after)
     report["reduction"] = {**reduction(before, after), "bytes": None}
@@ -177,7 +185,9 @@ def carry_out(coupling: Coupling, alive: Alive, recipe: Recipe, journal: Journal
     return Outcome(small, plan, report, 0, coupling.graph.source.base_dir)
 
 
-def _verify(coupling: Coupling, alive: Alive, small: ModelProto, recipe: Recipe, journal: Journal) -> None:
+def _verify(
+    coupling: Coupling, alive: Alive, small: ModelProto, recipe: Recipe, journal: Journal
+) -> None:
     report, graph = journal.report, coupling.graph
     try:
         verdict = verify(
@@ -195,10 +205,10 @@ def _verify(coupling: Coupling, alive: Alive, small: ModelProto, recipe: Recipe,
             "accuracy; remove less, or fine-tune the result"
         )
     if report["latency"]["speedup"] < 1.03:
+        widths = "" if recipe.round_to == "auto" else "; --round-to auto keeps widths the kernels like"
         journal.warn(
-            f"not faster here ({report['latency']['speedup']:.2f}x): the model is small, bound by "
-            "memory or by operators without weights, or its widths suit the kernels badly "
-            "(try --round-to auto)"
+            f"not faster here ({report['latency']['speedup']:.2f}x): a model this small, or bound by "
+            f"memory or by operators without weights, gains little{widths}"
         )
 
 
@@ -251,19 +261,17 @@ def carried_plan(model: ModelProto) -> Plan | None:
     for entry in model.metadata_props:
         if entry.key == "spa.plan":
             try:
-                return Plan.from_json(zlib.decompress(base64.b64decode(entry.value)).decode())
-            except (ValueError, KeyError, TypeError, zlib.error):
+                packed = base64.b64decode(entry.value)
+                text = zlib.decompressobj().decompress(packed, LARGEST_PLAN).decode()
+                return Plan.from_json(text)
+            except (ValueError, zlib.error):
                 return None
     return None
 
 
 def recipe_facts(recipe: Recipe) -> dict[str, Any]:
     """The options that decide what is kept."""
-    names = (
-        "ratio of scorer saliency aggregate normalize scope layer_ratio max_layer_ratio round_to "
-        "min_channels ignore only input_shape seed"
-    ).split()
-    found = {name: getattr(recipe, name) for name in names}
+    found = {f.name: getattr(recipe, f.name) for f in fields(recipe) if f.name not in LATER}
     return {
         k: dict(v) if hasattr(v, "items") else list(v) if isinstance(v, tuple) else v
         for k, v in found.items()

@@ -15,6 +15,8 @@ from spa.plans.model import Plan
 from spa.trace.check import Survivors, merged
 from spa.trace.param import Param
 
+Entry = dict[str, Any]
+
 
 def plan_of(
     coupling: Coupling, alive: NDArray[np.bool_], recipe: Mapping[str, Any] | None = None
@@ -22,18 +24,14 @@ def plan_of(
     """The plan that keeps the units in `alive` (bool `[labels]`, by unit).
 
     Where two uses of one tensor keep different positions, the entry of the tensor describes the
-    first use, and `others` the rest, by node and input.
+    first use that is cut, and `others` those that keep something else.
     """
     left = Survivors(coupling.notes, coupling.root, alive)
-    tensors: dict[str, dict[str, Any]] = {}
-    for param in coupling.notes.params.values():
-        if param.tensor is None or not any(left.touched(p) for _, p in param.planes):
-            continue
-        entry = entry_of(coupling, param, left)
-        first = tensors.setdefault(param.tensor, entry)
-        if first is not entry and {**first, "others": 0} != {**entry, "others": 0}:
-            node = coupling.graph.nodes[param.node].name
-            first.setdefault("others", []).append({"node": node, "input": param.input, **entry})
+    tensors: dict[str, Entry] = {}
+    for name, uses in uses_of(coupling).items():
+        cut = [u for u in uses if any(left.touched(p) for _, p in u.planes)]
+        if cut:
+            tensors[name] = _entry_of_all(coupling, uses, uses.index(cut[0]), left)
     groups = tuple(
         {
             "id": g.id,
@@ -53,44 +51,75 @@ def plan_of(
     )
 
 
-def entry_of(coupling: Coupling, param: Param, left: Survivors) -> dict[str, Any]:
+def uses_of(coupling: Coupling) -> dict[str, list[Param]]:
+    """Every stored tensor that rules know as a param, with its uses in order."""
+    uses: dict[str, list[Param]] = {}
+    for param in coupling.notes.params.values():
+        if param.tensor is not None:
+            uses.setdefault(param.tensor, []).append(param)
+    return uses
+
+
+def _entry_of_all(coupling: Coupling, uses: list[Param], first: int, left: Survivors) -> Entry:
+    entry = entry_of(coupling, uses[first], left)
+    others = []
+    for k, use in enumerate(uses):
+        other = entry if k == first else entry_of(coupling, use, left)
+        if other != entry:
+            node = coupling.graph.nodes[use.node].name
+            others.append({"use": k, "node": node, "input": use.input, **other})
+    if not others:
+        return entry
+    return {**entry, "use": first, "others": others}
+
+
+def entry_of(coupling: Coupling, param: Param, left: Survivors) -> Entry:
     """Shape, new shape and kept positions per axis of what one use keeps of a tensor."""
     shape = coupling.graph.shapes[param.tensor]
     where = tensor_axes(coupling.notes, param)
     keep: dict[str, Any] = {}
+    blocks: dict[str, dict[str, int]] = {}
     for axis in sorted(set(where.values())):
         fine = [a for a, t in where.items() if t == axis]
-        own = [
-            p
-            for _, p in param.planes
-            if left.touched(p) and any(a in fine for a in labels.tighten(p).axes)
-        ]
-        if own:
-            positions = _positions(param, own, fine, where, left)
-            if positions is not None:
-                keep[str(axis)] = positions
+        rows, outer = _kept_rows(param, fine, left)
+        if rows.all():
+            continue
+        if (rows == rows[:1]).all():
+            keep[str(axis)] = np.flatnonzero(rows[0]).tolist()
+            continue
+        keep[str(axis)] = [np.flatnonzero(row).tolist() for row in rows]
+        counts: dict[str, int] = {}
+        for a, n in outer.items():
+            counts[str(where[a])] = counts.get(str(where[a]), 1) * n
+        blocks[str(axis)] = counts
     new = merged(shape, param.view, left.view(param)[0])
-    return {"shape": list(shape), "new_shape": list(new), "keep": keep}
+    entry = {"shape": list(shape), "new_shape": list(new), "keep": keep}
+    return {**entry, "blocks": blocks} if blocks else entry
 
 
-def _positions(param, planes, fine, where, left) -> Any:
-    """Kept positions along the view's axes `fine`; one list per block if they differ."""
+def _kept_rows(
+    param: Param, fine: list[int], left: Survivors
+) -> tuple[NDArray[np.bool_], dict[int, int]]:
+    """What is kept along the view's axes `fine`, bool `[living blocks, positions]`.
+
+    Blocks lie along earlier axes of the same plane (the groups of a grouped convolution, for one);
+    how many of them live, by axis, is the second result.
+    """
     mask = np.ones((1,) * len(param.view), bool)
     outer: set[int] = set()
-    for p in planes:
-        p = labels.tighten(p)
-        if all(a in fine for a in p.axes):
-            mask = mask & left.alive[p.ids]
-        elif where[p.axes[-1]] == where[fine[-1]]:  # inputs of a grouped convolution
-            mask = mask & left.alive[p.ids]
-            outer |= set(p.axes) - set(fine)
+    for p in (labels.tighten(p) for _, p in param.planes if left.touched(p)):
+        alive, others = left.alive[p.ids], tuple(set(p.axes) - set(fine))
+        if len(others) == len(p.axes):
+            continue
+        if p.axes[-1] in fine:
+            outer |= set(others)
+        else:  # the blocks of a later axis: kept where anything in them is
+            alive = alive.any(others, keepdims=True)
+        mask = mask & alive
+    along = sorted(outer)
     sizes = [n if a in fine or a in outer else 1 for a, n in enumerate(param.view)]
-    inner = int(np.prod([param.view[a] for a in fine]))
-    full = np.broadcast_to(mask, sizes)
-    rows = np.moveaxis(full, sorted(outer), range(len(outer))).reshape(-1, inner)
-    rows = rows[rows.any(1)]
-    if rows.all():
-        return None
-    if (rows == rows[:1]).all():
-        return np.flatnonzero(rows[0]).tolist()
-    return [np.flatnonzero(row).tolist() for row in rows]
+    full = np.moveaxis(np.broadcast_to(mask, sizes), along, range(len(along)))
+    blocks = full.reshape(*full.shape[: len(along)], -1)
+    living = blocks.any(-1)
+    box = labels.extent(living) or ()
+    return blocks[living].reshape(-1, blocks.shape[-1]), dict(zip(along, box, strict=False))

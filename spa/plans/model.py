@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +23,11 @@ class Plan:
 
     Attributes:
         tensors: per changed initializer `{"shape", "new_shape", "keep"}`; `keep` maps an axis (as
-            text, for JSON) to the kept positions, ascending, or to one list per block of the
-            preceding axis where a grouped convolution keeps different inputs in every group.
+            text, for JSON) to the kept positions, ascending.  Where they differ from block to block
+            (the groups of a grouped convolution), it holds one list per living block, and `blocks`
+            says how many blocks lie along which earlier axes, as in `{"1": {"0": 4}}`: cut the
+            other axes first, then every block.  A tensor whose uses keep different positions also
+            has `use` (which of its uses, counted from 0, this is) and `others`.
         groups: per group `{"id", "name", "before", "after", "tensors"}`.
         source: `{"sha256", "opset", "producer"}` of the model the plan was made on.
         recipe: the options that led to it.
@@ -56,14 +59,22 @@ class Plan:
         return hashlib.sha256(kept.encode()).hexdigest()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the plan atomically, replacing what is there."""
+        """Write the plan atomically, replacing what is there.
+
+        Raises:
+            UsageError: it cannot be written.
+        """
         target = Path(path)
+        beside = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
         try:
-            with tempfile.NamedTemporaryFile(
-                "w", dir=target.parent, prefix=f".{target.name}.", delete=False, encoding="utf-8"
-            ) as file:
-                file.write(self.to_json())
-            os.replace(file.name, target)
+            try:
+                with beside.open("x", encoding="utf-8", newline="\n") as file:
+                    file.write(self.to_json())
+                    file.flush()
+                    os.fsync(file.fileno())
+                beside.replace(target)
+            finally:
+                beside.unlink(missing_ok=True)
         except OSError as error:
             raise UsageError(
                 f"cannot write the plan {target} ({error.strerror}); choose another place with -o"
@@ -78,18 +89,67 @@ class Plan:
             raise UsageError(
                 f"cannot read the plan {path} ({error.strerror}); make one with `spa plan`"
             ) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except ValueError as error:
             raise UsageError(
                 f"{path} is not a plan of spa ({error}); make one with `spa plan`"
             ) from error
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
-        """Parse a plan; raises ValueError, KeyError or TypeError if it is none."""
-        body = json.loads(text)
-        if body["plan_version"] != PLAN_VERSION:
-            raise ValueError(f"plan_version is {body['plan_version']}, not {PLAN_VERSION}")
-        for name, tensor in body["tensors"].items():
-            if not isinstance(tensor["keep"], dict) or len(tensor["shape"]) != len(tensor["new_shape"]):
-                raise ValueError(f"the entry of {name} is incomplete")
-        return cls(body["tensors"], tuple(body["groups"]), body["source"], body["recipe"])
+        """Parse a plan; raises ValueError if it is none."""
+        try:
+            body = json.loads(text)
+        except RecursionError as error:
+            raise ValueError("it is nested too deeply") from error
+        _demand(isinstance(body, dict), "it is no JSON object")
+        version = body.get("plan_version")
+        _demand(version == PLAN_VERSION, f"plan_version is {version}, not {PLAN_VERSION}")
+        tensors, groups = body.get("tensors"), body.get("groups")
+        _demand(isinstance(tensors, dict), "it has no tensors")
+        for name, entry in tensors.items():
+            _demand(_is_entry(entry), f"the entry of {name} is damaged")
+        _demand(isinstance(groups, list) and all(map(_is_group, groups)), "its groups are damaged")
+        for key in ("source", "recipe"):
+            _demand(isinstance(body.get(key), dict), f"its section {key} is damaged")
+        return cls(tensors, tuple(groups), body["source"], body["recipe"])
+
+
+def _demand(fulfilled: bool, otherwise: str) -> None:
+    if not fulfilled:
+        raise ValueError(otherwise)
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether this describes a tensor, so that `place` can rely on it."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("keep"), dict):
+        return False
+    shape, new, blocks = entry.get("shape"), entry.get("new_shape"), entry.get("blocks", {})
+    if not (_are_numbers(shape) and _are_numbers(new) and isinstance(blocks, dict)):
+        return False
+    axes = {str(axis) for axis in range(len(shape))}
+    if len(shape) != len(new) or not blocks.keys() <= entry["keep"].keys() <= axes:
+        return False
+    for axis, kept in entry["keep"].items():
+        rows = kept if axis in blocks else [kept]
+        if not isinstance(rows, list) or not all(map(_are_numbers, rows)):
+            return False
+    others = entry.get("others", [])
+    return _are_numbers([entry.get("use", 0)]) and isinstance(others, list) and all(
+        map(_is_entry, others)
+    )
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list) and all(
+        isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in values
+    )
+
+
+def _is_group(group: Any) -> bool:
+    return (
+        isinstance(group, dict)
+        and _are_numbers([group.get("before"), group.get("after")])
+        and isinstance(group.get("name"), str)
+        and isinstance(group.get("tensors"), list)
+        and all(isinstance(name, str) for name in group["tensors"])
+    )

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spa.coupling import misplaced
 from spa.coupling.describe import tensor_axes
 from spa.coupling.model import Coupling
 from spa.errors import UsageError
-from spa.plans.cut import plan_of
+from spa.plans.cut import plan_of, uses_of
 from spa.plans.model import Plan
+from spa.trace.check import MisplacedError
 from spa.trace.param import Param
+
+Entry = Mapping[str, Any]
+Mask = NDArray[np.bool_]
+ADVICE = "make a new plan with `spa plan`"
 
 
 def place(coupling: Coupling, plan: Plan) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
@@ -26,22 +33,17 @@ def place(coupling: Coupling, plan: Plan) -> tuple[NDArray[np.bool_], tuple[str,
         UsageError: a tensor has another shape, cannot be cut, or would be cut differently.
     """
     alive = coupling.everything()
-    uses: dict[str, list[Param]] = {}
-    for param in coupling.notes.params.values():
-        if param.tensor is not None:
-            uses.setdefault(param.tensor, []).append(param)
+    uses = uses_of(coupling)
     missing = tuple(sorted(set(plan.tensors) - set(uses)))
     _demand_cover(plan, set(uses))
     for name, entry in plan.tensors.items():
-        for param in uses.get(name, ())[:1]:
-            if list(coupling.graph.shapes[name]) != list(entry["shape"]):
-                raise UsageError(
-                    f"the plan does not fit: {name} has shape {list(coupling.graph.shapes[name])}, "
-                    f"the plan was made for {entry['shape']}; make a new plan with `spa plan`"
-                )
-            _kill(coupling, param, entry, alive)
+        if name in uses:
+            _demand_shape(coupling, name, entry)
+            for each in (entry, *entry.get("others", ())):
+                number = each.get("use", 0)
+                if number < len(uses[name]):
+                    _kill(coupling, uses[name][number], each, alive)
     if not alive[0]:
-        alive[0] = True
         raise UsageError(
             "the plan does not fit: it removes channels that are frozen in this model; "
             "`spa inspect --frozen` says why"
@@ -55,56 +57,107 @@ def _demand_cover(plan: Plan, known: set[str]) -> None:
     for group in plan.groups:
         if group["after"] < group["before"] and not known & set(group["tensors"]):
             raise UsageError(
-                f"the plan does not fit: the model has no initializer {group['name']}, nor any other "
-                "of its group; export with the same names, or make a new plan with `spa plan`"
+                f"the plan does not fit: the model has no initializer {group['name']}, nor any "
+                f"other of its group; export with the same names, or {ADVICE}"
             )
 
 
-def _kill(coupling: Coupling, param: Param, entry: dict[str, Any], alive: NDArray[np.bool_]) -> None:
-    """Mark the units dead that own the positions the entry drops."""
+def _demand_shape(coupling: Coupling, name: str, entry: Entry) -> None:
+    shape = list(coupling.graph.shapes[name])
+    if shape != list(entry["shape"]):
+        raise UsageError(
+            f"the plan does not fit: {name} has shape {shape}, the plan was made for "
+            f"{entry['shape']}; {ADVICE}"
+        )
+
+
+def _kill(coupling: Coupling, param: Param, entry: Entry, alive: Mask) -> None:
+    """Mark the units dead that own only positions which the entry drops."""
+    masks = _masks(coupling, param, entry)
+    for _, plane in param.planes:
+        kept = np.ones((1,) * len(param.view), bool)
+        for mask in masks:
+            rest = tuple(a for a in range(len(param.view)) if a not in plane.axes)
+            kept = kept & mask.any(rest, keepdims=True)
+        kept = np.broadcast_to(kept, plane.ids.shape)
+        units = coupling.root[plane.ids]
+        alive[np.setdiff1d(units[~kept], units[kept])] = False
+
+
+def _masks(coupling: Coupling, param: Param, entry: Entry) -> list[Mask]:
+    """Per axis that the entry cuts, what it keeps, broadcastable to the param's view."""
     where = tensor_axes(coupling.notes, param)
-    for axis, kept in entry["keep"].items():
+    rank = len(param.view)
+    nested = entry.get("blocks", {})
+    masks: list[Mask] = []
+    for axis in sorted(entry["keep"], key=lambda axis: (axis in nested, int(axis))):
+        kept = entry["keep"][axis]
         fine = [a for a, t in where.items() if t == int(axis)]
         size = int(np.prod([param.view[a] for a in fine]))
-        nested = bool(kept) and isinstance(kept[0], list)
-        if any(i < 0 or i >= size for row in (kept if nested else [kept]) for i in row):
-            raise UsageError(f"the plan does not fit: it keeps positions beyond axis {axis} of {param.tensor}")
-        for _, plane in param.planes:
-            inside = [a for a in plane.axes if a in fine]
-            if not inside or (nested and set(plane.axes) <= set(fine)):
-                continue
-            if nested:
-                _kill_rows(coupling, plane, inside, kept, alive)
-            elif set(plane.axes) <= set(fine):
-                mask = np.zeros(size, bool)
-                mask[kept] = True
-                shape = [n if a in fine else 1 for a, n in enumerate(param.view)]
-                gone = np.broadcast_to(plane.ids, shape)[~mask.reshape(shape)]
-                stays = np.broadcast_to(plane.ids, shape)[mask.reshape(shape)]
-                alive[np.setdiff1d(coupling.root[gone], coupling.root[stays])] = False
-
-
-def _kill_rows(coupling, plane, inside, kept, alive) -> None:
-    rows = coupling.root[plane.rows()]
-    if len(rows) != len(kept) or len(plane.axes) == len(inside):
-        return  # whole blocks are gone: another axis says so
-    mask = np.zeros(rows.shape, bool)
-    for row, positions in zip(mask, kept, strict=True):
-        row[positions] = True
-    alive[np.setdiff1d(rows[~mask], rows[mask])] = False
-
-
-def _compare(coupling: Coupling, plan: Plan, alive: NDArray[np.bool_]) -> None:
-    """What the found choice keeps of every tensor must be what the plan says."""
-    try:
-        found = plan_of(coupling, alive).tensors
-    except Exception as error:
-        raise UsageError(
-            f"the plan does not fit this model ({error}); make a new plan with `spa plan`"
-        ) from error
-    for name, entry in plan.tensors.items():
-        if name in coupling.graph.consts and found.get(name, {}).get("keep") != entry["keep"]:
+        if any(i >= size for row in (kept if axis in nested else [kept]) for i in row):
             raise UsageError(
-                f"the plan does not fit: this model couples {name} differently; "
-                "make a new plan with `spa plan`"
+                f"the plan does not fit: it keeps positions beyond axis {axis} of "
+                f"{param.tensor}; {ADVICE}"
             )
+        outer: list[int] = []
+        if axis in nested:
+            outer = _outer_axes(param, fine)
+            if not outer:
+                raise _coupled_differently(param.tensor)
+        block = np.ones([param.view[a] for a in outer], bool)
+        for mask in masks if outer else ():
+            rest = tuple(a for a in range(rank) if a not in outer)
+            block = block & mask.any(rest).reshape([mask.shape[a] for a in outer])
+        rows = np.zeros((block.size, size), bool)
+        living = np.flatnonzero(block)
+        if axis in nested and len(living) != len(kept):
+            raise _coupled_differently(param.tensor)
+        for row, positions in zip(living, kept if axis in nested else [kept], strict=True):
+            rows[row, positions] = True
+        dense = rows.reshape([param.view[a] for a in (*outer, *fine)])
+        masks.append(_laid(dense, [*outer, *fine], rank))
+    return masks
+
+
+def _outer_axes(param: Param, fine: list[int]) -> list[int]:
+    """The axes of the view whose blocks keep different positions along `fine`."""
+    inner = [p for _, p in param.planes if p.axes and p.axes[-1] in fine]
+    return sorted({a for p in inner for a in p.axes} - set(fine))
+
+
+def _laid(dense: Mask, axes: list[int], rank: int) -> Mask:
+    shape = [1] * rank
+    for a, n in zip(axes, dense.shape, strict=True):
+        shape[a] = n
+    return dense.transpose(np.argsort(axes)).reshape(shape)
+
+
+def _compare(coupling: Coupling, plan: Plan, alive: Mask) -> None:
+    """The found choice must fit, and keep of every tensor what the plan says."""
+    try:
+        errors = misplaced(coupling, alive)
+        if errors:
+            raise errors[0]
+        found = plan_of(coupling, alive).tensors
+    except MisplacedError as error:
+        raise UsageError(f"the plan does not fit this model ({error}); {ADVICE}") from error
+    for name, entry in plan.tensors.items():
+        if name in coupling.graph.consts and _said(found.get(name)) != _said(entry):
+            raise _coupled_differently(name)
+
+
+def _said(entry: Entry | None) -> list[tuple[Any, ...]]:
+    """What an entry says about kept positions, use by use."""
+    parts = [] if entry is None else [entry, *entry.get("others", ())]
+    return [
+        (part.get("use", 0), part["new_shape"], part["keep"], part.get("blocks", {}))
+        for part in parts
+    ]
+
+
+def _coupled_differently(name: str | None) -> UsageError:
+    return UsageError(
+        f"the plan does not fit: this model couples {name} differently; {ADVICE}"
+    )
+
+

@@ -68,7 +68,7 @@ def _with_weight(
     """Weight × activation: the weight reads the summed letters and makes the letters it brings."""
     lx, lw = terms[1 - w], terms[w]
     shared = has[0] & has[1]
-    given: dict[str, Plane | tuple[int, ...]] = {}
+    given: dict[str, Plane] = {}
     passed: list[Plane] = []
     for p in op.operand(1 - w).planes:
         q = _unsummed(op, p, lx, shared | set(out))
@@ -83,14 +83,13 @@ def _with_weight(
     brought = [c for c in lw if c in has[w] and c in out and c not in has[1 - w]]
     batch = [c for c in lw if c in shared and c in out]
     wide = op.decide(lambda: tuple(a for a, n in enumerate(op.shape(w)) if n > 1))
-    axes = tuple(a for a in wide if lw[a] in brought or (brought and lw[a] in batch))
-    makes = any(lw[a] in brought for a in axes)
-    if makes:
-        given["makes"] = axes
+    held = {lw[a] for role, p in given.items() if role[0] == "s" for a in p.axes}
+    axes = tuple(a for a in wide if lw[a] in brought or (brought and lw[a] in {*batch} - held))
     times = float(np.prod([n for c, n in sizes.items() if c not in has[w]]))
     alone = not any({out[a] for a in p.axes} - set(lw) for p in passed)
-    planes = op.param(w, op.shape(w), times=times if alone else 0.0, **given)
-    read = next((p for role, p in zip(given, planes, strict=True) if role.startswith("reads")), None)
+    makes = {"makes": axes} if any(lw[a] in brought for a in axes) else {}
+    planes = op.param(w, op.shape(w), times=times if alone else 0.0, **given, **makes)
+    read = next((p for role, p in zip(given, planes, strict=False) if role.startswith("reads")), None)
     if makes:
         _cells(op, planes[-1], read, lw, batch)
         passed = [p for p in passed if not set(p.axes) & {out.index(lw[a]) for a in planes[-1].axes}]

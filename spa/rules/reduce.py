@@ -59,8 +59,10 @@ def _drop_axes(planes: Sequence[Plane], gone: set[int]) -> tuple[Plane, ...]:
 def cumsum(op: Op, *_: Image) -> Image:  # * -> *
     still(op, 1)
     x, axis = op.operand(0), op.value(1)
-    rank = len(x.shape)
-    return op.like(aligned(op, x, range(rank) if axis is None else (int(axis) % rank,)))
+    if axis is None:
+        op.freeze(x, "summed along a computed axis")
+        return op.rock()
+    return op.like(aligned(op, x, [int(axis.ravel()[0]) % len(x.shape)]))
 
 
 @rule("CumProd", note="not along its own axis")
@@ -68,7 +70,7 @@ def cumprod(op: Op, *_: Image) -> Image:  # * -> *
     still(op, 1)
     x, axis = op.operand(0), op.value(1)
     rank = len(x.shape)
-    along = set(range(rank)) if axis is None else {int(axis) % rank}
+    along = set(range(rank)) if axis is None else {int(axis.ravel()[0]) % rank}
     return op.like(op.only(x, *(set(range(rank)) - along), reason="multiplied along this axis"))
 
 

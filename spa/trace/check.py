@@ -8,7 +8,9 @@ the rewritten graph then computes what the plan says.  No weights, no onnxruntim
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ from spa.rules import REFITS, RULES
 from spa.trace.collect import Collect
 from spa.trace.op import Op
 from spa.trace.param import Param
+
+View = tuple[Shape, tuple[tuple[str, Plane], ...]]
 
 
 class MisplacedError(Exception):
@@ -44,6 +48,8 @@ class Survivors:
         self.notes, self.root = notes, root
         self.alive: NDArray[np.bool_] = alive[root]
         self._planes: dict[tuple[int, tuple[int, ...]], Plane] = {}
+        self._images: dict[int, Image] = {}
+        self._views: dict[int, View] = {}
         self._touched: dict[int, bool] = {}
 
     def touched(self, p: Plane) -> bool:
@@ -74,25 +80,45 @@ class Survivors:
         return Plane(self.root[p.dense[kept]].reshape(shape), p.axes)
 
     def image(self, x: Image) -> Image:
-        """The image of what is left."""
-        planes = tuple(self.plane(p) for p in x.planes)
-        return Image(self._sizes(x.shape, planes), planes)
+        """The image of what is left; `x` is an image of the notes, which keep it alive."""
+        if id(x) not in self._images:
+            planes = tuple(self.plane(p) for p in x.planes)
+            self._across(x.planes)
+            self._images[id(x)] = Image(self._sizes(x.shape, planes), planes)
+        return self._images[id(x)]
 
-    def view(self, p: Param) -> tuple[Shape, tuple[tuple[str, Plane], ...]]:
-        """The view and planes of what is left of a param."""
-        planes = tuple((role, self.plane(q)) for role, q in p.planes)
-        return self._sizes(p.view, tuple(q for _, q in planes)), planes
+    def view(self, p: Param) -> View:
+        """The view and planes of what is left of a param of the notes."""
+        if id(p) not in self._views:
+            planes = tuple((role, self.plane(q)) for role, q in p.planes)
+            self._across([q for _, q in p.planes])
+            self._views[id(p)] = self._sizes(p.view, tuple(q for _, q in planes)), planes
+        return self._views[id(p)]
+
+    def _across(self, planes: Sequence[Plane]) -> None:
+        """Planes that share axes must keep the same there: together, too, they are a box."""
+        for k, p in enumerate(planes):
+            for q in planes[:k]:
+                shared = set(p.axes) & set(q.axes)
+                if not shared or not (self.touched(p) or self.touched(q)):
+                    continue
+                rows = [np.prod(self.plane(p).ids.shape), np.prod(self.plane(q).ids.shape)]
+                rows.append(1 / np.prod([self.plane(p).ids.shape[a] for a in shared]))
+                if (self.alive[p.ids] & self.alive[q.ids]).sum() != round(np.prod(rows)):
+                    raise MisplacedError("two planes keep different rows", planes=(p, q))
 
     @staticmethod
     def _sizes(shape: Shape, planes: tuple[Plane, ...]) -> Shape:
-        sizes = dict(enumerate(shape))
-        said: dict[int, int] = {}
+        sizes = list(shape)
+        said: set[int] = set()
         for p in planes:
             for a in p.axes:
                 n = p.ids.shape[a]
-                if said.setdefault(a, n) != n:
+                if a in said and sizes[a] != n:
                     raise MisplacedError("two planes keep different numbers")
-        return tuple((sizes | said).values())
+                sizes[a] = n
+                said.add(a)
+        return tuple(sizes)
 
 
 class Sizes:
@@ -214,7 +240,7 @@ class Check:
             self._equal(node, a, b)
 
     def _equal(self, node: Any, got: Plane, want: Plane) -> None:
-        if got.axes != want.axes or not np.array_equal(got.ids, want.ids):
+        if got.axes != want.axes or not (got.ids is want.ids or np.array_equal(got.ids, want.ids)):
             raise MisplacedError("channels out of step", node)
 
     # what an op sees
@@ -299,6 +325,7 @@ class Check:
         return self._turn[verb] - 1
 
 
+@lru_cache(maxsize=4096)
 def merged(old: Shape, view: Shape, left: Shape) -> Shape:
     """The new shape of a tensor of shape `old` whose view `view` has shrunk to `left`."""
     runs = labels.cut(old, view)
@@ -306,9 +333,9 @@ def merged(old: Shape, view: Shape, left: Shape) -> Shape:
         raise MisplacedError(f"view {view} does not refine {old}")
     shape = list(old)
     for coarse, fine in runs:
-        size = int(np.prod([left[a] for a in fine]))
+        size = prod(left[a] for a in fine)
         wide = [a for a in coarse if old[a] > 1] or list(coarse[:1])
-        if len(wide) > 1 and size != int(np.prod([old[a] for a in coarse])):
+        if len(wide) > 1 and size != prod(old[a] for a in coarse):
             raise MisplacedError(f"view {view} does not refine {old}")
         if len(wide) == 1:
             shape[wide[0]] = size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +16,11 @@ CLASSES = (3, 100_000)
 
 @dataclass(frozen=True)
 class Drift:
-    """Per output: relative L2 difference |a - b| / |a| and cosine; over all: the largest difference.
+    """Per output: relative L2 difference |a - b| / |a| and cosine; over all, the largest difference.
 
-    `top1` is the share of rows whose largest entry is the same, for outputs `[rows, classes]`.
+    Entries that are not finite count nothing where both runs agree on them; where they do not, the
+    differences are infinite and the cosine is 0.  `top1` is the share of rows whose largest entry
+    is the same, for outputs `[rows, classes]`.
     """
 
     relative: Mapping[str, float]
@@ -36,14 +39,20 @@ def drift(before: Mapping[str, Any], after: Mapping[str, Any]) -> Drift:
         pair = _floats(before[name]), _floats(after.get(name))
         if pair[0] is None or pair[1] is None or pair[0].shape != pair[1].shape:
             continue
-        a, b = pair[0].ravel(), pair[1].ravel()
-        finite = np.isfinite(a) & np.isfinite(b)
-        norm, other = np.linalg.norm(a[finite]), np.linalg.norm(b[finite])
-        gap = np.abs(a - b)[finite]
-        relative[name] = float(np.linalg.norm(gap) / norm) if norm else float(other > 0)
-        cosine[name] = float(a[finite] @ b[finite] / (norm * other)) if norm and other else float(norm == other)
-        largest.append(float(gap.max(initial=0.0)))
-        if pair[0].ndim == 2 and CLASSES[0] <= pair[0].shape[-1] <= CLASSES[1]:
+        finite = _both_finite(*pair)
+        if finite is None:
+            relative[name], cosine[name] = math.inf, 0.0
+            largest.append(math.inf)
+        else:
+            a, b = pair[0][finite], pair[1][finite]
+            norm, other = np.linalg.norm(a), np.linalg.norm(b)
+            gap = np.abs(a - b)
+            relative[name] = float(np.linalg.norm(gap) / norm) if norm else float(other > 0)
+            alike = a @ b / (norm * other) if norm and other else norm == other
+            cosine[name] = float(alike)
+            largest.append(float(gap.max(initial=0.0)))
+        rows = pair[0].shape
+        if len(rows) == 2 and rows[0] and CLASSES[0] <= rows[1] <= CLASSES[1]:
             agree.append(float((pair[0].argmax(-1) == pair[1].argmax(-1)).mean()))
     return Drift(
         relative, cosine, max(largest) if largest else None, float(np.mean(agree)) if agree else None
@@ -51,30 +60,45 @@ def drift(before: Mapping[str, Any], after: Mapping[str, Any]) -> Drift:
 
 
 def relative_error(want: Mapping[str, Any], got: Mapping[str, Any]) -> float:
-    """The largest difference of any output, over the largest entry of that output."""
+    """The largest difference of any output, over the largest entry of that output.
+
+    Infinite where shapes differ, or one has an entry that is not finite and the other has not.
+    """
     worst = 0.0
-    for name in want:
-        a, b = _floats(want[name]), _floats(got.get(name))
-        if a is None:
-            same = np.array_equal(np.asarray(want[name]), np.asarray(got.get(name)))
-            worst = max(worst, 0.0 if same else 1.0)
+    for name, value in want.items():
+        other = got.get(name)
+        if isinstance(value, (list, tuple, dict)):  # sequences and maps: entry by entry
+            if type(value) is not type(other) or len(value) != len(other):
+                return math.inf
+            inner = value if isinstance(value, dict) else dict(enumerate(value))
+            outer = other if isinstance(other, dict) else dict(enumerate(other))
+            worst = max(worst, relative_error(inner, outer))
             continue
-        if b is None or a.shape != b.shape:
-            return float("inf")
-        if (np.isnan(a) != np.isnan(b)).any():
-            return float("inf")
-        both = np.isfinite(a) & np.isfinite(b)
-        if (a[~both] != b[~both])[~np.isnan(a[~both])].any():
-            return float("inf")
-        scale = np.abs(a[both]).max(initial=0.0)
-        worst = max(worst, float(np.abs(a - b)[both].max(initial=0.0) / (scale + 1e-12)))
+        a, b = _floats(value), _floats(other)
+        if a is None:
+            worst = max(worst, 0.0 if np.array_equal(value, other) else 1.0)
+            continue
+        finite = None if b is None or a.shape != b.shape else _both_finite(a, b)
+        if b is None or finite is None:
+            return math.inf
+        scale = np.abs(a[finite]).max(initial=0.0)
+        gap = np.abs(a[finite] - b[finite]).max(initial=0.0)
+        worst = max(worst, float(gap / (scale + 1e-12)))
     return worst
 
 
+def _both_finite(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_] | None:
+    """Where both are finite; None unless they agree everywhere else."""
+    finite = np.isfinite(a) & np.isfinite(b)
+    return finite if np.array_equal(a[~finite], b[~finite], equal_nan=True) else None
+
+
 def _floats(value: Any) -> NDArray[np.float64] | None:
-    """The value as float64 if it is a float tensor, else None."""
+    """The value as float64 if it is a float or a float tensor, else None."""
     from spa.trace.collect import is_float
 
+    if isinstance(value, float):
+        return np.array(value)
     if not isinstance(value, np.ndarray) or not is_float(value.dtype):
         return None
     with np.errstate(over="ignore", invalid="ignore"):

@@ -1,11 +1,10 @@
-"""Inputs to validate on: the sizes of the analysis, and another batch where the batch is dynamic."""
+"""Inputs to validate on: at the sizes of the analysis, and at another batch where it is open."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from spa import runtime

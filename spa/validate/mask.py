@@ -1,7 +1,8 @@
 """The zero-mask oracle: the original model, with every dropped channel held at zero everywhere.
 
-A pruned model must compute exactly this.  The masks sit on activations (a `Where` behind every tensor
-that loses channels), and the weights stay whole, so that the oracle shares no code with the rewriter.
+A pruned model must compute exactly this.  The masks sit on activations (a `Where` behind every
+tensor that loses channels), and the weights stay whole, so that the oracle shares no code with the
+rewriter.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from spa.coupling.model import Coupling
 from spa.labels import Image
 from spa.trace.check import Survivors
 
-SELECTABLE = frozenset("float32 float64 int32 int64 uint8".split())
+SELECTABLE = frozenset(("float32", "float64", "int32", "int64", "uint8"))
 """What onnxruntime can select from; other types go through one that holds all their values."""
 
 
@@ -58,11 +59,14 @@ def _hold(model: ModelProto, name: str, mask: NDArray[np.bool_], dtype: np.dtype
         nodes.append(helper.make_node("Mul", [source, f"{name}__mask"], [target]))
     else:
         constants = {f"{name}__mask": mask, f"{name}__zero": np.zeros((), carrier)}
-        nodes.append(helper.make_node("Where", [f"{name}__mask", source, f"{name}__zero"], [target]))
+        picked = [f"{name}__mask", source, f"{name}__zero"]
+        nodes.append(helper.make_node("Where", picked, [target]))
     if carrier != dtype:
         kind = helper.np_dtype_to_tensor_dtype(dtype)
-        exact = {"saturate": 0} if dtype.name.startswith("float8") else {}  # else infinities shrink
-        nodes.append(helper.make_node("Cast", [target], [name], to=kind, **exact))
+        cast = helper.make_node("Cast", [target], [name], to=kind)
+        if dtype.name.startswith("float8"):  # else infinities shrink
+            cast.attribute.append(helper.make_attribute("saturate", 0))
+        nodes.append(cast)
     model.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in constants.items())
     model.graph.node.extend(nodes)
 

@@ -1,5 +1,7 @@
-"""Verify a pruned model against its original: it loads, its outputs have the same shapes, it computes
-what the plan says at more than one batch size, and it drifts so far.
+"""Verify a pruned model against its original, by running both.
+
+It loads, its outputs have the same shapes, it computes what the plan says at more than one batch
+size, and it drifts so far.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from spa.trace.collect import Reason
 from spa.validate.drift import Drift, drift, relative_error
 from spa.validate.inputs import feeds_at, other_batch
 from spa.validate.mask import masked
+from spa.validate.twin import twin
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-3, "float16": 5e-2, "bfloat16": 2e-1}
 """Largest difference to the masked original, over the largest output; measured: 2e-6 in float32."""
@@ -29,7 +32,8 @@ class Verdict:
     """What verification saw.
 
     `equivalence` is the largest difference to the masked original over the largest entry of an
-    output (None where not asked for); `lossy` are the ops that make equality impossible.
+    output (None where not asked for); where `lossy` ops make equality impossible, both models are
+    compared without their statistics (see `spa.validate.twin`).
     """
 
     level: str
@@ -66,7 +70,7 @@ def verify(
     graph = coupling.graph
     base = graph.source.base_dir
     lossy = lossy_at(coupling, alive)
-    exact = level == "equivalence" and cut_only and not lossy
+    exact = level == "equivalence" and cut_only
     errors: list[float] = []
     found: Drift | None = None
     for batch, optimize in ((None, False), (other_batch(graph), True)):
@@ -83,11 +87,50 @@ def verify(
         _same_shapes(before, after)
         found = found or drift(before, after)
         if exact:
-            want = _outputs(masked(coupling, alive), feeds, optimize, device, base)
-            errors.append(relative_error(want, after))
-            _close(graph, errors[-1], batch)
+            error = _equivalence(coupling, alive, small, lossy, feeds, optimize, device)
+            if error is not None:
+                errors.append(error)
+                _close(graph, error, batch)
     assert found is not None
     return Verdict(level, found, max(errors) if errors else None, lossy)
+
+
+def _equivalence(
+    coupling: Coupling,
+    alive: NDArray[np.bool_],
+    small: ModelProto,
+    lossy: tuple[Reason, ...],
+    feeds: Any,
+    optimize: bool,
+    device: Any,
+) -> float | None:
+    """Difference to the masked original, both without lossy ops; None where these cannot be taken out."""
+    models: list[ModelProto | None] = [masked(coupling, alive), small]
+    if lossy:
+        called = _names(coupling.graph)
+        names = {reason.node for reason in lossy}
+        models = [
+            twin(m, names, lambda node: called.get((node.op_type, node.output[0]), ""))
+            for m in models
+            if m is not None
+        ]
+    base = coupling.graph.source.base_dir
+    outputs = [_outputs(m, feeds, optimize, device, base) for m in models if m is not None]
+    if len(outputs) < 2 or not all(_finite(v) for v in outputs[0].values()):
+        return None
+    return relative_error(*outputs)
+
+
+def _names(graph: Any) -> dict[tuple[str, str], str]:
+    """Node names by op and first output, also for the masked model, which renames some outputs."""
+    found: dict[tuple[str, str], str] = {}
+    for node in graph.nodes:
+        found[node.op, node.outputs[0]] = found[node.op, f"{node.outputs[0]}__whole"] = node.name
+    return found
+
+
+def _finite(value: Any) -> bool:
+    return not isinstance(value, np.ndarray) or value.dtype.kind != "f" or bool(np.isfinite(value).all())
 
 
 def lossy_at(coupling: Coupling, alive: NDArray[np.bool_]) -> tuple[Reason, ...]:
@@ -101,12 +144,16 @@ def lossy_at(coupling: Coupling, alive: NDArray[np.bool_]) -> tuple[Reason, ...]
     )
 
 
-def _outputs(model: ModelProto, feeds: Any, optimize: bool, device: Any, base: Any) -> dict[str, Any]:
+def _outputs(
+    model: ModelProto, feeds: Any, optimize: bool, device: Any, base: Any
+) -> dict[str, Any]:
     loaded = runtime.session(model, optimize=optimize, device=device, base_dir=base)
     return runtime.run(loaded, feeds)
 
 
-def _pruned(model: ModelProto, feeds: Any, optimize: bool, device: Any, base: Any) -> dict[str, Any]:
+def _pruned(
+    model: ModelProto, feeds: Any, optimize: bool, device: Any, base: Any
+) -> dict[str, Any]:
     try:
         return _outputs(model, feeds, optimize, device, base)
     except ReadError as error:

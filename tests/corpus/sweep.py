@@ -14,6 +14,7 @@ import numpy as np
 
 from spa.graph import read
 from tests.corpus.cases import Case, cases, layouts, variants
+from tests.corpus.extra import extra
 from tests.corpus.square import Result, Runner, square
 
 logging.getLogger("spa").setLevel(logging.ERROR)
@@ -80,4 +81,5 @@ def matching(glob: str) -> list[Case]:
     """The cases whose name or operator matches."""
     from fnmatch import fnmatchcase
 
-    return [c for c in cases() if fnmatchcase(c.name, glob) or fnmatchcase(c.key, glob)]
+    every = (*cases(), *extra())
+    return [c for c in every if fnmatchcase(c.name, glob) or fnmatchcase(c.key, glob)]

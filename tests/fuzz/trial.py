@@ -14,6 +14,7 @@ from tests import oracles
 from tests.nets import random_net
 
 OK, REFUSED, WRONG = "ok", "refused", "wrong"
+NOTHING = "nothing can be pruned"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def choices(seed: int) -> list[oracles.Choose]:
 def _exact(seed: int, model) -> tuple[int, float]:
     coupling = analyse(read(model), strict=True)
     if not coupling.groups:
-        raise oracles.Refused("nothing can be pruned")
+        raise oracles.Refused(NOTHING)
     oracles.identity(coupling)
     refusals, worst = 0, 0.0
     for turn, choose in enumerate(choices(seed)):

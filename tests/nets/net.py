@@ -280,6 +280,7 @@ class Net:
         weights = list(self.constants.values())
         graph = helper.make_graph(self.nodes, "net", inputs, results, weights)
         imports = [helper.make_opsetid("", self.opset)]
+        imports += [helper.make_opsetid(d, 1) for d in {n.domain for n in self.nodes} - {""}]
         model = helper.make_model(graph, opset_imports=imports, ir_version=self.ir)
         model = onnx.shape_inference.infer_shapes(model)
         if self.sizes != "stated":
