@@ -13,7 +13,7 @@ help:  ## print this list
 demo:  ## set up, prune the carried model, compare accuracy
 	$(PYTHON) -m pip install --quiet -e '.[cpu,test]'
 	mkdir -p build
-	spa prune models/fashion.onnx --ratio 0.1 --force -o build/fashion.spa.onnx
+	spa prune models/fashion.onnx --ratio 0.2 --scorer obspa --force -o build/fashion.spa.onnx
 	$(PYTHON) scripts/evaluate.py models/fashion.onnx build/fashion.spa.onnx --data models/fashion_eval.npz
 
 install:  ## editable, with onnxruntime (CPU) and everything for development

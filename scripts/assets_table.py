@@ -157,9 +157,8 @@ def table(rows: Sequence[Row], markdown: bool) -> str:
     """Aligned columns, or a Markdown table."""
     if markdown:
         lines = ["| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
-        for row in rows:
-            lines.append("| " + " | ".join(c.replace("|", "\\|") for c in row.cells()) + " |")
-        return "\n".join(lines)
+        escaped = ([cell.replace("|", "\\|") for cell in row.cells()] for row in rows)
+        return "\n".join([*lines, *("| " + " | ".join(cells) + " |" for cells in escaped)])
     cells = [HEAD, *(row.cells() for row in rows)]
     widths = [max(len(row[k]) for row in cells) for k in range(len(HEAD) - 1)]
     return "\n".join(

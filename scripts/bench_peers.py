@@ -11,7 +11,8 @@ by the L2 norm of the weights: spa with `--of channels --scope local --round-to 
 the classifier left alone and the numbers of heads given.  Every measurement has a process of its
 own; the tools take turns within every round.  "load" is what lies between the file and something
 that can be pruned (`spa.graph.read`; `onnx.load` and `onnxsim.simplify`; `torch.load`), "prune"
-is the analysis, the scores and the cut.  Imports and a first small network are not timed.
+is the analysis, the scores and the cut.  Imports are not timed, and before comes a small network,
+which is not timed either (unless --cold is given: then the first call of a process is what counts).
 """
 
 from __future__ import annotations
@@ -59,6 +60,9 @@ def zoo() -> Any:
     import timm
 
     def create(name: str) -> Any:
+        if name == "small":  # to warm up on
+            block = torchvision.models.resnet.BasicBlock
+            return torchvision.models.ResNet(block, [1, 1, 1, 1])
         if name.startswith("vit"):
             return timm.create_model(name)
         return torchvision.models.get_model(name, weights=None)
@@ -81,18 +85,24 @@ def export(name: str, folder: Path) -> None:
     torch.onnx.export(model, image, str(folder / f"{name}.onnx"), opset_version=17, dynamo=False)
 
 
-# --- the tools: (load, prune, parameters of what was loaded or pruned, validate) -------------------
+# --- the tools: load what lies at a path without suffix, prune it, give it as ONNX ----------------
 
 
 class Spa:
     """This project."""
 
+    def ready(self) -> None:
+        """Import what is needed."""
+        from spa import budgets, coupling, criteria, graph, rewrite  # noqa: F401
+
     def load(self, stem: Path) -> Any:
+        """What can be pruned."""
         from spa.graph import read
 
         return read(stem.with_suffix(".onnx"))
 
     def prune(self, graph: Any) -> Any:
+        """Analysis, scores and cut."""
         from spa.budgets import allocate
         from spa.coupling import analyse
         from spa.criteria import score
@@ -103,44 +113,54 @@ class Spa:
         recipe = Recipe(ratio=RATIO, of="channels", scope="local", round_to=1)
         return rewrite(coupling, allocate(coupling, score(coupling, "l2"), recipe))
 
-    def params(self, model: Any) -> int:
-        return stored(getattr(model, "proto", model))
-
-    def runs(self, model: Any) -> bool:
-        return onnxruntime_runs(model.SerializeToString())
+    def exported(self, model: Any) -> Any:
+        """The pruned model as ONNX."""
+        return model
 
 
 class Onnxsim:
     """ONNX Simplifier's pruning."""
 
+    def ready(self) -> None:
+        """Import what is needed."""
+        from onnxsim import pruning  # noqa: F401
+
     def load(self, stem: Path) -> Any:
+        """What can be pruned."""
         import onnx
         import onnxsim
 
         return onnxsim.simplify(onnx.load(stem.with_suffix(".onnx")))[0]
 
     def prune(self, model: Any) -> Any:
+        """Analysis, scores and cut."""
         from onnxsim import pruning
 
         return pruning.apply_structured_pruning(model, sparsity=RATIO)
 
-    def params(self, model: Any) -> int:
-        return stored(model)
-
-    def runs(self, model: Any) -> bool:
-        return onnxruntime_runs(model.SerializeToString())
+    def exported(self, model: Any) -> Any:
+        """The pruned model as ONNX."""
+        return model
 
 
 class TorchPruning:
     """Torch-Pruning's base pruner."""
 
+    def ready(self) -> None:
+        """Import what is needed."""
+        import torch_pruning  # noqa: F401
+
+        zoo()
+
     def load(self, stem: Path) -> Any:
+        """What can be pruned."""
         import torch
 
         zoo()
         return torch.load(stem.with_suffix(".pt"), weights_only=False)
 
     def prune(self, model: Any) -> Any:
+        """Analysis, scores and cut."""
         import torch
         import torch_pruning
 
@@ -160,18 +180,17 @@ class TorchPruning:
             m.head_dim = m.attn_dim // m.num_heads
         return model
 
-    def params(self, model: Any) -> int:
-        return sum(p.numel() for p in model.parameters())
-
-    def runs(self, model: Any) -> bool:
+    def exported(self, model: Any) -> Any:
+        """The pruned model as ONNX."""
         import io
 
+        import onnx
         import torch
 
         file = io.BytesIO()
         image = torch.randn(IMAGE)
         torch.onnx.export(model.eval(), image, file, opset_version=17, dynamo=False)
-        return onnxruntime_runs(file.getvalue())
+        return onnx.load_from_string(file.getvalue())
 
 
 SIDES: dict[str, Callable[[], Any]] = {
@@ -203,29 +222,29 @@ def onnxruntime_runs(data: bytes) -> bool:
 # --- one measurement, in a process of its own ----------------------------------------------------
 
 
-def one(tool: str, stem: Path, check: bool) -> dict[str, Any]:
-    """Load and prune once; seconds, megabytes and parameters."""
+def one(tool: str, stem: Path, check: bool, cold: bool) -> dict[str, Any]:
+    """Load and prune once; seconds, megabytes and, with `check`, what came out."""
+    import onnx
+
     warnings.simplefilter("ignore")
     side = SIDES[tool]()
-    side.prune(side.load(stem.with_name("small")))  # imports, and whatever a first call sets up
+    side.ready()
+    if not cold:
+        side.prune(side.load(stem.with_name("small")))
     before = peak()
     start = time.perf_counter()
     loaded = side.load(stem)
-    middle = time.perf_counter()
-    params = side.params(loaded)
-    again = time.perf_counter()
+    middle, spent = time.perf_counter(), time.process_time()
     pruned = side.prune(loaded)
     end = time.perf_counter()
-    figures = {
-        "load": middle - start,
-        "prune": end - again,
-        "peak": peak(),
-        "own": peak() - before,
-        "removed": 1 - side.params(pruned) / params,
-    }
+    figures: dict[str, Any] = {"load": middle - start, "prune": end - middle}
+    figures["cpu"] = time.process_time() - spent
+    figures |= {"peak": peak(), "own": peak() - before}
     if check:
         try:
-            figures["valid"] = side.runs(pruned)
+            model = side.exported(pruned)
+            figures["removed"] = 1 - stored(model) / stored(onnx.load(stem.with_suffix(".onnx")))
+            figures["valid"] = onnxruntime_runs(model.SerializeToString())
         except Exception as error:
             figures["valid"] = f"{type(error).__name__}: {error}".splitlines()[0][:100]
     return figures
@@ -236,10 +255,9 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure(tool: str, stem: Path, check: bool, limit: float) -> dict[str, Any]:
+def measure(tool: str, stem: Path, flags: list[str], limit: float) -> dict[str, Any]:
     """`one` in a process of its own."""
-    command = [sys.executable, __file__, "--one", tool, os.fspath(stem)]
-    command += ["--check"] if check else []
+    command = [sys.executable, __file__, "--one", tool, os.fspath(stem), *flags]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired:
@@ -252,45 +270,47 @@ def measure(tool: str, stem: Path, check: bool, limit: float) -> dict[str, Any]:
 # --- the table ----------------------------------------------------------------------------------
 
 
-def table(results: dict[str, dict[str, list[dict[str, Any]]]]) -> str:
+HEAD = (
+    "network", "tool", "load s", "prune s", "prune, CPU s", "prune, relative to spa",
+    "load + prune, relative to spa", "peak MiB", "of that load + prune", "parameters removed",
+    "runs in onnxruntime",
+)  # fmt: skip
+Rounds = list[dict[str, Any]]
+
+
+def table(results: dict[str, dict[str, Rounds]]) -> str:
     """Medians over the rounds; ratios are medians of the ratios within a round."""
-    head = (
-        "| network | tool | load s | prune s | prune, relative to spa | load + prune, relative "
-        "to spa | peak MiB | of that load + prune | parameters removed | runs in onnxruntime |"
-    )
-    lines = [head, "|" + "---|" * 10]
+    lines = ["| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
     for net, by_tool in results.items():
         for tool, rounds in by_tool.items():
-            good = [figures for figures in rounds if "error" not in figures]
-            if not good:
-                lines.append(
-                    f"| {net} | {tool} | {rounds[0]['error'].replace('|', '/')} |" + " |" * 7
-                )
-                continue
-            pairs = [
-                (mine, theirs)
-                for mine, theirs in zip(by_tool["spa"], rounds, strict=True)
-                if "error" not in mine and "error" not in theirs
-            ]
-            times = [theirs["prune"] / mine["prune"] for mine, theirs in pairs]
-            whole = [
-                (theirs["load"] + theirs["prune"]) / (mine["load"] + mine["prune"])
-                for mine, theirs in pairs
-            ]
-            cells = [
-                net,
-                tool,
-                f"{median(f['load'] for f in good):.3f}",
-                f"{median(f['prune'] for f in good):.3f}",
-                f"{median(times):.2f} ({min(times):.2f} .. {max(times):.2f})",
-                f"{median(whole):.2f} ({min(whole):.2f} .. {max(whole):.2f})",
-                f"{median(f['peak'] for f in good):.0f}",
-                f"{median(f['own'] for f in good):.0f}",
-                f"{100 * good[0]['removed']:.1f} %",
-                str(good[0].get("valid")).replace("True", "yes").replace("|", "/"),
-            ]
-            lines.append("| " + " | ".join(cells) + " |")
+            cells = [net, tool, *figures_of(rounds, by_tool.get("spa", []))]
+            cells += [""] * (len(HEAD) - len(cells))
+            lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
     return "\n".join(lines)
+
+
+def figures_of(rounds: Rounds, ours: Rounds) -> list[str]:
+    """One tool's cells, from the third column on."""
+    good = [figures for figures in rounds if "error" not in figures]
+    if not good:
+        return [str(rounds[0]["error"])]
+
+    def middle(key: str, digits: int) -> str:
+        return f"{median(figures[key] for figures in good):.{digits}f}"
+
+    def relative(*keys: str) -> str:
+        ratios = [
+            sum(theirs[key] for key in keys) / sum(mine[key] for key in keys)
+            for mine, theirs in zip(ours, rounds, strict=False)
+            if "error" not in mine and "error" not in theirs
+        ]
+        return f"{median(ratios):.2f} ({min(ratios):.2f} .. {max(ratios):.2f})" if ratios else "-"
+
+    valid = str(good[0].get("valid", "-")).replace("True", "yes")
+    removed = f"{100 * good[0].get('removed', math.nan):.1f} %"
+    seconds = [middle(key, 3) for key in ("load", "prune", "cpu")]
+    memory = [middle(key, 0) for key in ("peak", "own")]
+    return [*seconds, relative("prune"), relative("load", "prune"), *memory, removed, valid]
 
 
 def prepare(nets: list[str], folder: Path) -> None:
@@ -302,23 +322,6 @@ def prepare(nets: list[str], folder: Path) -> None:
             subprocess.run(command, check=True, capture_output=True)
 
 
-def export_small(folder: Path) -> None:
-    """Write a network of a few layers, to warm up on."""
-    import torch
-
-    model = torch.nn.Sequential(
-        torch.nn.Conv2d(3, 8, 16, 16),
-        torch.nn.BatchNorm2d(8),
-        torch.nn.ReLU(),
-        torch.nn.Conv2d(8, 8, 1),
-        torch.nn.Flatten(),
-        torch.nn.Linear(8 * 14 * 14, 4),
-    ).eval()
-    torch.save(model, folder / "small.pt")
-    path = str(folder / "small.onnx")
-    torch.onnx.export(model, torch.randn(IMAGE), path, opset_version=17, dynamo=False)
-
-
 def main() -> None:
     """Export, measure in turns, print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
@@ -327,25 +330,26 @@ def main() -> None:
     parser.add_argument("--tools", nargs="+", choices=TOOLS, default=list(TOOLS))
     parser.add_argument("--folder", type=Path, default=Path("peers"), help="for the networks")
     parser.add_argument("--limit", type=float, default=200, help="seconds for one measurement")
+    parser.add_argument("--cold", action="store_true", help="no small network before")
     parser.add_argument("--json", type=Path, help="keep every single figure here")
     parser.add_argument("--one", nargs=2, metavar=("TOOL", "STEM"), help=argparse.SUPPRESS)
     parser.add_argument("--check", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--export", nargs=2, metavar=("NET", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.export:
-        name, folder = options.export
-        export_small(Path(folder)) if name == "small" else export(name, Path(folder))
+        export(options.export[0], Path(options.export[1]))
         return
     if options.one:
-        print(json.dumps(one(options.one[0], Path(options.one[1]), options.check)))
+        print(json.dumps(one(options.one[0], Path(options.one[1]), options.check, options.cold)))
         return
     prepare(options.nets, options.folder)
-    results: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    results: dict[str, dict[str, Rounds]] = {}
     for net in options.nets:
         results[net] = {tool: [] for tool in options.tools}
         for k in range(options.rounds):
             for tool in options.tools:
-                found = measure(tool, options.folder / net, k == 0, options.limit)
+                flags = ["--check"] * (k == 0) + ["--cold"] * options.cold
+                found = measure(tool, options.folder / net, flags, options.limit)
                 results[net][tool].append(found)
                 print(net, tool, k, found, file=sys.stderr)
         if options.json:

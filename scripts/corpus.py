@@ -16,8 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.corpus.square import OUTCOMES  # noqa: E402  the repository has just been put on the path
-from tests.corpus.sweep import Table, matching, sweep  # noqa: E402
+from tests.corpus.square import OUTCOMES
+from tests.corpus.sweep import Table, matching, sweep
 
 
 def show(table: Table, why: bool) -> None:

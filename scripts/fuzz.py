@@ -45,7 +45,8 @@ def main() -> int:
             print(verdict, flush=True)
     seconds = time.perf_counter() - begin
     print(
-        f"{options.count} nets: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())),
+        f"{options.count} nets: "
+        + ", ".join(f"{n} {state}" for state, n in sorted(states.items())),
         f"({again} choices made again, largest difference {worst:.1e}, {seconds:.0f} s)",
     )
     return int(states[WRONG] > 0)

@@ -1,6 +1,7 @@
 """Measure which channel widths onnxruntime runs fast on this CPU.
 
     python scripts/measure_widths.py [--threads 1 2] [--rounds 31] [--ops conv3x3 ...] [--json FILE]
+    python scripts/measure_widths.py --models FILES... [--ratio 0.5] [--seconds 10]
 
 Every operator is measured at all widths of some bands, as a chain of layers of one width, so that
 changes of layout at the borders do not count.  The widths take turns within every round: what else
@@ -13,11 +14,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import geometric_mean, median
+from typing import Any
 
 import numpy as np
 import onnx
@@ -27,6 +30,7 @@ from onnx import TensorProto, helper, numpy_helper
 BANDS = (range(8, 41), range(56, 73), range(120, 137), range(248, 265))
 MULTIPLES = (4, 8, 16, 32)
 DEPTH = 4
+ROUNDINGS: tuple[int | str, ...] = (1, 4, 8, 16, "auto")
 
 Layer = Callable[[str, str, int, np.random.Generator], tuple[onnx.NodeProto, onnx.TensorProto]]
 
@@ -152,12 +156,63 @@ def summary(results: dict[str, dict[int, float]]) -> str:
     return "\n".join(lines)
 
 
-def by_remainder(results: dict[str, dict[int, float]]) -> str:
-    """Per series: time per width relative to the widest multiple of 8 in the band, per channel."""
+def medians(results: dict[str, dict[int, float]]) -> str:
+    """Every median, in microseconds."""
     lines = []
     for series, times in results.items():
         pairs = ", ".join(f"{width}: {1000 * taken:.0f}" for width, taken in times.items())
         lines.append(f"- {series} (microseconds): {pairs}")
+    return "\n".join(lines)
+
+
+# --- whole models -------------------------------------------------------------------------------
+
+
+def speedups(path: Path, ratio: float, threads: int, seconds: float) -> dict[int | str, float]:
+    """How many times faster a model gets, by --round-to; what misses the target is missing."""
+    from spa import runtime
+    from spa.budgets import allocate
+    from spa.coupling import analyse
+    from spa.criteria import score
+    from spa.errors import TargetError
+    from spa.graph import read
+    from spa.recipe import Recipe
+    from spa.rewrite import rewrite
+
+    graph = read(path)
+    coupling = analyse(graph)
+    scores, feeds = score(coupling, "l2"), runtime.feeds(graph)
+    sessions: dict[int | str, Any] = {0: runtime.session(graph.proto, threads=threads)}
+    for round_to in ROUNDINGS:
+        recipe = Recipe(ratio=ratio, of="macs", round_to=round_to)
+        try:
+            pruned = rewrite(coupling, allocate(coupling, scores, recipe))
+        except TargetError:
+            continue
+        sessions[round_to] = runtime.session(pruned, threads=threads)
+    taken: dict[int | str, list[float]] = defaultdict(list)
+    for loaded in sessions.values():
+        runtime.run(loaded, feeds)
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(taken[0]) < 9:
+        for round_to, loaded in sessions.items():
+            start = time.perf_counter()
+            runtime.run(loaded, feeds)
+            taken[round_to].append(time.perf_counter() - start)
+    times = {round_to: median(found) for round_to, found in taken.items()}
+    return {round_to: times[0] / taken for round_to, taken in times.items() if round_to != 0}
+
+
+def speed_table(found: dict[str, dict[int | str, float]]) -> str:
+    """One line per model; the means are over the models that reach the target at every rounding."""
+    head = ["model", *(f"--round-to {r}" for r in ROUNDINGS)]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    everywhere = [times for times in found.values() if len(times) == len(ROUNDINGS)]
+    means = {r: geometric_mean([times[r] for times in everywhere]) for r in ROUNDINGS if everywhere}
+    name = f"geometric mean of {len(everywhere)}"
+    for model, times in (*found.items(), (name, means)):
+        cells = [f"{times[r]:.2f}" if r in times else "out of reach" for r in ROUNDINGS]
+        lines.append("| " + " | ".join([model, *cells]) + " |")
     return "\n".join(lines)
 
 
@@ -168,7 +223,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=31)
     parser.add_argument("--ops", nargs="+", choices=list(OPS), default=list(OPS))
     parser.add_argument("--json", type=Path, help="keep every median here")
+    parser.add_argument("--models", type=Path, nargs="+", help="prune and time these instead")
+    parser.add_argument("--ratio", type=float, default=0.5, help="of the MACs of --models")
+    parser.add_argument("--seconds", type=float, default=10, help="for each of --models")
     options = parser.parse_args()
+    if options.models:
+        settings = options.ratio, options.threads[0], options.seconds
+        print(speed_table({path.stem: speedups(path, *settings) for path in options.models}))
+        return
     results = {}
     for op in options.ops:
         for threads in options.threads:
@@ -177,8 +239,9 @@ def main() -> None:
                 results[series] = measure(op, band, threads, options.rounds)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1))
-    print(summary(results), by_remainder(results), sep="\n\n")
+    print(summary(results), medians(results), sep="\n\n")
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     main()

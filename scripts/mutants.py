@@ -20,17 +20,21 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.mutants.edits import EDITS, Edit
+from tests.mutants.edit import Edit  # noqa: E402
+from tests.mutants.edits import EDITS  # noqa: E402
 
 PATIENCE = 180  # seconds; a package that hangs is noticed, too
 
 
-def sabotaged(edit: Edit) -> str:
-    """The source of the file with the edit in it; raises ValueError where it does not apply."""
-    source = (ROOT / edit.file).read_text()
-    if source.count(edit.old) != 1:
-        raise ValueError(f"{edit}: the text is there {source.count(edit.old)} times, not once")
-    return source.replace(edit.old, edit.new)
+def sabotaged(edit: Edit) -> dict[str, str]:
+    """The sources of the files it changes; raises ValueError where it does not apply."""
+    sources: dict[str, str] = {}
+    for file, old, new in edit.parts:
+        source = sources.get(file) or (ROOT / file).read_text()
+        if source.count(old) != 1:
+            raise ValueError(f"{edit}: the text is in {file} {source.count(old)} times, not once")
+        sources[file] = source.replace(old, new)
+    return sources
 
 
 def noticed(edit: Edit | None, only: bool = False) -> str:
@@ -40,7 +44,8 @@ def noticed(edit: Edit | None, only: bool = False) -> str:
         shutil.copytree(ROOT / "spa", place / "spa", ignore=shutil.ignore_patterns("__pycache__"))
         (place / "tests").symlink_to(ROOT / "tests", target_is_directory=True)
         if edit is not None:
-            (place / edit.file).write_text(sabotaged(edit))
+            for file, source in sabotaged(edit).items():
+                (place / file).write_text(source)
         command = [sys.executable, "-m", "tests.mutants.probe", *(edit.by if edit else ())]
         try:
             done = subprocess.run(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from spa import pipeline
+from spa.errors import UsageError
 from spa.events import Tell, quiet
 from spa.graph import read
 from spa.plans import Plan
@@ -44,6 +45,10 @@ def prune(
     max_drift: float | None = None,
     min_speedup: float | None = None,
     strict: bool = False,
+    reconstruct: bool | None = None,
+    calib: str | None = None,
+    probe: str = "auto",
+    samples: int | None = None,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
     tell: Tell = quiet,
@@ -73,6 +78,10 @@ def prune(
         max_drift: gate on the relative L2 difference of every output.
         min_speedup: gate on the measured speed-up.
         strict: whether an operator without a rule is an error.
+        reconstruct: whether to refit what stays; by default with scorer `obspa`.
+        calib: file or folder of inputs to fit on, instead of synthetic ones.
+        probe: kind of synthetic inputs.
+        samples: how many inputs to fit on; by default by the model's size.
         output: where to write the model (not at all by default).
         force: whether `output` may be replaced.
         tell: callback for progress events.
@@ -88,11 +97,18 @@ def prune(
         ratio=ratio, of=of, scorer=scorer, saliency=saliency, aggregate=aggregate,
         normalize=normalize, scope=scope, layer_ratio=dict(layer_ratio or {}),
         max_layer_ratio=max_layer_ratio, round_to=round_to, min_channels=min_channels,
-        ignore=tuple(ignore), only=tuple(only), input_shape=dict(input_shape or {}), seed=seed,
-        device=device, verify=verify, min_reduction=min_reduction, max_drift=max_drift,
-        min_speedup=min_speedup, strict=strict,
+        ignore=_globs("ignore", ignore), only=_globs("only", only),
+        input_shape=dict(input_shape or {}), seed=seed, device=device, verify=verify,
+        min_reduction=min_reduction, max_drift=max_drift, min_speedup=min_speedup, strict=strict,
+        reconstruct=reconstruct, calib=calib, probe=probe, samples=samples,
     )  # fmt: skip
     return pipeline.prune(model, recipe, tell, output=output, force=force)
+
+
+def _globs(name: str, globs: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(globs, str):  # which is a sequence of letters
+        raise UsageError(f"{name} is a sequence of globs, not one string; write [{globs!r}]")
+    return tuple(globs)
 
 
 def plan(
@@ -102,7 +118,16 @@ def plan(
     tell: Tell = quiet,
     **options: Any,
 ) -> Plan:
-    """Score and allocate, change nothing; `options` are fields of `Recipe`.
+    """Score and allocate, change nothing.
+
+    Args:
+        model: path, bytes, stream or ModelProto; never changed.
+        ratio: share to remove, 0 < ratio < 1.
+        tell: callback for progress events.
+        options: further fields of `Recipe`, named as for `prune`.
+
+    Returns:
+        The plan, with the report of this run.
 
     Raises:
         SpaError: as for `prune`.
@@ -119,7 +144,18 @@ def apply(
     tell: Tell = quiet,
     **options: Any,
 ) -> Outcome:
-    """Cut a model as a plan says; `options` are fields of `Recipe`.
+    """Cut a model as a plan says.
+
+    Args:
+        model: path, bytes, stream or ModelProto; never changed.
+        plan: a plan, or the file of one.
+        output: where to write the model (not at all by default).
+        force: whether `output` may be replaced.
+        tell: callback for progress events.
+        options: fields of `Recipe` that say how the result is checked, named as for `prune`.
+
+    Returns:
+        The model, the plan and the report.
 
     Raises:
         UsageError: the plan does not fit the model; others as for `prune`.
@@ -135,6 +171,11 @@ def inspect(
 ) -> dict[str, Any]:
     """The report of `spa inspect`: groups, what each costs, what is frozen and why.
 
+    Args:
+        model: path, bytes, stream or ModelProto; never changed.
+        tell: callback for progress events.
+        options: `ignore`, `only`, `input_shape`, `strict`, as for `prune`.
+
     Raises:
         ReadError: the model cannot be read.
     """
@@ -145,15 +186,24 @@ def verify(
     original: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
     pruned: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
     *,
+    level: Literal["auto", "run", "equivalence"] = "auto",
     tell: Tell = quiet,
     **options: Any,
 ) -> dict[str, Any]:
     """The report of `spa verify`: shapes, drift, latency, gates.
 
+    Args:
+        original: path, bytes, stream or ModelProto.
+        pruned: likewise.
+        level: `equivalence` compares with the masked original, by the plan that `pruned` carries;
+            `auto` does so where it can.
+        tell: callback for progress events.
+        options: gates, `input_shape`, `seed` and `device`, as for `prune`.
+
     Raises:
         VerifyError: the models do not match, or a gate failed.
     """
-    return pipeline.verify(original, pruned, Recipe(**options), tell)
+    return pipeline.verify(original, pruned, Recipe(**options), tell, level=level)
 
 
 def bench(
@@ -167,8 +217,17 @@ def bench(
 ) -> dict[str, Any]:
     """Latency of several models in one interleaved run; the first is the measure.
 
+    Args:
+        models: paths, bytes, streams or ModelProtos.
+        runs: timed runs of each model.
+        warmup: runs before the timed ones.
+        threads: of one run; onnxruntime's choice by default.
+        tell: callback for progress events.
+        options: `input_shape`, `seed` and `device`, as for `prune`.
+
     Raises:
         ReadError: a model cannot be read or run.
+        UsageError: there is no model, or an option is wrong.
     """
     recipe = Recipe(**options)
     return pipeline.bench(models, recipe, tell, runs=runs, warmup=warmup, threads=threads)

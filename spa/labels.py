@@ -143,7 +143,9 @@ def take(x: Image, index: NDArray[np.int64], axis: int) -> Image:
         after = tuple(a + grown for a in p.axes if a > axis)
         if axis in p.axes:
             inner = tuple(range(axis, axis + index.ndim))
-            return Plane(p.ids.take(index, axis), tuple(a for a in p.axes if a < axis) + inner + after)
+            return Plane(
+                p.ids.take(index, axis), tuple(a for a in p.axes if a < axis) + inner + after
+            )
         flat = p.ids.shape[:axis] + (1,) * index.ndim + p.ids.shape[axis + 1 :]
         return Plane(p.ids.reshape(flat), tuple(a for a in p.axes if a < axis) + after)
 

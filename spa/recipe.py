@@ -48,6 +48,10 @@ class Recipe:
         max_drift: gate, the largest relative L2 difference an output may show.
         min_speedup: gate, the least factor by which the pruned model must be faster.
         strict: an operator frozen because it is unknown is an error.
+        reconstruct: whether to refit what stays by least squares; None: with scorer obspa.
+        calib: file or folder of inputs to fit on, instead of synthetic ones.
+        probe: kind of synthetic inputs.
+        samples: how many inputs to fit on; None: by the model's size.
     """
 
     ratio: float = 0.5
@@ -71,6 +75,15 @@ class Recipe:
     max_drift: float | None = None
     min_speedup: float | None = None
     strict: bool = False
+    reconstruct: bool | None = None
+    calib: str | None = None
+    probe: str = "auto"
+    samples: int | None = None
+
+    @property
+    def repairs(self) -> bool:
+        """Whether the weights that stay are refitted."""
+        return self.scorer == "obspa" if self.reconstruct is None else self.reconstruct
 
     def validate(self) -> Recipe:
         """Return the recipe itself, or raise a UsageError that says what to write instead."""

@@ -245,7 +245,9 @@ def feeds_at(graph: Graph, size: int | None) -> dict[str, np.ndarray]:
     if size is None:
         return runtime.feeds(graph)
     shapes = {
-        name: [size if s else n for s, n in zip(graph.dynamic[name], graph.shapes[name], strict=True)]
+        name: [
+            size if s else n for s, n in zip(graph.dynamic[name], graph.shapes[name], strict=True)
+        ]
         for name in graph.inputs
     }
     return runtime.feeds(read(graph.proto, input_shapes=shapes), seed=size)

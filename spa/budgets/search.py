@@ -16,6 +16,7 @@ from spa.budgets.moves import NEVER, Moves, moves
 from spa.coupling.cost import Cost
 from spa.coupling.model import Coupling
 from spa.errors import TargetError
+from spa.criteria import MEASURED
 from spa.recipe import Recipe
 
 SLACK = 1e-3  # overshoot, as a share of the whole, that is not worth another look
@@ -63,6 +64,8 @@ def _meet(
     left out and another way is tried.
     """
     bounds = limits(coupling, recipe)
+    if recipe.scorer in MEASURED and recipe.saliency is None:
+        scores = per_price(coupling, cost, scores, recipe.of)
     sequence = moves(coupling, scores, bounds, recipe.scope)
     whole = cost(coupling.everything()).share(recipe.of)
     if whole == 0 or not (sequence.rank < NEVER).any():
@@ -90,6 +93,20 @@ def _meet(
             break
     excess, alive = min(found, key=lambda f: f[0])
     return alive, excess
+
+
+def per_price(
+    coupling: Coupling, cost: Cost, scores: NDArray[np.float64], of: str
+) -> NDArray[np.float64]:
+    """Errors divided by what a channel of the group saves: the cheapest error per saving goes first."""
+    result = scores.copy()
+    whole = cost(coupling.everything()).share(of)
+    for group in coupling.groups:
+        without = coupling.everything()
+        without[group.cells] = False
+        saved = (whole - cost(without).share(of)) / group.channels
+        result[group.cells] /= max(saved, 1e-12 * whole)
+    return result
 
 
 def _shortest(sequence: Moves, ratio: float, removed: Callable[[Alive], float]) -> int:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.argument("source", metavar="INPUT")
 @click.argument("plan", metavar="PLAN")
 @declare.options(
+    declare.PROBING,
     declare.MODEL,
     declare.VERIFY,
     declare.GATES,

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from spa.errors import UsageError
 from spa.recipe import CHOICES, Recipe
 
-SCORERS = ("l1", "l2", "random")
+SCORERS = ("l1", "l2", "random", "obspa")
 DEFAULT = Recipe()
 VARIABLES = "Every option can be set by an environment variable: {name}_SEED=1 for --seed 1."
 
@@ -172,6 +172,36 @@ SCORING = (
     ),
     choice("By what", "--aggregate", "How a channel's weights become one number."),
     choice("By what", "--normalize", "How groups are made comparable."),
+)
+
+PROBING = (
+    option(
+        "Keeping accuracy",
+        "--reconstruct/--no-reconstruct",
+        default=None,
+        help="Refit what stays by least squares.  Default: with --scorer obspa.",
+    ),
+    option(
+        "Keeping accuracy",
+        "--calib",
+        type=click.Path(),
+        metavar="PATH",
+        help="Inputs to fit on: .npz, .npy or a folder of images; without it they are synthetic.",
+    ),
+    option(
+        "Keeping accuracy",
+        "--probe",
+        metavar="KIND",
+        default=DEFAULT.probe,
+        show_default=True,
+        help="Kind of synthetic inputs: auto, leaves, noise, tokens and others.",
+    ),
+    option(
+        "Keeping accuracy",
+        "--samples",
+        type=click.IntRange(min=1),
+        help="How many inputs to fit on.  Default: by the model's size.",
+    ),
 )
 
 WHERE = (

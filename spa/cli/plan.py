@@ -29,6 +29,7 @@ OUTPUT = "Default: INPUT's stem + .plan.json; - is stdout."
 @declare.options(
     declare.HOW_MUCH,
     declare.SCORING,
+    declare.PROBING,
     declare.WHERE,
     declare.MODEL,
     declare.output_option(OUTPUT),

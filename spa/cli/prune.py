@@ -37,6 +37,7 @@ PLAN = declare.option(
     declare.HOW_MUCH,
     (PLAN,),
     declare.SCORING,
+    declare.PROBING,
     declare.WHERE,
     declare.MODEL,
     declare.VERIFY,

@@ -14,7 +14,7 @@ from spa.labels import Ids
 from spa.trace.check import MisplacedError, Survivors, check
 from spa.trace.collect import Collect, Reason, Roots
 
-TRIALS = 3
+TRIALS = (0.5, 0.0, 0.25, 0.75)  # shares of every cell to drop, but at least one channel
 ROUNDS = 200
 
 
@@ -39,7 +39,11 @@ def settle(notes: Collect) -> Coupling:
         errors = _try_out(notes, roots, parts)
         if not errors:
             return Coupling(
-                notes.graph, notes, roots, groups_of(notes, roots, parts.cells), frozen_of(notes, roots)
+                notes.graph,
+                notes,
+                roots,
+                groups_of(notes, roots, parts.cells),
+                frozen_of(notes, roots),
             )
         for error in errors:
             resolve(notes, roots.solid, error)
@@ -60,14 +64,12 @@ def _even_out(notes: Collect, parts: Partition) -> bool:
 
 
 def _try_out(notes: Collect, roots: Roots, parts: Partition) -> list[MisplacedError]:
-    """Check random balanced choices; later trials touch only the groups with several cells."""
-    for seed in range(TRIALS):
+    """Check random balanced choices."""
+    for seed, share in enumerate(TRIALS):
         rng = np.random.default_rng(seed)
         alive = np.ones(notes.size, bool)
         for cells in parts.cells:
-            if seed and len(cells) == 1:
-                continue
-            drop = rng.integers(1, cells.shape[1])
+            drop = max(1, int(share * cells.shape[1]))
             alive[rng.permuted(cells, axis=1)[:, :drop]] = False
         if alive.all():
             break
@@ -90,7 +92,9 @@ def resolve(notes: Collect, root: Ids, error: MisplacedError) -> None:
         notes.tie(rows[:1], rows)
     else:
         node = error.node
-        reason = Reason(f"cannot be placed: {error}", node.op if node else "", node.name if node else "")
+        reason = Reason(
+            f"cannot be placed: {error}", node.op if node else "", node.name if node else ""
+        )
         notes.hold(units, reason)
 
 

@@ -107,9 +107,7 @@ class Cost:
         dense = root[p.dense]
         outer = [p.axes.index(a) for a in shared]
         inner = [a for a in range(dense.ndim) if a not in outer]
-        rows = dense.transpose(outer + inner).reshape(
-            int(np.prod([dense.shape[a] for a in outer])), -1
-        )
+        rows = dense.transpose(outer + inner).reshape(prod(dense.shape[a] for a in outer), -1)
         self._rows.append((len(self._rows), rows))
         return len(self._rows) - 1
 

@@ -7,8 +7,9 @@ within its group.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,9 @@ from spa.criteria.aggregate import aggregate, normalize
 from spa.errors import UsageError
 
 Scores = NDArray[np.float64]
-SCORERS = ("l1", "l2", "random")
+SCORERS = ("l1", "l2", "random", "obspa")
+MEASURED = frozenset(("obspa",))
+"""Scorers that need probe inputs; their scores are errors, comparable between groups as they are."""
 
 
 def score(
@@ -29,20 +32,28 @@ def score(
     how: str = "sum",
     norm: str = "mean",
     seed: int = 0,
+    feeds: Sequence[Mapping[str, NDArray[Any]]] = (),
+    device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> Scores:
     """Importance per unit, float64 `[labels]`, normalised within each group.
 
     Args:
         coupling: the analysed graph.
-        scorer: `l1`, `l2` or `random`; ignored when `saliency` is given.
+        scorer: one of `SCORERS`; ignored when `saliency` is given.
         saliency: .npz or .safetensors with one array per initializer, of the initializer's shape.
         how: `sum`, `mean` or `max` over the members of a coupled channel.
         norm: `none`, `mean`, `max` or `gaussian` within the group.
         seed: for `random`.
+        feeds: probe inputs, one dict per batch, for scorers in `MEASURED`.
+        device: where these run.
 
     Raises:
         UsageError: unknown names, or a saliency file that does not fit the model.
     """
+    if scorer in MEASURED and saliency is None:
+        from spa.criteria.obs import obs
+
+        return obs(coupling, feeds, device)
     weigh = _weigher(coupling, scorer, saliency, seed)
     total = aggregate(coupling, weigh, how)
     if scorer == "l2" and saliency is None:

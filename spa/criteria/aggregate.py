@@ -68,9 +68,7 @@ def _add(
         members[hit] += 1
 
 
-def normalize(
-    coupling: Coupling, scores: NDArray[np.float64], how: str
-) -> NDArray[np.float64]:
+def normalize(coupling: Coupling, scores: NDArray[np.float64], how: str) -> NDArray[np.float64]:
     """Make scores of different groups comparable: divide by, or centre on, the group's own.
 
     `mean`: s / mean(s); `max`: s / max(s); `gaussian`: (s - mean(s)) / std(s); `none`: as they are.

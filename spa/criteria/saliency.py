@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from spa.errors import UsageError
 
 
-def from_file(
-    graph: Any, path: Path
-) -> Callable[[str, NDArray[np.float32]], NDArray[np.float32]]:
+def from_file(graph: Any, path: Path) -> Callable[[str, NDArray[np.float32]], NDArray[np.float32]]:
     """A weigher that looks weights up in a .npz or .safetensors file by initializer name.
 
     Tensors the file does not hold count nothing.  Raises UsageError if the file cannot be read,

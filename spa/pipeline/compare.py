@@ -70,7 +70,8 @@ def verify(
             _same_ports(first, second)
             verdict = _compare(couplings[0], second, recipe, level)
             report["verify"] = facts.verify_facts(verdict, verdict.level)
-            report["latency"] = latency(first, second.proto, recipe)
+            folder = second.source.base_dir
+            report["latency"] = latency(first, second.proto, recipe, folder)
         check_gates(report, recipe)
     return journal.succeed()
 
@@ -106,12 +107,21 @@ def _compare(coupling: Coupling, second: Graph, recipe: Recipe, level: str) -> V
                 raise UsageError("the pruned model carries no plan of spa; use --level run")
             if plan.source.get("sha256") != coupling.graph.source.sha256 and level == "auto":
                 raise UsageError("it was pruned from another file")
+            if plan.recipe.get("repairs"):
+                raise UsageError("its weights were refitted after the cut; use --level run")
             alive, _ = place(coupling, plan)
         except UsageError as error:
             if level == "equivalence":
                 raise VerifyError(f"equivalence cannot be checked: {error}") from error
         else:
-            return verify_cut(coupling, alive, second.proto, seed=recipe.seed, device=recipe.device)
+            return verify_cut(
+                coupling,
+                alive,
+                second.proto,
+                seed=recipe.seed,
+                device=recipe.device,
+                base_dir=second.source.base_dir,
+            )
     return _run_both(coupling.graph, second, recipe)
 
 
@@ -160,12 +170,14 @@ def bench(
 ) -> dict[str, Any]:
     """Latency and memory of several models, interleaved in one run; the first is the measure.
 
-    Raises ReadError if one cannot be read or run.
+    Raises ReadError if one cannot be read or run, UsageError if there is none.
     """
     journal = Journal("bench", tell)
     rows, sessions, feeds = [], [], []
     with journal.written(), journal.stage("bench", total=len(models)):
         recipe.validate()
+        if not models:
+            raise UsageError("there is no model to measure; name one or more")
         for model in models:
             graph = read(model, input_shapes=recipe.input_shape)
             began = time.perf_counter()

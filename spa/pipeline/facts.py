@@ -134,9 +134,7 @@ def verify_facts(verdict: Verdict | None, level: str) -> dict[str, Any]:
         "drift": dict(verdict.drift.relative),
         "cosine": dict(verdict.drift.cosine),
         "top1_agreement": verdict.drift.top1,
-        "lossy": [
-            {"op": r.op, "node": r.node, "reason": r.text} for r in verdict.lossy
-        ],
+        "lossy": [{"op": r.op, "node": r.node, "reason": r.text} for r in verdict.lossy],
     }
 
 

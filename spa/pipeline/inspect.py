@@ -49,9 +49,7 @@ def make_plan(model: Any, recipe: Recipe, tell: Tell = quiet) -> Plan:
         report = journal.report
         report["groups"] = facts.group_facts(coupling, alive, cost)
         report["reduction"] = {**reduction(before, after), "bytes": None}
-        report["output"] = {
-            "path": None, "sha256": None, "bytes": None, **facts.counts(after)
-        }
+        report["output"] = {"path": None, "sha256": None, "bytes": None, **facts.counts(after)}
         sizes_note(coupling.graph, journal)
     journal.succeed()
     return replace(plan, report=journal.report)

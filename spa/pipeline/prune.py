@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import os
 import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,16 +20,19 @@ from spa._version import __version__
 from spa.budgets import allocate
 from spa.coupling import Coupling, analyse, misplaced, refine
 from spa.coupling.cost import Cost, reduction
-from spa.criteria import score
+from spa.criteria import MEASURED, score
 from spa.errors import ReadError, TargetError, VerifyError
-from spa.events import Tell, quiet
+from spa.events import Note, Tell, quiet
+from spa.executor.samples import BATCH, samples_for
 from spa.graph import Graph, read, save
 from spa.pipeline import facts
 from spa.pipeline.gates import check_gates
 from spa.pipeline.journal import Journal
 from spa.pipeline.outcome import Outcome
 from spa.plans import Plan, place, plan_of
+from spa.probes import probe_for
 from spa.recipe import Recipe
+from spa.repairs import reconstruct
 from spa.rewrite import rewrite
 from spa.validate import measure, verify
 from spa.validate.inputs import feeds_at
@@ -39,6 +44,7 @@ LATER = frozenset(("device", "verify", "min_reduction", "max_drift", "min_speedu
 ROUNDS = 30  # how often a choice that does not fit may be made again with less freedom
 LARGEST_PLAN = 1 << 28  # bytes that a plan in a model's metadata may unfold to
 Alive = NDArray[np.bool_]
+Feeds = Sequence[Mapping[str, NDArray[Any]]]
 
 
 def prune(
@@ -125,6 +131,9 @@ def couple(model: Any, recipe: Recipe, journal: Journal) -> Coupling:
 
 def choose(coupling: Coupling, recipe: Recipe, journal: Journal) -> tuple[Coupling, Alive]:
     """Score and allocate; where a choice does not fit, take away that freedom and choose again."""
+    feeds: Feeds = ()
+    if recipe.scorer in MEASURED and recipe.saliency is None:
+        feeds = probe_feeds(coupling.graph, recipe, journal)
     for _ in range(ROUNDS):
         with journal.stage("score"):
             scores = score(
@@ -134,6 +143,8 @@ def choose(coupling: Coupling, recipe: Recipe, journal: Journal) -> tuple[Coupli
                 how=recipe.aggregate,
                 norm=recipe.normalize,
                 seed=recipe.seed,
+                feeds=feeds,
+                device=recipe.device,
             )
         with journal.stage("allocate"):
             alive = allocate(coupling, scores, recipe)
@@ -171,7 +182,10 @@ def carry_out(
         small = rewrite(coupling, alive)
         made_by = recipe_facts(recipe) if given is None else given.recipe
         plan = plan_of(coupling, alive, made_by)
-        sign(small, coupling.graph, plan)
+    cut = small
+    if recipe.repairs:
+        small = repair(coupling, alive, cut, recipe, journal)
+    sign(small, coupling.graph, plan)
     report["output"] = facts.output_facts(small, after)
     report["reduction"] = {**reduction(before, after), "bytes": None}
     report["groups"] = facts.group_facts(coupling, alive, cost)
@@ -180,19 +194,55 @@ def carry_out(
     sizes_note(coupling.graph, journal)
     if recipe.verify != "none":
         with journal.stage("verify"):
-            _verify(coupling, alive, small, recipe, journal)
+            _verify(coupling, alive, cut, small, recipe, journal)
     check_gates(report, recipe)
     return Outcome(small, plan, report, 0, coupling.graph.source.base_dir)
 
 
-def _verify(
-    coupling: Coupling, alive: Alive, small: ModelProto, recipe: Recipe, journal: Journal
-) -> None:
-    report, graph = journal.report, coupling.graph
-    try:
-        verdict = verify(
-            coupling, alive, small, level=recipe.verify, seed=recipe.seed, device=recipe.device
+def probe_feeds(graph: Graph, recipe: Recipe, journal: Journal) -> Feeds:
+    """Inputs to score and fit on; what was chosen, and why, is noted."""
+    with journal.stage("probe"):
+        probe = probe_for(graph, kind=recipe.probe, seed=recipe.seed, calib=recipe.calib)
+        feeds = list(probe.batches(recipe.samples or samples_for(graph), BATCH))
+    journal.tell(Note(probe.why))
+    journal.report.setdefault("notes", []).append(probe.why)
+    return feeds
+
+
+def repair(
+    coupling: Coupling, alive: Alive, cut: ModelProto, recipe: Recipe, journal: Journal
+) -> ModelProto:
+    """Refit what stays by sequential least squares."""
+    feeds = probe_feeds(coupling.graph, recipe, journal)
+    with journal.stage("reconstruct"):
+        small, done = reconstruct(
+            coupling, alive, cut, feeds, device=recipe.device, tell=journal.tell
         )
+    dropped = [site.node for site in done if not site.kept]
+    if dropped:
+        journal.warn(
+            f"reconstruction did not help at {len(dropped)} of {len(done)} sites (such as "
+            f"{dropped[0]}): their weights were only cut"
+        )
+    return small
+
+
+def _verify(
+    coupling: Coupling,
+    alive: Alive,
+    cut: ModelProto,
+    small: ModelProto,
+    recipe: Recipe,
+    journal: Journal,
+) -> None:
+    """Prove the cut, then measure the drift of what is delivered."""
+    report, graph = journal.report, coupling.graph
+    asked: dict[str, Any] = {"seed": recipe.seed, "device": recipe.device}
+    try:
+        verdict = verify(coupling, alive, cut, level=recipe.verify, **asked)
+        if small is not cut:
+            after = verify(coupling, alive, small, level="run", **asked)
+            verdict = replace(verdict, drift=after.drift)
     except VerifyError:
         report["verify"] = {**facts.verify_facts(None, recipe.verify), "passed": False}
         raise
@@ -212,12 +262,13 @@ def _verify(
         )
 
 
-def latency(graph: Graph, small: ModelProto, recipe: Recipe) -> dict[str, Any]:
-    """Both models in turn, about a second in all."""
+def latency(
+    graph: Graph, small: ModelProto, recipe: Recipe, base_dir: Path | None = None
+) -> dict[str, Any]:
+    """Both models in turn, about a second in all; `base_dir` as for `verify`."""
     base = graph.source.base_dir
-    sessions = [
-        runtime.session(m, device=recipe.device, base_dir=base) for m in (graph.proto, small)
-    ]
+    pairs = ((graph.proto, base), (small, base_dir or base))
+    sessions = [runtime.session(m, device=recipe.device, base_dir=b) for m, b in pairs]
     feeds = feeds_at(graph, recipe.seed)
     timing = measure(sessions, [feeds, feeds], runs=30, warmup=2, seconds=1.0)
     return {

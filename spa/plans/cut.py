@@ -108,18 +108,19 @@ def _kept_rows(
     mask = np.ones((1,) * len(param.view), bool)
     outer: set[int] = set()
     for p in (labels.tighten(p) for _, p in param.planes if left.touched(p)):
-        alive, others = left.alive[p.ids], tuple(set(p.axes) - set(fine))
+        alive: NDArray[np.bool_] = left.alive[p.ids]
+        others = tuple(set(p.axes) - set(fine))
         if len(others) == len(p.axes):
             continue
         if p.axes[-1] in fine:
             outer |= set(others)
         else:  # the blocks of a later axis: kept where anything in them is
-            alive = alive.any(others, keepdims=True)
+            alive = np.any(alive, others, keepdims=True)
         mask = mask & alive
     along = sorted(outer)
     sizes = [n if a in fine or a in outer else 1 for a, n in enumerate(param.view)]
     full = np.moveaxis(np.broadcast_to(mask, sizes), along, range(len(along)))
     blocks = full.reshape(*full.shape[: len(along)], -1)
-    living = blocks.any(-1)
+    living: NDArray[np.bool_] = np.asarray(blocks.any(-1))
     box = labels.extent(living) or ()
     return blocks[living].reshape(-1, blocks.shape[-1]), dict(zip(along, box, strict=False))

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from spa._version import __version__
 from spa.errors import UsageError
@@ -134,12 +134,14 @@ def _is_entry(entry: Any) -> bool:
         if not isinstance(rows, list) or not all(map(_are_numbers, rows)):
             return False
     others = entry.get("others", [])
-    return _are_numbers([entry.get("use", 0)]) and isinstance(others, list) and all(
-        map(_is_entry, others)
+    return (
+        _are_numbers([entry.get("use", 0)])
+        and isinstance(others, list)
+        and all(map(_is_entry, others))
     )
 
 
-def _are_numbers(values: Any) -> bool:
+def _are_numbers(values: Any) -> TypeGuard[list[int]]:
     return isinstance(values, list) and all(
         isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in values
     )

@@ -12,6 +12,7 @@ from spa.coupling import misplaced
 from spa.coupling.describe import tensor_axes
 from spa.coupling.model import Coupling
 from spa.errors import UsageError
+from spa.labels import ROCK
 from spa.plans.cut import plan_of, uses_of
 from spa.plans.model import Plan
 from spa.trace.check import MisplacedError
@@ -35,7 +36,7 @@ def place(coupling: Coupling, plan: Plan) -> tuple[NDArray[np.bool_], tuple[str,
     alive = coupling.everything()
     uses = uses_of(coupling)
     missing = tuple(sorted(set(plan.tensors) - set(uses)))
-    _demand_cover(plan, set(uses))
+    _demand_cover(plan, uses.keys() & plan.tensors.keys())
     for name, entry in plan.tensors.items():
         if name in uses:
             _demand_shape(coupling, name, entry)
@@ -43,17 +44,12 @@ def place(coupling: Coupling, plan: Plan) -> tuple[NDArray[np.bool_], tuple[str,
                 number = each.get("use", 0)
                 if number < len(uses[name]):
                     _kill(coupling, uses[name][number], each, alive)
-    if not alive[0]:
-        raise UsageError(
-            "the plan does not fit: it removes channels that are frozen in this model; "
-            "`spa inspect --frozen` says why"
-        )
     _compare(coupling, plan, alive)
     return alive, missing
 
 
 def _demand_cover(plan: Plan, known: set[str]) -> None:
-    """Every group that is cut must own at least one tensor that this model has."""
+    """Every group that is cut must own at least one tensor that plan and model both have."""
     for group in plan.groups:
         if group["after"] < group["before"] and not known & set(group["tensors"]):
             raise UsageError(
@@ -81,7 +77,13 @@ def _kill(coupling: Coupling, param: Param, entry: Entry, alive: Mask) -> None:
             kept = kept & mask.any(rest, keepdims=True)
         kept = np.broadcast_to(kept, plane.ids.shape)
         units = coupling.root[plane.ids]
-        alive[np.setdiff1d(units[~kept], units[kept])] = False
+        gone = units[~kept]
+        if (gone == ROCK).any():
+            raise UsageError(
+                f"the plan does not fit: it removes channels of {param.tensor} that are frozen in "
+                "this model; `spa inspect --frozen` says why"
+            )
+        alive[np.setdiff1d(gone, units[kept])] = False
 
 
 def _masks(coupling: Coupling, param: Param, entry: Entry) -> list[Mask]:
@@ -156,8 +158,4 @@ def _said(entry: Entry | None) -> list[tuple[Any, ...]]:
 
 
 def _coupled_differently(name: str | None) -> UsageError:
-    return UsageError(
-        f"the plan does not fit: this model couples {name} differently; {ADVICE}"
-    )
-
-
+    return UsageError(f"the plan does not fit: this model couples {name} differently; {ADVICE}")

@@ -167,6 +167,7 @@ class Report(_Report, total=False):
 
     ops: OpCounts | None
     gates: list[Gate]
+    notes: list[str]
 
 
 def empty_report(command: str) -> Report:

@@ -121,7 +121,9 @@ class _Builder:
                 if (name, mark) in self.renamed:
                     copy.input[i] = self.renamed[name, mark]
                 else:
-                    self._use(copy, i, name, shrink(param, self.graph.consts[name], self.left), mark)
+                    self._use(
+                        copy, i, name, shrink(param, self.graph.consts[name], self.left), mark
+                    )
 
     def _refit(self, node: Any, copy: NodeProto) -> None:
         for key, value in self.edits[node.index].items():
@@ -143,7 +145,9 @@ class _Builder:
         """Let input `i` use `array` in place of constant `name`, under that name if it is free."""
         if (name, mark) not in self.renamed:
             free = name not in self.kept and name not in self.fresh
-            self.renamed[name, mark] = name if free else self._name(f"{name}_{copy.name or copy.output[0]}")
+            self.renamed[name, mark] = (
+                name if free else self._name(f"{name}_{copy.name or copy.output[0]}")
+            )
             self.fresh[self.renamed[name, mark]] = array
         copy.input[i] = self.renamed[name, mark]
 

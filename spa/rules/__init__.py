@@ -1,8 +1,8 @@
 """One function per operator: what it says about channels.  Adding an operator is adding one here.
 
-`@rule("Conv")` registers a function from an `Op` to the images of the outputs; `@refit("Conv")` beside
-it recomputes what the node states about sizes.  Registering twice raises.  A rule cannot see the
-values of weights, other nodes, or the plan; an operator without a rule freezes what it touches.
+`@rule("Conv")` registers a function from an `Op` to the images of the outputs; `@refit("Conv")`
+beside it recomputes what the node states about sizes.  Registering twice raises.  A rule cannot see
+the values of weights, other nodes, or the plan; an operator without a rule freezes what it touches.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def refit(*names: str, domain: str = "") -> Callable[[Function], Function]:
 
 def catalogue() -> list[dict[str, str]]:
     """Every operator of the ONNX standard, and of others that have rules: what becomes of it."""
-    from spa.rules.catalogue import entries
+    from spa.rules.standard import entries
 
     return entries()
 

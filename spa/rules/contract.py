@@ -58,5 +58,7 @@ def einsum(op: Op, *_: Image) -> Image:  # as its equation says
     left = [p for p in x.planes if all(terms[0][a] in out for a in p.axes)]
     return Image(
         op.out(),
-        tuple(labels.lay(p.dense, [out.index(terms[0][a]) for a in p.axes], len(out)) for p in left),
+        tuple(
+            labels.lay(p.dense, [out.index(terms[0][a]) for a in p.axes], len(out)) for p in left
+        ),
     )

@@ -46,6 +46,7 @@ def skip_layer_normalization(op: Op, *_: Image) -> list[Image]:  # * c, * c, c, 
         op.lossy(MEAN)
     rows = tuple(p for p in whole.planes if rank - 1 not in p.axes)
     statistics = [
-        Image(op.out(k), rows) if op.node.outputs[k] else whole for k in range(1, min(op.outputs, 3))
+        Image(op.out(k), rows) if op.node.outputs[k] else whole
+        for k in range(1, min(op.outputs, 3))
     ]
     return [whole, *statistics, *[whole] * (op.outputs - 3)]

@@ -28,7 +28,9 @@ def conv(op: Op, x: Image, *_: Image) -> Image:  # n (g i) *, (g o) i *k, (g o) 
 
 
 @rule("ConvTranspose")
-def conv_transpose(op: Op, x: Image, *_: Image) -> Image:  # n (g i) *, (g i) o *k, (g o) -> n (g o) *
+def conv_transpose(
+    op: Op, x: Image, *_: Image
+) -> Image:  # n (g i) *, (g i) o *k, (g o) -> n (g o) *
     g, (gi, o, *k) = op.attr("group", 1), op.shape(1)
     read = op.along(x, 1, MIXED).reshape(g, gi // g)
     make = _weigh(op, (g, gi // g, o, *k), read, (0, 1), float(np.prod(x.shape[2:]) * x.shape[0]))
@@ -45,15 +47,14 @@ def deform_conv(op: Op, x: Image, *_: Image) -> Image:  # as Conv, with offsets 
     return _result(op, make, read, 3)
 
 
-def _weigh(
-    op: Op, view: tuple[int, ...], read: Ids, reads: tuple[int, int], times: float
-) -> Ids:
+def _weigh(op: Op, view: tuple[int, ...], read: Ids, reads: tuple[int, int], times: float) -> Ids:
     """What the weight makes, `[groups, channels]`; `reads` are the axes of `view` it contracts."""
     out = 3 - reads[1]  # the axis of the view, beside the groups, that it makes
     plane = labels.lay(read, reads, len(view))
     if op.is_const(1):
         make, _ = op.param(1, view, times=times, makes=(0, out), reads=plane)
-        return make.dense.reshape(view[0], -1)
+        grouped: Ids = make.dense.reshape(view[0], -1)
+        return grouped
     # a weight that is computed: its channels come with it
     weight = op.operand(1)
     for p in weight.planes:
@@ -62,15 +63,16 @@ def _weigh(
     first, second = (
         op.along(Image(weight.shape, weight.over(a)), a, "mixed in a weight") for a in (0, 1)
     )
-    inner, make = (second[None], first) if out == 1 else (first.reshape(read.shape), second)
-    op.same(read, inner, "its weight is computed")
-    made = make.reshape(view[0], -1) if out == 1 else np.broadcast_to(make, (view[0], len(make)))
+    inner, bring = (second[None], first) if out == 1 else (first.reshape(read.shape), second)
+    if out != 1 or view[reads[1]] > 1:  # a weight per channel has no axis of channels it reads
+        op.same(read, inner, "its weight is computed")
+    made = bring.reshape(view[0], -1) if out == 1 else np.tile(bring, (view[0], 1))
     op.work(view, times, labels.lay(made, (0, out), len(view)), plane)
     return made
 
 
 def _result(op: Op, make: Ids, read: Ids, bias: int) -> Image:
-    """The output of a grouped convolution: cells of channels made and read together, then the bias."""
+    """The output: per group, what is made and what is read are one cell; then the bias."""
     if op.out()[1] != make.size:
         raise ValueError(f"{make.size} channels made where {op.out()[1]} are expected")
     op.cells(make, read)
@@ -88,7 +90,9 @@ def conv_group(new: Sizes) -> Fixes:
 
 
 @rule("CausalConvWithState")
-def causal_conv(op: Op, x: Image, *_: Image) -> list[Image]:  # n c l, c 1 k, c, n c s -> n c l, n c s
+def causal_conv(
+    op: Op, x: Image, *_: Image
+) -> list[Image]:  # n c l, c 1 k, c, n c s -> n c l, n c s
     ids = op.along(x, 1, MIXED)
     shape = op.shape(1)
     if op.is_const(1):
@@ -98,6 +102,8 @@ def causal_conv(op: Op, x: Image, *_: Image) -> list[Image]:  # n c l, c 1 k, c,
         op.same(op.along(op.operand(1), 0), ids, "its weight is computed")
     planes = op.made(ids, 1).planes
     per_channel(op, 2, 3, planes)
-    if op.has(3):
-        op.same(op.along(op.operand(3, ()), 1), ids, "its state is no channel")
+    if op.is_const(3):
+        op.param(3, op.shape(3), follows=labels.lay(ids, (1,), 3))
+    elif op.has(3):
+        op.same(op.along(op.operand(3), 1), ids, "its state is no channel")
     return [op.made(ids, 1, k=k) for k in range(op.outputs)]

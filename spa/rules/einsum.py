@@ -89,10 +89,14 @@ def _with_weight(
     alone = not any({out[a] for a in p.axes} - set(lw) for p in passed)
     makes = {"makes": axes} if any(lw[a] in brought for a in axes) else {}
     planes = op.param(w, op.shape(w), times=times if alone else 0.0, **given, **makes)
-    read = next((p for role, p in zip(given, planes, strict=False) if role.startswith("reads")), None)
+    read = next(
+        (p for role, p in zip(given, planes, strict=False) if role.startswith("reads")), None
+    )
     if makes:
         _cells(op, planes[-1], read, lw, batch)
-        passed = [p for p in passed if not set(p.axes) & {out.index(lw[a]) for a in planes[-1].axes}]
+        passed = [
+            p for p in passed if not set(p.axes) & {out.index(lw[a]) for a in planes[-1].axes}
+        ]
     if not alone:  # other channels of the activation save work here, too
         every = tuple(sizes)
         both = [_lay(p, out, every) for p in passed] + [_lay(p, lw, every) for p in planes]
@@ -101,14 +105,12 @@ def _with_weight(
 
 
 def _unsummed(op: Op, p: Plane, letters: Letters, left: Collection[str]) -> Plane | None:
-    """The plane along letters that are left; one that is summed away adds nothing where it is cut."""
+    """The plane along letters that are left; what is summed away adds nothing where it is cut."""
     keep = [a for a in p.axes if letters[a] in left]
     return op.squash(p, keep) if keep else None
 
 
-def _cells(
-    op: Op, make: Plane, read: Plane | None, letters: Letters, batch: Sequence[str]
-) -> None:
+def _cells(op: Op, make: Plane, read: Plane | None, letters: Letters, batch: Sequence[str]) -> None:
     """Per batch letter, what is made lives with what is read."""
     rows = [a for a in make.axes if letters[a] in batch]
     if not rows or read is None or not set(rows) <= set(read.axes):

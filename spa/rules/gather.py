@@ -32,7 +32,7 @@ def gather(op: Op, *_: Image) -> Image:  # a n b, i -> a i b
 
 
 def _by_data(op: Op, axis: int, rank: int) -> Image:
-    """An embedding table, or rows picked by data: the channels of a row, and those of the indices."""
+    """An embedding table, or rows picked by data: channels of a row, and those of the indices."""
     rest = [a for a in range(rank) if a != axis]
     x = op.only(op.operand(0, rest), *rest, reason="indexed by data")
     index = op.operand(1, ())
@@ -79,5 +79,7 @@ def gather_nd(op: Op, *_: Image) -> Image:  # p c, i -> i c
 def tail(op: Op, x: Image, lead: int) -> Image:
     """What is left of an image behind its first `lead` axes, which are addressed by position."""
     x = op.only(x, *range(lead, len(x.shape)), reason="addressed by position")
-    planes = [labels.lay(p.dense, [a - lead for a in p.axes], len(x.shape) - lead) for p in x.planes]
+    planes = [
+        labels.lay(p.dense, [a - lead for a in p.axes], len(x.shape) - lead) for p in x.planes
+    ]
     return Image(x.shape[lead:], tuple(planes))

@@ -9,7 +9,7 @@ import numpy as np
 from spa import labels
 from spa.labels import Image, Plane
 from spa.rules import Fixes, refit, rule
-from spa.rules.meet import meet, still, wide_axes
+from spa.rules.meet import apart, meet, still, wide_axes
 from spa.trace.op import Op
 
 if TYPE_CHECKING:
@@ -21,8 +21,11 @@ def concat(op: Op, *_: Image) -> Image:  # a, b -> (a b)
     rank = len(op.out())
     axis = op.axis(rank, 1)
     inputs = range(len(op.x))
-    varying = frozenset[int]().union(*(op.operand(i).axes for i in inputs if not op.is_const(i)))
-    xs = [op.operand(i, sorted(varying)) for i in inputs]
+    moving = [p for i in inputs if not op.is_const(i) for p in op.operand(i).planes]
+    varying = {a for p in moving for a in p.axes}
+    deep = sorted({a for p in moving if axis in p.axes for a in p.axes})
+    groups = [deep, *([a] for a in sorted(varying - set(deep)))]
+    xs = [apart(op, i, *groups) if op.is_const(i) else op.operand(i) for i in inputs]
     others = [Image(x.shape, tuple(p for p in x.planes if axis not in p.axes)) for x in xs]
     wide = tuple(w - {axis} for w in wide_axes(op, [x.shape for x in xs]))
     if axis not in varying:  # joined along pixels or tokens: one set of channels

@@ -1,4 +1,4 @@
-"""What several operators share: images that meet element by element, and constants that follow them."""
+"""What several operators share: images that meet element by element, constants that follow."""
 
 from __future__ import annotations
 
@@ -16,11 +16,19 @@ def still(op: Op, *inputs: int, reason: str = "steers an operation") -> None:
             op.freeze(op.x[i], reason)
 
 
+def apart(op: Op, i: int, *axes: Sequence[int], integers: bool = False) -> Image:
+    """Stored input `i` with labels of its own along groups of axes; along each group its own."""
+    shape = op.shape(i)
+    wide = op.decide(lambda: tuple(a for a, n in enumerate(shape) if n > 1))
+    wide = wide if integers or op.is_float(i) else ()
+    groups = [tuple(a for a in group if a in wide) for group in axes]
+    makes = {f"makes{k}": group for k, group in enumerate(filter(None, groups))}
+    return Image(shape, tuple(op.param(i, shape, times=0.0, **makes)) if makes else ())
+
+
 def wide_axes(op: Op, shapes: Sequence[Shape]) -> tuple[frozenset[int], ...]:
-    """For every operand, the axes along which it has more than one element (a structural choice)."""
-    return op.decide(
-        lambda: tuple(frozenset(a for a, n in enumerate(s) if n > 1) for s in shapes)
-    )
+    """For every operand, the axes along which it is longer than 1 (a structural choice)."""
+    return op.decide(lambda: tuple(frozenset(a for a, n in enumerate(s) if n > 1) for s in shapes))
 
 
 def meet(op: Op, images: Sequence[Image], wide: Sequence[frozenset[int]]) -> tuple[Plane, ...]:
@@ -46,18 +54,20 @@ def meet(op: Op, images: Sequence[Image], wide: Sequence[frozenset[int]]) -> tup
                     break
             else:
                 joined.append(p)
-    for image, axes in zip(images, wide, strict=True):
-        for q in joined:
-            if (axes & set(q.axes)) - image.axes:
-                op.freeze(q, "meets a tensor that cannot be cut")
-    return tuple(joined)
+    free = []
+    for q in joined:
+        if any((w & set(q.axes)) - x.axes for x, w in zip(images, wide, strict=True)):
+            op.freeze(q, "meets a tensor that cannot be cut")
+        else:
+            free.append(q)
+    return tuple(free)
 
 
 def aligned(op: Op, x: Image, axes: Collection[int]) -> Image:
     """The image as an op may see it that combines elements along `axes`.
 
-    Rows of one plane may keep different positions, so elements of different rows no longer stand side
-    by side: a plane whose rows lie along `axes` must keep the same in each.
+    Rows of one plane may keep different positions, so elements of different rows no longer stand
+    side by side: a plane whose rows lie along `axes` must keep the same in each.
     """
     planes = []
     for p in x.planes:
@@ -131,7 +141,7 @@ def follow(
         given["makes"] = free
     if not given:
         return ()
-    made = op.param(i, view, **given)
+    made = op.param(i, view, times=0.0, **given)
     for k, p in partial:
         op.same(p.ids, made[k].ids)
     return tuple(made[-1:]) if makes and free else ()

@@ -57,10 +57,21 @@ def reshape_sizes(new: Sizes) -> Fixes:
     if not new.is_const(1) and -1 not in target:
         for before, after in labels.cut(new.old_shape(0), old) or ():
             merged = [a for a in after if now[a] != old[a]]
-            if len(before) > 1 and len(merged) == 1:  # a dynamic axis may be merged in: leave it open
+            if (
+                len(before) > 1 and len(merged) == 1
+            ):  # a dynamic axis may be merged in: leave it open
                 target[merged[0]] = -1
                 break
     return {1: target}
+
+
+@refit("Squeeze")
+def squeeze_axes(new: Sizes) -> Fixes:
+    """Without axes, an axis that has shrunk to a single channel would go, too."""
+    if new.has(1) or new.attr("axes") is not None:
+        return {}
+    axes = np.flatnonzero(np.array(new.old_shape(0)) == 1)
+    return {1: axes} if new.version >= 13 else {"axes": axes.tolist()}
 
 
 @rule("Expand")

@@ -64,7 +64,9 @@ def _statistic(op: Op, own: list[Plane], k: int) -> Image:
 def instance_normalization(op: Op, *_: Image) -> Image:  # n c *, c, c -> n c *
     x = op.operand(0)
     own = [p for p in x.planes if p.axes == (1,)]
-    if any(p.axes[-1] > 1 for p in x.planes):  # a group norm written as [n, groups, everything else]
+    if any(
+        p.axes[-1] > 1 for p in x.planes
+    ):  # a group norm written as [n, groups, everything else]
         op.lossy(MEAN)
     for i in (1, 2):
         if op.shape(i)[0] != x.shape[1]:
@@ -82,7 +84,9 @@ def layer_normalization(op: Op, *_: Image) -> list[Image]:  # * c, c, c -> * c
     rows = tuple(p for p in whole.planes if p.axes[-1] < axis)
     if len(rows) < len(whole.planes):
         op.lossy(MEAN)
-    stashed = [Image(op.out(k), rows) if op.node.outputs[k] else whole for k in range(1, op.outputs)]
+    stashed = [
+        Image(op.out(k), rows) if op.node.outputs[k] else whole for k in range(1, op.outputs)
+    ]
     return [whole, *stashed]
 
 

@@ -7,25 +7,25 @@ from spa.rules import rule
 from spa.rules.meet import still, together
 from spa.trace.op import Op
 
-UNARY = (
-    "Abs Acos Acosh Asin Asinh Atan Atanh BitCast BitwiseNot Cast CastLike Ceil Celu Clip Cos Cosh Elu "
-    "Erf Exp Floor Gelu HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not "
-    "Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh "
-    "ThresholdedRelu"
-).split()
-NARY = (
-    "Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less "
-    "LessOrEqual Max Mean Min Mod Mul Or PRelu Pow Sub Sum SwiGLU Where Xor"
-).split()
+UNARY = """
+    Abs Acos Acosh Asin Asinh Atan Atanh BitCast BitwiseNot Cast CastLike Ceil Celu Clip Cos
+    Cosh Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log Mish
+    Neg Not Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Swish
+    Tan Tanh ThresholdedRelu
+"""
+NARY = """
+    Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less
+    LessOrEqual Max Mean Min Mod Mul Or PRelu Pow Sub Sum SwiGLU Where Xor
+"""
 RANDOM = "random numbers are drawn anew"
 
 
-@rule(*UNARY)
+@rule(*UNARY.split())
 def unary(op: Op, *_: Image) -> Image:  # * -> *
     return op.like(op.operand(0))
 
 
-@rule(*NARY)
+@rule(*NARY.split())
 def nary(op: Op, *_: Image) -> Image:  # *, * -> *  under broadcasting
     inputs = range(len(op.node.inputs))
     return Image(op.out(), together(op, inputs, len(op.out()), makes=True))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from spa import labels
 from spa.labels import Image, Plane
 from spa.rules import rule
+from spa.rules.meet import apart
 from spa.trace.op import Op
 
 INTEGERS = "a product of integers, whose zero is no zero"
@@ -37,13 +40,10 @@ def convert(op: Op, *_: Image) -> Image:  # * c, c, c -> * c
 
 def _tensor(op: Op) -> Image:
     """What is converted; a stored tensor makes labels along every axis on its own."""
+    shape = op.shape(0)
     if not op.is_const(0):
         return op.operand(0)
-    shape = op.shape(0)
-    wide = op.decide(lambda: [a for a, n in enumerate(shape) if n > 1])
-    if not wide:
-        return labels.rock(shape)
-    return Image(shape, tuple(op.param(0, shape, **{f"makes{a}": (a,) for a in wide})))
+    return apart(op, 0, *([a] for a in range(len(shape))), integers=True)
 
 
 def _scale(op: Op, i: int, along: list[Plane]) -> None:
@@ -93,5 +93,5 @@ def qlinear_matmul(op: Op, *_: Image) -> Image:
 
 def _repeats(op: Op, weight: int) -> float:
     """How often a matrix product uses each element of its second operand."""
-    work = np.prod(op.out()) * op.shape(0)[-1]
-    return float(work / max(np.prod(op.shape(weight)), 1))
+    work = prod(op.out()) * op.shape(0)[-1]
+    return work / max(prod(op.shape(weight)), 1)

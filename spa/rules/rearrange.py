@@ -54,7 +54,9 @@ def trilu(op: Op, *_: Image) -> Image:  # * i j -> * i j
 def rotary_embedding(op: Op, x: Image, *_: Image) -> Image:  # n h t d -> n h t d
     still(op, 1, 2, 3)
     last = len(x.shape) - 1
-    fixed = {0, 2, 3} if last == 3 else {0, 1, 2}  # [batch, heads, tokens, d], [batch, tokens, (h d)]
+    fixed = (
+        {0, 2, 3} if last == 3 else {0, 1, 2}
+    )  # [batch, heads, tokens, d], [batch, tokens, (h d)]
     return op.like(_beyond(op, x, fixed, "rotated in pairs, by its position"))
 
 

@@ -33,7 +33,8 @@ def _bounds(op: Op | Sizes, rank: int) -> Bounds | None:
     axes = range(len(starts)) if axes is None else [int(a) % rank for a in axes]
     steps = [1] * len(starts) if steps is None else steps
     return [
-        (int(a), int(s), int(e), int(t)) for a, s, e, t in zip(axes, starts, ends, steps, strict=True)
+        (int(a), int(s), int(e), int(t))
+        for a, s, e, t in zip(axes, starts, ends, steps, strict=True)
     ]
 
 
@@ -49,8 +50,28 @@ def slice_(op: Op, *_: Image) -> Image:  # c -> picked c
         return op.like(op.only(x, *(set(range(rank)) - axes), reason="sliced by computed bounds"))
     for axis, start, end, step in bounds:
         if axis in x.axes:
-            x = labels.take(x, np.arange(x.shape[axis])[start:end:step], axis)
+            places = np.arange(x.shape[axis])[start:end:step]
+            _gaps(op, x, axis, places, abs(step))
+            x = labels.take(x, places, axis)
     return op.like(x)
+
+
+def _gaps(op: Op, x: Image, axis: int, places: NDArray[np.int64], step: int) -> None:
+    """Between two that are picked lie as many as before: every `step` of them live together.
+
+    Blocks of `step` are counted from the start of the axis, so that slices of even and of odd
+    positions agree on them.
+    """
+    if step == 1:
+        return
+    head = op.decide(
+        lambda: int(places[0]) % step if places.size else 0
+    )  # of a block before a pick
+    picked = np.sort(places)
+    for beside in (*range(-head, 0), *range(1, step - head)):
+        near = picked[1:] if beside < 0 else picked[:-1]
+        for p in x.over(axis):
+            op.same(p.ids.take(near, axis), p.ids.take(near + beside, axis))
 
 
 @refit("Slice")
@@ -76,7 +97,7 @@ def _type(new: Sizes, i: int) -> np.dtype[Any]:
 
 
 def _rebound(kept: NDArray[np.bool_], start: int, end: int, step: int) -> tuple[int, int]:
-    """Bounds that pick, among the kept positions, those that were picked before; rows must agree."""
+    """Bounds that pick, among those kept, what was picked before; rows must agree."""
     found = set()
     for row in kept:
         old = np.arange(len(row))[start:end:step]

@@ -99,12 +99,13 @@ class Survivors:
         """Planes that share axes must keep the same there: together, too, they are a box."""
         for k, p in enumerate(planes):
             for q in planes[:k]:
-                shared = set(p.axes) & set(q.axes)
+                # an axis of length 1 lets the two choose freely
+                shared = [a for a in p.axes if a in q.axes and p.ids.shape[a] > 1]
                 if not shared or not (self.touched(p) or self.touched(q)):
                     continue
-                rows = [np.prod(self.plane(p).ids.shape), np.prod(self.plane(q).ids.shape)]
-                rows.append(1 / np.prod([self.plane(p).ids.shape[a] for a in shared]))
-                if (self.alive[p.ids] & self.alive[q.ids]).sum() != round(np.prod(rows)):
+                left = self.plane(p).ids
+                size = left.size * self.plane(q).ids.size // prod(left.shape[a] for a in shared)
+                if np.count_nonzero(self.alive[p.ids] & self.alive[q.ids]) != size:
                     raise MisplacedError("two planes keep different rows", planes=(p, q))
 
     @staticmethod

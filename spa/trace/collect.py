@@ -6,6 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,7 @@ class Collect:
 
     def _make(self, axes: tuple[int, ...], view: Shape) -> Plane:
         sizes = tuple(n if a in axes else 1 for a, n in enumerate(view))
-        return Plane(self._ids(int(np.prod(sizes))).reshape(sizes), tuple(sorted(axes)))
+        return Plane(self._ids(prod(sizes)).reshape(sizes), tuple(sorted(axes)))
 
     def _ids(self, size: int) -> Ids:
         if size == 1:  # the only channel of its axis can never go
@@ -176,8 +177,10 @@ class Collect:
         sized = all(o in self.graph.shapes for o in node.outputs if o)
         if rule is None or node.captured or not known or not sized:
             why = (
-                f"no rule for {_full(node)}" if rule is None
-                else "control flow" if node.captured
+                f"no rule for {_full(node)}"
+                if rule is None
+                else "control flow"
+                if node.captured
                 else f"shape of an {'input' if not known else 'output'} is not known"
             )
             self._give_up(node, why)
@@ -189,7 +192,9 @@ class Collect:
             for name, image in zip(node.outputs, images, strict=False):
                 if name:
                     if image.shape != self.graph.shapes[name]:
-                        raise ValueError(f"rule says {image.shape}, shapes say {self.graph.shapes[name]}")
+                        raise ValueError(
+                            f"rule says {image.shape}, shapes say {self.graph.shapes[name]}"
+                        )
                     self.images[name] = image
             for name in node.outputs[len(images) :]:
                 if name:

@@ -29,7 +29,12 @@ class Listener(Protocol):
     def image(self, node: Any, i: int) -> Image | None: ...
     def is_float(self, node: Any, i: int) -> bool: ...
     def param(
-        self, node: Any, i: int | None, view: Shape, planes: dict[str, Plane | tuple[int, ...]], times: float
+        self,
+        node: Any,
+        i: int | None,
+        view: Shape,
+        planes: dict[str, Plane | tuple[int, ...]],
+        times: float,
     ) -> list[Plane]: ...
     def same(self, node: Any, a: Ids, b: Ids, reason: str) -> None: ...
     def cells(self, node: Any, sides: tuple[Ids, ...]) -> None: ...
@@ -110,7 +115,9 @@ class Op:
         for p in x.planes if isinstance(x, Image) else (x,) if x is not None else ():
             self._at.same(self.node, p.ids, np.zeros((), np.int64), reason)
 
-    def squash(self, p: Plane, keep: Sequence[int], reason: str = "mixed along this axis") -> Plane | None:
+    def squash(
+        self, p: Plane, keep: Sequence[int], reason: str = "mixed along this axis"
+    ) -> Plane | None:
         """Merge a plane along every axis outside `keep`; without any axis left it is frozen."""
         ids = p.ids
         for a in p.axes:
@@ -165,7 +172,9 @@ class Op:
 
     def work(self, view: Sequence[int], times: float, *planes: Plane) -> None:
         """A product of activations: `prod(view) · times` MACs, shrinking with the planes."""
-        self._at.param(self.node, None, tuple(view), {f"reads{k}": p for k, p in enumerate(planes)}, times)
+        self._at.param(
+            self.node, None, tuple(view), {f"reads{k}": p for k, p in enumerate(planes)}, times
+        )
 
     def operand(self, i: int, axes: Sequence[int] | None = None) -> Image:
         """Input `i` as an image; a stored float tensor makes labels along `axes` (default: all)."""
@@ -176,11 +185,11 @@ class Op:
             return x
         shape = self.shape(i)
         wanted = self.decide(
-            lambda: tuple(
-                a for a, n in enumerate(shape) if n > 1 and (axes is None or a in axes)
+            lambda: (
+                tuple(a for a, n in enumerate(shape) if n > 1 and (axes is None or a in axes))
+                if self.is_float(i)
+                else ()
             )
-            if self.is_float(i)
-            else ()
         )
         if not wanted:
             return labels.rock(shape)
@@ -203,6 +212,4 @@ class Op:
 
     def rocks(self, first: int = 0) -> list[Image]:
         """Bedrock images for the outputs from `first` on whose shape is known."""
-        return [
-            labels.rock(self._at.out(self.node, k) or ()) for k in range(first, self.outputs)
-        ]
+        return [labels.rock(self._at.out(self.node, k) or ()) for k in range(first, self.outputs)]

@@ -16,7 +16,7 @@ CLASSES = (3, 100_000)
 
 @dataclass(frozen=True)
 class Drift:
-    """Per output: relative L2 difference |a - b| / |a| and cosine; over all, the largest difference.
+    """Per output: relative L2 difference |a - b| / |a| and cosine; over all: the largest gap.
 
     Entries that are not finite count nothing where both runs agree on them; where they do not, the
     differences are infinite and the cosine is 0.  `top1` is the share of rows whose largest entry
@@ -36,35 +36,35 @@ def drift(before: Mapping[str, Any], after: Mapping[str, Any]) -> Drift:
     largest: list[float] = []
     agree: list[float] = []
     for name in before:
-        pair = _floats(before[name]), _floats(after.get(name))
-        if pair[0] is None or pair[1] is None or pair[0].shape != pair[1].shape:
+        old, new = _floats(before[name]), _floats(after.get(name))
+        if old is None or new is None or old.shape != new.shape:
             continue
-        finite = _both_finite(*pair)
+        finite = _both_finite(old, new)
         if finite is None:
             relative[name], cosine[name] = math.inf, 0.0
             largest.append(math.inf)
         else:
-            a, b = pair[0][finite], pair[1][finite]
+            a, b = old[finite], new[finite]
             norm, other = np.linalg.norm(a), np.linalg.norm(b)
             gap = np.abs(a - b)
             relative[name] = float(np.linalg.norm(gap) / norm) if norm else float(other > 0)
             alike = a @ b / (norm * other) if norm and other else norm == other
             cosine[name] = float(alike)
             largest.append(float(gap.max(initial=0.0)))
-        rows = pair[0].shape
+        rows = old.shape
         if len(rows) == 2 and rows[0] and CLASSES[0] <= rows[1] <= CLASSES[1]:
-            agree.append(float((pair[0].argmax(-1) == pair[1].argmax(-1)).mean()))
-    return Drift(
-        relative, cosine, max(largest) if largest else None, float(np.mean(agree)) if agree else None
-    )
+            agree.append(float((old.argmax(-1) == new.argmax(-1)).mean()))
+    top1 = float(np.mean(agree)) if agree else None
+    return Drift(relative, cosine, max(largest, default=None), top1)
 
 
-def relative_error(want: Mapping[str, Any], got: Mapping[str, Any]) -> float:
+def relative_error(want: Mapping[Any, Any], got: Mapping[Any, Any]) -> float:
     """The largest difference of any output, over the largest entry of that output.
 
     Infinite where shapes differ, or one has an entry that is not finite and the other has not.
     """
     worst = 0.0
+    other: Any
     for name, value in want.items():
         other = got.get(name)
         if isinstance(value, (list, tuple, dict)):  # sequences and maps: entry by entry

@@ -1,4 +1,4 @@
-"""The norm-free twin: where a statistic over channels forbids equality, take the statistic out and ask again.
+"""The norm-free twin: where statistics over channels forbid equality, they are taken out.
 
 LayerNormalization over channels of which some are gone is not exactly what it was, so a pruned
 transformer cannot equal its masked original.  With every such operator replaced, in both models, by
@@ -13,21 +13,30 @@ import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 BOUNDED = frozenset(
-    "Softmax LogSoftmax LRN LpNormalization MeanVarianceNormalization InstanceNormalization "
-    "GroupNormalization".split()
+    [
+        "Softmax",
+        "LogSoftmax",
+        "LRN",
+        "LpNormalization",
+        "MeanVarianceNormalization",
+        "InstanceNormalization",
+        "GroupNormalization",
+    ]
 )
 """Replaced by Tanh, which keeps values bounded however deep the model is."""
 
-AFFINE = frozenset("LayerNormalization RMSNormalization SimplifiedLayerNormalization".split())
+AFFINE = frozenset(["LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"])
 """Replaced by Tanh, then their own scale and bias."""
 
 REDUCED = frozenset(
-    "ReduceMean ReduceMax ReduceMin ReduceProd ReduceLogSum ReduceLogSumExp".split()
+    ["ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceLogSum", "ReduceLogSumExp"]
 )
 """Replaced by ReduceSum, which does not see zeros."""
 
 
-def twin(model: ModelProto, names: Collection[str], name_of: Callable[[NodeProto], str]) -> ModelProto | None:
+def twin(
+    model: ModelProto, names: Collection[str], name_of: Callable[[NodeProto], str]
+) -> ModelProto | None:
     """The model with the nodes called `names` replaced; None where one has no replacement.
 
     `name_of` tells what a node is called, so that nameless nodes can be found too.
@@ -60,7 +69,9 @@ def _replace(model: ModelProto, node: NodeProto, opset: int) -> list[NodeProto] 
         for k, (op, operand) in enumerate(zip(("Mul", "Add"), node.input[1:3], strict=False)):
             if operand:
                 parts.append(
-                    helper.make_node(op, [parts[-1].output[0], operand], [f"{node.output[0]}__t{k + 1}"])
+                    helper.make_node(
+                        op, [parts[-1].output[0], operand], [f"{node.output[0]}__t{k + 1}"]
+                    )
                 )
         parts[-1].output[0] = node.output[0]
         return parts

@@ -51,6 +51,7 @@ def verify(
     seed: int = 0,
     device: Any = "cpu",
     cut_only: bool = True,
+    base_dir: Any = None,
 ) -> Verdict:
     """Run both models.
 
@@ -63,12 +64,14 @@ def verify(
         device: where to run.
         cut_only: whether the weights are those of the original; repaired weights are not expected
             to equal the masked original.
+        base_dir: the folder of external data of `small`; by default that of the original.
 
     Raises:
         VerifyError: it does not load, shapes differ, or it does not compute what the plan says.
     """
     graph = coupling.graph
     base = graph.source.base_dir
+    bases = base, base if base_dir is None else base_dir
     lossy = lossy_at(coupling, alive)
     exact = level == "equivalence" and cut_only
     errors: list[float] = []
@@ -78,16 +81,17 @@ def verify(
             continue
         feeds = feeds_at(graph, seed, batch)
         try:
-            before = _outputs(graph.proto, feeds, optimize, device, base)
+            before = _outputs(graph.proto, feeds, optimize, device, bases[0])
         except ReadError:
             if found is None:
                 raise
             continue  # the original itself refuses this batch size
-        after = _pruned(small, feeds, optimize, device, base)
+        after = _pruned(small, feeds, optimize, device, bases[1])
         _same_shapes(before, after)
         found = found or drift(before, after)
         if exact:
-            error = _equivalence(coupling, alive, small, lossy, feeds, optimize, device)
+            models = _comparable(coupling, alive, small, lossy)
+            error = _difference(models, bases, feeds, optimize, device)
             if error is not None:
                 errors.append(error)
                 _close(graph, error, batch)
@@ -95,27 +99,33 @@ def verify(
     return Verdict(level, found, max(errors) if errors else None, lossy)
 
 
-def _equivalence(
-    coupling: Coupling,
-    alive: NDArray[np.bool_],
-    small: ModelProto,
-    lossy: tuple[Reason, ...],
+def _comparable(
+    coupling: Coupling, alive: NDArray[np.bool_], small: ModelProto, lossy: tuple[Reason, ...]
+) -> tuple[ModelProto | None, ...]:
+    """The masked original and the pruned model, both without lossy ops; None where these stay."""
+    models = masked(coupling, alive), small
+    if not lossy:
+        return models
+    called = _names(coupling.graph)
+    names = {reason.node for reason in lossy}
+    return tuple(
+        twin(m, names, lambda node: called.get((node.op_type, node.output[0]), "")) for m in models
+    )
+
+
+def _difference(
+    models: tuple[ModelProto | None, ...],
+    bases: tuple[Any, ...],
     feeds: Any,
     optimize: bool,
     device: Any,
 ) -> float | None:
-    """Difference to the masked original, both without lossy ops; None where these cannot be taken out."""
-    models: list[ModelProto | None] = [masked(coupling, alive), small]
-    if lossy:
-        called = _names(coupling.graph)
-        names = {reason.node for reason in lossy}
-        models = [
-            twin(m, names, lambda node: called.get((node.op_type, node.output[0]), ""))
-            for m in models
-            if m is not None
-        ]
-    base = coupling.graph.source.base_dir
-    outputs = [_outputs(m, feeds, optimize, device, base) for m in models if m is not None]
+    """How far the outputs of the two lie apart; None where that cannot be said."""
+    outputs = [
+        _outputs(m, feeds, optimize, device, base)
+        for m, base in zip(models, bases, strict=True)
+        if m is not None
+    ]
     if len(outputs) < 2 or not all(_finite(v) for v in outputs[0].values()):
         return None
     return relative_error(*outputs)
@@ -130,7 +140,8 @@ def _names(graph: Any) -> dict[tuple[str, str], str]:
 
 
 def _finite(value: Any) -> bool:
-    return not isinstance(value, np.ndarray) or value.dtype.kind != "f" or bool(np.isfinite(value).all())
+    floats = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+    return not floats or bool(np.isfinite(value).all())
 
 
 def lossy_at(coupling: Coupling, alive: NDArray[np.bool_]) -> tuple[Reason, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from spa.coupling.cost import reduction
 from spa.criteria import score
 from spa.errors import TargetError
 from spa.recipe import Recipe
-from tests.carried import coupling_of, cost_of
+from tests.carried import cost_of, coupling_of
 
 NAMES = ("digits", "fashion")
 THREE = "residual_over_three_stages"  # 28 channels
@@ -25,8 +25,8 @@ THREE = "residual_over_three_stages"  # 28 channels
 def choose(name, scores=None, **options):
     """What is kept, and what share of everything is gone."""
     coupling, cost = coupling_of(name), cost_of(name)
-    recipe = Recipe(**{"round_to": 1, **options}).validate()
-    alive = allocate(coupling, score(coupling) if scores is None else scores, recipe)
+    recipe = Recipe(**{"scorer": "l2", "round_to": 1, **options}).validate()
+    alive = allocate(coupling, score(coupling, "l2") if scores is None else scores, recipe)
     return alive, reduction(cost(coupling.everything()), cost(alive))
 
 
@@ -155,7 +155,7 @@ def test_a_layer_ratio_goes_even_if_the_target_does_not_need_it():
 def test_no_last_channel_can_be_given_back(name, ratio):
     """Whatever one group lost last is needed, unless the rest is not worth a look."""
     coupling, cost = coupling_of(name), cost_of(name)
-    scores = score(coupling)
+    scores = score(coupling, "l2")
     alive, gone = choose(name, scores, ratio=ratio)
     whole = cost(coupling.everything()).macs
     if gone["macs"] - ratio <= SLACK:
@@ -171,7 +171,7 @@ def test_no_last_channel_can_be_given_back(name, ratio):
 def test_moves_can_be_left_out():
     coupling = coupling_of("digits")
     recipe = Recipe(round_to=8)
-    sequence = moves(coupling, score(coupling), limits(coupling, recipe), "global")
+    sequence = moves(coupling, score(coupling, "l2"), limits(coupling, recipe), "global")
     barred = sequence.without(1)
     group = coupling.groups[int(sequence.group[0])]
     everything = len(sequence.group)
@@ -192,7 +192,9 @@ def test_moves_can_be_left_out():
 def best_possible(name, **options):
     with pytest.raises(TargetError) as caught:
         choose(name, ratio=0.995, **options)
-    said = re.match(r"at most ([\d.]+) % of the (\w+) can be removed, not 99.5 %", str(caught.value))
+    said = re.match(
+        r"at most ([\d.]+) % of the (\w+) can be removed, not 99.5 %", str(caught.value)
+    )
     assert said, str(caught.value)
     return float(said[1]), said[2]
 
@@ -236,7 +238,7 @@ def test_a_net_without_channels_has_nothing_to_prune():
     coupling = analyse(read(helper.make_model(graph, opset_imports=opsets, ir_version=8)))
     for of, round_to in product(("macs", "params", "channels"), (1, "auto")):
         with pytest.raises(TargetError, match="nothing to prune: no channel is made by a stored"):
-            allocate(coupling, score(coupling), Recipe(of=of, round_to=round_to))
+            allocate(coupling, score(coupling, "l2"), Recipe(scorer="l2", of=of, round_to=round_to))
 
 
 # Determinism
@@ -261,7 +263,7 @@ def test_equal_scores_are_decided_by_position():
 def test_more_means_a_subset():
     """With scores fixed, a larger ratio never brings a channel back, up to what was given back."""
     coupling = coupling_of("fashion")
-    scores = score(coupling)
+    scores = score(coupling, "l2")
     sequence = moves(coupling, scores, limits(coupling, Recipe(round_to=1)), "global")
     kept = [sequence.alive(k) for k in range(0, len(sequence.group), 50)]
-    assert all(not (b & ~a).any() for a, b in zip(kept, kept[1:], strict=False))
+    assert all(not (b & ~a).any() for a, b in pairwise(kept))

@@ -21,7 +21,7 @@ ACROSS = 3
 
 @dataclass(frozen=True)
 class Case:
-    """One node test: `key` is its operator, with a word where the operator is spelt out in others."""
+    """One node test: `key` is its operator, with a word where that is spelt out in others."""
 
     name: str
     key: str
@@ -73,7 +73,9 @@ def _array(value: Any) -> np.ndarray | None:
 def variants(case: Case) -> Iterator[Variant]:
     """All inputs as activations; only those of the main type; each alone beside stored ones."""
     names = [n for n, a in case.arrays.items() if a.size]  # sizes of 0 mean nothing to a reader
-    first = [n for n in names if case.arrays[n].dtype == case.arrays[names[0]].dtype] if names else []
+    first = (
+        [n for n in names if case.arrays[n].dtype == case.arrays[names[0]].dtype] if names else []
+    )
     choices = [tuple(names), tuple(first), *((n,) for n in names if case.arrays[n].size > 1)]
     for moving in dict.fromkeys(filter(None, choices)):
         yield Variant(case, _stored(case, moving), {n: case.arrays[n] for n in moving})

@@ -12,12 +12,11 @@ from onnx import ModelProto
 from spa.coupling.analyse import settle
 from spa.coupling.model import Coupling
 from spa.errors import ReadError
-from spa.labels import Image, rock
+from spa.labels import Image
 from spa.rewrite import rewrite
+from spa.rules.explain import Labelled
 from spa.runtime import session
 from spa.trace.check import MisplacedError, Survivors
-from spa.trace.collect import Collect
-from spa.trace.param import Param
 from spa.validate.mask import mask_of, masked
 from tests.corpus.cases import Layout, Variant, shape
 
@@ -34,33 +33,11 @@ class Result:
     note: str = ""
 
 
-class Labelled(Collect):
-    """Notes on a graph whose inputs have channels of their own."""
-
-    def start(self, layouts: Mapping[str, Layout]) -> Labelled:
-        """Sweep, with labels on the inputs; outputs are left free."""
-        for name in self.graph.inputs:
-            if name in self.graph.shapes:
-                self.images[name] = rock(self.graph.shapes[name])
-        for name in self.graph.consts:
-            self.images[name] = rock(self.graph.shapes.get(name, ()))
-        for k, (name, layout) in enumerate(layouts.items()):
-            view = self.graph.shapes[name]
-            planes = tuple(self._make(axes, view) for axes in layout)
-            self.images[name] = Image(view, planes)
-            # as if a stored tensor made them
-            self.params[-1, k] = Param(-1, k, name, view, tuple(("makes", p) for p in planes))
-        for node in self.graph.nodes:
-            if any(o not in self.graph.consts for o in node.outputs if o):
-                self._visit(node)
-        return self
-
-
 class Runner:
     """Runs models in onnxruntime, or in ONNX's reference if that does not know the original."""
 
     def __init__(self, variant: Variant) -> None:
-        self.known = True
+        self.known, self.error = True, ""
         self._reference = False
         try:
             self.run(variant.model, variant.feeds)
@@ -68,8 +45,9 @@ class Runner:
             self._reference = True
             try:
                 self.run(variant.model, variant.feeds)
-            except Exception:
+            except Exception as error:
                 self.known = False
+                self.error = str(error)
 
     def run(self, model: ModelProto, feeds: Arrays) -> list[Any]:
         """The outputs of the model."""
@@ -85,18 +63,22 @@ class Runner:
 def choose(coupling: Coupling, rng: np.random.Generator, whole: bool) -> np.ndarray:
     """A random balanced choice, bool `[labels]`: the same number in every cell, or whole cells."""
     alive = coupling.everything()
+    if whole:
+        several = [g.cells for g in coupling.groups if len(g.cells) > 1]
+        cells = several[rng.integers(len(several))]
+        alive[rng.permutation(cells)[: rng.integers(1, len(cells))]] = False
+        spread(coupling, alive)
+        if alive[0]:
+            return alive
+        alive[:] = True  # these cells hold on to channels that cannot go
     for group in coupling.groups:
-        cells = group.cells
-        if whole and len(cells) > 1:
-            alive[rng.permutation(cells)[: rng.integers(1, len(cells))]] = False
-        elif not whole:
-            drop = rng.integers(1, cells.shape[1])
-            alive[rng.permuted(cells, axis=1)[:, :drop]] = False
-    return spread(coupling, alive) if whole else alive
+        drop = rng.integers(1, group.cells.shape[1])
+        alive[rng.permuted(group.cells, axis=1)[:, :drop]] = False
+    return alive
 
 
-def spread(coupling: Coupling, alive: np.ndarray) -> np.ndarray:
-    """Where all of one side of a cell is dead, so are the others."""
+def spread(coupling: Coupling, alive: np.ndarray) -> None:
+    """Where all of one side of a cell is dead, so are the others: kill them, too."""
     count = -1
     while count != alive.sum():
         count = alive.sum()
@@ -105,8 +87,6 @@ def spread(coupling: Coupling, alive: np.ndarray) -> np.ndarray:
             dead = np.any([~alive[row].any(1) for row in rows], axis=0)
             for row in rows:
                 alive[row[dead]] = False
-    alive[0] = True
-    return alive
 
 
 def square(
@@ -126,7 +106,7 @@ def square(
     except MisplacedError as error:
         return Result("refused", str(error))
     if not runner.known:
-        return Result("unsupported")
+        return Result("unsupported", runner.error)
     big = masked(coupling, alive)
     for info in small.graph.input:
         shape(info, left.image(notes.images[info.name]).shape)
@@ -140,9 +120,7 @@ def square(
     except Exception as error:  # e.g. a division of integers by the zeros of the mask
         return Result("unsupported", str(error))
     try:
-        got = runner.run(
-            small, {n: select(a, notes.images.get(n), left) for n, a in held.items()}
-        )
+        got = runner.run(small, {n: select(a, notes.images.get(n), left) for n, a in held.items()})
     except ReadError as error:
         return Result("DIFF", f"the small model does not load: {error.__cause__}")
     except Exception as error:

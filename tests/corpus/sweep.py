@@ -9,13 +9,22 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+import onnx
 
-from spa.graph import read
+from spa.graph import Graph, read
 from tests.corpus.cases import Case, cases, layouts, variants
 from tests.corpus.extra import extra
 from tests.corpus.square import Result, Runner, square
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "corpus.txt"
+SAMPLE = 40
+"""Squares per operator in a test run; `scripts/corpus.py` tries them all."""
+
+PATIENCE = 6
+"""Tries for each square that is to compare something, most being frozen."""
 
 logging.getLogger("spa").setLevel(logging.ERROR)
 
@@ -43,7 +52,7 @@ def seed_of(text: str) -> int:
 
 
 def sweep(chosen: Iterable[Case], most: int | None = None) -> Table:
-    """Try the squares of these cases; at most `most` per operator, spread over its cases."""
+    """Try the squares of these cases; about `most` per operator, spread over its cases."""
     table = Table()
     chosen = list(chosen)
     peers = Counter(case.key for case in chosen)
@@ -55,26 +64,44 @@ def sweep(chosen: Iterable[Case], most: int | None = None) -> Table:
 
 
 def squares(case: Case, most: int | None) -> Iterator[tuple[str, Result]]:
-    """The squares of one case, or `most` of them chosen at random."""
-    tries = []
-    for variant in variants(case):
-        tries += [(variant, way) for way in layouts(variant)]
-    if most is not None and len(tries) > most:
-        rng = np.random.default_rng(seed_of(case.name))
-        tries = [tries[i] for i in sorted(rng.choice(len(tries), most, replace=False))]
-    last = graph = runner = None
-    for variant, way in tries:
+    """The squares of one case in random order, until `most` of them compared something."""
+    tries = [(variant, way) for variant in variants(case) for way in layouts(variant)]
+    read_once: dict[int, tuple[Graph, Runner]] = {}
+    compared = 0
+    for k in np.random.default_rng(seed_of(case.name)).permutation(len(tries))[
+        : most and PATIENCE * most
+    ]:
+        variant, way = tries[k]
         where = f"moving {list(variant.feeds)} labels {way}"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                if variant is not last:
-                    last, graph, runner = variant, read(variant.model), Runner(variant)
-                yield where, square(graph, variant, way, seed_of(case.name + where), runner)
+                if id(variant) not in read_once:
+                    read_once[id(variant)] = read(variant.model), Runner(variant)
+                graph, runner = read_once[id(variant)]
+                result = square(graph, variant, way, seed_of(case.name + where), runner)
             except Exception as error:
                 place = traceback.extract_tb(error.__traceback__)[-1]
                 text = f"{type(error).__name__}: {error} ({place.filename[-30:]}:{place.lineno})"
-                yield where, Result("DIFF", text)
+                result = Result("DIFF", text)
+        yield where, result
+        compared += result.outcome != "frozen"
+        if compared == most:
+            return
+
+
+def sample() -> Table:
+    """The squares of every test run."""
+    return sweep((*cases(), *extra()), SAMPLE)
+
+
+def exercised(table: Table) -> list[str]:
+    """A line for every operator with the outcomes that compare something."""
+    found = []
+    for key, counts in sorted(table.counts.items()):
+        outcomes = [o for o in ("ok", "lossy") if counts[o]]
+        found += [f"{key}: {' '.join(outcomes)}"] if outcomes else []
+    return [f"# onnx {onnx.__version__}", *found]
 
 
 def matching(glob: str) -> list[Case]:

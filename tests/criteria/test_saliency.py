@@ -101,7 +101,7 @@ BAD = {
 def test_a_file_that_cannot_be_read(tmp_path, weights, kind, suffix):
     path = tmp_path / f"s{suffix}"
     BAD[kind](path, weights)
-    with pytest.raises(UsageError, match="cannot be read .*give .npz or .safetensors") as caught:
+    with pytest.raises(UsageError, match=r"cannot be read .*give .npz or .safetensors") as caught:
         score(coupling_of("digits"), saliency=path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
@@ -135,5 +135,5 @@ def test_a_file_that_does_not_fit(tmp_path, weights, change, words):
 
 def test_one_array_is_no_file_of_arrays(tmp_path):
     np.save(tmp_path / "s.npy", np.ones(3))
-    with pytest.raises(UsageError, match="cannot be read .it holds one array, without a name"):
+    with pytest.raises(UsageError, match=r"cannot be read .it holds one array, without a name"):
         score(coupling_of("digits"), saliency=tmp_path / "s.npy")

@@ -46,6 +46,6 @@ def test_every_step_is_taken() -> None:
     """A step that suits no feature would prove nothing."""
     from tests.nets import random_steps
 
-    taken = {step for seed in range(150) for step in random_net(seed).steps[1:]}
+    taken = {step for seed in range(200) for step in random_net(seed).steps[1:]}
     known = {f.__name__ for f in random_steps.BOTH + random_steps.IMAGE + random_steps.TOKEN}
-    assert known | {"to_tokens", "to_image"} == taken
+    assert known | {"to_tokens", "to_image"} <= taken

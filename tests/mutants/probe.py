@@ -1,7 +1,7 @@
-"""A quick run of the oracles that stops at the first failure: what a sabotaged package must not pass.
+"""A quick run of the oracles, up to the first failure: a sabotaged package must not pass it.
 
-`python -m tests.mutants.probe [motif ...]` looks at the named motifs first, then at all, then at some
-random nets; with `--only`, at nothing but those named.
+`python -m tests.mutants.probe [motif ...]` looks at the named motifs first, then at all, then at
+some random nets; with `--only`, at nothing but those named.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.fuzz.trial import OK, trial
 from tests.nets import BATCH, MOTIFS, Motif
 
 SEEDS = range(60)
-WHOLE = frozenset((0, 1, 18, 24))
+WHOLE = frozenset((41,))
 """Seeds of nets in which all channels lead to an output, or one channel drags all along."""
 
 CHOICES = {

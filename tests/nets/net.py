@@ -1,7 +1,7 @@
 """A model under construction: `net.Relu(x)` appends a node and returns the name of its output.
 
-The helpers know what changed between opsets (attributes that became inputs) and write the batch axis
-of a reshape in the four ways exporters do, so that one motif covers them all.
+The helpers know what changed between opsets (attributes that became inputs) and write the batch
+axis of a reshape in the four ways exporters do, so that one motif covers them all.
 """
 
 from __future__ import annotations

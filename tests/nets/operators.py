@@ -48,7 +48,9 @@ def stored_as_integers(n: Net, *shape: int, axis: int | None = 0, dtype: type = 
 @motif("6 8", opset=13)
 def quantised_weights(n: Net) -> str:
     y = n.Conv(n.input("x", 3, 6, 6), stored_as_integers(n, 8, 3, 3, 3), n.weight(8), pads=[1] * 4)
-    y = n.Conv(n.Relu(y), stored_as_integers(n, 6, 8, 3, 3, axis=None, dtype=np.uint8), pads=[1] * 4)
+    y = n.Conv(
+        n.Relu(y), stored_as_integers(n, 6, 8, 3, 3, axis=None, dtype=np.uint8), pads=[1] * 4
+    )
     y = n.Flatten(n.GlobalAveragePool(n.Relu(y)))
     return n.MatMul(y, stored_as_integers(n, 6, 5, axis=1))
 

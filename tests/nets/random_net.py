@@ -1,7 +1,7 @@
 """Random mixtures of the motifs: `random_net(seed)` gives the same net for the same seed, forever.
 
-A pool of features, images `[N, C, H, W]` or tokens `[N, L, C]`, grows by steps drawn at random; each
-step takes features from the pool and adds what it makes of them.  Heads at the end make outputs.
+A pool of features, images `[N, C, H, W]` or tokens `[N, L, C]`, grows by steps drawn at random;
+each step takes features from the pool and adds what it makes of them.  Heads at the end make outputs.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ class Mixture:
     def heads(self) -> list[str]:
         """One to three outputs; now and then a feature as it is."""
         net, outputs = self.net, []
-        for x in self.pool[-1 : -4 : -1][: int(self.random.integers(1, 4))]:
-            if self.chance(0.1):
+        for x in self.pool[-1:-4:-1][: int(self.random.integers(1, 4))]:
+            if self.chance(0.06):
                 outputs.append(net.Identity(x.name))
             elif self.chance(0.5):
                 weight = net.weight(x.size * prod(x.area), 5, scale=(x.size * prod(x.area)) ** -0.5)
@@ -123,5 +123,5 @@ def random_net(seed: int, norms: bool = False) -> RandomNet:
     else:
         x = Feature(mix.net.input("x", 3, 4, 4), 3, (4, 4))
     mix.pool = [mix.mapped(x, mix.pick(*WIDTHS), 3)]
-    mix.grow(getattr(steps, kind.upper()), int(mix.random.integers(3, 11)))
+    mix.grow(getattr(steps, kind.upper()), int(mix.random.integers(4, 12)))
     return RandomNet(mix.net.done(*mix.heads()), tuple(mix.steps))

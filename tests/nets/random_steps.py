@@ -1,4 +1,4 @@
-"""The steps of random nets: each takes a feature and gives new ones, or None if it does not suit."""
+"""Steps of random nets: each takes a feature and gives new ones, or None if it does not suit."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from math import prod
 
 import numpy as np
 
+from tests.nets import random_tokens as t
 from tests.nets.random_net import WIDEST, WIDTHS, Feature, Mixture
 
 Made = Feature | list[Feature] | None
@@ -123,6 +124,44 @@ def summed(m: Mixture, x: Feature) -> Made:
     return Feature(m.net.Mul(x.name, m.net.Sigmoid(y)), x.size, x.area)
 
 
+def twice(m: Mixture, x: Feature) -> Made:
+    """One weight, used on a feature and on what it made of it, or on two features."""
+    net = m.net
+    shape = (x.size, x.size, 1, 1) if x.image else (x.size, x.size)
+    weight = net.weight(*shape, scale=x.size**-0.5)
+    op = "Conv" if x.image else "MatMul"
+    first = net.Relu(net.node(op, x.name, weight))
+    if m.chance(0.5):
+        y = net.node(op, first, weight)
+    else:
+        y = net.Add(first, net.node(op, m.matched(x).name, weight))
+    return Feature(y, x.size, x.area)
+
+
+def chunked(m: Mixture, x: Feature) -> Made:
+    """Halves whose bounds are computed from the shape."""
+    if x.size % 2 or m.net.opset < 10:
+        return None
+    net, axis = m.net, axis_of(x)
+    size = net.Gather(net.Shape(x.name), net.const(np.int64(axis)))
+    half = net.unsqueeze(net.Div(size, net.const(np.int64(2))), 0)
+    whole = net.Mul(half, net.ints(2))
+    a = net.Slice(x.name, net.ints(0), half, net.ints(axis))
+    b = net.Slice(x.name, half, whole, net.ints(axis))
+    return Feature(net.Mul(a, net.Sigmoid(b)), x.size // 2, x.area)
+
+
+def interleaved(m: Mixture, x: Feature) -> Made:
+    """The channels of two features take turns."""
+    if x.size > WIDEST // 2:
+        return None
+    net, axis = m.net, axis_of(x) + 1
+    parts = (net.unsqueeze(f.name, axis) for f in (x, m.matched(x)))
+    y = net.Concat(*parts, axis=axis)
+    sizes = (2 * x.size, *x.area) if x.image else (*x.area, 2 * x.size)
+    return Feature(net.reshape(y, *sizes), 2 * x.size, x.area)
+
+
 # --- images -------------------------------------------------------------------------------------
 
 
@@ -202,136 +241,17 @@ def to_tokens(m: Mixture, x: Feature) -> Made:
     return Feature(m.net.tokens(x.name, x.size, prod(x.area)), x.size, (prod(x.area),))
 
 
-# --- tokens -------------------------------------------------------------------------------------
-
-
-def to_image(m: Mixture, x: Feature) -> Made:
-    if x.area != (16,):
-        return None
-    return Feature(m.net.image(x.name, x.size, 4, 4), x.size, (4, 4))
-
-
-def norm(m: Mixture, x: Feature) -> Made:
-    y = m.net.layer_norm(x.name, x.size, native=m.chance(0.5))
-    return Feature(y if m.chance(0.6) else m.net.rms_norm(x.name, x.size), x.size, x.area)
-
-
-def position(m: Mixture, x: Feature) -> Made:
-    y = m.net.Add(x.name, m.net.weight(1, x.area[0], x.size, scale=0.3))
-    return Feature(y, x.size, x.area)
-
-
-def feed_forward(m: Mixture, x: Feature) -> Made:
-    hidden, net = m.pick(8, 10), m.net
-    if m.chance(0.5):
-        y = net.Relu(net.linear(x.name, x.size, hidden))
-    else:
-        gate = net.linear(x.name, x.size, hidden, bias=False)
-        y = net.Mul(net.Sigmoid(gate), net.linear(x.name, x.size, hidden, bias=False))
-    return Feature(net.Add(x.name, net.linear(y, hidden, x.size)), x.size, x.area)
-
-
-def mixer(m: Mixture, x: Feature) -> Made:
-    y = m.net.Transpose(x.name, perm=[0, 2, 1])
-    hidden = m.pick(4, 8)
-    y = m.net.linear(m.net.Relu(m.net.linear(y, x.area[0], hidden)), hidden, x.area[0])
-    return Feature(m.net.Add(x.name, m.net.Transpose(y, perm=[0, 2, 1])), x.size, x.area)
-
-
-def convolution_1d(m: Mixture, x: Feature) -> Made:
-    size = m.pick(*WIDTHS)
-    y = m.net.conv(m.net.Transpose(x.name, perm=[0, 2, 1]), x.size, size, dims=1)
-    return Feature(m.net.Transpose(y, perm=[0, 2, 1]), size, x.area)
-
-
-def attention(m: Mixture, x: Feature) -> Made:
-    """Heads of queries, keys and values in one of many layouts."""
-    net, (length,) = m.net, x.area
-    heads, width = m.pick((2, 4), (2, 3), (3, 4), (1, 6))
-    layout = m.pick("separate", "gather", "split", "per head", "shared", "einsum", "rope")
-    size = heads * width
-    lin = lambda make: net.linear(x.name, x.size, make, bias=m.chance(0.7))  # noqa: E731
-    if layout == "gather":
-        t = net.reshape(lin(3 * size), length, 3, heads, width)
-        t = net.Transpose(t, perm=[2, 0, 3, 1, 4])
-        q, k, v = (net.Gather(t, net.const(np.int64(i)), axis=0) for i in range(3))
-    elif layout == "split":
-        q, k, v = (net.heads(t, length, heads, width) for t in net.split(lin(3 * size), [size] * 3, 2))
-    elif layout == "per head":
-        t = net.reshape(lin(3 * size), length, heads, 3 * width)
-        q, k, v = net.split(net.Transpose(t, perm=[0, 2, 1, 3]), [width] * 3, 3)
-    elif layout == "shared" and net.batch == 2:
-        q = net.heads(lin(2 * size), length, 2 * heads, width)
-        k, v = (_repeated(m, lin(size), length, heads, width) for _ in range(2))
-        heads, size = 2 * heads, 2 * size
-    else:
-        q, k, v = (net.heads(lin(size), length, heads, width) for _ in range(3))
-    if layout == "rope" and width % 2 == 0:
-        cos, sin = net.weight(length, width), net.weight(length, width)
-        q, k = (_turned(m, t, width, cos, sin) for t in (q, k))
-    if layout == "einsum" and net.opset >= 13:
-        s = net.Softmax(net.Einsum(q, k, equation="bhqd,bhkd->bhqk"), axis=-1)
-        o = net.Einsum(s, v, equation="bhqk,bhkd->bqhd")
-        o = net.reshape(o, length, size)
-    else:
-        o = net.merge(net.attend(q, net.Transpose(k, perm=[0, 1, 3, 2]), v), length, size)
-    return Feature(net.Add(x.name, net.linear(o, size, x.size)), x.size, x.area)
-
-
-def _repeated(m: Mixture, name: str, length: int, heads: int, width: int) -> str:
-    net = m.net
-    t = net.unsqueeze(net.heads(name, length, heads, width), 2)
-    t = net.Expand(t, net.ints(1, 1, 2, 1, 1) if m.chance(0.5) else net.ints(2, heads, 2, length, width))
-    return net.reshape(t, 2 * heads, length, width)
-
-
-def _turned(m: Mixture, x: str, width: int, cos: str, sin: str) -> str:
-    net = m.net
-    low, high = net.slice(x, 0, width // 2, 3), net.slice(x, width // 2, width, 3)
-    return net.Add(net.Mul(x, cos), net.Mul(net.Concat(net.Neg(high), low, axis=3), sin))
-
-
-def attention_across(m: Mixture, x: Feature) -> Made:
-    """The matrix of products has channels on both axes."""
-    net, a, b = m.net, m.pick(4, 6), m.pick(3, 6)
-    q, k, v = (net.linear(x.name, x.size, size) for size in (a, b, b))
-    s = net.Tanh(net.MatMul(net.Transpose(q, perm=[0, 2, 1]), k))
-    o = net.MatMul(v, net.Transpose(s, perm=[0, 2, 1]))
-    return Feature(net.Add(x.name, net.linear(o, a, x.size)), x.size, x.area)
-
-
-def attention_linear(m: Mixture, x: Feature) -> Made:
-    net, (length,) = m.net, x.area
-    heads, width = m.pick((2, 3), (1, 4), (2, 4))
-    q, k, v = (net.linear(x.name, x.size, heads * width) for _ in range(3))
-    kv = net.MatMul(net.heads(k, length, heads, width, key=True), net.heads(v, length, heads, width))
-    o = net.merge(net.MatMul(net.heads(q, length, heads, width), kv), length, heads * width)
-    return Feature(net.Add(x.name, net.linear(o, heads * width, x.size)), x.size, x.area)
-
-
-def windows(m: Mixture, x: Feature) -> Made:
-    """Pairs of neighbours become longer batches, are mixed, and come back."""
-    net, (length,) = m.net, x.area
-    if length % 2:
-        return None
-    y = net.Reshape(x.name, net.ints(-1, length // 2, x.size))
-    y = net.Relu(net.linear(y, x.size, x.size))
-    y = net.linear(net.Transpose(y, perm=[0, 2, 1]), length // 2, length // 2)
-    y = net.Reshape(net.Transpose(y, perm=[0, 2, 1]), net.ints(-1, length, x.size))
-    return Feature(y, x.size, x.area)
-
-
 BOTH = [
     layer, layer, activation, activation, add, multiply, residual, concat, concat, split, gated,
-    sliced, picked, tiled, scaled, where, dense, summed,
+    sliced, picked, tiled, scaled, where, dense, summed, twice, chunked, interleaved,
 ]  # fmt: skip
 IMAGE = [
     batch_norm, grouped, grouped, depthwise, depthwise, shuffle, squeeze_excite, pool, resize,
     prelu, padded, pixel_shuffle, channels_last, group_norm,
 ]  # fmt: skip
 TOKEN = [
-    norm, position, feed_forward, mixer, convolution_1d, attention, attention, attention,
-    attention_across, attention_linear, windows,
+    t.norm, t.position, t.class_token, t.pooled_tokens, t.feed_forward, t.mixer, t.convolution_1d,
+    t.attention, t.attention, t.attention, t.attention_across, t.attention_linear, t.windows,
 ]  # fmt: skip
 
 
@@ -349,6 +269,6 @@ IMAGES = BOTH + IMAGE
 TOKENS = BOTH + TOKEN
 MIXED = (
     BOTH
-    + [_only(True, step) for step in (*IMAGE, to_tokens, to_tokens, to_tokens)]
-    + [_only(False, step) for step in (*TOKEN, to_image, to_image, to_image)]
+    + [_only(True, step) for step in IMAGE + [to_tokens] * 3]
+    + [_only(False, step) for step in TOKEN + [t.to_image] * 6]
 )

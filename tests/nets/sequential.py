@@ -192,6 +192,20 @@ def mlp_mixer(n: Net) -> str:  # tokens are mixed by a weight of their own: two 
     return n.linear(n.Add(y, z), C, 5)
 
 
+@motif("12 8")
+def mixer_and_flatten(n: Net) -> str:  # tokens that cannot go leave the features free
+    y = stem(n)
+    z = n.linear(n.Relu(n.linear(n.Transpose(y, perm=[0, 2, 1]), L, 8)), 8, L)
+    y = n.Add(y, n.Transpose(z, perm=[0, 2, 1]))
+    return n.Gemm(n.Flatten(y), n.weight(L * C, 5, scale=0.1), n.weight(5))
+
+
+@motif("")
+def matrix_flattened(n: Net) -> str:  # channels on two axes that become one
+    y = n.MatMul(n.weight(8, L), n.Relu(stem(n)))
+    return n.Gemm(n.Flatten(n.Tanh(y)), n.weight(8 * C, 5, scale=0.1), n.weight(5))
+
+
 @motif("10 12")
 def gated_feed_forward(n: Net) -> str:
     y = stem(n)
@@ -245,6 +259,14 @@ def experts(n: Net) -> str:  # a product per expert: batch letters shared with t
     y = n.Relu(n.MatMul(y, n.weight(4, 7, 5)))
     y = n.Add(n.MatMul(y, n.weight(4, 5, 3)), n.weight(4, 1, 3))
     return n.reduce("ReduceSum", n.MatMul(n.Tanh(y), n.weight(4, 3, 6)), 1, keep=False)
+
+
+@motif("4x3 4x5")
+def experts_in_pairs(n: Net) -> str:  # operands of different rank share some of their batches
+    y = n.reshape(n.Transpose(n.input("x", 3, 2, 7), perm=[0, 2, 1, 3]), 2, 1, 3, 7)
+    y = n.Relu(n.MatMul(y, n.weight(4, 7, 5)))
+    y = n.Tanh(n.MatMul(y, n.weight(4, 5, 3)))
+    return n.reduce("ReduceSum", n.MatMul(y, n.weight(4, 3, 6)), 2, keep=False)
 
 
 @motif("4x3", opset=13)

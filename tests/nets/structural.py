@@ -6,7 +6,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.nets.motif import motif
-from tests.nets.net import Net
+from tests.nets.net import BATCH, Net
 
 
 def first(n: Net, make: int = 8) -> str:
@@ -20,6 +20,20 @@ def slices(n: Net) -> str:  # every second, from the end, backwards
     y = n.conv(n.Add(even, odd), 4, 8)
     y = n.Concat(n.slice(y, -3, 1 << 40, 1), n.slice(y, -1, -(1 << 40), 1, -1), axis=1)
     return n.conv(y, 11, 4)
+
+
+@motif("3 3 4 6")
+def every_second(n: Net) -> str:  # those between go with those that are picked
+    y = n.Relu(first(n))
+    y = n.Concat(n.conv(y, 8, 3), n.conv(n.slice(y, 0, 8, 1, 2), 4, 3), axis=1)
+    return n.head(n.conv(y, 6, 6), 6)
+
+
+@motif("6 7")
+def one_scales_all_others(n: Net) -> str:
+    y = first(n)
+    y = n.Mul(n.slice(y, 1, 8, 1), n.Sigmoid(n.slice(y, 0, 1, 1)))
+    return n.head(n.conv(y, 7, 6), 6)
 
 
 @motif("2 2 4 4")  # the one picked alone stays
@@ -83,7 +97,9 @@ def heads_by_shape_arithmetic(n: Net) -> str:
         shape = n.Shape(t)
         b, s, c = (n.unsqueeze(n.Gather(shape, n.const(np.int64(i))), 0) for i in range(3))
         width = n.Div(c, n.ints(3))
-        return n.Transpose(n.Reshape(t, n.Concat(b, s, n.ints(3), width, axis=0)), perm=[0, 2, 1, 3])
+        return n.Transpose(
+            n.Reshape(t, n.Concat(b, s, n.ints(3), width, axis=0)), perm=[0, 2, 1, 3]
+        )
 
     q, k, v = map(split, (q, k, v))
     o = n.Transpose(n.attend(q, n.Transpose(k, perm=[0, 1, 3, 2]), v), perm=[0, 2, 1, 3])
@@ -91,6 +107,27 @@ def heads_by_shape_arithmetic(n: Net) -> str:
     b, s, h, d = (n.unsqueeze(n.Gather(shape, n.const(np.int64(i))), 0) for i in range(4))
     o = n.Reshape(o, n.Concat(b, s, n.Mul(h, d), axis=0))
     return n.linear(n.Add(y, n.linear(o, 12, 8)), 8, 5)
+
+
+@motif("12 2x4 2x4", opset=14)
+def scale_by_shape_arithmetic(n: Net) -> str:  # attention divides by the root of its width
+    y = n.linear(n.input("x", 6, 10), 10, 12)
+    q, k, v = (n.heads(n.linear(y, 12, 8), 6, 2, 4) for _ in range(3))
+    width = n.Gather(n.Shape(q), n.const(np.int64(-1)))
+    root = n.Sqrt(n.Sqrt(n.Cast(width, to=TensorProto.FLOAT)))
+    weights = n.MatMul(n.Div(q, root), n.Div(n.Transpose(k, perm=[0, 1, 3, 2]), root))
+    o = n.merge(n.MatMul(n.softmax(weights, 4), v), 6, 8)
+    return n.linear(n.Add(y, n.linear(o, 8, 12)), 12, 5)
+
+
+@motif("6", opset=14, batch=BATCH, fixed=True)
+def zeros_by_shape_arithmetic(n: Net) -> str:  # a tensor of another's size keeps its channels
+    y = n.Relu(first(n))
+    value = helper.make_tensor("v", TensorProto.FLOAT, [1], [0.5])
+    y = n.conv(n.Add(y, n.ConstantOfShape(n.Shape(y), value=value)), 8, 6)
+    count = n.Cast(n.Gather(n.Shape(y), n.const(np.int64(0))), to=TensorProto.FLOAT)
+    y = n.Div(n.reduce("ReduceSum", n.reduce("ReduceSum", y, 3), 2), count)
+    return n.Relu(n.conv(y, 6, 5, 1))
 
 
 @motif("6 8")

@@ -1,4 +1,4 @@
-"""What a framework does with a plan: cut the arrays of a checkpoint, knowing nothing but the file."""
+"""What a framework does with a plan: cut a checkpoint, knowing nothing but the file."""
 
 from __future__ import annotations
 

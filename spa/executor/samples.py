@@ -1,0 +1,44 @@
+"""How many probe inputs: enough for the statistics, few enough for time and memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+MOST, LEAST = 256, 32
+NUMBERS = 5_000_000  # input numbers in all that are aimed at
+BUDGET = 1 << 30  # bytes of activations that may be held at once
+BATCH = 32
+
+
+def samples_for(graph: Any, memory: int = BUDGET) -> int:
+    """Number of samples, between 8 and 256, for a graph as analysed."""
+    inputs = sum(
+        int(np.prod(graph.shapes[n][1:] or (1,))) for n in graph.inputs if n in graph.shapes
+    )
+    wanted = int(np.clip(NUMBERS // max(inputs, 1), LEAST, MOST))
+    batch = max((graph.shapes[n][0] for n in graph.inputs if graph.shapes.get(n)), default=1)
+    return int(np.clip(min(wanted, memory * max(batch, 1) // max(2 * _peak(graph), 1)), 8, MOST))
+
+
+def _peak(graph: Any) -> int:
+    """Largest number of bytes alive at one time in one run, at the sizes of the analysis."""
+    last: dict[str, int] = {}
+    for node in graph.nodes:
+        for name in (*node.inputs, *node.captured):
+            last[name] = node.index
+    alive = peak = 0
+    for node in graph.nodes:
+        alive += sum(_bytes(graph, n) for n in node.outputs if n)
+        peak = max(peak, alive)
+        alive -= sum(
+            _bytes(graph, n)
+            for n in set(node.inputs)
+            if last.get(n) == node.index and n not in graph.consts
+        )
+    return peak
+
+
+def _bytes(graph: Any, name: str) -> int:
+    return 4 * int(np.prod(graph.shapes.get(name, (0,))))

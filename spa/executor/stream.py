@@ -1,0 +1,110 @@
+"""Walk a graph from site to site: each segment between two sites is one onnxruntime session.
+
+A stream holds the activations of one model for all probe batches, only as long as a later node needs
+them.  Two streams, the dense and the pruned one, are walked side by side, so that the inputs of a
+site and the outputs it ought to have are there at the same time: one dense pass, one pruned pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, helper
+
+from spa import runtime
+
+Batches = list[NDArray[Any]]
+
+
+class Stream:
+    """The activations of one model, computed up to some node and no further.
+
+    Args:
+        model: the model; its weights may be replaced before they are used (`weights`).
+        feeds: one dict of inputs per batch.
+        types: ONNX element type by tensor name.
+        base_dir: the folder of external data.
+    """
+
+    def __init__(
+        self,
+        model: ModelProto,
+        feeds: Sequence[Mapping[str, NDArray[Any]]],
+        types: Mapping[str, int],
+        base_dir: Any = None,
+        device: Any = "cpu",
+    ) -> None:
+        self.model, self.types, self.base_dir, self.device = model, types, base_dir, device
+        self.nodes: list[NodeProto] = list(model.graph.node)
+        self.weights: dict[str, TensorProto] = {t.name: t for t in model.graph.initializer}
+        self.values: dict[str, Batches] = {
+            name: [f[name] for f in feeds] for name in (feeds[0] if feeds else {})
+        }
+        self.count = len(feeds)
+        self.done = 0
+        self._last: dict[str, int] = {}
+        for k, node in enumerate(self.nodes):
+            for name in names_in(node):
+                self._last[name] = k
+
+    def find(self, output: str) -> int:
+        """The number of the node that makes a tensor."""
+        return next(k for k, n in enumerate(self.nodes) if output in n.output)
+
+    def run_to(self, stop: int, keep: Sequence[str] = ()) -> None:
+        """Compute all nodes before number `stop`; hold what later nodes need, and `keep`."""
+        segment = self.nodes[self.done : stop]
+        self.done = max(self.done, stop)
+        if segment:
+            made = [o for n in segment for o in n.output if o]
+            wanted = [o for o in made if self._last.get(o, -1) >= stop or o in keep]
+            if wanted:
+                self._compute(segment, wanted)
+        for name in [n for n in self.values if self._last.get(n, -1) < stop and n not in keep]:
+            del self.values[name]
+
+    def release(self, *names: str) -> None:
+        """Let go of tensors that were kept although no later node needs them."""
+        for name in names:
+            if self._last.get(name, -1) < self.done:
+                self.values.pop(name, None)
+
+    def _compute(self, segment: list[NodeProto], wanted: list[str]) -> None:
+        used = {n for node in segment for n in names_in(node)}
+        inputs = sorted(n for n in used if n in self.values)
+        stored = [self.weights[n] for n in sorted(used) if n in self.weights]
+        graph = helper.make_graph(
+            segment,
+            "segment",
+            [helper.make_tensor_value_info(n, self._type(n), None) for n in inputs],
+            [helper.make_tensor_value_info(n, self._type(n), None) for n in wanted],
+        )
+        part = helper.make_model(
+            graph, opset_imports=list(self.model.opset_import), ir_version=self.model.ir_version
+        )
+        part.graph.initializer.extend(stored)
+        session = runtime.session(part, base_dir=self.base_dir, device=self.device)
+        found: dict[str, Batches] = {n: [] for n in wanted}
+        for k in range(self.count):
+            outputs = runtime.run(session, {n: self.values[n][k] for n in inputs}, wanted)
+            for n in wanted:
+                found[n].append(outputs[n])
+        self.values |= found
+
+    def _type(self, name: str) -> int:
+        if name in self.values:
+            return int(helper.np_dtype_to_tensor_dtype(self.values[name][0].dtype))
+        return self.types.get(name, TensorProto.FLOAT)
+
+
+def names_in(node: NodeProto) -> set[str]:
+    """Every tensor a node reads, those captured by its bodies included."""
+    found = {n for n in node.input if n}
+    for attribute in node.attribute:
+        for body in (attribute.g, *attribute.graphs):
+            for inner in body.node:
+                found |= names_in(inner)
+            found |= {o.name for o in body.output}
+    return found

@@ -1,0 +1,12 @@
+"""Where inputs come from: made for a model that nobody has data for, or read from files.
+
+`probe_for` looks at what the model does with each input (pictures, tokens, signals, plain numbers)
+and returns a `Probe`, which hands out as many inputs as one likes, always the same for one seed.
+"""
+
+from __future__ import annotations
+
+from spa.probes.choose import KINDS, probe_for
+from spa.probes.probe import Probe
+
+__all__ = ["KINDS", "Probe", "probe_for"]

@@ -1,0 +1,190 @@
+"""Chooses what every input of a model is fed, and says why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spa import runtime
+from spa.errors import UsageError
+from spa.graph.model import Graph
+from spa.probes import files, noise, roles, scale, uses
+from spa.probes.given import from_data
+from spa.probes.leaves import leaves
+from spa.probes.pictures import Picture, picture_of
+from spa.probes.probe import Array, Lengths, Probe, Rows, Stream
+from spa.probes.roles import Role
+from spa.probes.scale import Scale
+from spa.probes.sizes import Sizes, sizes_of
+from spa.probes.trial import LONGEST, accepted
+from spa.probes.uses import Users
+
+KINDS = ("auto", "leaves", "uniform", "gaussian", "tokens", "audio", "vectors")
+PICTURED = ("leaves", "uniform", "gaussian")
+WEIGHT = ("calib", *PICTURED, "tokens", "audio", "vectors")
+"""Kinds of inputs, those first that say most about a model."""
+Numbers = float | Sequence[float] | None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, next to the model."""
+
+    graph: Graph
+    users: Users
+    sizes: Sizes
+    kind: str
+    seed: int
+    given: tuple[Sequence[float] | None, Numbers, Numbers]
+    data: files.Data | None
+
+    def row(self, name: str) -> tuple[int, ...]:
+        """The shape of one row of an input."""
+        axis = self.sizes.batch[name]
+        shape = self.graph.shapes[name]
+        return shape if axis is None else shape[:axis] + shape[axis + 1 :]
+
+
+def probe_for(
+    graph: Graph,
+    *,
+    kind: str = "auto",
+    seed: int = 0,
+    calib: str | Path | None = None,
+    input_range: Sequence[float] | None = None,
+    mean: Numbers = None,
+    std: Numbers = None,
+    batch: int | None = None,
+) -> Probe:
+    """Inputs for a model.
+
+    Args:
+        graph: the model.
+        kind: one of `KINDS`; for inputs it does not suit, the kind is chosen as with `auto`.
+        seed: of everything random.
+        calib: a file or a folder to take inputs from instead.
+        input_range: lowest and highest value of a pixel, before `mean` and `std`.
+        mean: subtracted from pixels; one number or one per channel.
+        std: divides pixels; one number or one per channel.
+        batch: how many rows run at once unless `Probe.batches` is told otherwise.
+
+    Raises:
+        UsageError: the options make no sense, or the data does not fit the model.
+        ReadError: the data is damaged, or the model has inputs that nothing can feed.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"there are no inputs of kind {kind!r}; choose one of {', '.join(KINDS)}")
+    if batch is not None and batch < 1:
+        raise UsageError(f"a batch of {batch} holds nothing; give 1 or more")
+    feeds = runtime.feeds(graph, seed)
+    data = None if calib is None else files.load(calib)
+    users = uses.users_of(graph)
+    given = (input_range, mean, std)
+    asked = Request(graph, users, sizes_of(graph), kind, seed, given, data)
+    found = _roles(asked)
+    return accepted(graph, _assemble(asked, found, batch or 32), asked.sizes, feeds)
+
+
+def _roles(asked: Request) -> dict[str, Role]:
+    """A role for every input."""
+    graph = asked.graph
+    pictures = _pictures(asked)
+    discrete = [n for n in graph.inputs if graph.dtypes[n].kind in "iub" and n not in pictures]
+    found = roles.integer_roles(graph, discrete, asked.users, asked.seed)
+    for name in graph.inputs:
+        if name in pictures:
+            found[name] = _picture(asked, name, *pictures[name])
+        elif graph.dtypes[name].kind in "OSU":
+            found[name] = roles.default(runtime.feeds(graph, asked.seed)[name])
+        elif name not in found:
+            row, kind = asked.row(name), asked.kind
+            found[name] = roles.float_role(graph, name, row, asked.users, asked.seed, kind)
+    if asked.data is not None:
+        found |= from_data(graph, asked.sizes, asked.data, pictures, found)
+    return found
+
+
+def _pictures(asked: Request) -> dict[str, tuple[Picture, Scale]]:
+    """The inputs that are pictures, and the range their pixels are in."""
+    graph, found = asked.graph, {}
+    for name in graph.inputs:
+        dtype = graph.dtypes[name]
+        if dtype.kind in "bOSU" or asked.kind in ("vectors", "audio"):
+            continue
+        entered = uses.entry(graph, name, asked.users)
+        picture = picture_of(graph, asked.row(name), entered)
+        if picture is None or (dtype.kind in "iu" and picture.flat):
+            continue
+        wanted = scale.given(picture.channels, *asked.given)
+        if wanted is None and dtype.kind in "iu":
+            wanted = scale.BYTE
+        if wanted is None:
+            wanted = scale.infer(graph, entered, picture.channels, asked.users)
+        found[name] = picture, wanted
+    return found
+
+
+def _picture(asked: Request, name: str, picture: Picture, wanted: Scale) -> Role:
+    """Synthetic pictures."""
+    kind = asked.kind if asked.kind in PICTURED else "leaves"
+    whole = asked.graph.dtypes[name].kind in "iu"
+    seed, size = asked.seed, (picture.channels, picture.height, picture.width)
+
+    def draw(rows: Rows, shape: tuple[int, ...]) -> Array:
+        if kind == "leaves":
+            pixels = leaves(rows, *size, seed=seed, name=name)
+        else:
+            make = noise.uniform if kind == "uniform" else noise.gaussian
+            pixels = make(rows, size, seed=seed, name=name)
+        scaled = wanted(pixels, 1)
+        return picture.arrange(scaled.clip(0, 255) if whole else scaled, shape)
+
+    noun = {"leaves": "dead leaves", "uniform": "uniform noise", "gaussian": "Gaussian noise"}
+    return Role(kind, f"{picture.layout}: {noun[kind]}, {wanted.words}", draw)
+
+
+def _assemble(asked: Request, found: dict[str, Role], batch: int) -> Probe:
+    """One probe of all streams, with a sentence on what each of them is."""
+    graph, sizes = asked.graph, asked.sizes
+    lengths = {
+        size
+        for name, role in found.items()
+        if role.sequence and sizes.batch[name] is not None
+        for size in sizes.open[name]
+        if size is not None
+    }
+    fixed = next((role.length for role in found.values() if role.length is not None), None)
+    streams = tuple(
+        Stream(
+            name, graph.dtypes[name], graph.shapes[name], sizes.batch[name], found[name].draw,
+            tuple(axis for axis, size in enumerate(sizes.open[name]) if size in lengths),
+        )
+        for name in graph.inputs
+    )  # fmt: skip
+    kinds = [role.kind for role in found.values()]
+    kind = min(kinds, key=lambda k: WEIGHT.index(k) if k in WEIGHT else len(WEIGHT), default="auto")
+    span = Lengths(asked.seed, LONGEST[0]) if fixed is None else Lengths(asked.seed, fixed, fixed)
+    have = [role.available for role in found.values() if role.available is not None]
+    notes = [f"input '{n}' {role.note}" for n, role in found.items() if role.note]
+    return Probe(
+        kind if kind in WEIGHT else "vectors", _why(asked, found), tuple(notes), streams,
+        sizes.rows, span if lengths else None, min(have) if have else None, batch,
+    )  # fmt: skip
+
+
+def _why(asked: Request, found: dict[str, Role]) -> str:
+    """What each input is fed, as one sentence."""
+    graph = asked.graph
+    parts = []
+    for name in graph.inputs:
+        symbols = graph.dynamic.get(name) or (None,) * len(graph.shapes[name])
+        axis = asked.sizes.batch[name]
+        shape = ",".join(
+            str(size) if symbol is None else "N" if k == axis else symbol
+            for k, (size, symbol) in enumerate(zip(graph.shapes[name], symbols, strict=True))
+        )
+        role = found[name]
+        mark = ", " if role.kind in PICTURED else ": "
+        parts.append(f"{name} [{shape}]{mark}{role.words}")
+    return "; ".join(parts)

@@ -1,0 +1,132 @@
+"""`Probe`: one stream of rows per input, cut into runs of the model.
+
+A row is what one index of the batch axis holds.  Each row has its own random generator, so what it
+is depends on the seed and its number alone, not on how many rows are asked for or run at once.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Rows = Sequence[int]
+Draw = Callable[[Rows, tuple[int, ...]], Array]
+"""From numbers of rows and the shape of one row to an array `[rows, *shape]`."""
+
+MEDIAN, SPREAD = 15.0, 0.55
+"""Of the log-normal lengths of token sequences: those of English sentences."""
+
+
+def generator(seed: int, name: str, row: int) -> np.random.Generator:
+    """The random generator of one row of one input."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode()), row])
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What feeds one input.
+
+    `shape` is that of a run in the analysis and `axis` its batch axis, None where it has none.
+    `lengths` are the axes that follow the length of a sequence.
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    axis: int | None
+    draw: Draw
+    lengths: tuple[int, ...] = ()
+
+    def array(self, rows: Rows, run: int, length: int | None) -> Array:
+        """The input of one run."""
+        shape = [
+            length if length is not None and axis in self.lengths else size
+            for axis, size in enumerate(self.shape)
+        ]
+        if self.axis is None:
+            return self._typed(np.asarray(self.draw([run], tuple(shape))[0]))
+        del shape[self.axis]
+        return self._typed(np.moveaxis(self.draw(rows, tuple(shape)), 0, self.axis))
+
+    def _typed(self, array: Array) -> Array:
+        """In the type of the input; whole numbers are the nearest ones."""
+        whole = self.dtype.kind in "iu" and array.dtype.kind == "f"
+        return np.asarray((np.rint(array) if whole else array).astype(self.dtype), order="C")
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How long the sequence in each row is; `longest` is what the model accepts."""
+
+    seed: int
+    longest: int
+    shortest: int = 4
+
+    def of(self, row: int) -> int:
+        """The length of one row."""
+        drawn = MEDIAN * np.exp(SPREAD * generator(self.seed, "length", row).standard_normal())
+        return int(np.clip(np.rint(drawn), self.shortest, self.longest))
+
+    @property
+    def typical(self) -> int:
+        """The length where all rows must have the same."""
+        return max(self.shortest, min(self.longest, int(MEDIAN)))
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Inputs for a model: of which `kind`, `why`, and what there is to know about them (`notes`).
+
+    `rows` is the batch size that the model fixes, None where it is open; `available` is how many
+    rows there are, None for as many as one likes.
+    """
+
+    kind: str
+    why: str
+    notes: tuple[str, ...]
+    streams: tuple[Stream, ...]
+    rows: int | None = None
+    lengths: Lengths | None = None
+    available: int | None = None
+    batch: int = 32
+
+    def batches(self, count: int, batch: int | None = None) -> Iterator[dict[str, Array]]:
+        """Runs that hold `count` rows in all, at most `batch` at once.
+
+        The rows, in this order, are the same for every `batch`.  Sequences of one length run
+        together, the short ones first.  Where the model fixes the batch, that many rows make a
+        run, and the last run is full.
+        """
+        size = max(1, batch or self.batch)
+        count = count if self.available is None else min(count, self.available)
+        if self.rows is not None:
+            for run in range(-(-count // self.rows)):
+                first = run * self.rows
+                yield self._run(range(first, first + self.rows), run, self._length(first))
+            return
+        known = {row: self._length(row) for row in range(count)}
+        ordered = sorted(known, key=lambda row: (known[row] or 0, row))
+        for length, group in groupby(ordered, key=lambda row: known[row]):
+            rows = list(group)
+            for start in range(0, len(rows), size):
+                yield self._run(rows[start : start + size], 0, length)
+
+    def feeds(self, count: int = 1) -> dict[str, Array]:
+        """One run of the first `count` rows, or of as many as the model fixes; one length."""
+        if self.rows is None:
+            count = count if self.available is None else min(count, self.available)
+        rows = range(max(1, count) if self.rows is None else self.rows)
+        return self._run(rows, 0, None if self.lengths is None else self.lengths.typical)
+
+    def _length(self, row: int) -> int | None:
+        return None if self.lengths is None else self.lengths.of(row)
+
+    def _run(self, rows: Rows, run: int, length: int | None) -> dict[str, Array]:
+        return {stream.name: stream.array(rows, run, length) for stream in self.streams}

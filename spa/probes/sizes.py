@@ -1,0 +1,72 @@
+"""Which axes of a model's inputs are the batch, and which symbols stand for one size.
+
+Symbols that got the same size in the analysis are taken for the same axis: sizes were chosen apart
+wherever the model let them be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from spa.graph.model import Graph
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The batch axis of each input, None where it has none.
+
+    `rows` is the batch size where the model fixes it, None where it is open.  `open` names, for
+    each axis that is neither fixed nor the batch, the size it had in the analysis.
+    """
+
+    rows: int | None
+    batch: Mapping[str, int | None]
+    open: Mapping[str, tuple[int | None, ...]]
+
+
+def sizes_of(graph: Graph) -> Sizes:
+    """Read the axes of all inputs."""
+    shapes = {name: graph.shapes[name] for name in graph.inputs}
+    dynamic = {name: graph.dynamic.get(name) or (None,) * len(shapes[name]) for name in shapes}
+    leading = {symbols[0] for symbols in dynamic.values() if symbols} - {None}
+    size = {graph.dims.get(symbol) for symbol in leading if symbol is not None}
+    if len(size) == 1:
+        (rows,) = size
+        batch = {name: _axis(dynamic[name], shapes[name], leading, rows) for name in shapes}
+        return Sizes(None, batch, _open(dynamic, shapes, batch))
+    if size:  # several: nothing that every input has a row of
+        none: dict[str, int | None] = dict.fromkeys(shapes)
+        return Sizes(1, none, _open(dynamic, shapes, none))
+    ranked = [shape for shape in shapes.values() if len(shape) > 1]
+    first = ranked[0][0] if ranked else None
+    batch = {n: 0 if len(s) > 1 and s[0] == first else None for n, s in shapes.items()}
+    return Sizes(first or 1, batch, _open(dynamic, shapes, batch))
+
+
+def _axis(
+    symbols: tuple[str | None, ...],
+    shape: tuple[int, ...],
+    leading: set[str | None],
+    rows: int | None,
+) -> int | None:
+    """Where the batch is: at a symbol that leads some input, else at the first of its size."""
+    for axis, symbol in enumerate(symbols):
+        if symbol in leading:
+            return axis
+    alike = [k for k, symbol in enumerate(symbols) if symbol is not None and shape[k] == rows]
+    return alike[0] if alike else None
+
+
+def _open(
+    dynamic: Mapping[str, tuple[str | None, ...]],
+    shapes: Mapping[str, tuple[int, ...]],
+    batch: Mapping[str, int | None],
+) -> dict[str, tuple[int | None, ...]]:
+    return {
+        name: tuple(
+            shapes[name][axis] if symbol is not None and axis != batch[name] else None
+            for axis, symbol in enumerate(symbols)
+        )
+        for name, symbols in dynamic.items()
+    }

@@ -1,0 +1,190 @@
+"""What a model does with an input first: which tables it indexes, how it scales, what it masks.
+
+Everything is read off the operations, never off names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa import runtime
+from spa.graph.model import Graph, Node
+
+Users = Mapping[str, list[Node]]
+Floats = NDArray[np.float64]
+
+MASKED = -1e3
+"""What is added to, or put in the place of, a score that must not count, or less."""
+_PASSING = (
+    "Cast Identity Transpose Reshape Squeeze Unsqueeze Flatten Pad QuantizeLinear DequantizeLinear"
+)
+PASSING = frozenset(_PASSING.split())
+"""What hardly changes the values that pass from an input to its first layer."""
+
+
+def users_of(graph: Graph) -> dict[str, list[Node]]:
+    """The nodes that read each tensor."""
+    users: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        for name in dict.fromkeys((*node.inputs, *node.captured)):
+            users.setdefault(name, []).append(node)
+    return users
+
+
+@dataclass(frozen=True)
+class Integers:
+    """Tables that an integer input indexes (`tables`: their names) and what it is compared with."""
+
+    limits: tuple[int, ...]
+    tables: tuple[str, ...]
+    compared: tuple[int, ...]
+
+    @property
+    def limit(self) -> int | None:
+        """Ids must be below this; None if nothing is indexed."""
+        return min(self.limits) if self.limits else None
+
+
+def integers(graph: Graph, name: str, users: Users) -> Integers:
+    """Follow an integer input to what it indexes."""
+    limits: list[int] = []
+    tables: list[str] = []
+    compared: list[int] = []
+    for tensor, node in reached(name, users):
+        if node.op in runtime.INDEXED and tensor == node.inputs[1]:
+            shape = graph.shapes.get(node.inputs[0])
+            if shape and node.op == "Gather":
+                limits.append(shape[node.attrs.get("axis", 0)])
+                tables.append(node.inputs[0])
+            elif shape and runtime.INDEXED[node.op]:
+                limits.append(shape[node.attrs.get(runtime.INDEXED[node.op], 0)])
+            elif shape:
+                depth = graph.shapes.get(node.inputs[1], (1,))[-1]
+                limits.append(min(shape[: max(1, depth)]))
+        elif node.op == "OneHot" and node.inputs[0] == tensor:
+            value = _scalar(graph, node.inputs[1])
+            limits += [] if value is None else [int(value)]
+        elif node.op == "Equal":
+            (other,) = [name for name in node.inputs if name != tensor] or [tensor]
+            value, classes = _scalar(graph, other), _one_hot(graph, other)
+            compared += [] if value is None else [int(value)]
+            limits += [] if classes is None else [classes]
+    return Integers(tuple(limits), tuple(tables), tuple(compared))
+
+
+def reached(name: str, users: Users) -> Iterator[tuple[str, Node]]:
+    """Every node that an input's values reach unchanged, with the tensor they come in by."""
+    seen, todo = {name}, [name]
+    while todo:
+        tensor = todo.pop()
+        for node in users.get(tensor, ()):
+            yield tensor, node
+            indexes = node.op in runtime.INDEXED and tensor != node.inputs[0]
+            if node.op in runtime.CARRIERS and not indexes and node.outputs[0] not in seen:
+                seen.update(node.outputs)
+                todo.extend(node.outputs)
+
+
+def masks_out(graph: Graph, name: str, users: Users) -> bool:
+    """Whether True, in a boolean input, means that an entry does not count."""
+    todo, seen = [(name, True)], {name}
+    while todo:
+        tensor, true = todo.pop()
+        for node in users.get(tensor, ()):
+            if node.op == "Where" and node.inputs[0] == tensor:
+                low = [_lowest(graph, other) for other in node.inputs[1:]]
+                if (low[0] < MASKED) != (low[1] < MASKED):
+                    return (low[0] < MASKED) == true
+                continue
+            if node.op in runtime.CARRIERS | {"Not", "And", "Or"} and node.outputs[0] not in seen:
+                seen.add(node.outputs[0])
+                todo.append((node.outputs[0], true != (node.op == "Not")))
+    return False
+
+
+def _lowest(graph: Graph, name: str) -> float:
+    value = graph.consts.get(name)
+    return float(value.min()) if value is not None and 0 < value.size <= 4096 else 0.0
+
+
+def _one_hot(graph: Graph, name: str) -> int | None:
+    """How many classes a comparison with 0, 1, 2, ... tells apart; None if it is with others."""
+    made = next((node for node in graph.nodes if name in node.outputs), None)
+    if made is not None and made.op in ("Expand", "Identity", "Cast", "Reshape", "Unsqueeze"):
+        return _one_hot(graph, made.inputs[0])
+    value = graph.consts.get(name)
+    if value is None or not 1 < value.size <= 1 << 20 or value.dtype.kind not in "iuf":
+        return None
+    last = np.asarray(value).reshape(-1, value.shape[-1])[0]
+    return len(last) if np.array_equal(last, np.arange(len(last))) else None
+
+
+def _scalar(graph: Graph, name: str) -> float | None:
+    value = graph.consts.get(name)
+    return float(value.reshape(-1)[0]) if value is not None and value.size == 1 else None
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """How a float input enters the model: `factor * x + shift`, then `node` (None if unclear).
+
+    `factor` and `shift` are scalars or per channel.  `passed` are the nodes on the way.
+    """
+
+    factor: Floats
+    shift: Floats
+    node: Node | None
+    tensor: str
+    passed: tuple[Node, ...]
+
+    @property
+    def scaled(self) -> bool:
+        """Whether it is changed on the way at all."""
+        return bool(np.any(self.factor != 1) or np.any(self.shift != 0))
+
+
+def entry(graph: Graph, name: str, users: Users) -> Entry:
+    """Follow a float input through constants that scale and shift it to its first layer."""
+    factor, shift = np.ones(1), np.zeros(1)
+    tensor = name
+    passed: list[Node] = []
+    for _ in range(64):
+        nodes = [node for node in users.get(tensor, ()) if node.op != "Shape"]
+        if not nodes or (len(nodes) > 1 and {node.op for node in nodes} != {"Conv"}):
+            return Entry(factor, shift, None, tensor, tuple(passed))
+        node = nodes[0]
+        change = _affine(graph, node, tensor)
+        if change is not None and _alike(factor, change[0], change[1]):
+            factor, shift = factor * change[0], shift * change[0] + change[1]
+        elif node.op not in PASSING or node.inputs[0] != tensor:
+            return Entry(factor, shift, node, tensor, tuple(passed))
+        passed.append(node)
+        tensor = node.outputs[0]
+    return Entry(factor, shift, None, tensor, tuple(passed))
+
+
+def _alike(*arrays: Floats) -> bool:
+    return len({array.size for array in arrays} - {1}) <= 1
+
+
+def _affine(graph: Graph, node: Node, tensor: str) -> tuple[Floats, Floats] | None:
+    """`y = a x + b` of a node that adds or multiplies by a constant per channel or for all."""
+    if node.op not in ("Add", "Sub", "Mul", "Div") or len(node.inputs) != 2:
+        return None
+    first = node.inputs[0] == tensor
+    value = graph.consts.get(node.inputs[1 if first else 0])
+    if value is None or value.size != max(value.shape, default=1) or value.size > 64:
+        return None
+    c = np.asarray(value, np.float64).reshape(-1)
+    one, zero = np.ones(1), np.zeros(1)
+    if node.op == "Add":
+        return one, c
+    if node.op == "Sub":
+        return (one, -c) if first else (-one, c)
+    if node.op == "Mul":
+        return c, zero
+    return (1 / c, zero) if first and np.all(c) else None

@@ -1,0 +1,159 @@
+"""Costs of removal against refitting by hand."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from spa.criteria import obs as module
+from spa.criteria.obs import RIDGE, obs
+from spa.executor.least_squares import Moments
+from tests.carried import coupling_of
+
+
+def site_of(units, block, rows=5, seed=0):
+    """A site whose channel u owns `block` columns, and random correlated moments for it."""
+    rng = np.random.default_rng(seed)
+    features = units * block
+    weight = rng.standard_normal((rows, features))
+    mix = rng.standard_normal((features, features))
+    x = (mix @ rng.standard_normal((features, 4 * features)) + 1).astype(np.float32)
+    owner = np.repeat(np.arange(1, units + 1), block)
+    return SimpleNamespace(weight=weight, units=owner), x
+
+
+def problem_of(site, x):
+    moments = Moments(site.weight.shape[1], site.weight.shape[0])
+    moments.add(x, (site.weight @ x).astype(np.float32))
+    return module._Problem(site, moments)
+
+
+def ridged(x):
+    """H, from the inputs themselves."""
+    centred = x.astype(float) - x.mean(1, dtype=float, keepdims=True)
+    gram = centred @ centred.T
+    return gram + RIDGE * np.mean(np.diag(gram)) * np.eye(len(gram))
+
+
+def refitted(weight, h, gone):
+    """The least tr((W - W')H(W - W')ᵀ) over W' whose columns `gone` are zero, and that W'."""
+    left = ~gone
+    best = np.zeros_like(weight)
+    best[:, left] = np.linalg.solve(h[np.ix_(left, left)], h[left] @ weight.T).T
+    miss = weight - best
+    return float(np.trace(miss @ h @ miss.T)), best
+
+
+def costs_of(problem, size, gone=()):
+    total, alive = np.zeros(size + 1), np.ones(size + 1, bool)
+    alive[list(gone)] = False
+    problem.costs(total, alive)
+    return total / problem.scale
+
+
+@pytest.mark.parametrize("block", [1, 9])
+def test_one_removal_costs_what_refitting_leaves(block):
+    site, x = site_of(6, block)
+    h = ridged(x)
+    expected = [refitted(site.weight, h, site.units == u)[0] for u in range(1, 7)]
+    np.testing.assert_allclose(costs_of(problem_of(site, x), 6)[1:], expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("block", [1, 9])
+def test_downdates_equal_starting_over(block):
+    site, x = site_of(6, block)
+    h = ridged(x)
+    problem = problem_of(site, x)
+    gone = np.zeros(len(h), bool)
+    for turn, unit in enumerate((3, 1, 6)):
+        problem.remove(np.array([unit]))
+        gone |= site.units == unit
+        left = np.ix_(~gone, ~gone)
+        np.testing.assert_allclose(problem.inverse @ h[left], np.eye((~gone).sum()), atol=1e-3)
+        best = refitted(site.weight, h, gone)[1][:, ~gone]
+        np.testing.assert_allclose(problem.weight, best, rtol=1e-3, atol=1e-3)
+        expected = np.zeros(7)
+        for u in set(problem.units):
+            expected[u] = refitted(best, h[left], problem.units == u)[0]
+        np.testing.assert_allclose(costs_of(problem, 6, (3, 1, 6)[: turn + 1]), expected, rtol=1e-3)
+
+
+def twins():
+    """A site that reads independent channels but for the first two, which are one."""
+    site, _ = site_of(6, 1)
+    x = np.random.default_rng(1).standard_normal((6, 500)).astype(np.float32)
+    x[1] = x[0]
+    site.weight[:] = np.sign(site.weight)
+    return site, x
+
+
+def test_of_two_equal_channels_only_one_is_free():
+    site, x = twins()
+    problem = problem_of(site, x)
+    alone = costs_of(problem, 6)
+    problem.remove(np.array([1]))
+    after = costs_of(problem, 6, (1,))
+    assert alone[1] < 0.1 * np.median(alone[3:])
+    assert alone[2] < 0.1 * np.median(alone[3:])
+    assert after[2] > 10 * alone[2]
+
+
+def test_greedy_scores_rise_in_the_order_of_removal():
+    site, x = twins()
+    site.weight[:, 1] = site.weight[:, 0]
+    scores = np.zeros(7)
+    group = SimpleNamespace(cells=np.arange(1, 7)[None])
+    module._greedy(group, [problem_of(site, x)], scores)
+    first, second = sorted(scores[[1, 2]])
+    assert first == scores[1:].min() and second > 10 * first
+
+
+def test_one_group_does_not_change_what_another_costs():
+    site, x = site_of(6, 1)
+    groups = [SimpleNamespace(cells=np.arange(a, a + 3)[None]) for a in (1, 4)]
+    found = []
+    for order in (groups, groups[::-1]):
+        problem, scores = problem_of(site, x), np.zeros(7)
+        for group in order:
+            module._greedy(group, [problem.copy()], scores)
+        found.append(scores)
+    np.testing.assert_allclose(found[0], found[1])
+
+
+def test_wide_sites_are_judged_by_whole_channels(monkeypatch):
+    monkeypatch.setattr(module, "LARGEST", 20)
+    site, x = site_of(6, 9)
+    problem = problem_of(site, x)
+    np.testing.assert_array_equal(problem.units, np.arange(1, 7))
+    costs = costs_of(problem, 6)[1:]
+    assert np.isfinite(costs).all() and (costs > 0).all()
+
+
+def feeds_for(graph):
+    rng = np.random.default_rng(0)
+    return [{n: rng.random((16, *graph.shapes[n][1:]), np.float32) for n in graph.inputs}]
+
+
+def test_scores_of_a_model_are_finite_and_positive():
+    coupling = coupling_of("digits")
+    scores = obs(coupling, feeds_for(coupling.graph))
+    units = np.concatenate([g.cells.ravel() for g in coupling.groups])
+    assert np.isfinite(scores).all() and (scores[units] > 0).all()
+
+
+def test_groups_that_nothing_reads_share_their_energy(monkeypatch):
+    coupling = coupling_of("digits")
+    monkeypatch.setattr(module, "_problems", lambda *_: [])
+    scores = obs(coupling, [])
+    for group in coupling.groups:
+        np.testing.assert_allclose(scores[group.cells].sum(), 1.0)
+        assert (scores[group.cells] > 0).all()
+
+
+def test_inputs_that_overflow_leave_finite_scores():
+    coupling = coupling_of("digits")
+    feeds = feeds_for(coupling.graph)
+    feeds[0][coupling.graph.inputs[0]][0] = np.nan
+    assert np.isfinite(obs(coupling, feeds)).all()

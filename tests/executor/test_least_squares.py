@@ -1,0 +1,89 @@
+"""Ridge from moments against the dense solution."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from spa.executor.least_squares import Moments, error, ridge
+
+
+def problem(features=6, rows=3, count=200, seed=0):
+    """X, Y and a start: Y is X, mixed, shifted and noisy."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((features, count)).astype(np.float32) + 0.5
+    mix = rng.standard_normal((rows, features))
+    y = (mix @ x + 2 + 0.1 * rng.standard_normal((rows, count))).astype(np.float32)
+    return x, y, rng.standard_normal((rows, features))
+
+
+def moments_of(x, y, chunks=1):
+    moments = Moments(len(x), len(y))
+    for a, b in zip(np.array_split(x, chunks, 1), np.array_split(y, chunks, 1), strict=True):
+        moments.add(a, b)
+    return moments
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_without_ridge_it_is_lstsq(affine):
+    x, y, start = problem()
+    design = np.vstack([x, np.ones(x.shape[1])]) if affine else x
+    expected = np.linalg.lstsq(design.T.astype(float), y.T.astype(float), rcond=None)[0].T
+    weights, bias = ridge(moments_of(x, y), start, 1e-12, affine)
+    np.testing.assert_allclose(weights, expected[:, :6], atol=1e-4)
+    np.testing.assert_allclose(bias, expected[:, 6] if affine else 0, atol=1e-4)
+
+
+def test_ridge_minimises_what_it_says():
+    x, y, start = problem()
+    centred = x - x.mean(1, keepdims=True)
+    scale = 0.3 * np.mean((centred**2).sum(1))
+    design = np.vstack([x.T, np.sqrt(scale) * np.eye(6)])
+    design = np.hstack([design, np.r_[np.ones(200), np.zeros(6)][:, None]])
+    target = np.vstack([y.T, np.sqrt(scale) * start.T])
+    expected = np.linalg.lstsq(design, target, rcond=None)[0].T
+    weights, bias = ridge(moments_of(x, y), start, 0.3)
+    np.testing.assert_allclose(weights, expected[:, :6], atol=1e-4)
+    np.testing.assert_allclose(bias, expected[:, 6], atol=1e-4)
+
+
+def test_a_huge_ridge_returns_the_start():
+    x, y, start = problem()
+    weights, bias = ridge(moments_of(x, y), start, 1e12)
+    np.testing.assert_allclose(weights, start, atol=1e-6)
+    np.testing.assert_allclose(bias, y.mean(1) - start @ x.mean(1), atol=1e-4)
+
+
+@pytest.mark.parametrize("strength", [1e-2, 0.0])
+def test_degenerate_features_stay_finite(strength):
+    x, y, start = problem()
+    x[1], x[2], x[3] = x[0], 7.0, 0.0  # a copy, a constant, nothing
+    moments = moments_of(x, y)
+    weights, bias = ridge(moments, start, strength)
+    assert np.isfinite(weights).all() and np.isfinite(bias).all()
+    assert error(moments, weights, bias).sum() <= error(moments, start, np.zeros(3)).sum()
+    still = moments_of(np.full_like(x, 3.0), y)
+    np.testing.assert_array_equal(ridge(still, start, strength)[0], start)
+
+
+def test_what_is_not_finite_leaves_the_start():
+    x, y, start = problem()
+    x[0, 0] = np.nan
+    np.testing.assert_array_equal(ridge(moments_of(x, y), start, 1e-2)[0], start)
+
+
+def test_error_is_the_squared_error():
+    x, y, start = problem()
+    bias = np.array([0.5, -1.0, 3.0])
+    direct = ((y - start @ x - bias[:, None]) ** 2).sum(1)
+    np.testing.assert_allclose(error(moments_of(x, y), start, bias), direct, rtol=1e-4)
+
+
+def test_chunks_add_up():
+    x, y, _ = problem()
+    whole, parts = moments_of(x, y), moments_of(x, y, 7)
+    assert whole.count == parts.count == 200
+    for name in ("xx", "yx", "x", "y", "yy"):
+        np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-5, atol=1e-3)
+    for a, b in zip(whole.centred(True), parts.centred(True), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)

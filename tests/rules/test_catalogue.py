@@ -1,0 +1,54 @@
+"""The list of operators that `spa ops` shows."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from onnx import defs
+
+from spa import rules
+
+CONTRIB = {"com.microsoft"}
+UNLISTED = {("", "SimplifiedLayerNormalization"), ("ai.onnx.preview", "FlexAttention")}
+"""Known to onnxruntime under the standard's name; and not yet part of the standard."""
+
+
+@pytest.fixture(scope="module")
+def entries():
+    return {(e["domain"], e["op"]): e for e in rules.catalogue()}
+
+
+def test_lists_the_whole_standard_in_order(entries):
+    schemas = [s for s in defs.get_all_schemas() if s.domain in ("", "ai.onnx.ml")]
+    assert {(s.domain, s.name) for s in schemas if not s.deprecated} <= entries.keys()
+    assert list(entries) == sorted(entries)
+
+
+def test_rules_are_for_operators_that_exist(entries):
+    standard = {(s.domain, s.name) for s in defs.get_all_schemas_with_history()}
+    unknown = {k for k in rules.RULES if k[0] not in CONTRIB and k not in standard | UNLISTED}
+    assert not unknown
+    assert rules.RULES.keys() <= entries.keys()
+    assert rules.REFITS.keys() <= rules.RULES.keys()
+
+
+def test_every_entry_has_a_status_and_frozen_ones_say_why(entries):
+    for entry in entries.values():
+        assert entry["status"] in ("ruled", "lossy", "frozen")
+        assert entry["note"] or entry["status"] == "ruled"
+    assert entries["", "Conv"]["status"] == "ruled"
+    assert entries["", "Softmax"]["status"] == "lossy"
+    assert entries["", "NonZero"]["status"] == "frozen"
+
+
+def test_importing_the_rules_imports_no_onnx():
+    code = "import sys, spa.rules; print('onnx' in sys.modules or 'scipy' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "False"
+
+
+def test_registering_twice_raises():
+    with pytest.raises(ValueError, match="Conv is registered twice"):
+        rules.rule("Conv")(lambda op: None)

@@ -1,0 +1,271 @@
+"""The shape of the code: who may import whom, who may print, and what never appears."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "spa").rglob("*.py"))
+LARGEST_FILE = 400
+
+# From the bottom up; a part may import what stands in its own line or above it.
+LAYERS = """
+errors events _version
+labels runtime recipe
+trace rules graph
+coupling
+probes executor
+repairs
+criteria budgets rewrite plans
+validate
+reports
+pipeline
+zoo
+api
+cli
+__main__
+"""
+RANK = {part: k for k, line in enumerate(LAYERS.strip().splitlines()) for part in line.split()}
+
+# One layer of two packages: a rule speaks through `Op`, and what collects runs the rules.
+ONE_PIECE = {"trace", "rules"}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in FILES}
+
+
+def part_of(module: str) -> str:
+    """The folder or file directly below spa/; `spa` itself is the front door."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def is_for_typing(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def statements(tree: ast.AST, lazy: bool = False) -> Iterator[tuple[ast.AST, bool]]:
+    """Every node that runs, and whether it runs inside a function."""
+    for node in ast.iter_child_nodes(tree):
+        if is_for_typing(node):
+            continue
+        yield node, lazy
+        inside = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        yield from statements(node, lazy or inside)
+
+
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """What a file imports, with full names, and whether it does so inside a function."""
+    found = []
+    for node, lazy in statements(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, lazy) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found += [(f"{node.module}.{alias.name}", lazy) for alias in node.names]
+    return found
+
+
+IMPORTS = {module: imports(path) for module, path in MODULES.items()}
+
+
+def targets(module: str, *, lazy: bool) -> set[str]:
+    """The modules of spa that a module imports: those named, not the packages they lie in."""
+    found = set()
+    for name, inside in IMPORTS[module]:
+        if name.split(".")[0] == "spa" and (lazy or not inside):
+            own = name if name in MODULES else name.rpartition(".")[0]
+            found.add(own)
+    return found - {module}
+
+
+def outside(package: str) -> set[str]:
+    """The modules that import a package of somebody else."""
+    return {m for m, found in IMPORTS.items() if any(n.split(".")[0] == package for n, _ in found)}
+
+
+def below(*parts: str) -> set[str]:
+    return {m for m in MODULES if part_of(m) in parts}
+
+
+# Layers
+
+
+def test_every_part_has_its_layer():
+    parts = {part_of(module) for module in MODULES} - {""}
+    assert parts <= RANK.keys(), f"add {parts - RANK.keys()} to the layers"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nobody_imports_what_lies_above(module):
+    """Lazy imports too: a layer that reaches up later still reaches up."""
+    own = part_of(module)
+    if not own:
+        return  # the front door opens lazily, by name
+    for target in targets(module, lazy=True):
+        part = part_of(target)
+        if part == "":
+            assert own in ("api", "cli", "__main__"), f"{module} imports spa itself"
+            continue
+        assert RANK[part] <= RANK[own], f"{module} imports {target}, which lies above"
+
+
+def test_no_cycles_between_modules():
+    # A family of rules registers with the package that, at its end, imports the families by name.
+    registers = {(m, "spa.rules") for m in below("rules")}
+    done: set[str] = set()
+    trail: list[str] = []
+
+    def visit(module: str) -> None:
+        assert module not in trail, " -> ".join([*trail[trail.index(module) :], module])
+        if module in done:
+            return
+        trail.append(module)
+        for target in sorted(targets(module, lazy=False) & MODULES.keys()):
+            if (module, target) not in registers:
+                visit(target)
+        trail.pop()
+        done.add(module)
+
+    for module in MODULES:
+        visit(module)
+    assert done == MODULES.keys()
+
+
+def test_no_cycles_between_packages():
+    graph: dict[str, set[str]] = {}
+    for module in MODULES:
+        own = part_of(module)
+        near = {part_of(t) for t in targets(module, lazy=True)} - {own, ""}
+        if own:
+            graph.setdefault(own, set()).update(near)
+    for part, near in graph.items():
+        for other in near - ({part} | ONE_PIECE if part in ONE_PIECE else set()):
+            assert part not in graph.get(other, ()), f"{part} and {other} import each other"
+
+
+def test_no_module_takes_the_place_of_a_function():
+    """Importing `spa.a.b` sets `b` in `spa.a`, and a function `b` defined there would be gone."""
+    for module, path in MODULES.items():
+        if path.name == "__init__.py":
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            defined = {n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+            inside = {m.rpartition(".")[2] for m in MODULES if m.rpartition(".")[0] == module}
+            assert not defined & inside, f"{module}: {defined & inside}"
+
+
+def test_the_checks_above_can_fail():
+    """The graph they look at is the real one."""
+    assert "spa.runtime" in targets("spa.graph.load", lazy=False)
+    assert "spa.reports.schema" in targets("spa.pipeline.journal", lazy=False)
+    assert "spa.pipeline" in targets("spa.cli.prune", lazy=True)
+    assert "spa.pipeline" not in targets("spa.cli.prune", lazy=False)
+    assert len(MODULES) > 80
+
+
+# Who may do what
+
+
+def test_only_runtime_imports_onnxruntime():
+    assert outside("onnxruntime") <= {"spa.runtime"}
+
+
+def test_only_the_shell_imports_click():
+    assert outside("click") <= below("cli")
+
+
+def test_rich_is_for_screens():
+    assert outside("rich") <= below("cli", "reports")
+
+
+def test_the_algebra_knows_no_onnx():
+    algebra = below("labels", "trace", "rules", "recipe", "errors", "events")
+    for package in ("onnx", "onnx_graphsurgeon", "google"):
+        # `spa ops` lists our rules beside the operators of the standard
+        assert not outside(package) & algebra - {"spa.rules.standard"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=map(name_of, FILES))
+def test_only_the_shell_prints(path):
+    if part_of(name_of(path)) == "cli":
+        return
+    for node, _ in statements(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in ("print", "sys.stdout.write", "sys.stderr.write"), called
+
+
+@pytest.mark.parametrize("path", FILES, ids=map(name_of, FILES))
+def test_nothing_happens_at_import(path):
+    """No environment is read, no logger set up, no warning filtered where a module is loaded."""
+    for node, lazy in statements(ast.parse(path.read_text(encoding="utf-8"))):
+        if lazy or not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        assert not re.match(r"(os\.(environ|getenv)|logging\.basicConfig|warnings\.)", called)
+        assert called not in ("open", "print")
+
+
+# What never appears
+
+ARCHITECTURES = set(
+    """alexnet albert bart bert bloom clip convnext deit deeplab densenet detr distilbert
+    efficientnet efficientvit falcon gemma ghostnet googlenet gpt gpt2 gqa inceptionv3 llama llava
+    minilm mistral mixtral mobilebert mobilenet mobilenetv2 mobilevit opt phi qwen regnet resnet
+    resnext roberta segformer shufflenet shufflenetv2 squeezenet swin t5 unet vgg vit wav2vec
+    whisper xcit yolo yolov5 yolov8""".split()
+) - {"clip", "opt"}  # an operator, and a word
+
+
+def code_words(path: Path) -> Iterator[tuple[str, int]]:
+    """Words of names and strings, but not of comments and docstrings, in lower case."""
+    text = path.read_text(encoding="utf-8")
+    documented = set()
+    for node in ast.walk(ast.parse(text)):
+        body = getattr(node, "body", None)
+        for each in body if isinstance(body, list) else ():
+            if isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant):
+                documented.update(range(each.lineno, (each.end_lineno or 0) + 1))
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type in (tokenize.NAME, tokenize.STRING) and token.start[0] not in documented:
+            apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|_", " ", token.string)
+            for word in re.findall(r"[A-Za-z][A-Za-z0-9]*", apart):
+                yield word.lower(), token.start[0]
+
+
+@pytest.mark.parametrize("path", FILES, ids=map(name_of, FILES))
+def test_no_architecture_is_named(path):
+    for word, line in code_words(path):
+        assert word not in ARCHITECTURES, f"{path.name}:{line} names {word}"
+
+
+def test_architectures_would_be_found(tmp_path):
+    path = tmp_path / "x.py"
+    path.write_text('"""ResNet."""\n# swin\ndef is_gqa(x):\n    """BERT."""\n    return "my vit"\n')
+    assert {w for w, _ in code_words(path)} & ARCHITECTURES == {"gqa", "vit"}
+    path.write_text("class LlamaBlock:\n    pass\n")
+    assert "llama" in {w for w, _ in code_words(path)}
+
+
+@pytest.mark.parametrize("path", FILES, ids=map(name_of, FILES))
+def test_no_file_is_too_long(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LARGEST_FILE
+
+
+@pytest.mark.parametrize("path", FILES, ids=map(name_of, FILES))
+def test_nothing_is_left_for_later(path):
+    """No reminder is left in the code, and every module says what it is for."""
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"\b(TODO|FIXME|XXX|HACK|NotImplementedError)\b", text)
+    assert ast.get_docstring(ast.parse(text)), "a module needs a docstring"

@@ -1,0 +1,107 @@
+"""Where statistics forbid equality, twins without them must be equal."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from spa.coupling import analyse
+from spa.errors import VerifyError
+from spa.graph import read
+from spa.rewrite import rewrite
+from spa.validate import verify
+from spa.validate.twin import twin
+from tests import oracles
+from tests.nets import BATCH, MOTIFS, Net
+from tests.validate.test_verify import changed, swapped, weights
+
+LOSSY = sorted(name for name, motif in MOTIFS.items() if motif.lossy)
+
+
+def pruned(model):
+    coupling = analyse(read(model), strict=True)
+    alive = oracles.scattered(0.5, 1)(coupling)
+    return coupling, alive, rewrite(coupling, alive)
+
+
+@pytest.mark.parametrize("batch", [2, BATCH])
+@pytest.mark.parametrize("name", LOSSY)
+def test_every_lossy_motif_is_held_to_its_twin(name, batch):
+    coupling, alive, small = pruned(MOTIFS[name].build(batch=batch))
+    verdict = verify(coupling, alive, small)
+    assert verdict.lossy and verdict.equivalence is not None and verdict.equivalence < 1e-5
+
+
+@pytest.mark.parametrize("name", LOSSY)
+def test_a_wrong_order_shows_in_the_twin(name):
+    coupling, alive, small = pruned(MOTIFS[name].build())
+    made = {m.tensor for g in coupling.groups for m in g.members if m.role == "makes"}
+    large = [n for n, a in weights(small).items() if n in made and a.ndim > 1 and len(a) > 1]
+    with pytest.raises(VerifyError):
+        verify(coupling, alive, changed(small, large[0], swapped))
+
+
+REDUCTIONS = "ReduceMean ReduceMax ReduceMin ReduceProd ReduceLogSum ReduceLogSumExp".split()
+
+
+@pytest.mark.parametrize("opset", [11, 13, 17, 18, 21])
+@pytest.mark.parametrize("op", REDUCTIONS)
+def test_reductions_at_every_opset(op, opset):
+    n = Net(opset=opset)
+    y = n.Sigmoid(n.conv(n.input("x", 3, 4, 4), 3, 8))
+    y = n.Mul(y, n.Sigmoid(n.reduce(op, y, 1)))
+    verdict = verify(*pruned(n.done(n.conv(y, 8, 3))))
+    assert verdict.equivalence < 1e-5 and [reason.op for reason in verdict.lossy] == [op]
+
+
+def test_a_statistic_that_somebody_reads_cannot_be_taken_out():
+    """The verdict then says that it compared nothing, instead of passing in silence."""
+    n = Net(opset=17)
+    y = n.linear(n.input("x", 4, 6), 6, 8)
+    y, mean = n.LayerNormalization(y, n.positive(8), n.weight(8), outs=2)
+    verdict = verify(*pruned(n.done(n.linear(y, 8, 3), mean)))
+    assert verdict.lossy and verdict.equivalence is None and verdict.drift.relative
+
+
+def node(op, inputs=("x",), outputs=("y",), **attributes):
+    return helper.make_node(op, inputs, outputs, name="it", **attributes)
+
+
+@pytest.mark.parametrize(
+    ("lossy", "ops"),
+    [
+        (node("Softmax", axis=1), ["Tanh"]),
+        (node("LayerNormalization", ["x", "s", "b"]), ["Tanh", "Mul", "Add"]),
+        (node("LayerNormalization", ["x", "s"]), ["Tanh", "Mul"]),
+        (node("ReduceMax", keepdims=0, axes=[1]), ["ReduceSum"]),
+        (node("ReduceMax", ["x", "axes"]), ["ReduceSum"]),
+        (node("ReduceMax"), ["ReduceSum"]),
+        (node("LayerNormalization", ["x", "s"], ["y", "mean"]), None),
+        (node("Hardmax"), None),
+    ],
+)
+@pytest.mark.parametrize("opset", [11, 17])
+def test_what_takes_its_place(lossy, ops, opset):
+    info = helper.make_tensor_value_info
+    others = node("Relu", ["y"], ["z"])
+    others.name = "other"
+    graph = helper.make_graph([lossy, others], "g", [info("x", 1, [2, 3])], [info("z", 1, None)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    before = model.SerializeToString()
+    found = twin(model, {"it"}, lambda n: n.name)
+    assert model.SerializeToString() == before
+    if ops is None:
+        assert found is None
+        return
+    assert [n.op_type for n in found.graph.node] == [*ops, "Relu"]
+    assert found.graph.node[0].input[0] == "x" and found.graph.node[-2].output[0] == "y"
+    if ops == ["ReduceSum"]:
+        (new, _) = found.graph.node
+        attributes = {a.name: helper.get_attribute_value(a) for a in new.attribute}
+        kept = {a.name: helper.get_attribute_value(a) for a in lossy.attribute}
+        if opset >= 13 and "axes" in kept:
+            stored = {t.name: t for t in found.graph.initializer}
+            assert np.array_equal(np.frombuffer(stored[new.input[1]].raw_data, np.int64), [1])
+            kept.pop("axes")
+        assert attributes == kept
