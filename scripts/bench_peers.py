@@ -255,11 +255,15 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure(tool: str, stem: Path, flags: list[str], limit: float) -> dict[str, Any]:
+def measure(tool: str, stem: Path, flags: list[str], threads: int, limit: float) -> dict[str, Any]:
     """`one` in a process of its own."""
     command = [sys.executable, __file__, "--one", tool, os.fspath(stem), *flags]
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    env = {**os.environ, **dict.fromkeys(names, str(threads))}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=limit, check=False, env=env
+        )
     except subprocess.TimeoutExpired:
         return {"error": f"took longer than {limit:g} s"}
     if done.returncode:
@@ -330,6 +334,7 @@ def main() -> None:
     parser.add_argument("--tools", nargs="+", choices=TOOLS, default=list(TOOLS))
     parser.add_argument("--folder", type=Path, default=Path("peers"), help="for the networks")
     parser.add_argument("--limit", type=float, default=200, help="seconds for one measurement")
+    parser.add_argument("--threads", type=int, default=1, help="of every tool")
     parser.add_argument("--cold", action="store_true", help="no small network before")
     parser.add_argument("--json", type=Path, help="keep every single figure here")
     parser.add_argument("--one", nargs=2, metavar=("TOOL", "STEM"), help=argparse.SUPPRESS)
@@ -349,7 +354,7 @@ def main() -> None:
         for k in range(options.rounds):
             for tool in options.tools:
                 flags = ["--check"] * (k == 0) + ["--cold"] * options.cold
-                found = measure(tool, options.folder / net, flags, options.limit)
+                found = measure(tool, options.folder / net, flags, options.threads, options.limit)
                 results[net][tool].append(found)
                 print(net, tool, k, found, file=sys.stderr)
         if options.json:

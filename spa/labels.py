@@ -1,15 +1,16 @@
 """Label images: which channel does every element of a tensor belong to?
 
 A `Plane` is an integer array of labels laid over some axes of a tensor; two elements with one label
-live and die together, and label 0 is bedrock, which never dies.  An `Image` is a tensor's shape with
-its planes: an element dies as soon as its label in any plane dies.  Axes are carried explicitly, so
-that an axis with a single channel left is still a channel axis.
+live and die together, and label 0 is bedrock, which never dies.  An `Image` is a tensor's shape
+with its planes: an element dies as soon as its label in any plane dies.  Axes are carried
+explicitly, so that an axis with a single channel left is still a channel axis.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -23,7 +24,7 @@ Cut = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """Labels over `axes`: `ids` has the tensor's rank, its full length on `axes`, and 1 elsewhere."""
+    """Labels over `axes`: `ids` has the tensor's rank, full length on `axes`, and 1 elsewhere."""
 
     ids: Ids
     axes: tuple[int, ...]
@@ -68,10 +69,10 @@ def rock(shape: Sequence[int]) -> Image:
 
 def lay(dense: Ids, axes: Sequence[int], rank: int) -> Plane:
     """The plane over a tensor of `rank` whose labels along `axes` (in this order) are `dense`."""
-    order = np.argsort(axes)
+    order = sorted(range(len(axes)), key=axes.__getitem__)
+    moved = dense.transpose(order)
     axes = tuple(int(axes[i]) for i in order)
     shape = [1] * rank
-    moved = dense.transpose(order)
     for a, n in zip(axes, moved.shape, strict=True):
         shape[a] = n
     return Plane(moved.reshape(shape), axes)
@@ -88,6 +89,7 @@ def transpose(x: Image, perm: Sequence[int]) -> Image:
     )
 
 
+@lru_cache(maxsize=4096)
 def cut(old: Shape, new: Shape) -> Cut | None:
     """Cut two shapes of one size into the shortest runs of axes with equal products.
 
@@ -180,6 +182,9 @@ def tighten(p: Plane) -> Plane:
 
 def extent(kept: NDArray[np.bool_]) -> Shape | None:
     """The shape of what is kept if it is a box (equal counts in every living cell), else None."""
+    if kept.size == max(kept.shape, default=0):  # one long axis at most
+        count = int(np.count_nonzero(kept))
+        return tuple(min(n, count) for n in kept.shape) if count else None
     shape = []
     while kept.ndim:
         counts = kept.sum(-1)
@@ -187,7 +192,7 @@ def extent(kept: NDArray[np.bool_]) -> Shape | None:
         if not living.size or (living != living[0]).any():
             return None
         shape.append(int(living[0]))
-        kept = kept.any(-1)
+        kept = np.asarray(kept.any(-1))
     return tuple(shape[::-1])
 
 
@@ -200,9 +205,9 @@ def components(size: int, left: Ids, right: Ids) -> Ids:
 
     edges = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(size, size))
     _, label = connected_components(edges, directed=False)
-    first = np.full(label.max() + 1, size, np.int64)
+    first: Ids = np.full(int(label.max()) + 1, size, np.int64)
     np.minimum.at(first, label, np.arange(size))
-    return first[label]
+    return np.asarray(first[label])
 
 
 def distinct(planes: Iterable[Plane]) -> Iterator[Plane]:

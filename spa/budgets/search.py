@@ -15,8 +15,8 @@ from spa.budgets.limits import Limit, limits
 from spa.budgets.moves import NEVER, Moves, moves
 from spa.coupling.cost import Cost
 from spa.coupling.model import Coupling
-from spa.errors import TargetError
 from spa.criteria import MEASURED
+from spa.errors import TargetError
 from spa.recipe import Recipe
 
 SLACK = 1e-3  # overshoot, as a share of the whole, that is not worth another look
@@ -98,7 +98,7 @@ def _meet(
 def per_price(
     coupling: Coupling, cost: Cost, scores: NDArray[np.float64], of: str
 ) -> NDArray[np.float64]:
-    """Errors divided by what a channel of the group saves: the cheapest error per saving goes first."""
+    """Errors over what a channel of the group saves: the least error per saving goes first."""
     result = scores.copy()
     whole = cost(coupling.everything()).share(of)
     for group in coupling.groups:

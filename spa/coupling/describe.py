@@ -20,7 +20,7 @@ def tensor_axes(notes: Collect, param: Param) -> dict[int, int]:
 
 
 def groups_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Group, ...]:
-    """Groups with their members; a group is named after the first tensor that makes its channels."""
+    """Groups with their members; a group is named after the first tensor that makes it."""
     owner = np.full(notes.size, -1)
     for k, units in enumerate(cells):
         owner[units] = k
@@ -49,7 +49,7 @@ def groups_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Gro
 
 
 def frozen_of(notes: Collect, roots: Roots) -> tuple[Frozen, ...]:
-    """Classes of channels that some tensor makes but that cannot go, with the first reason found."""
+    """Classes of channels that some tensor makes but that cannot go, with the first reason."""
     seen = np.zeros(notes.size, bool)
     seen[ROCK] = True
     found: list[Frozen] = []

@@ -17,7 +17,6 @@ from spa import labels
 from spa.labels import ROCK, Ids, Plane
 from spa.trace.collect import Collect
 
-
 FEW = 0.25  # share of a class that may be frozen to let the rest be cut
 
 

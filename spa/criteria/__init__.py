@@ -21,7 +21,7 @@ from spa.errors import UsageError
 Scores = NDArray[np.float64]
 SCORERS = ("l1", "l2", "random", "obspa")
 MEASURED = frozenset(("obspa",))
-"""Scorers that need probe inputs; their scores are errors, comparable between groups as they are."""
+"""Scorers that need probe inputs; their scores are errors, comparable between groups."""
 
 
 def score(

@@ -11,6 +11,12 @@ def l1(tensor: str, array: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.abs(array)
 
 
+l1.elementwise = True  # type: ignore[attr-defined]
+
+
 def squares(tensor: str, array: NDArray[np.float32]) -> NDArray[np.float32]:
     """w² per weight; the root of its sum over a channel is the L2 norm (DepGraph's group norm)."""
     return np.square(array)
+
+
+squares.elementwise = True  # type: ignore[attr-defined]

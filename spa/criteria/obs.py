@@ -1,10 +1,10 @@
-"""OBSPA: what the consumers of a channel lose without it, after they have made up for it as well as they can.
+"""OBSPA: what the consumers of a channel lose without it, once they have made up for it.
 
 At a site with weight W and inputs X, H = Xc Xcᵀ + λI.  Removing the columns p of one channel costs
-tr(W_p [(H⁻¹)_pp]⁻¹ W_pᵀ) (Optimal Brain Surgeon, structured; arXiv 2403.18955), a share of the site's
-output energy.  A channel's cost is the sum over its sites.  Channels go greedily, cheapest first, and
-after each step W -= W_p [(H⁻¹)_pp]⁻¹ (H⁻¹)_p: and H⁻¹ is downdated, so correlated channels are not
-both thought free.
+tr(W_p [(H⁻¹)_pp]⁻¹ W_pᵀ) (Optimal Brain Surgeon, structured; arXiv 2403.18955), a share of the
+site's output energy.  A channel's cost is the sum over its sites.  Channels go greedily, cheapest
+first, and after each step W -= W_p [(H⁻¹)_pp]⁻¹ (H⁻¹)_p: and H⁻¹ is downdated, so correlated
+channels are not both thought free.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _summed(
 def obs(
     coupling: Coupling, feeds: Sequence[Mapping[str, NDArray[Any]]], device: Any = "cpu"
 ) -> NDArray[np.float64]:
-    """Cost per unit in the order of greedy removal, float64 `[labels]`; comparable between groups."""
+    """Cost per unit in the order of greedy removal, `[labels]`; comparable between groups."""
     problems = _problems(coupling, feeds, device)
     scores = np.zeros(coupling.notes.size)
     norms = np.sqrt(aggregate(coupling, squares, "sum"))
@@ -136,7 +136,7 @@ def _problems(coupling: Coupling, feeds: Any, device: Any) -> list[_Problem]:
 
 
 def _greedy(group: Group, problems: list[_Problem], scores: NDArray[np.float64]) -> None:
-    """Order the units of one group; a unit's score is what its step costs, never less than before."""
+    """Order the units of one group; a score is what the step costs, never less than before."""
     alive = np.ones(len(scores), bool)
     cells = group.cells.copy()
     width = cells.shape[1]

@@ -1,8 +1,8 @@
 """Walk a graph from site to site: each segment between two sites is one onnxruntime session.
 
-A stream holds the activations of one model for all probe batches, only as long as a later node needs
-them.  Two streams, the dense and the pruned one, are walked side by side, so that the inputs of a
-site and the outputs it ought to have are there at the same time: one dense pass, one pruned pass.
+A stream holds the activations of one model for all probe batches, only as long as a later node
+needs them.  Two streams, the dense and the pruned one, are walked side by side, so that the inputs
+of a site and the outputs it ought to have are there at the same time: one dense pass, one pruned.
 """
 
 from __future__ import annotations

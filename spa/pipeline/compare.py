@@ -19,12 +19,14 @@ from spa.graph import Graph, read
 from spa.pipeline import facts
 from spa.pipeline.gates import check_gates
 from spa.pipeline.journal import Journal, peak_memory
-from spa.pipeline.prune import carried_plan, latency
+from spa.pipeline.prune import carried_plan, is_refitted, latency
 from spa.plans import place
 from spa.recipe import Recipe
 from spa.validate import Verdict, drift, measure
 from spa.validate import verify as verify_cut
 from spa.validate.inputs import feeds_at, other_batch
+
+OWN = "compare a model with its own pruned version"
 
 
 def verify(
@@ -87,15 +89,12 @@ def _same_ports(first: Graph, second: Graph) -> None:
         a, b = getattr(first, kind), getattr(second, kind)
         if set(a) != set(b):
             gone = sorted(set(a) ^ set(b))
-            raise VerifyError(
-                f"the models have different {kind} ({', '.join(gone)}); compare a model with its "
-                "own pruned version"
-            )
+            raise VerifyError(f"the models have different {kind} ({', '.join(gone)}); {OWN}")
         for name in a:
             if first.dtypes.get(name) != second.dtypes.get(name):
                 raise VerifyError(
-                    f"{name} is {first.dtypes.get(name)} in one model and {second.dtypes.get(name)} "
-                    "in the other; compare a model with its own pruned version"
+                    f"{name} is {first.dtypes.get(name)} in one model and "
+                    f"{second.dtypes.get(name)} in the other; {OWN}"
                 )
 
 
@@ -105,10 +104,10 @@ def _compare(coupling: Coupling, second: Graph, recipe: Recipe, level: str) -> V
             plan = carried_plan(second.proto)
             if plan is None:
                 raise UsageError("the pruned model carries no plan of spa; use --level run")
+            if is_refitted(second.proto):
+                raise UsageError("the weights that were kept are refitted; use --level run")
             if plan.source.get("sha256") != coupling.graph.source.sha256 and level == "auto":
                 raise UsageError("it was pruned from another file")
-            if plan.recipe.get("repairs"):
-                raise UsageError("its weights were refitted after the cut; use --level run")
             alive, _ = place(coupling, plan)
         except UsageError as error:
             if level == "equivalence":
@@ -121,6 +120,7 @@ def _compare(coupling: Coupling, second: Graph, recipe: Recipe, level: str) -> V
                 seed=recipe.seed,
                 device=recipe.device,
                 base_dir=second.source.base_dir,
+                advice="if its weights were changed on purpose, compare with --level run",
             )
     return _run_both(coupling.graph, second, recipe)
 
@@ -151,8 +151,8 @@ def _run_both(first: Graph, second: Graph, recipe: Recipe) -> Verdict:
         for name, value in before.items():
             if isinstance(value, np.ndarray) and value.shape != after[name].shape:
                 raise VerifyError(
-                    f"output {name} has shape {value.shape} in one model and {after[name].shape} in "
-                    "the other; compare a model with its own pruned version"
+                    f"output {name} has shape {value.shape} in one model and "
+                    f"{after[name].shape} in the other; {OWN}"
                 )
         found = found or drift(before, after)
     assert found is not None
@@ -182,7 +182,9 @@ def bench(
             graph = read(model, input_shapes=recipe.input_shape)
             began = time.perf_counter()
             session = runtime.session(
-                _loadable(graph), threads=threads or 0, device=recipe.device,
+                _loadable(graph),
+                threads=threads or 0,
+                device=recipe.device,
                 base_dir=graph.source.base_dir,
             )
             loaded = (time.perf_counter() - began) * 1e3

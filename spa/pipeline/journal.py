@@ -29,6 +29,7 @@ class Journal:
     def __init__(self, command: str, tell: Tell) -> None:
         self.report: dict[str, Any] = dict(empty_report(command))
         self.tell = tell
+        self.feeds: list[dict[str, Any]] = []  # probe inputs, once somebody has made them
         self._began = time.perf_counter()
 
     @contextmanager

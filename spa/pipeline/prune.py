@@ -6,8 +6,7 @@ import base64
 import os
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +41,7 @@ LATER = frozenset(("device", "verify", "min_reduction", "max_drift", "min_speedu
 """Fields of a recipe that have no say in what is kept."""
 
 ROUNDS = 30  # how often a choice that does not fit may be made again with less freedom
+REFITTED = "spa.reconstructed"
 LARGEST_PLAN = 1 << 28  # bytes that a plan in a model's metadata may unfold to
 Alive = NDArray[np.bool_]
 Feeds = Sequence[Mapping[str, NDArray[Any]]]
@@ -185,7 +185,7 @@ def carry_out(
     cut = small
     if recipe.repairs:
         small = repair(coupling, alive, cut, recipe, journal)
-    sign(small, coupling.graph, plan)
+    sign(small, coupling.graph, plan, refitted=small is not cut)
     report["output"] = facts.output_facts(small, after)
     report["reduction"] = {**reduction(before, after), "bytes": None}
     report["groups"] = facts.group_facts(coupling, alive, cost)
@@ -200,12 +200,15 @@ def carry_out(
 
 
 def probe_feeds(graph: Graph, recipe: Recipe, journal: Journal) -> Feeds:
-    """Inputs to score and fit on; what was chosen, and why, is noted."""
+    """Inputs to score and fit on, made once; what was chosen, and why, is noted."""
+    if journal.feeds:
+        return journal.feeds
     with journal.stage("probe"):
         probe = probe_for(graph, kind=recipe.probe, seed=recipe.seed, calib=recipe.calib)
         feeds = list(probe.batches(recipe.samples or samples_for(graph), BATCH))
     journal.tell(Note(probe.why))
     journal.report.setdefault("notes", []).append(probe.why)
+    journal.feeds = feeds
     return feeds
 
 
@@ -255,10 +258,11 @@ def _verify(
             "accuracy; remove less, or fine-tune the result"
         )
     if report["latency"]["speedup"] < 1.03:
-        widths = "" if recipe.round_to == "auto" else "; --round-to auto keeps widths the kernels like"
+        advice = "; --round-to auto keeps widths the kernels like"
+        widths = "" if recipe.round_to == "auto" else advice
         journal.warn(
-            f"not faster here ({report['latency']['speedup']:.2f}x): a model this small, or bound by "
-            f"memory or by operators without weights, gains little{widths}"
+            f"not faster here ({report['latency']['speedup']:.2f}x): a model this small, or bound "
+            f"by memory or by operators without weights, gains little{widths}"
         )
 
 
@@ -291,7 +295,7 @@ def sizes_note(graph: Graph, journal: Journal) -> None:
         journal.warn(f"MACs are counted at {sizes}; --input-shape sets other sizes")
 
 
-def sign(small: ModelProto, graph: Graph, plan: Plan) -> None:
+def sign(small: ModelProto, graph: Graph, plan: Plan, *, refitted: bool) -> None:
     """Say in the model's metadata where it comes from, and carry the plan along."""
     packed = base64.b64encode(zlib.compress(plan.to_json().encode(), 9)).decode()
     entries = {
@@ -300,11 +304,18 @@ def sign(small: ModelProto, graph: Graph, plan: Plan) -> None:
         "spa.source_sha256": graph.source.sha256,
         "spa.plan": packed,
     }
-    kept = [p for p in small.metadata_props if p.key not in entries]
+    if refitted:
+        entries[REFITTED] = "true"
+    kept = [p for p in small.metadata_props if p.key not in (*entries, REFITTED)]
     del small.metadata_props[:]
     small.metadata_props.extend(kept)
     for key, value in entries.items():
         small.metadata_props.add(key=key, value=value)
+
+
+def is_refitted(model: ModelProto) -> bool:
+    """Whether spa changed the weights that it kept, so that no masked original equals the model."""
+    return any(entry.key == REFITTED for entry in model.metadata_props)
 
 
 def carried_plan(model: ModelProto) -> Plan | None:

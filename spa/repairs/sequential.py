@@ -1,8 +1,8 @@
 """Sequential least squares: the weights that stay take over the work of those that went.
 
-Sites are visited in order. At each, the pruned model's own input X and the dense model's output T at
-the same place are there; the weights become the ridge solution of T ~ W X + b.  Where the output is
-then added to a residual stream, T also makes up for what the stream has lost so far:
+Sites are visited in order. At each, the pruned model's own input X and the dense model's output T
+at the same place are there; the weights become the ridge solution of T ~ W X + b.  Where the output
+is then added to a residual stream, T also makes up for what the stream has lost so far:
 T = dense output + dense stream - pruned stream.
 """
 
@@ -20,7 +20,7 @@ from spa.coupling.model import Coupling
 from spa.events import Step, Tell, quiet
 from spa.executor.columns import places_for, rows_of, unfold
 from spa.executor.least_squares import Moments, error, ridge
-from spa.executor.stream import Stream
+from spa.executor.stream import Stream, names_in
 from spa.trace.check import Survivors
 
 HELD = 0.125  # share of the batches that judges a solution instead of shaping it
@@ -68,7 +68,17 @@ def reconstruct(
 
 
 class _Walk:
-    def __init__(self, coupling, alive, small, feeds, strength, device) -> None:
+    """The dense and the pruned stream, side by side, and what was done at the sites so far."""
+
+    def __init__(
+        self,
+        coupling: Coupling,
+        alive: NDArray[np.bool_],
+        small: ModelProto,
+        feeds: Sequence[Mapping[str, Array]],
+        strength: float,
+        device: Any,
+    ) -> None:
         self.graph, self.notes = coupling.graph, coupling.notes
         self.left = Survivors(coupling.notes, coupling.root, alive)
         self.strength = strength
@@ -80,9 +90,9 @@ class _Walk:
         }
         copy = ModelProto()
         copy.CopyFrom(small)
-        base = self.graph.source.base_dir
-        self.dense = Stream(self.graph.proto, feeds, types, base, device)
-        self.pruned = Stream(copy, feeds, types, base, device)
+        self.base = self.graph.source.base_dir
+        self.dense = Stream(self.graph.proto, feeds, types, self.base, device)
+        self.pruned = Stream(copy, feeds, types, self.base, device)
         self.small = copy
         self.done: list[Repaired] = []
         self.users: dict[str, list[Any]] = {}
@@ -91,7 +101,7 @@ class _Walk:
                 self.users.setdefault(name, []).append(node)
         self.uses: dict[str, int] = {}
         for proto in copy.graph.node:
-            for name in proto.input:
+            for name in (*proto.input, *(names_in(proto) - set(proto.input))):  # bodies as well
                 self.uses[name] = self.uses.get(name, 0) + 1
 
     def sites(self) -> list[Any]:
@@ -120,10 +130,8 @@ class _Walk:
 
     def _plain(self, node: Any, proto: NodeProto) -> bool:
         """Whether this site's weight is its own and used in the simple way."""
-        if proto.input[1] not in self.pruned.weights or self.uses[proto.input[1]] > 1:
-            return False
-        if len(proto.input) > 2 and proto.input[2]:
-            if proto.input[2] not in self.pruned.weights or self.uses[proto.input[2]] > 1:
+        for name in proto.input[1:]:
+            if name and (name not in self.pruned.weights or self.uses[name] > 1):
                 return False
         a = node.attrs
         if node.op == "Gemm":
@@ -131,10 +139,12 @@ class _Walk:
         return node.op == "Conv" or len(self.graph.shapes[node.inputs[1]]) == 2
 
     def _stream(self, node: Any) -> tuple[str, Array | None] | None:
-        """The other summand where this output is added to something, and BatchNorm's factor between."""
+        """What this output is added to, if anything, and the factor of a BatchNorm between."""
         name, factor = node.outputs[0], None
         users = self.users.get(name, [])
         if len(users) == 1 and users[0].op == "BatchNormalization":
+            if node.op != "Conv" and len(self.graph.shapes[name]) != 2:
+                return None  # it does not scale the axis that the weights make
             scale, _, _, var = (self.graph.consts.get(n) for n in users[0].inputs[1:5])
             if scale is None or var is None:
                 return None
@@ -176,14 +186,19 @@ class _Walk:
         conv = node.op == "Conv"
         axis = 1 if conv else len(self.graph.shapes[node.outputs[0]]) - 1
         kept = self._kept(node.outputs[0], axis)
-        weight = numpy_helper.to_array(self.pruned.weights[proto.input[1]]).astype(np.float64)
+        weight = self._get(proto.input[1])
         groups = next((a.i for a in proto.attribute if a.name == "group"), 1) if conv else 1
         if conv:
             start = weight.reshape(groups, weight.shape[0] // groups, -1)
         else:
-            flip = node.op == "MatMul" or not node.attrs.get("transB", 0)
-            start = (weight.T if flip else weight)[None]
-        if start.shape[2] > LARGEST or len(kept) != start.shape[0] * start.shape[1]:
+            start = (weight.T if _flipped(node) else weight)[None]
+        bias = self._get(proto.input[2]) if len(proto.input) > 2 and proto.input[2] else None
+        made = start.shape[0] * start.shape[1]
+        if (
+            start.shape[2] > LARGEST
+            or len(kept) != made
+            or (bias is not None and bias.size != made)
+        ):
             return
         fit = [Moments(start.shape[2], start.shape[1]) for _ in range(groups)]
         judge = [Moments(start.shape[2], start.shape[1]) for _ in range(groups)]
@@ -191,57 +206,71 @@ class _Walk:
         for k in range(self.pruned.count):
             x = self.pruned.values[node.inputs[0]][k]
             y = self._target(node, k, axis, kept, extra)
-            if conv:
-                places = places_for(start.shape[2], self.samples, y.shape[2:], node.index)
-                rows, columns = rows_of(y, places), None
-                if groups == 1:
-                    columns = unfold(x, weight.shape, node.attrs, y.shape[2:], places)
-            else:
-                rows, columns = y.reshape(-1, y.shape[-1]).T, x.reshape(-1, x.shape[-1]).T
             into = judge if k >= self.pruned.count - last else fit
-            o, c = start.shape[1], x.shape[1] // groups if conv else 0
-            for g in range(groups):
-                own = columns
-                if own is None:
-                    shape = (o, c, *weight.shape[2:])
-                    own = unfold(x[:, g * c : (g + 1) * c], shape, node.attrs, y.shape[2:], places)
-                into[g].add(np.ascontiguousarray(own, np.float32), rows[g * o : (g + 1) * o].astype(np.float32))
-        self._store(node, proto, weight, start, fit, judge)
-
-    def _store(self, node, proto, weight, start, fit, judge) -> None:
-        conv = node.op == "Conv"
-        bias = None
-        if len(proto.input) > 2 and proto.input[2]:
-            bias = numpy_helper.to_array(self.pruned.weights[proto.input[2]]).astype(np.float64)
-            if bias.size != start.shape[0] * start.shape[1]:
-                return
-        affine = node.op != "MatMul"
-        solved, offsets = np.empty_like(start), np.zeros(start.shape[:2])
+            self._add(into, node, x, y, weight.shape)
         old = np.zeros(start.shape[:2]) if bias is None else bias.reshape(start.shape[:2])
+        self._store(node, proto, *self._better(node, start, old, fit, judge))
+
+    def _add(
+        self, into: list[Moments], node: Any, x: Array, y: Array, shape: tuple[int, ...]
+    ) -> None:
+        """Add one batch to the moments of every group."""
+        if node.op != "Conv":
+            pairs = [(x.reshape(-1, x.shape[-1]).T, y.reshape(-1, y.shape[-1]).T)]
+        else:
+            places = places_for(int(np.prod(shape[1:])), self.samples, y.shape[2:], node.index)
+            rows = np.split(rows_of(y, places), len(into))
+            parts = np.split(x, len(into), 1)
+            pairs = [
+                (unfold(part, shape, node.attrs, y.shape[2:], places), own)
+                for part, own in zip(parts, rows, strict=True)
+            ]
+        for moments, (columns, own) in zip(into, pairs, strict=True):
+            moments.add(
+                np.ascontiguousarray(columns, np.float32), np.ascontiguousarray(own, np.float32)
+            )
+
+    def _better(
+        self, node: Any, start: Array, old: Array, fit: list[Moments], judge: list[Moments]
+    ) -> tuple[Array, Array]:
+        """Solved weights and biases, group by group; rows that they do not help stay."""
+        solved, offsets = start.copy(), old.copy()
         before = after = total = 0.0
         for g in range(len(start)):
-            solved[g], offsets[g] = ridge(fit[g], start[g], self.strength, affine)
+            weights, bias = ridge(fit[g], start[g], self.strength, node.op != "MatMul")
             sheet = judge[g] if judge[g].count else fit[g]
-            worse, better = error(sheet, start[g], old[g]), error(sheet, solved[g], offsets[g])
+            worse, better = error(sheet, start[g], old[g]), error(sheet, weights, bias)
+            helped = better <= worse  # false as well for what is not a number
+            solved[g][helped], offsets[g][helped] = weights[helped], bias[helped]
             total += float((sheet.yy - sheet.y**2 / sheet.count).sum())
-            poor = better > worse  # row by row: what does not help stays as it was
-            solved[g][poor], offsets[g][poor] = start[g][poor], old[g][poor]
             before += float(worse.sum())
-            after += float(np.minimum(worse, better).sum())
+            after += float(np.where(helped, better, worse).sum())
         scale = max(total, 1e-30)
         self.done.append(Repaired(node.name, before / scale, after / scale, after < before))
+        return solved, offsets
+
+    def _store(self, node: Any, proto: NodeProto, solved: Array, offsets: Array) -> None:
+        """Write new weights and biases into the pruned model."""
         name = proto.input[1]
-        dtype = numpy_helper.to_array(self.pruned.weights[name]).dtype
-        flip = node.op == "MatMul" or (node.op == "Gemm" and not node.attrs.get("transB", 0))
-        new = solved.reshape(weight.shape) if conv else (solved[0].T if flip else solved[0])
-        self._set(name, np.ascontiguousarray(new).astype(dtype))
-        if affine:
-            if bias is None:
-                while len(proto.input) < 3:
-                    proto.input.append("")
-                proto.input[2] = f"{node.outputs[0]}_spa_bias"
-            shape = start.shape[0] * start.shape[1]
-            self._set(proto.input[2], offsets.reshape(shape).astype(dtype))
+        stored = self.pruned.weights[name]
+        new = solved if node.op == "Conv" else solved[0].T if _flipped(node) else solved[0]
+        dtype = helper.tensor_dtype_to_np_dtype(stored.data_type)
+        self._set(name, new.reshape(tuple(stored.dims)).astype(dtype))
+        if node.op == "MatMul":
+            return
+        while len(proto.input) < 3:
+            proto.input.append("")
+        shape: tuple[int, ...] = (offsets.size,)
+        if proto.input[2]:
+            shape = tuple(self.pruned.weights[proto.input[2]].dims)
+        else:
+            proto.input[2] = f"{node.outputs[0]}_spa_bias"
+        self._set(proto.input[2], offsets.reshape(shape).astype(dtype))
+
+    def _get(self, name: str) -> NDArray[np.float64]:
+        """A stored tensor of the pruned model."""
+        tensor = self.pruned.weights[name]
+        return numpy_helper.to_array(tensor, str(self.base or "")).astype(np.float64)
 
     def _set(self, name: str, array: Array) -> None:
         self.pruned.weights[name] = numpy_helper.from_array(array, name)
@@ -254,3 +283,8 @@ class _Walk:
         del model.graph.initializer[:]
         model.graph.initializer.extend(self.pruned.weights.values())
         return model
+
+
+def _flipped(node: Any) -> bool:
+    """Whether the weight is stored with its inputs first."""
+    return node.op == "MatMul" or not node.attrs.get("transB", 0)

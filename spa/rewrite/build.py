@@ -6,18 +6,21 @@ copy of their own, so that a shared bias is never sliced twice.
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from spa.coupling.model import Coupling
 from spa.rewrite.override import override
 from spa.rewrite.shrink import shrink, signature
 from spa.trace.check import MisplacedError, Survivors, check, planes_at, refit
 
+PLAIN = frozenset(("float32", "float64", "float16", "int64", "int32", "int8", "uint8"))
 Weights = Mapping[tuple[int, int], NDArray[Any]]
 
 
@@ -52,6 +55,7 @@ class _Builder:
         self.taken = {n for node in self.graph.nodes for n in (*node.inputs, *node.outputs)}
         self.taken |= set(self.graph.consts)
         self.renamed: dict[tuple[str, bytes], str] = {}
+        self.uses = Counter(p.tensor for p in self.notes.params.values())
         self.edits = {node.index: self._edits(node) for node in self.graph.nodes}
         self.kept = self._untouched_uses()
 
@@ -117,7 +121,8 @@ class _Builder:
             if key in self.weights:
                 self._use(copy, i, name, self.weights[key], repr(key).encode())
             elif any(self.left.touched(p) for _, p in param.planes):
-                mark = signature(param, self.left)
+                shared = self.uses[name] > 1
+                mark = signature(param, self.left) if shared else b"once"
                 if (name, mark) in self.renamed:
                     copy.input[i] = self.renamed[name, mark]
                 else:
@@ -196,13 +201,11 @@ class _Builder:
         before = set(self.graph.consts)
         for tensor in old.graph.initializer:
             if tensor.name in self.fresh:
-                model.graph.initializer.append(
-                    numpy_helper.from_array(self.fresh.pop(tensor.name), tensor.name)
-                )
+                store(model.graph.initializer.add(), tensor.name, self.fresh.pop(tensor.name))
             elif tensor.name in used or tensor.name not in before:
                 model.graph.initializer.add().CopyFrom(tensor)
         for name, array in self.fresh.items():
-            model.graph.initializer.append(numpy_helper.from_array(array, name))
+            store(model.graph.initializer.add(), name, array)
         self._describe(model)
         return model
 
@@ -220,6 +223,16 @@ class _Builder:
             for dim, old, new in zip(dims, image.shape, self.left.image(image).shape, strict=False):
                 if old != new and dim.HasField("dim_value"):
                     dim.dim_value = new
+
+
+def store(tensor: TensorProto, name: str, array: NDArray[Any]) -> None:
+    """Write an array into a tensor where it stands: large ones are copied as seldom as possible."""
+    if array.dtype.name not in PLAIN or sys.byteorder != "little":
+        tensor.CopyFrom(numpy_helper.from_array(array, name))
+        return
+    tensor.name, tensor.raw_data = name, array.tobytes()
+    tensor.data_type = helper.np_dtype_to_tensor_dtype(array.dtype)
+    tensor.dims.extend(array.shape)
 
 
 def set_attribute(node: NodeProto, name: str, value: Any) -> None:

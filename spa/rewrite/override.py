@@ -14,8 +14,13 @@ from numpy.typing import NDArray
 class Writer(Protocol):
     """What may be added to the model under construction."""
 
-    def constant(self, wanted: str, array: NDArray[Any]) -> str: ...
-    def insert(self, op: str, inputs: list[str], wanted: str) -> str: ...
+    def constant(self, wanted: str, array: NDArray[Any]) -> str:
+        """Store a tensor; returns its name."""
+        ...
+
+    def insert(self, op: str, inputs: list[str], wanted: str) -> str:
+        """Insert a node; returns the name of its output."""
+        ...
 
 
 def override(writer: Writer, name: str, old: NDArray[Any], new: NDArray[Any]) -> str:

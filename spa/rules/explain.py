@@ -52,16 +52,14 @@ def line(graph: Any) -> str:
     notes = Labelled(graph, strict=True).start(wide)
     roots = notes.roots()
     writer = Writer(roots.solid)
-    stored = [p for (at, _), p in notes.params.items() if at == node.index]
+    stored = [p for (at, _), p in notes.params.items() if at == node.index and p.tensor]
     for param in stored:
         writer.name_axes(param)
-    _sides(
-        writer, notes, node
-    )  # once for the letters, as later tensors may split axes of earlier ones
+    _sides(writer, notes, node)  # for the letters only: a later tensor may split an earlier axis
     writer.said.clear()
     told = [f"{node.op}: {_sides(writer, notes, node)}"]
     for role in ("reads", "makes", "scales", "follows"):
-        letters = dict.fromkeys(c for p in stored if p.tensor for c in writer.role(p, role))
+        letters = dict.fromkeys(c for p in stored for c in writer.role(p, role))
         told += [f"{role} {','.join(letters)}"] if letters else []
     told += [f"lossy: {text}" for text in dict.fromkeys(loss.text for loss in notes.losses)]
     if not writer.names:

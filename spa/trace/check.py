@@ -1,8 +1,8 @@
-"""Re-read a rewritten graph on labels: after a cut, every rule must say about the survivors what it said before.
+"""Re-read a rewritten graph on labels: every rule must say of the survivors what it said before.
 
 `Survivors` selects what is kept of every image.  `Check` runs the same rules on the survivors, with
-refitted attributes and constants, and compares with the selected results, node by node; by induction
-the rewritten graph then computes what the plan says.  No weights, no onnxruntime, milliseconds.
+refitted attributes and constants, and compares with the selected results, node by node; by
+induction the rewritten graph then computes what the plan says.  No weights, no onnxruntime.
 """
 
 from __future__ import annotations
@@ -147,11 +147,13 @@ class Sizes:
 
     def old_shape(self, i: int) -> Shape:
         """Shape of input `i` as it was."""
-        return self.notes.graph.shapes[self.node.inputs[i]]
+        shape: Shape = self.notes.graph.shapes[self.node.inputs[i]]
+        return shape
 
     def old_out(self, k: int = 0) -> Shape:
         """Shape of output `k` as it was."""
-        return self.notes.graph.shapes[self.node.outputs[k]]
+        shape: Shape = self.notes.graph.shapes[self.node.outputs[k]]
+        return shape
 
     def shape(self, i: int) -> Shape:
         """Shape of what is left of input `i`."""
@@ -170,9 +172,9 @@ class Sizes:
         rows = []
         for p in self.notes.images[self.node.inputs[i]].over(axis):
             kept = self.left.alive[p.dense]
-            kept = kept.any(tuple(range(p.axes.index(axis) + 1, kept.ndim)))
-            kept = kept.reshape(-1, kept.shape[-1])
-            rows.append(np.unique(kept[kept.any(1)], axis=0))
+            inner = tuple(range(p.axes.index(axis) + 1, kept.ndim))
+            lines = np.asarray(kept.any(inner)).reshape(-1, p.ids.shape[axis])
+            rows.append(np.unique(lines[lines.any(1)], axis=0))
         return np.concatenate(rows) if rows else np.ones((1, self.old_shape(i)[axis]), bool)
 
     def born(self, k: int) -> NDArray[np.bool_]:
@@ -261,7 +263,7 @@ class Check:
 
     def shape(self, node: Any, i: int) -> Shape | None:
         if i in self._refit:
-            return self._refit[i].shape
+            return tuple(self._refit[i].shape)
         param = self.notes.params.get((node.index, i))
         if param is not None and param.tensor is not None:
             return merged(self.graph.shapes[param.tensor], param.view, self.left.view(param)[0])
@@ -344,7 +346,7 @@ def merged(old: Shape, view: Shape, left: Shape) -> Shape:
 
 
 def check(left: Survivors, nodes: Any) -> list[MisplacedError]:
-    """Check every node at which something dies; what does not fit, node by node (empty: all fits)."""
+    """Check every node at which something dies; what does not fit, node by node."""
     checker = Check(left)
     errors = []
     for node in nodes:

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Reason:
-    """Why something is frozen or only approximately kept: the sentence, and the node that says so."""
+    """Why something is frozen or only roughly kept: the sentence, and the node that says so."""
 
     text: str
     op: str
@@ -69,7 +69,7 @@ class Collect:
 
     def value(self, node: Any, i: int) -> np.ndarray | None:
         name = node.inputs[i]
-        known = self.graph.values.get(name)
+        known: NDArray[Any] | None = self.graph.values.get(name)
         return known if known is not None else self.graph.consts.get(name)
 
     def is_const(self, node: Any, i: int) -> bool:
@@ -79,7 +79,8 @@ class Collect:
         return is_float(self.graph.dtypes.get(node.inputs[i]))
 
     def shape(self, node: Any, i: int) -> Shape | None:
-        return self.graph.shapes.get(node.inputs[i])
+        shape: Shape | None = self.graph.shapes.get(node.inputs[i])
+        return shape
 
     def out(self, node: Any, k: int) -> Shape | None:
         return self.graph.shapes.get(node.outputs[k]) if k < len(node.outputs) else None

@@ -1,8 +1,9 @@
 """What a rule may see and say: the node, its images, and a handful of verbs.
 
-Verbs: `along`, `only`, `same`, `cells`, `rows`, `freeze`, `fresh`, `param`, `work`, `lossy`.  What they do
-depends on who is listening: `Collect` takes notes, `Check` compares.  Decisions about the structure
-(which axes carry channels) go through `decide`, so that both take the same path through a rule.
+Verbs: `along`, `only`, `same`, `cells`, `rows`, `freeze`, `fresh`, `param`, `work`, `lossy`.  What
+they do depends on who is listening: `Collect` takes notes, `Check` compares.  Decisions about the
+structure (which axes carry channels) go through `decide`, so that both take the same path through a
+rule.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Op:
         return i < len(self.node.inputs) and bool(self.node.inputs[i])
 
     def value(self, i: int) -> np.ndarray | None:
-        """The value of input `i` where it is known (a constant, or derived from shapes), else None."""
+        """The value of input `i` if it is known (stored, or derived from shapes), else None."""
         return self._at.value(self.node, i) if self.has(i) else None
 
     def is_const(self, i: int) -> bool:
@@ -103,8 +104,9 @@ class Op:
     # what it says
 
     def decide(self, choose: Callable[[], T]) -> T:
-        """A structural choice, made once on the original graph and repeated on the rewritten one."""
-        return self._at.decide(self.node, choose)
+        """A structural choice, made on the original graph and repeated on the rewritten one."""
+        chosen: T = self._at.decide(self.node, choose)
+        return chosen
 
     def same(self, a: Ids, b: Ids, reason: str = "meets a channel that cannot go") -> None:
         """These labels, broadcast against each other, are one channel each."""
@@ -146,7 +148,7 @@ class Op:
         return planes[0].dense
 
     def cells(self, *sides: Ids) -> None:
-        """Row i of every side (`[rows, n]`) is one cell: the cell dies when all of any side does."""
+        """Row i of every side (`[rows, n]`) is one cell: it dies when all of any side does."""
         self._at.cells(self.node, sides)
 
     def rows(self, ids: Ids, axis_count: int = 1) -> None:
@@ -164,7 +166,7 @@ class Op:
     def param(
         self, i: int, view: Sequence[int], times: float = 0.0, **planes: Plane | tuple[int, ...]
     ) -> list[Plane]:
-        """Input `i`, seen as `view`, under planes; a tuple of axes instead of a plane makes new labels.
+        """Input `i`, seen as `view`, under planes; a tuple of axes for a plane makes labels.
 
         Returns the planes in the order given.
         """

@@ -1,4 +1,4 @@
-"""One use of a constant, or of a product of activations: the only thing criteria, cost and rewriting look at."""
+"""One use of a constant, or of a product: all that criteria, cost and rewriting look at."""
 
 from __future__ import annotations
 

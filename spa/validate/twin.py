@@ -28,6 +28,9 @@ BOUNDED = frozenset(
 AFFINE = frozenset(["LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"])
 """Replaced by Tanh, then their own scale and bias."""
 
+SKIPPED = frozenset(["SkipLayerNormalization", "SkipSimplifiedLayerNormalization"])
+"""Replaced by the sum they start with, then as above."""
+
 REDUCED = frozenset(
     ["ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceLogSum", "ReduceLogSumExp"]
 )
@@ -58,6 +61,8 @@ def twin(
 
 
 def _replace(model: ModelProto, node: NodeProto, opset: int) -> list[NodeProto] | None:
+    if node.op_type in SKIPPED:
+        return _skipped(node)
     if any(node.output[1:]):
         return None  # somebody uses the statistic itself
     if node.op_type in REDUCED:
@@ -65,17 +70,36 @@ def _replace(model: ModelProto, node: NodeProto, opset: int) -> list[NodeProto] 
     if node.op_type in BOUNDED:
         return [helper.make_node("Tanh", node.input[:1], node.output[:1])]
     if node.op_type in AFFINE:
-        parts = [helper.make_node("Tanh", node.input[:1], [f"{node.output[0]}__t0"])]
-        for k, (op, operand) in enumerate(zip(("Mul", "Add"), node.input[1:3], strict=False)):
-            if operand:
-                parts.append(
-                    helper.make_node(
-                        op, [parts[-1].output[0], operand], [f"{node.output[0]}__t{k + 1}"]
-                    )
-                )
-        parts[-1].output[0] = node.output[0]
-        return parts
+        scale, bias = (*node.input[1:3], "", "")[:2]
+        return _affine(node.input[0], scale, bias, node.output[0])
     return None
+
+
+def _affine(source: str, scale: str, bias: str, target: str) -> list[NodeProto]:
+    """Tanh, then what is there of scale and bias."""
+    steps = [("Tanh", [source])]
+    for op, operand in (("Mul", scale), ("Add", bias)):
+        if operand:
+            steps.append((op, [f"{target}__t{len(steps) - 1}", operand]))
+    outputs = [*(f"{target}__t{k}" for k in range(len(steps) - 1)), target]
+    return [
+        helper.make_node(op, inputs, [output])
+        for (op, inputs), output in zip(steps, outputs, strict=True)
+    ]
+
+
+def _skipped(node: NodeProto) -> list[NodeProto] | None:
+    """The sum, which may be an output too, then the same as for a norm alone."""
+    if any(node.output[1:3]):
+        return None
+    source, skip, scale, *rest = node.input
+    beta, bias = (["", *rest, ""] if "Simplified" in node.op_type else [*rest, "", ""])[:2]
+    total = (*node.output[3:], "")[0] or f"{node.output[0]}__sum"
+    names = [f"{total}__s", total] if bias else [total]
+    parts = [helper.make_node("Add", [source, skip], names[:1])]
+    if bias:
+        parts.append(helper.make_node("Add", [names[0], bias], names[1:]))
+    return parts + _affine(total, scale, beta, node.output[0])
 
 
 def _summed(model: ModelProto, node: NodeProto, opset: int) -> list[NodeProto]:

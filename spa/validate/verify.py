@@ -52,6 +52,7 @@ def verify(
     device: Any = "cpu",
     cut_only: bool = True,
     base_dir: Any = None,
+    advice: str = "nothing was written, please report this model",
 ) -> Verdict:
     """Run both models.
 
@@ -65,6 +66,7 @@ def verify(
         cut_only: whether the weights are those of the original; repaired weights are not expected
             to equal the masked original.
         base_dir: the folder of external data of `small`; by default that of the original.
+        advice: what to do where the two do not agree.
 
     Raises:
         VerifyError: it does not load, shapes differ, or it does not compute what the plan says.
@@ -87,14 +89,14 @@ def verify(
                 raise
             continue  # the original itself refuses this batch size
         after = _pruned(small, feeds, optimize, device, bases[1])
-        _same_shapes(before, after)
+        _same_shapes(before, after, advice)
         found = found or drift(before, after)
         if exact:
             models = _comparable(coupling, alive, small, lossy)
             error = _difference(models, bases, feeds, optimize, device)
             if error is not None:
                 errors.append(error)
-                _close(graph, error, batch)
+                _close(graph, error, batch, advice)
     assert found is not None
     return Verdict(level, found, max(errors) if errors else None, lossy)
 
@@ -171,18 +173,18 @@ def _pruned(
         raise VerifyError(f"the pruned model does not run, nothing was written: {error}") from error
 
 
-def _same_shapes(before: dict[str, Any], after: dict[str, Any]) -> None:
+def _same_shapes(before: dict[str, Any], after: dict[str, Any], advice: str) -> None:
     for name, a in before.items():
         b = after.get(name)
         if isinstance(a, np.ndarray) and (not isinstance(b, np.ndarray) or a.shape != b.shape):
             shape = b.shape if isinstance(b, np.ndarray) else "missing"
             raise VerifyError(
                 f"output {name} of the pruned model has shape {shape} where the original has "
-                f"{a.shape}; nothing was written, please report this model"
+                f"{a.shape}; {advice}"
             )
 
 
-def _close(graph: Any, error: float, batch: int | None) -> None:
+def _close(graph: Any, error: float, batch: int | None, advice: str) -> None:
     kinds = [np.dtype(graph.dtypes[n]).name for n in graph.outputs if n in graph.dtypes]
     kinds += [np.dtype(graph.dtypes[n]).name for n in graph.consts if n in graph.dtypes]
     limit = max((TOLERANCE.get(k, 0.0) for k in kinds), default=0.0) or TOLERANCE["float32"]
@@ -190,5 +192,5 @@ def _close(graph: Any, error: float, batch: int | None) -> None:
         at = f" at batch size {batch}" if batch else ""
         raise VerifyError(
             f"the pruned model differs from the masked original by {error:.1e}{at}, more than "
-            f"{limit:.0e}; nothing was written, please report this model"
+            f"{limit:.0e}; {advice}"
         )

@@ -1,7 +1,7 @@
 """Random mixtures of the motifs: `random_net(seed)` gives the same net for the same seed, forever.
 
 A pool of features, images `[N, C, H, W]` or tokens `[N, L, C]`, grows by steps drawn at random;
-each step takes features from the pool and adds what it makes of them.  Heads at the end make outputs.
+each step takes features from the pool and adds what it makes of them.  Heads make outputs.
 """
 
 from __future__ import annotations

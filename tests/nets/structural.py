@@ -266,7 +266,7 @@ def mixed_precision(n: Net) -> str:  # computed in single, stored in half
     return n.linear(n.Tanh(n.linear(y, 12, 6)), 6, 5)
 
 
-@motif("4", batch=1, fixed=True)
+@motif("4", opset=13, batch=1, fixed=True)
 def nothing_but_batch_one(n: Net) -> str:  # the batch axis looks like any axis of length 1
     y = n.Relu(n.conv(n.input("x", 3, 8, 8), 3, 4))
     y = n.Squeeze(n.GlobalAveragePool(y), n.ints(0, 2, 3))

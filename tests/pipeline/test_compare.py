@@ -18,6 +18,7 @@ from tests.carried import DIGITS, FASHION
 from tests.plans.exports import tuned, with_batch
 
 RUN = Recipe(verify="run")
+CUT = Recipe(ratio=0.2, scorer="l2", verify="none")
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +68,21 @@ def test_a_model_that_spa_wrote_is_held_to_its_plan(small):
 
 
 def test_a_spoilt_model_is_caught(small):
-    with pytest.raises(VerifyError, match="differs from the masked original") as caught:
+    words = r"differs from the masked original .*; if its weights were changed on purpose"
+    with pytest.raises(VerifyError, match=words) as caught:
         pipeline.verify(DIGITS, spoilt(small), RUN)
     assert caught.value.report["verify"]["passed"] is False
     assert caught.value.report["input"]["path"] == str(DIGITS)
+
+
+def test_a_refitted_model_is_not_held_to_the_masked_original():
+    outcome = pipeline.prune(DIGITS, Recipe(ratio=0.2, scorer="l2", reconstruct=True, samples=8))
+    assert any(p.key == "spa.reconstructed" for p in outcome.model.metadata_props)
+    assert pipeline.verify(DIGITS, outcome.model, RUN)["verify"]["level"] == "run"
+    with pytest.raises(VerifyError, match="weights that were kept are refitted"):
+        pipeline.verify(DIGITS, outcome.model, RUN, level="equivalence")
+    again = pipeline.apply(outcome.model, pipeline.make_plan(outcome.model, CUT), CUT)
+    assert not any(p.key == "spa.reconstructed" for p in again.model.metadata_props)
 
 
 def test_level_run_does_not_look_at_the_plan(small):

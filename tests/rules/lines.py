@@ -29,9 +29,15 @@ def lines() -> list[str]:
 
 
 def explained(case: Case) -> str:
-    """The line of a case whose first input is an activation; the others are stored."""
+    """The line of a case of which the first input moves, or all if that alone is frozen."""
     first = next(iter(case.arrays))
-    chosen = [v for v in variants(case) if list(v.feeds) == [first]]
+    every = list(variants(case))
+    chosen = [v for v in every if list(v.feeds) == [first]][:1] + every[:1]
+    said = ""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return line(read(chosen[0].model))
+        for variant in chosen:
+            before, said = said, line(read(variant.model))
+            if "frozen:" not in said:
+                return said
+    return before or said

@@ -24,7 +24,7 @@ ROWS = noise(2, 6, 4)
             case("Conv", 13, IMAGE, noise(6, 1, 3, 3), group=6),
             "Conv: [*, g=6, *] · [g, *] -> [*, g, *]",
         ),
-        (case("MatMul", 13, noise(3, 4), noise(4, 5)), "MatMul: [k=3, i=4] · [i, o=5] -> [k, o]"),
+        (case("MatMul", 13, noise(3, 4), noise(4, 5)), "MatMul: [a=3, i=4] · [i, o=5] -> [a, o]"),
         (
             case("Reshape", 13, ROWS, whole(2, 2, 3, 4)),
             "Reshape: [a=2, (d=2 e=3), c=4] · [*] -> [a, d, e, c]",
