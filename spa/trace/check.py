@@ -361,3 +361,26 @@ def check(left: Survivors, nodes: Any) -> list[MisplacedError]:
                 error.planes = tuple(p for p in error.planes or met if left.touched(p))
                 errors.append(error)
     return errors
+
+
+def indifferent(notes: Collect, root: Ids, node: Any) -> bool:
+    """Whether a node that fits one cut fits all: it only hands on, or compares, single rows.
+
+    Equal rows stay equal whatever is taken out of them.  Numbers matter where rows lie side by side
+    or over each other, and where the node says something about sizes (a convolution of one group
+    does not).
+    """
+    if node.index in notes.born or (
+        (node.domain, node.op) in REFITS and node.attrs.get("group") != 1
+    ):
+        return False
+    stacks = [notes.images[n].planes for n in (*node.inputs, *node.outputs) if n in notes.images]
+    for i in range(-1 - len(node.inputs), len(node.inputs)):
+        if (node.index, i) in notes.params:
+            stacks.append(tuple(p for _, p in notes.params[node.index, i].planes))
+    stacks += [(p,) for p in notes.extra.get(node.index, [])]
+    for planes in stacks:
+        wide = [[a for a in p.axes if p.ids.shape[a] > 1] for p in planes]
+        if any(len(axes) > 1 for axes in wide) or len({a for w in wide for a in w}) < sum(map(len, wide)):
+            return False
+    return True

@@ -23,7 +23,7 @@ from spa.validate.inputs import feeds_at, other_batch
 from spa.validate.mask import masked
 from spa.validate.twin import twin
 
-TOLERANCE = {"float64": 1e-6, "float32": 1e-3, "float16": 5e-2, "bfloat16": 2e-1}
+TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "float16": 5e-2, "bfloat16": 2e-1}
 """Largest difference to the masked original, over the largest output; measured: 2e-6 in float32."""
 
 
