@@ -26,6 +26,8 @@ from spa.graph import Graph, read
 from spa.recipe import Recipe
 from spa.rewrite import rewrite
 from spa.validate.mask import masked as hold
+from spa.validate.twin import twin
+from spa.validate.verify import lossy_at, names_of
 from tests.nets import BATCH
 
 Alive = np.ndarray
@@ -143,6 +145,18 @@ def masked(coupling: Coupling, alive: Alive, small: ModelProto) -> float:
     feeds = runtime.feeds(coupling.graph)
     whole = hold(coupling, alive)
     return max(agree(coupling.graph, whole, small, feeds, optimize) for optimize in (False, True))
+
+
+def without_statistics(coupling: Coupling, alive: Alive, small: ModelProto) -> float:
+    """Pruned and masked agree once lossy ops are replaced in both; the largest difference."""
+    lossy = {reason.node for reason in lossy_at(coupling, alive)}
+    named = names_of(coupling.graph)
+    pair = [
+        twin(m, lossy, lambda node: named.get((node.op_type, node.output[0]), ""))
+        for m in (hold(coupling, alive), small)
+    ]
+    assert pair[0] is not None and pair[1] is not None, "a lossy op has no replacement"
+    return agree(coupling.graph, pair[0], pair[1], runtime.feeds(coupling.graph))
 
 
 def works(coupling: Coupling, alive: Alive, small: ModelProto, exact: bool = True) -> None:

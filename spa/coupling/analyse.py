@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +13,8 @@ from spa.coupling.model import Coupling
 from spa.coupling.partition import Partition, partition, rooted
 from spa.events import Tell, quiet
 from spa.labels import Ids
-from spa.trace.check import MisplacedError, Survivors, check
+from spa.rules import REFITS
+from spa.trace.check import MisplacedError, Survivors, check, params_at
 from spa.trace.collect import Collect, Reason, Roots
 
 TRIALS = (0.5, 0.0, 0.25, 0.75)  # shares of every cell to drop, but at least one channel
@@ -64,7 +67,8 @@ def _even_out(notes: Collect, parts: Partition) -> bool:
 
 
 def _try_out(notes: Collect, roots: Roots, parts: Partition) -> list[MisplacedError]:
-    """Check random balanced choices."""
+    """Check random balanced choices, the later ones where other numbers may matter."""
+    passed: frozenset[int] = frozenset()
     for seed, share in enumerate(TRIALS):
         rng = np.random.default_rng(seed)
         alive = np.ones(notes.size, bool)
@@ -73,10 +77,34 @@ def _try_out(notes: Collect, roots: Roots, parts: Partition) -> list[MisplacedEr
             alive[rng.permuted(cells, axis=1)[:, :drop]] = False
         if alive.all():
             break
-        errors = check(Survivors(notes, roots.solid, alive), notes.graph.nodes)
+        errors = check(Survivors(notes, roots.solid, alive), notes.graph.nodes, passed)
         if errors:
             return errors
+        if not passed:
+            passed = frozenset(n.index for n in notes.graph.nodes if indifferent(notes, n))
     return []
+
+
+def indifferent(notes: Collect, node: Any) -> bool:
+    """Whether a node that fits one cut fits all: it only hands on, or compares, single rows.
+
+    Equal rows stay equal whatever is taken out of them, unless nothing is left.  Numbers matter
+    where rows lie side by side or over each other, and where the node says something about sizes
+    (a convolution of one group does not).
+    """
+    if node.index in notes.born or (
+        (node.domain, node.op) in REFITS and node.attrs.get("group") != 1
+    ):
+        return False
+    stacks = [notes.images[n].planes for n in (*node.inputs, *node.outputs) if n in notes.images]
+    stacks += [tuple(p for _, p in param.planes) for param in params_at(notes, node)]
+    stacks += [(p,) for p in notes.extra.get(node.index, [])]
+    for planes in stacks:
+        wide = [[a for a in p.axes if p.ids.shape[a] > 1] for p in planes]
+        flat = [a for axes in wide for a in axes]
+        if len(set(flat)) < len(flat) or any(len(axes) > 1 for axes in wide):
+            return False
+    return True
 
 
 def resolve(notes: Collect, root: Ids, error: MisplacedError) -> None:

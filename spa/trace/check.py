@@ -8,7 +8,7 @@ induction the rewritten graph then computes what the plan says.  No weights, no 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -51,6 +51,7 @@ class Survivors:
         self._images: dict[int, Image] = {}
         self._views: dict[int, View] = {}
         self._touched: dict[int, bool] = {}
+        self._gone: dict[int, bool] = {}
 
     def touched(self, p: Plane) -> bool:
         """Whether anything in the plane dies."""
@@ -58,6 +59,13 @@ class Survivors:
         if key not in self._touched:
             self._touched[key] = not self.alive[p.ids].all()
         return self._touched[key]
+
+    def gone(self, p: Plane) -> bool:
+        """Whether everything in the plane dies."""
+        key = id(p.ids)
+        if key not in self._gone:
+            self._gone[key] = not self.alive[p.ids].any()
+        return self._gone[key]
 
     def plane(self, p: Plane) -> Plane:
         """The plane with dead elements cut away and labels replaced by units."""
@@ -203,10 +211,14 @@ def planes_at(notes: Collect, node: Any) -> list[Plane]:
         if name in notes.images
         for p in notes.images[name].planes
     ]
-    for i in range(-1 - len(node.inputs), len(node.inputs)):
-        if (node.index, i) in notes.params:
-            found += [p for _, p in notes.params[node.index, i].planes]
+    found += [p for param in params_at(notes, node) for _, p in param.planes]
     return found + notes.extra.get(node.index, [])
+
+
+def params_at(notes: Collect, node: Any) -> list[Param]:
+    """What the node reads from the file, and its product of activations."""
+    keys = ((node.index, i) for i in range(-1 - len(node.inputs), len(node.inputs)))
+    return [notes.params[key] for key in keys if key in notes.params]
 
 
 class Check:
@@ -345,14 +357,19 @@ def merged(old: Shape, view: Shape, left: Shape) -> Shape:
     return tuple(shape)
 
 
-def check(left: Survivors, nodes: Any) -> list[MisplacedError]:
-    """Check every node at which something dies; what does not fit, node by node."""
+def check(left: Survivors, nodes: Any, indifferent: Container[int] = ()) -> list[MisplacedError]:
+    """Check every node at which something dies; what does not fit, node by node.
+
+    The nodes numbered in `indifferent` have passed another check: only what is gone matters there.
+    """
     checker = Check(left)
     errors = []
     for node in nodes:
         if (node.domain, node.op) not in RULES or node.captured:
             continue
         met = planes_at(left.notes, node)
+        if node.index in indifferent and not any(left.gone(p) for p in met):
+            continue
         if any(left.touched(p) for p in met):
             try:
                 checker.node(node)
@@ -361,26 +378,3 @@ def check(left: Survivors, nodes: Any) -> list[MisplacedError]:
                 error.planes = tuple(p for p in error.planes or met if left.touched(p))
                 errors.append(error)
     return errors
-
-
-def indifferent(notes: Collect, root: Ids, node: Any) -> bool:
-    """Whether a node that fits one cut fits all: it only hands on, or compares, single rows.
-
-    Equal rows stay equal whatever is taken out of them.  Numbers matter where rows lie side by side
-    or over each other, and where the node says something about sizes (a convolution of one group
-    does not).
-    """
-    if node.index in notes.born or (
-        (node.domain, node.op) in REFITS and node.attrs.get("group") != 1
-    ):
-        return False
-    stacks = [notes.images[n].planes for n in (*node.inputs, *node.outputs) if n in notes.images]
-    for i in range(-1 - len(node.inputs), len(node.inputs)):
-        if (node.index, i) in notes.params:
-            stacks.append(tuple(p for _, p in notes.params[node.index, i].planes))
-    stacks += [(p,) for p in notes.extra.get(node.index, [])]
-    for planes in stacks:
-        wide = [[a for a in p.axes if p.ids.shape[a] > 1] for p in planes]
-        if any(len(axes) > 1 for axes in wide) or len({a for w in wide for a in w}) < sum(map(len, wide)):
-            return False
-    return True

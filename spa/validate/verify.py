@@ -108,7 +108,7 @@ def _comparable(
     models = masked(coupling, alive), small
     if not lossy:
         return models
-    called = _names(coupling.graph)
+    called = names_of(coupling.graph)
     names = {reason.node for reason in lossy}
     return tuple(
         twin(m, names, lambda node: called.get((node.op_type, node.output[0]), "")) for m in models
@@ -133,7 +133,7 @@ def _difference(
     return relative_error(*outputs)
 
 
-def _names(graph: Any) -> dict[tuple[str, str], str]:
+def names_of(graph: Any) -> dict[tuple[str, str], str]:
     """Node names by op and first output, also for the masked model, which renames some outputs."""
     found: dict[tuple[str, str], str] = {}
     for node in graph.nodes:
