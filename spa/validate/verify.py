@@ -24,8 +24,10 @@ from spa.validate.mask import masked
 from spa.validate.twin import twin
 
 TOLERANCE = {"float64": 1e-6, "float32": 5e-4, "float16": 5e-2, "bfloat16": 2e-1}
-"""Largest difference to the masked original, over the largest output.  Measured in float32: 3e-6, and
-1.5e-4 between the twins of a deep recogniser, whose own two ways of computing differ by 8e-5."""
+"""Largest difference to the masked original, over the largest output.
+
+Measured in float32: 3e-6, and 1.5e-4 between the twins of a deep recogniser, whose own two ways of
+computing differ by 8e-5."""
 
 
 @dataclass(frozen=True)
