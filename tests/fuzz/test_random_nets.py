@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+from math import sqrt
 
 import pytest
 
-from tests.fuzz.trial import REFUSED, WRONG, Verdict, trial
+from tests.fuzz.trial import NOTHING, REFUSED, WRONG, Verdict, trial
 from tests.nets import random_net
 
 COUNT = int(os.environ.get("SPA_FUZZ", "320"))
 FIRST = int(os.environ.get("SPA_FUZZ_SEED", "0"))
 BATCHES = 8
-MOST_REFUSED = 0.08
-"""Share of nets in which everything is frozen; measured 4 % of 5,000."""
+WHOLE = 0.035
+"""Share of nets in which nothing can be pruned; measured 348 of 10,000."""
 
 
 def report(verdicts: list[Verdict]) -> str:
@@ -27,7 +28,10 @@ def test_random_nets(batch: int) -> None:
     wrong = [v for v in verdicts if v.state == WRONG]
     assert not wrong, report(wrong)
     refused = [v for v in verdicts if v.state == REFUSED]
-    assert len(refused) <= max(3, MOST_REFUSED * len(verdicts)), report(refused)
+    misfits = [v for v in refused if v.reason != NOTHING]
+    assert not misfits, report(misfits)
+    usual = WHOLE * len(verdicts)
+    assert len(refused) <= usual + 4 * sqrt(usual), report(refused)
 
 
 def test_a_seed_is_a_net() -> None:
