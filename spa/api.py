@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 from spa import pipeline
 from spa.errors import UsageError
@@ -26,7 +26,7 @@ def prune(
     ratio: float = 0.5,
     *,
     of: Literal["macs", "params", "channels"] = "macs",
-    scorer: str = "l2",
+    scorer: str = Recipe.scorer,
     saliency: str | None = None,
     aggregate: Literal["sum", "mean", "max"] = "sum",
     normalize: Literal["none", "mean", "max", "gaussian"] = "mean",
@@ -47,8 +47,16 @@ def prune(
     strict: bool = False,
     reconstruct: bool | None = None,
     calib: str | None = None,
-    probe: str = "auto",
+    probe: Literal["auto", "leaves", "uniform", "gaussian", "tokens", "audio", "vectors"] = "auto",
     samples: int | None = None,
+    allocation: Literal["uniform", "greedy", "curves"] = "curves",
+    repair: Literal["auto", "none", "bias", "mix", "full"] = "auto",
+    sequential: bool = True,
+    steps: int = 1,
+    memory: int | None = None,
+    input_range: Sequence[float] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
     tell: Tell = quiet,
@@ -78,10 +86,18 @@ def prune(
         max_drift: gate on the relative L2 difference of every output.
         min_speedup: gate on the measured speed-up.
         strict: whether an operator without a rule is an error.
-        reconstruct: whether to refit what stays; by default with scorer `obspa`.
+        reconstruct: whether to refit what stays; by default with a scorer that measures.
         calib: file or folder of inputs to fit on, instead of synthetic ones.
         probe: kind of synthetic inputs.
         samples: how many inputs to fit on; by default by the model's size.
+        allocation: how the budget is shared out between groups.
+        repair: what is refitted; "auto" leaves it to `reconstruct`.
+        sequential: whether a layer is fitted on what the pruned layers before it give.
+        steps: rounds of cutting a little, refitting and scoring again.
+        memory: bytes that activations and statistics may take; by default half of what is free.
+        input_range: lowest and highest value of a pixel, before `mean` and `std`.
+        mean: subtracted from pixels; one number or one per channel.
+        std: divides pixels; one number or one per channel.
         output: where to write the model (not at all by default).
         force: whether `output` may be replaced.
         tell: callback for progress events.
@@ -101,8 +117,18 @@ def prune(
         input_shape=dict(input_shape or {}), seed=seed, device=device, verify=verify,
         min_reduction=min_reduction, max_drift=max_drift, min_speedup=min_speedup, strict=strict,
         reconstruct=reconstruct, calib=calib, probe=probe, samples=samples,
+        allocation=allocation, repair=repair, sequential=sequential, steps=steps, memory=memory,
+        input_range=_range(input_range), mean=_numbers(mean), std=_numbers(std),
     )  # fmt: skip
     return pipeline.prune(model, recipe, tell, output=output, force=force)
+
+
+def _numbers(values: Sequence[float] | None) -> tuple[float, ...] | None:
+    return None if values is None else tuple(values)
+
+
+def _range(values: Sequence[float] | None) -> tuple[float, float] | None:
+    return cast("tuple[float, float] | None", _numbers(values))
 
 
 def _globs(name: str, globs: Sequence[str]) -> tuple[str, ...]:

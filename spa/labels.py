@@ -37,6 +37,8 @@ class Plane:
     @property
     def dense(self) -> Ids:
         """The ids without the axes the plane does not vary over, shape `[len(axis) for axes]`."""
+        if len(self.axes) == 1:
+            return self.ids.reshape(-1)
         return self.ids.reshape([self.ids.shape[a] for a in self.axes])
 
     def rows(self) -> Ids:
@@ -69,6 +71,9 @@ def rock(shape: Sequence[int]) -> Image:
 
 def lay(dense: Ids, axes: Sequence[int], rank: int) -> Plane:
     """The plane over a tensor of `rank` whose labels along `axes` (in this order) are `dense`."""
+    if len(axes) == 1 and dense.ndim == 1:
+        a = int(axes[0])
+        return Plane(dense.reshape((1,) * a + dense.shape + (1,) * (rank - a - 1)), (a,))
     order = sorted(range(len(axes)), key=axes.__getitem__)
     moved = dense.transpose(order)
     axes = tuple(int(axes[i]) for i in order)
@@ -173,11 +178,20 @@ def tighten(p: Plane) -> Plane:
     """The same plane without the axes along which it turns out constant."""
     ids, axes = p.ids, list(p.axes)
     for a in p.axes:
-        head = ids.take([0], axis=a)
-        if (ids == head).all():
-            ids = head
+        if ids.shape[a] == 1:
             axes.remove(a)
-    return Plane(ids, tuple(axes))
+        elif not (ids.size and _differs(ids, a)):
+            head = ids.take([0], axis=a)
+            if (ids == head).all():
+                ids = head
+                axes.remove(a)
+    return p if len(axes) == len(p.axes) else Plane(ids, tuple(axes))
+
+
+def _differs(ids: Ids, axis: int) -> bool:
+    """Whether the first label along an axis is not the last: the quick way to see that it varies."""
+    first = (0,) * ids.ndim
+    return bool(ids[first] != ids[(*first[:axis], -1, *first[axis + 1 :])])
 
 
 def extent(kept: NDArray[np.bool_]) -> Shape | None:

@@ -20,6 +20,9 @@ Normalize = Literal["none", "mean", "max", "gaussian"]
 Scope = Literal["global", "local"]
 Device = Literal["auto", "cpu", "cuda"]
 Verify = Literal["none", "run", "equivalence"]
+Allocation = Literal["uniform", "greedy", "curves"]
+Repair = Literal["auto", "none", "bias", "mix", "full"]
+Probe = Literal["auto", "leaves", "uniform", "gaussian", "tokens", "audio", "vectors"]
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "of": get_args(Unit),
@@ -28,7 +31,14 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "scope": get_args(Scope),
     "device": get_args(Device),
     "verify": get_args(Verify),
+    "allocation": get_args(Allocation),
+    "repair": get_args(Repair),
+    "probe": get_args(Probe),
 }
+DATA_FREE = frozenset(("l1", "l2", "fpgm", "random"))
+"""Scorers that look at weights alone."""
+LEAST_MEMORY = 1 << 20
+MOST_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,8 @@ class Recipe:
     Attributes:
         ratio: the share to remove, 0 < ratio < 1; a given plan takes its place.
         of: what the ratio is a ratio of.
-        scorer: the name of the criterion; a saliency file takes its place.
+        scorer: the name of the criterion; a saliency file takes its place.  "auto" is "obspa", or
+            "l2" where the model cannot be run on inputs made for it.
         saliency: a file with one number per weight, by initializer name.
         layer_ratio: shares for the layers a glob names, in place of what the budget would give.
         max_layer_ratio: no layer loses a larger share of its channels than this.
@@ -48,10 +59,21 @@ class Recipe:
         max_drift: gate, the largest relative L2 difference an output may show.
         min_speedup: gate, the least factor by which the pruned model must be faster.
         strict: an operator frozen because it is unknown is an error.
-        reconstruct: whether to refit what stays by least squares; None: with scorer obspa.
+        reconstruct: False is repair "none", True is "full" unless `repair` says how.
+        repair: what is refitted by least squares: nothing, biases, a mix of the channels that stay,
+            or all weights; "auto" is "full" with a scorer that measures, else "none".
+        sequential: whether a layer is fitted on what the pruned layers before it give, or on what
+            the original ones give.
+        allocation: how the budget is shared out: the same share everywhere, cheapest channel first,
+            or the best total along error curves.
+        steps: rounds of cutting a little, refitting and scoring again.
+        memory: bytes that activations and statistics may take; None: half of what is free.
         calib: file or folder of inputs to fit on, instead of synthetic ones.
         probe: kind of synthetic inputs.
         samples: how many inputs to fit on; None: by the model's size.
+        input_range: lowest and highest value of a pixel, before `mean` and `std`.
+        mean: subtracted from pixels; one number or one per channel.
+        std: divides pixels; one number or one per channel.
     """
 
     ratio: float = 0.5
@@ -77,19 +99,42 @@ class Recipe:
     strict: bool = False
     reconstruct: bool | None = None
     calib: str | None = None
-    probe: str = "auto"
+    probe: Probe = "auto"
     samples: int | None = None
+    allocation: Allocation = "curves"
+    repair: Repair = "auto"
+    sequential: bool = True
+    steps: int = 1
+    memory: int | None = None
+    input_range: tuple[float, float] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    @property
+    def measures(self) -> bool:
+        """Whether channels are judged by what the model does on inputs."""
+        return self.saliency is None and self.scorer not in DATA_FREE
+
+    @property
+    def mode(self) -> Literal["none", "bias", "mix", "full"]:
+        """What is refitted, with nothing left open."""
+        if self.repair != "auto":
+            return self.repair
+        wanted = self.measures if self.reconstruct is None else self.reconstruct
+        return "full" if wanted else "none"
 
     @property
     def repairs(self) -> bool:
         """Whether the weights that stay are refitted."""
-        return self.scorer == "obspa" if self.reconstruct is None else self.reconstruct
+        return self.mode != "none"
 
     def validate(self) -> Recipe:
         """Return the recipe itself, or raise a UsageError that says what to write instead."""
         _check_amounts(self)
         _check_choices(self)
         _check_limits(self)
+        _check_repair(self)
+        _check_pixels(self)
         _check_shapes(self.input_shape)
         _check_gates(self)
         return self
@@ -147,6 +192,54 @@ def _check_limits(recipe: Recipe) -> None:
     for name in ("ignore", "only"):
         if isinstance(getattr(recipe, name), str):
             raise UsageError(f"{name} is a sequence of globs, not one string; write ({name!r},)")
+
+
+def _check_repair(recipe: Recipe) -> None:
+    if not (_whole(recipe.steps) and 1 <= recipe.steps <= MOST_STEPS):
+        raise UsageError(
+            f"--steps must be a whole number from 1 to {MOST_STEPS}, not {recipe.steps!r}"
+        )
+    memory = recipe.memory
+    if memory is not None and not (_whole(memory) and memory >= LEAST_MEMORY):
+        raise UsageError(
+            f"--memory {memory} is less than 1M, too little for any model; 4G is four GiB"
+        )
+    asked = None if recipe.repair == "auto" else recipe.repair != "none"
+    if recipe.steps > 1 and recipe.saliency is not None:
+        raise UsageError(
+            "--steps scores again after every round, which --saliency, one file for the whole "
+            "model, cannot; leave one of them out"
+        )
+    if recipe.reconstruct is not None and asked is not None and recipe.reconstruct != asked:
+        word = "--reconstruct" if recipe.reconstruct else "--no-reconstruct"
+        raise UsageError(
+            f"{word} and --repair {recipe.repair} contradict each other; give one of them"
+        )
+
+
+def _check_pixels(recipe: Recipe) -> None:
+    for name in ("input_range", "mean", "std"):
+        values = getattr(recipe, name)
+        option = f"--{name.replace('_', '-')}"
+        if values is None:
+            continue
+        if not isinstance(values, Sequence) or isinstance(values, str) or not values:
+            raise UsageError(f"{option} is a sequence of numbers, not {values!r}")
+        if not all(isinstance(v, (int, float)) and math.isfinite(v) for v in values):
+            raise UsageError(f"{option} needs finite numbers, not {_listed(values)}")
+    if recipe.input_range is not None and (
+        len(recipe.input_range) != 2 or recipe.input_range[0] >= recipe.input_range[1]
+    ):
+        raise UsageError(
+            f"--input-range needs two numbers, the lower one first, as in 0,255; not "
+            f"{_listed(recipe.input_range)}"
+        )
+    if recipe.std is not None and min(recipe.std) <= 0:
+        raise UsageError(f"--std divides, so it must be above 0, not {_listed(recipe.std)}")
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ",".join(f"{v:g}" if isinstance(v, (int, float)) else repr(v) for v in values)
 
 
 def _check_shapes(shapes: Mapping[str, Sequence[int]]) -> None:

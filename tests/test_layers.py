@@ -22,8 +22,8 @@ labels runtime recipe
 trace rules graph
 coupling
 probes executor
-repairs
 criteria budgets rewrite plans
+repairs
 validate
 reports
 pipeline

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 @click.argument("source", metavar="INPUT")
 @click.argument("plan", metavar="PLAN")
 @declare.options(
-    declare.PROBING,
+    declare.FITTING,
+    declare.INPUTS,
     declare.MODEL,
     declare.VERIFY,
     declare.GATES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -70,6 +71,31 @@ def _sizes(text: str) -> tuple[int, ...]:
     return tuple(int(size) for size in text.split(",")) if text else ()
 
 
+UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
+
+
+def memory(text: Any) -> int:
+    """Bytes, from a number with or without a unit: 4G, 512M, 1.5GiB."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", str(text), re.IGNORECASE)
+    if found is None:
+        raise click.BadParameter(f"{text!r} is no size; write 4G or 512M")
+    return int(float(found[1]) * (1 << UNITS[found[2].lower()]))
+
+
+def _numbers(example: str) -> Callable[[Any], tuple[float, ...]]:
+    """Read numbers with commas between them."""
+
+    def convert(text: Any) -> tuple[float, ...]:
+        if not isinstance(text, str):
+            return tuple(text)
+        try:
+            return tuple(float(number) for number in text.split(","))
+        except ValueError:
+            raise click.BadParameter(f"{text!r} is not written like {example}") from None
+
+    return convert
+
+
 LAYER_RATIO = _pair("=", float, "layer1.*=0.3")
 INPUT_SHAPE = _pair(":", _sizes, "input:1,3,224,224")
 
@@ -117,6 +143,19 @@ HOW_MUCH = (
     option("How much", "-r", "--ratio", type=float, help="Share to remove, 0 < RATIO < 1."),
     choice("How much", "--of", "What the ratio is a ratio of."),
     choice("How much", "--scope", "One budget for the model, or the same share in every group."),
+    choice(
+        "How much",
+        "--allocation",
+        "How one budget is shared out: evenly, cheapest first, or along error curves.",
+    ),
+    option(
+        "How much",
+        "--steps",
+        type=int,
+        default=DEFAULT.steps,
+        show_default=True,
+        help="Rounds of cutting a little, refitting and scoring again.",
+    ),
     option(
         "How much",
         "--layer-ratio",
@@ -158,10 +197,10 @@ SCORING = (
         "By what",
         "-s",
         "--scorer",
-        type=click.Choice(SCORERS),
+        type=click.Choice(("auto", *SCORERS)),
         default=DEFAULT.scorer,
         show_default=True,
-        help="How channels are judged.",
+        help="How channels are judged; auto: obspa, or l2 where the model cannot be run.",
     ),
     option(
         "By what",
@@ -174,33 +213,70 @@ SCORING = (
     choice("By what", "--normalize", "How groups are made comparable."),
 )
 
-PROBING = (
+FITTING = (
     option(
         "Keeping accuracy",
         "--reconstruct/--no-reconstruct",
         default=None,
-        help="Refit what stays by least squares.  Default: with --scorer obspa.",
+        help="Refit what stays by least squares; --no-reconstruct cuts only.  Default: with a "
+        "scorer that measures.",
+    ),
+    choice(
+        "Keeping accuracy",
+        "--repair",
+        "What is refitted: biases, a mix of the channels that stay, or all weights.",
     ),
     option(
         "Keeping accuracy",
-        "--calib",
-        type=click.Path(),
-        metavar="PATH",
-        help="Inputs to fit on: .npz, .npy or a folder of images; without it they are synthetic.",
-    ),
-    option(
-        "Keeping accuracy",
-        "--probe",
-        metavar="KIND",
-        default=DEFAULT.probe,
+        "--sequential/--parallel",
+        default=DEFAULT.sequential,
         show_default=True,
-        help="Kind of synthetic inputs: auto, leaves, noise, tokens and others.",
+        help="Fit a layer on what the pruned layers before it give, or on the original's.",
+    ),
+    option(
+        "Keeping accuracy",
+        "--memory",
+        type=memory,
+        metavar="SIZE",
+        help="Activations and statistics take no more, such as 4G.  Default: half of what is free.",
     ),
     option(
         "Keeping accuracy",
         "--samples",
         type=click.IntRange(min=1),
         help="How many inputs to fit on.  Default: by the model's size.",
+    ),
+)
+
+INPUTS = (
+    option(
+        "Inputs",
+        "--calib",
+        type=click.Path(),
+        metavar="PATH",
+        help=".npz, .npy or a folder of images; without it inputs are synthetic.",
+    ),
+    choice("Inputs", "--probe", "Kind of synthetic inputs; auto: what suits the model."),
+    option(
+        "Inputs",
+        "--input-range",
+        type=_numbers("0,255"),
+        metavar="LO,HI",
+        help="Values of a pixel, before --mean and --std.  Default: what the model shows.",
+    ),
+    option(
+        "Inputs",
+        "--mean",
+        type=_numbers("0.485,0.456,0.406"),
+        metavar="A,B,C",
+        help="Subtracted from pixels; one number, or one per channel.",
+    ),
+    option(
+        "Inputs",
+        "--std",
+        type=_numbers("0.229,0.224,0.225"),
+        metavar="A,B,C",
+        help="Divides pixels; one number, or one per channel.",
     ),
 )
 
@@ -288,7 +364,18 @@ def recipe_from(chosen: Mapping[str, Any], **fixed: Any) -> Recipe:
     """Build the checked recipe from a command's options; what is not given keeps its default."""
     known = {field.name for field in fields(Recipe)}
     given = {name: value for name, value in chosen.items() if name in known and value is not None}
+    _settle(given, "reconstruct", "repair")
     return Recipe(**{**given, **fixed}).validate()
+
+
+def _settle(given: dict[str, Any], *names: str) -> None:
+    """Of options that say the same thing, those given by hand beat those of the environment."""
+    context = click.get_current_context(silent=True)
+    source = context.get_parameter_source if context else lambda name: None
+    by_hand = [name for name in names if source(name) is ParameterSource.COMMANDLINE]
+    for name in names:
+        if by_hand and name not in by_hand:
+            given.pop(name, None)
 
 
 def contradict(first: str, second: str) -> None:

@@ -29,7 +29,8 @@ OUTPUT = "Default: INPUT's stem + .plan.json; - is stdout."
 @declare.options(
     declare.HOW_MUCH,
     declare.SCORING,
-    declare.PROBING,
+    declare.FITTING,
+    declare.INPUTS,
     declare.WHERE,
     declare.MODEL,
     declare.output_option(OUTPUT),

@@ -34,7 +34,9 @@ LEVEL = declare.option(
 )
 @click.argument("original", metavar="ORIGINAL")
 @click.argument("pruned", metavar="PRUNED")
-@declare.options((LEVEL,), declare.MODEL, declare.GATES, declare.REPORT, declare.SHELL)
+@declare.options(
+    (LEVEL,), declare.INPUTS, declare.MODEL, declare.GATES, declare.REPORT, declare.SHELL
+)
 def command(original: str, pruned: str, **options: Any) -> int:
     """Compare two models: loads, shapes, drift, latency; gates for CI.
 

@@ -12,9 +12,9 @@ from spa.coupling.describe import frozen_of, groups_of
 from spa.coupling.model import Coupling
 from spa.coupling.partition import Partition, partition, rooted
 from spa.events import Tell, quiet
-from spa.labels import Ids
-from spa.rules import REFITS
-from spa.trace.check import MisplacedError, Survivors, check, params_at
+from spa.labels import Ids, Plane
+from spa.rules import REFITS, SILENT
+from spa.trace.check import MisplacedError, Survivors, check
 from spa.trace.collect import Collect, Reason, Roots
 
 TRIALS = (0.5, 0.0, 0.25, 0.75)  # shares of every cell to drop, but at least one channel
@@ -39,7 +39,7 @@ def settle(notes: Collect) -> Coupling:
         parts = partition(notes, roots.solid)
         if _even_out(notes, parts):
             continue
-        errors = _try_out(notes, roots, parts)
+        errors, steady = _try_out(notes, roots, parts)
         if not errors:
             return Coupling(
                 notes.graph,
@@ -47,6 +47,7 @@ def settle(notes: Collect) -> Coupling:
                 roots,
                 groups_of(notes, roots, parts.cells),
                 frozen_of(notes, roots),
+                steady,
             )
         for error in errors:
             resolve(notes, roots.solid, error)
@@ -66,8 +67,13 @@ def _even_out(notes: Collect, parts: Partition) -> bool:
     return bool(parts.stuck or parts.odd or parts.uneven)
 
 
-def _try_out(notes: Collect, roots: Roots, parts: Partition) -> list[MisplacedError]:
-    """Check random balanced choices, the later ones where other numbers may matter."""
+def _try_out(
+    notes: Collect, roots: Roots, parts: Partition
+) -> tuple[list[MisplacedError], frozenset[int]]:
+    """Check random balanced choices, the later ones where other numbers may matter.
+
+    Returns what does not fit, or else the nodes that will fit whatever is chosen.
+    """
     passed: frozenset[int] = frozenset()
     for seed, share in enumerate(TRIALS):
         rng = np.random.default_rng(seed)
@@ -79,32 +85,38 @@ def _try_out(notes: Collect, roots: Roots, parts: Partition) -> list[MisplacedEr
             break
         errors = check(Survivors(notes, roots.solid, alive), notes.graph.nodes, passed)
         if errors:
-            return errors
+            return errors, frozenset()
         if not passed:
-            passed = frozenset(n.index for n in notes.graph.nodes if indifferent(notes, n))
-    return []
+            passed = indifferent(notes, roots.solid)
+    return [], passed
 
 
-def indifferent(notes: Collect, node: Any) -> bool:
-    """Whether a node that fits one cut fits all: it only hands on, or compares, single rows.
+def indifferent(notes: Collect, root: Ids) -> frozenset[int]:
+    """The nodes that fit all cuts if they fit one: they only hand on, or compare, the same rows.
 
-    Equal rows stay equal whatever is taken out of them, unless nothing is left.  Numbers matter
-    where rows lie side by side or over each other, and where the node says something about sizes
-    (a convolution of one group does not).
+    Equal rows stay equal whatever is taken out of them, unless nothing is left, and so do equal
+    boxes.  Numbers matter where rows lie side by side or over each other, and where the node says
+    something about sizes (a convolution of one group does not).
     """
-    if node.index in notes.born or (
-        (node.domain, node.op) in REFITS and node.attrs.get("group") != 1
-    ):
-        return False
-    stacks = [notes.images[n].planes for n in (*node.inputs, *node.outputs) if n in notes.images]
-    stacks += [tuple(p for _, p in param.planes) for param in params_at(notes, node)]
-    stacks += [(p,) for p in notes.extra.get(node.index, [])]
-    for planes in stacks:
-        wide = [[a for a in p.axes if p.ids.shape[a] > 1] for p in planes]
-        flat = [a for axes in wide for a in axes]
-        if len(set(flat)) < len(flat) or any(len(axes) > 1 for axes in wide):
+    boxes: dict[int, tuple[tuple[int, ...], bytes]] = {}
+
+    def box(p: Plane) -> tuple[tuple[int, ...], bytes]:
+        if id(p.ids) not in boxes:
+            shape = tuple(n for n in p.ids.shape if n > 1)
+            boxes[id(p.ids)] = (shape, root[p.ids].tobytes())
+        return boxes[id(p.ids)]
+
+    def fits_all(node: Any) -> bool:
+        key = (node.domain, node.op)
+        if node.index in notes.born or (key in REFITS and not SILENT[key](node)):
             return False
-    return True
+        for planes in notes.meetings.stacks(node):
+            wide = [a for p in planes for a in p.axes if p.ids.shape[a] > 1]
+            if len(set(wide)) < len(wide):
+                return False
+        return len({box(p) for p in notes.meetings.boxes(node)}) < 2
+
+    return frozenset(node.index for node in notes.graph.nodes if fits_all(node))
 
 
 def resolve(notes: Collect, root: Ids, error: MisplacedError) -> None:
@@ -128,7 +140,8 @@ def resolve(notes: Collect, root: Ids, error: MisplacedError) -> None:
 
 def misplaced(coupling: Coupling, alive: NDArray[np.bool_]) -> list[MisplacedError]:
     """What does not fit if only `alive` (bool `[labels]`, by unit) is kept; empty when all does."""
-    return check(Survivors(coupling.notes, coupling.root, alive), coupling.graph.nodes)
+    left = Survivors(coupling.notes, coupling.root, alive)
+    return check(left, coupling.graph.nodes, coupling.steady)
 
 
 def refine(coupling: Coupling, errors: list[MisplacedError]) -> Coupling:

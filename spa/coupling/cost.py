@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -150,7 +151,12 @@ def batch_symbol(graph: Any) -> str | None:
 def is_parameter(graph: object, name: str) -> bool:
     """Whether a stored tensor counts as parameters: not shapes, indices and the like."""
     dtype = graph.dtypes.get(name)  # type: ignore[attr-defined]
-    return dtype is not None and np.dtype(dtype).name not in UNCOUNTED
+    return dtype is not None and _is_counted(dtype)
+
+
+@cache
+def _is_counted(dtype: np.dtype[Any]) -> bool:
+    return np.dtype(dtype).name not in UNCOUNTED
 
 
 def reduction(before: Sizes, after: Sizes) -> dict[str, float]:

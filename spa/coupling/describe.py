@@ -24,26 +24,35 @@ def groups_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Gro
     owner = np.full(notes.size, -1)
     for k, units in enumerate(cells):
         owner[units] = k
-    members: dict[int, dict[Member, None]] = defaultdict(dict)
+    members: list[dict[int, Member]] = [{} for _ in cells]  # by id(): a member may be in many groups
+    known: dict[Member, Member] = {}
     names: dict[int, str] = {}
+    seen: dict[tuple[int, tuple[int, ...]], tuple[int, list[int]]] = {}
+    of_label = owner[roots.solid]
     for param in notes.params.values():
         if param.tensor is None:
             continue
         where = tensor_axes(notes, param)
         node = notes.graph.nodes[param.node].name
         for role, plane in param.planes:
-            present = np.zeros(len(cells) + 1, bool)  # the last is for what no group owns
-            present[owner[roots.solid[plane.ids]]] = True
-            axes = labels.tighten(plane).axes or (0,)
-            axis = where.get(axes[-1], 0)
-            for k in map(int, np.flatnonzero(present[:-1])):
-                members[k][Member(param.tensor, axis, role, node)] = None
-                if role == MAKES:
+            key = (id(plane.ids), plane.axes)
+            if key not in seen:
+                present = np.zeros(len(cells) + 1, bool)  # the last is for what no group owns
+                present[of_label[plane.ids]] = True
+                axes = labels.tighten(plane).axes or (0,)
+                seen[key] = (axes[-1], np.flatnonzero(present[:-1]).tolist())
+            last, inside = seen[key]
+            member = Member(param.tensor, where.get(last, 0), role, node)
+            member = known.setdefault(member, member)
+            for k in inside:
+                members[k][id(member)] = member
+            if role == MAKES:
+                for k in inside:
                     names.setdefault(k, param.tensor)
     result = []
     for k, units in enumerate(cells):
         units.setflags(write=False)
-        own = tuple(members[k])
+        own = tuple(members[k].values())
         result.append(Group(k, names.get(k, own[0].tensor), units, own))
     return tuple(result)
 
@@ -57,7 +66,10 @@ def frozen_of(notes: Collect, roots: Roots) -> tuple[Frozen, ...]:
         plane = param.plane(MAKES)
         if plane is None or param.tensor is None:
             continue
-        loose = np.unique(roots.loose[plane.ids][roots.solid[plane.ids] == ROCK])
+        loose = roots.loose[plane.ids][roots.solid[plane.ids] == ROCK]
+        if not loose.size:
+            continue
+        loose = np.unique(loose)
         fresh = loose[~seen[loose]]
         seen[fresh] = True
         by_reason: dict[Reason, int] = defaultdict(int)

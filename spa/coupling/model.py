@@ -56,13 +56,18 @@ class Frozen:
 
 @dataclass(frozen=True, eq=False)
 class Coupling:
-    """What was learnt about a graph: notes of the sweep, their solution, the groups."""
+    """What was learnt about a graph: notes of the sweep, their solution, the groups.
+
+    `steady` are the numbers of nodes that fit every choice, because they fit one in which not all
+    of their channels died.
+    """
 
     graph: Any
     notes: Collect
     roots: Roots
     groups: tuple[Group, ...]
     frozen: tuple[Frozen, ...]
+    steady: frozenset[int] = frozenset()
 
     @property
     def root(self) -> Ids:

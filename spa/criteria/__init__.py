@@ -34,6 +34,7 @@ def score(
     seed: int = 0,
     feeds: Sequence[Mapping[str, NDArray[Any]]] = (),
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    memory: int | None = None,
 ) -> Scores:
     """Importance per unit, float64 `[labels]`, normalised within each group.
 

@@ -16,8 +16,10 @@ from spa.trace.param import FOLLOWS, Param
 
 AGGREGATES = ("sum", "mean", "max")
 NORMALIZERS = ("none", "mean", "max", "gaussian")
-SLAB = 1 << 16  # weights looked at together
+SLAB = 1 << 18  # weights looked at together
 Weigh = Callable[[str, NDArray[np.float32]], NDArray[np.float32]]
+Part = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""Units, and what a member says about each; a unit may occur several times."""
 
 
 def aggregate(coupling: Coupling, weigh: Weigh, how: str) -> NDArray[np.float64]:
@@ -27,46 +29,50 @@ def aggregate(coupling: Coupling, weigh: Weigh, how: str) -> NDArray[np.float64]
     """
     if how not in AGGREGATES:
         raise UsageError(f"there is no aggregate {how!r}; choose one of {', '.join(AGGREGATES)}")
-    total = np.full(coupling.notes.size, -np.inf) if how == "max" else np.zeros(coupling.notes.size)
-    members = np.zeros(coupling.notes.size)
-    for param in coupling.notes.params.values():
-        if param.tensor is None or not is_parameter(coupling.graph, param.tensor):
-            continue
-        if any(coupling.root[p.ids].any() for _, p in param.planes):
-            _add(coupling, param, param.tensor, weigh, how, total, members)
+    parts = [
+        part
+        for param in coupling.notes.params.values()
+        if param.tensor is not None and is_parameter(coupling.graph, param.tensor)
+        for part in _parts(coupling, param, param.tensor, weigh)
+    ]
+    size = coupling.notes.size
     if how == "max":
-        return np.where(members > 0, total, 0.0)
-    return total / np.maximum(members, 1) if how == "mean" else total
+        return _largest(parts, size)
+    units = np.concatenate([u for u, _ in parts] or [np.zeros(0, np.int64)])
+    sums = np.concatenate([s for _, s in parts] or [np.zeros(0)])
+    total = np.bincount(units, sums, size)
+    if how == "sum":
+        return total
+    members = np.zeros(size)
+    for own, _ in parts:
+        members[own] += 1  # once per unit, however often it occurs
+    return np.asarray(total / np.maximum(members, 1))
 
 
-def _add(
-    coupling: Coupling,
-    param: Param,
-    tensor: str,
-    weigh: Weigh,
-    how: str,
-    total: NDArray[np.float64],
-    members: NDArray[np.float64],
-) -> None:
-    """Add what one param says about the units of its planes."""
-    seen: dict[tuple[tuple[int, ...], bytes], tuple[NDArray[np.int64], Plane]] = {}
-    for role, plane in param.planes:
-        units = coupling.root[plane.ids]
-        if role != FOLLOWS and units.any():
-            # a depthwise filter is made and read by one channel: it counts once
-            key = labels.tighten(Plane(units, plane.axes)).axes, units.tobytes()
-            seen.setdefault(key, (units, plane))
-    array = np.asarray(coupling.graph.consts[tensor]).astype(np.float32, copy=False)
-    kept = [plane.axes for _, plane in seen.values()]
-    sums = summed(weigh, tensor, array.reshape(param.view), kept)
-    for (units, _), slices in zip(seen.values(), sums, strict=True):
-        own = np.bincount(units.ravel(), slices.ravel(), len(total))
-        hit = units.ravel()
-        if how == "max":
-            total[hit] = np.maximum(total[hit], own[hit])
-        else:
-            total += own
-        members[hit] += 1  # once per unit, however often it occurs
+def _largest(parts: Sequence[Part], size: int) -> NDArray[np.float64]:
+    """The largest of the members' sums, 0 where there is none."""
+    total = np.full(size, -np.inf)
+    for units, sums in parts:
+        own = np.bincount(units, sums, size)
+        total[units] = np.maximum(total[units], own[units])
+    return np.where(total == -np.inf, 0.0, total)
+
+
+def _parts(coupling: Coupling, param: Param, tensor: str, weigh: Weigh) -> list[Part]:
+    """What one param says about the units of its planes; nothing if these are all frozen."""
+    planes = [p for role, p in param.planes if role != FOLLOWS]
+    held = [(units, p.axes) for p in planes if (units := coupling.root[p.ids]).any()]
+    if len(held) > 1:  # a depthwise filter is made and read by one channel: it counts once
+        unique = {
+            (labels.tighten(Plane(units, axes)).axes, units.tobytes()): (units, axes)
+            for units, axes in reversed(held)
+        }
+        held = list(unique.values())[::-1]
+    if not held:
+        return []
+    array = np.asarray(coupling.graph.weight(tensor)).astype(np.float32, copy=False)
+    sums = summed(weigh, tensor, array.reshape(param.view), [axes for _, axes in held])
+    return [(units.ravel(), own.ravel()) for (units, _), own in zip(held, sums, strict=True)]
 
 
 def summed(
@@ -82,19 +88,29 @@ def summed(
     array = np.atleast_1d(array)
     wide = [a for a, n in enumerate(array.shape) if n > 1] or [0]
     kept = [tuple(a for a in axes if a in wide) for axes in kept]
+    if array.size <= SLAB:
+        slab = weigh(tensor, array)
+        return [_collapsed(slab, axes, wide).astype(np.float64) for axes in kept]
     sums = [np.zeros([n if a in axes else 1 for a, n in enumerate(array.shape)]) for axes in kept]
     lead = (slice(None),) * wide[0]
-    step = max(1, SLAB * array.shape[wide[0]] // max(array.size, 1))
+    step = max(1, SLAB * array.shape[wide[0]] // array.size)
     for start in range(0, array.shape[wide[0]], step):
         span = (*lead, slice(start, start + step))
         slab = weigh(tensor, array[span])
         for axes, total in zip(kept, sums, strict=True):
-            first = min(axes, default=slab.ndim)
-            part = slab.sum(tuple(range(first)), keepdims=True) if first > wide[0] else slab
-            rest = tuple(a for a in wide if a > first and a not in axes)
-            part = part.sum(rest, keepdims=True) if rest else part
-            total[span if wide[0] in axes else ...] += part
+            total[span if wide[0] in axes else ...] += _collapsed(slab, axes, wide)
     return sums
+
+
+def _collapsed(
+    slab: NDArray[np.float32], axes: Sequence[int], wide: Sequence[int]
+) -> NDArray[np.float32]:
+    """A slab summed over the `wide` axes outside `axes`, those before the first of these first."""
+    first = min(axes, default=slab.ndim)
+    if first > wide[0]:
+        slab = slab.sum(tuple(range(first)), keepdims=True)
+    rest = tuple(a for a in wide if a > first and a not in axes)
+    return slab.sum(rest, keepdims=True) if rest else slab
 
 
 def _as_is(tensor: str, array: NDArray[np.float32]) -> NDArray[np.float32]:

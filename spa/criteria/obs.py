@@ -2,86 +2,91 @@
 
 At a site with weight W and inputs X, H = Xc Xcᵀ + λI.  Removing the columns p of one channel costs
 tr(W_p [(H⁻¹)_pp]⁻¹ W_pᵀ) (Optimal Brain Surgeon, structured; arXiv 2403.18955), a share of the
-site's output energy.  A channel's cost is the sum over its sites.  Channels go greedily, cheapest
-first, and after each step W -= W_p [(H⁻¹)_pp]⁻¹ (H⁻¹)_p: and H⁻¹ is downdated, so correlated
-channels are not both thought free.
+variance of what the site feeds.  Channels go greedily, cheapest first, and after each step
+W -= W_p [(H⁻¹)_pp]⁻¹ (H⁻¹)_p: and H⁻¹ is downdated, so correlated channels are not both thought
+free.  What a channel costs at several sites adds in amplitude, since all of it is one signal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import helper
 
 from spa.coupling.model import Coupling, Group
 from spa.criteria.aggregate import aggregate
 from spa.criteria.magnitude import squares
 from spa.executor.least_squares import Moments
-from spa.executor.sites import Site, sites_of
+from spa.executor.sites import Site, concerned, sites_of
 from spa.executor.stream import Stream
+from spa.executor.survey import Survey, survey
 
 RIDGE = 1e-2
 STEPS = 64  # at most so many greedy steps per group
 SPREAD = 1e-6  # of an output's energy: what varies less is rounding
+TIE = 1e-9  # share by which equal slopes are told apart
 LARGEST = 2400  # features of a site whose inverse is kept; beyond, kernel positions are summed
 Matrix = NDArray[np.float64]
 
 
-class _Problem:
-    """One site during the greedy removal: W, H⁻¹, and which columns belong to which unit."""
+class Problem:
+    """One site (or one group of it) during the greedy removal: W, H⁻¹, and whose the columns are.
 
-    def __init__(self, site: Site, moments: Moments) -> None:
-        gram, _ = moments.centred(True)
-        weight, units = site.weight, site.units
-        spread = float((moments.yy - moments.y**2 / moments.count).sum())
-        # An output that hardly varies costs nothing: the bias takes over.
-        self.scale = 1.0 / max(spread, SPREAD * float(moments.yy.sum()), 1e-30)
+    Args:
+        weight: `[rows, features]`, rows scaled as they arrive at what the site feeds.
+        gram: centred Xc Xcᵀ per column, `[features, features]`.
+        units: the unit of each feature, `[features]`; 0 where it cannot go.
+        scale: one over the variance of what the site feeds.
+    """
+
+    def __init__(self, weight: Matrix, gram: Matrix, units: Any, scale: float) -> None:
         if len(units) > LARGEST:
             gram, weight, units = _summed(gram, weight, units)
         lam = RIDGE * float(np.mean(np.diag(gram))) + 1e-12
         self.inverse = np.linalg.inv(gram + lam * np.eye(len(gram)))
-        self.weight = weight.copy()
-        self.units = units
+        self.weight, self.units, self.scale = weight, units, scale
 
-    def copy(self) -> _Problem:
+    def copy(self) -> Problem:
         """The same problem, for one group to take apart."""
         twin = copy(self)
         twin.weight, twin.inverse = self.weight.copy(), self.inverse.copy()
         return twin
 
-    def costs(self, total: NDArray[np.float64], alive: NDArray[np.bool_]) -> None:
-        """Add to `total` (by unit) what removing each living unit alone would cost."""
+    def costs(self, alive: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Matrix]:
+        """Living units, and what removing each of them alone would cost."""
         units = np.unique(self.units[alive[self.units]])
         units = units[units != 0]
-        if not units.size:
-            return
+        found = np.zeros(len(units))
         order = np.argsort(self.units, kind="stable")
         ranked = self.units[order]
         starts = np.searchsorted(ranked, units)
         counts = np.searchsorted(ranked, units, side="right") - starts
         for size in np.unique(counts):
-            these = units[counts == size]
-            index = order[starts[counts == size][:, None] + np.arange(size)]
-            blocks = self.inverse[index[:, :, None], index[:, None, :]]
+            same = counts == size
+            index = order[starts[same][:, None] + np.arange(size)]
             columns = self.weight[:, index]  # rows, units, size
+            if size == 1:
+                diagonal = self.inverse[index[:, 0], index[:, 0]]
+                found[same] = np.square(columns[:, :, 0]).sum(0) / diagonal
+                continue
+            blocks = self.inverse[index[:, :, None], index[:, None, :]]
             solved = np.linalg.solve(blocks, columns.transpose(1, 2, 0))
-            total[these] += np.einsum("usr,rus->u", solved, columns) * self.scale
+            found[same] = np.einsum("usr,rus->u", solved, columns)
+        return units, np.maximum(found, 0.0) * self.scale
 
-    def remove(self, gone: NDArray[np.int64]) -> None:
-        """Take units out: the other columns take over, H⁻¹ forgets them."""
-        p = np.flatnonzero(np.isin(self.units, gone))
-        if not p.size:
+    def remove(self, gone: NDArray[np.bool_]) -> None:
+        """Take units out (bool by unit): the other columns take over, H⁻¹ forgets them."""
+        out = gone[self.units]
+        if not out.any():
             return
-        block = np.linalg.solve(self.inverse[np.ix_(p, p)], self.inverse[p])
-        self.weight -= self.weight[:, p] @ block
-        self.inverse -= self.inverse[:, p] @ block
-        left = np.setdiff1d(np.arange(len(self.units)), p)
-        self.weight, self.units = self.weight[:, left], self.units[left]
-        self.inverse = self.inverse[np.ix_(left, left)]
+        p, left = np.flatnonzero(out), np.flatnonzero(~out)
+        block = np.linalg.solve(self.inverse[np.ix_(p, p)], self.inverse[np.ix_(p, left)])
+        self.weight = self.weight[:, left] - self.weight[:, p] @ block
+        self.inverse = self.inverse[np.ix_(left, left)] - self.inverse[np.ix_(left, p)] @ block
+        self.units = self.units[left]
 
 
 def _summed(
@@ -100,62 +105,93 @@ def obs(
     coupling: Coupling, feeds: Sequence[Mapping[str, NDArray[Any]]], device: Any = "cpu"
 ) -> NDArray[np.float64]:
     """Cost per unit in the order of greedy removal, `[labels]`; comparable between groups."""
-    problems = _problems(coupling, feeds, device)
+    problems = list(problems_of(coupling, feeds, device))
     scores = np.zeros(coupling.notes.size)
     norms = np.sqrt(aggregate(coupling, squares, "sum"))
     for group in coupling.groups:
-        units = np.unique(group.cells)
+        mine = np.zeros(len(scores), bool)
+        mine[group.cells] = True
         # A site may read several groups; each is judged with the others in place.
-        mine = [p.copy() for p in problems if np.isin(p.units, units).any()]
-        if mine:
-            _greedy(group, mine, scores)
+        own = [p.copy() for p in problems if mine[p.units].any()]
+        if own:
+            greedy(group, own, scores)
         else:  # no site reads it (queries and keys): a channel costs its share of the energy
-            own = norms[group.cells] ** 2
-            scores[group.cells] = own / max(float(own.sum()), 1e-30)
+            energy = norms[group.cells] ** 2
+            scores[group.cells] = energy / max(float(energy.sum()), 1e-30)
     return scores
 
 
-def _problems(coupling: Coupling, feeds: Any, device: Any) -> list[_Problem]:
+def problems_of(coupling: Coupling, feeds: Any, device: Any) -> Iterator[Problem]:
+    """Every site that reads something that may go, with its Gram matrix; two dense passes."""
+    sites = [s for s in sites_of(coupling) if concerned(s, coupling)]
+    wanted = {(s.sink.tensor, s.sink.axis) for s in sites}
+    seen = survey(coupling, feeds, wanted, device=device)
     graph = coupling.graph
-    types = {
-        n: int(helper.np_dtype_to_tensor_dtype(d)) for n, d in graph.dtypes.items() if d.kind != "O"
-    }
-    stream = Stream(graph.proto, feeds, types, graph.source.base_dir, device)
-    samples = sum(len(next(iter(f.values()))) for f in feeds)
-    found = []
-    for site in sites_of(coupling):
-        x, out = site.node.inputs[0], site.node.outputs[0]
-        stream.run_to(stream.find(out) + 1, (x, out))
-        moments = Moments(site.weight.shape[1], site.weight.shape[0])
-        for k in range(stream.count):
-            moments.add(*site.columns(stream.values[x][k], stream.values[out][k], samples))
-        stream.release(x, out)
-        if moments.finite:  # else a probe overflowed, and nothing can be said
-            found.append(_Problem(site, moments))
-    return found
+    stream = Stream(graph.proto, graph, feeds, device, seen.statistics)
+    consts = {**graph.consts, **seen.statistics}
+    for site in sites:
+        stream.run_to(site.node.index)
+        units = site.units(coupling)
+        sums = Moments(*units.shape)
+        for x in stream.values[site.x]:
+            sums.add(site.columns(x, graph.shapes[site.tensor], stream.count)[0])
+        if sums.finite and sums.count:  # else a probe overflowed, and nothing can be said
+            yield from _problems(site, site.weight(coupling), sums, units, seen, consts)
 
 
-def _greedy(group: Group, problems: list[_Problem], scores: NDArray[np.float64]) -> None:
-    """Order the units of one group; a score is what the step costs, never less than before."""
+def _problems(
+    site: Site, weight: Matrix, sums: Moments, units: Any, seen: Survey, consts: Any
+) -> Iterator[Problem]:
+    """One problem per group of a convolution whose channels may go."""
+    gain = site.sink.gain(consts)
+    if gain is not None:
+        weight = weight * gain.reshape(weight.shape[:2])[:, :, None]
+    name = site.sink.tensor
+    rows = 1 if site.sink.axis is not None else weight.shape[0] * weight.shape[1]
+    # An output that hardly varies costs nothing: the bias takes over.
+    spread = rows * max(seen.spread[name], SPREAD * seen.energy[name], 1e-30)
+    gram, _ = sums.centred()
+    for g in np.flatnonzero(units.any(1)):
+        yield Problem(weight[g], gram[g] / sums.count, units[g], 1.0 / spread)
+
+
+def greedy(group: Group, problems: list[Problem], scores: NDArray[np.float64]) -> None:
+    """Order the units of one group, and price them so that sums of scores are the error curve.
+
+    A score is the slope of the convex hull below the curve of errors against channels removed, so
+    that it never falls in the order of removal; ties are told apart by that order.
+    """
+    from scipy.optimize import isotonic_regression
+
     alive = np.ones(len(scores), bool)
     cells = group.cells.copy()
     width = cells.shape[1]
     batch = max(1, -(-width // STEPS))
-    floor = np.zeros((len(cells), 1))
+    gone: list[NDArray[np.int64]] = []
+    costs: list[Matrix] = []
     while width > 0:
-        total = np.zeros(len(scores))
-        for p in problems:
-            p.costs(total, alive)
+        total = _together(problems, alive, len(scores))
         order = np.argsort(total[cells], axis=1, kind="stable")
         cells = np.take_along_axis(cells, order, axis=1)
         take = min(batch, width)
-        gone = cells[:, :take]
-        floor = np.maximum(np.maximum.accumulate(total[gone], axis=1), floor)
-        scores[gone] = floor
-        floor = floor[:, -1:]
-        alive[gone] = False
+        gone.append(cells[:, :take])
+        costs.append(total[gone[-1]])
+        alive[gone[-1]] = False
         if width > take:
+            dead = np.zeros(len(scores), bool)
+            dead[gone[-1]] = True
             for p in problems:
-                p.remove(gone.ravel())
+                p.remove(dead)
         cells = cells[:, take:]
         width -= take
+    slopes = isotonic_regression(np.concatenate(costs, axis=1).mean(0)).x
+    scores[np.concatenate(gone, axis=1)] = slopes * (1 + TIE * np.arange(len(slopes)))
+
+
+def _together(problems: list[Problem], alive: NDArray[np.bool_], size: int) -> NDArray[np.float64]:
+    """What removing each living unit would cost at all sites, `[size]`."""
+    amplitude = np.zeros(size)
+    for p in problems:
+        units, costs = p.costs(alive)
+        amplitude[units] += np.sqrt(costs)
+    return amplitude**2

@@ -56,6 +56,38 @@ def unfold(
     return columns.reshape(c * columns.shape[1], -1)
 
 
+def unfold_transposed(
+    x: Array,
+    shape: tuple[int, ...],
+    attrs: Mapping[str, Any],
+    out: tuple[int, ...],
+    places: NDArray[np.int64] | None = None,
+) -> Array:
+    """The same for a transposed convolution with a weight of `shape` `[C, O, *kernel]`.
+
+    Its input with `stride - 1` zeros between pixels is convolved with the kernel turned round.
+    """
+    kernel = shape[2:]
+    strides = attrs.get("strides") or [1] * len(kernel)
+    dilations = attrs.get("dilations") or [1] * len(kernel)
+    before = (attrs.get("pads") or [0] * (2 * len(kernel)))[: len(kernel)]
+    sizes = [o + d * (k - 1) for o, k, d in zip(out, kernel, dilations, strict=True)]
+    sparse = np.zeros((*x.shape[:2], *sizes), np.float32)
+    take: list[slice] = [slice(None)] * 2
+    give: list[slice] = [slice(None)] * 2
+    for size, n, k, s, d, pad in zip(
+        sizes, x.shape[2:], kernel, strides, dilations, before, strict=True
+    ):
+        first = d * (k - 1) - pad  # where pixel 0 comes to lie; it may be cropped away
+        skip = max(-(first // s), 0)
+        count = max(min(n, (size - 1 - first) // s + 1), skip)
+        take.append(slice(skip, count))
+        give.append(slice(first + skip * s, first + count * s, s))
+    sparse[tuple(give)] = x[tuple(take)]
+    plain = {"dilations": dilations}
+    return unfold(sparse, (x.shape[1], x.shape[1], *kernel), plain, out, places)
+
+
 def pads_of(
     space: Sequence[int],
     kernel: Sequence[int],
@@ -77,6 +109,43 @@ def pads_of(
     return found
 
 
+def space(sizes: Sequence[int], kernel: Sequence[int], attrs: Mapping[str, Any]) -> tuple[int, ...]:
+    """Spatial sizes of what a convolution makes of an input with spatial `sizes`."""
+    strides = attrs.get("strides") or [1] * len(kernel)
+    dilations = attrs.get("dilations") or [1] * len(kernel)
+    auto = attrs.get("auto_pad", "NOTSET")
+    if auto in ("SAME_UPPER", "SAME_LOWER"):
+        return tuple(-(-n // s) for n, s in zip(sizes, strides, strict=True))
+    pads = pads_of(sizes, kernel, strides, dilations, attrs, sizes)
+    return tuple(
+        (n + sum(p) - (k - 1) * d - 1) // s + 1
+        for n, p, k, d, s in zip(sizes, pads, kernel, dilations, strides, strict=True)
+    )
+
+
+def space_transposed(
+    sizes: Sequence[int], kernel: Sequence[int], attrs: Mapping[str, Any]
+) -> tuple[int, ...]:
+    """The same for a transposed convolution with padding given in numbers."""
+    ones = [1] * len(kernel)
+    strides, dilations = (attrs.get(name) or ones for name in ("strides", "dilations"))
+    pads = attrs.get("pads") or [0] * (2 * len(kernel))
+    more = attrs.get("output_padding") or [0] * len(kernel)
+    return tuple(
+        s * (n - 1) + extra + (k - 1) * d + 1 - first - last
+        for n, s, k, d, extra, first, last in zip(
+            sizes,
+            strides,
+            kernel,
+            dilations,
+            more,
+            pads[: len(kernel)],
+            pads[len(kernel) :],
+            strict=True,
+        )
+    )
+
+
 def rows_of(y: Array, places: NDArray[np.int64] | None = None) -> Array:
     """`[N, O, *space]` to `[O, N · places]`."""
     rows = y.swapaxes(0, 1).reshape(y.shape[1], y.shape[0], -1)
@@ -84,14 +153,23 @@ def rows_of(y: Array, places: NDArray[np.int64] | None = None) -> Array:
 
 
 def places_for(
-    features: int, samples: int, out: Sequence[int], seed: int
+    features: int, places: int, columns: int, total: int, seed: int
 ) -> NDArray[np.int64] | None:
-    """Output positions per sample that are enough to fit `features` columns; None means all.
+    """Which of the `places` of a batch are enough to fit `features`; None means all.
 
     Neighbouring pixels say nearly the same, so `ENOUGH` columns and `PER_FEATURE` per feature do.
+
+    Args:
+        features: of one least-squares problem.
+        places: output positions in a batch.
+        columns: columns at each place (samples, for convolutions).
+        total: columns of all batches together if all places were taken.
+        seed: of the choice.
     """
-    size = int(np.prod(out))
-    wanted = -(-max(ENOUGH, PER_FEATURE * features) // max(samples, 1))
-    if wanted >= size:
+    wanted = max(ENOUGH, PER_FEATURE * features) / max(total, 1)
+    if wanted >= 1:
         return None
-    return np.sort(np.random.default_rng(seed).choice(size, wanted, replace=False))
+    count = max(1, -(-int(np.ceil(wanted * places * columns)) // columns))
+    if count >= places:
+        return None
+    return np.sort(np.random.default_rng(seed).choice(places, count, replace=False))

@@ -1,4 +1,4 @@
-"""Affine ridge regression towards given weights, from streamed moments.
+"""Affine ridge regression towards given weights, from streamed moments, for groups at once.
 
 minimise |Y - W X - b|² + λ |W - W0|²,  λ = ridge · mean(diag(Xc Xcᵀ)) with Xc centred:
 W = W0 + (Yc - W0 Xc) Xcᵀ (Xc Xcᵀ + λ I)⁻¹,  b = mean(Y) - W mean(X).
@@ -15,24 +15,35 @@ Matrix = NDArray[np.float64]
 
 
 class Moments:
-    """Sums of X Xᵀ, Y Xᵀ, X and Y over chunks, in float64; chunks are multiplied in float32."""
+    """Sums of X Xᵀ, Y Xᵀ, X and Y over chunks, in float64; chunks are multiplied in float32.
 
-    def __init__(self, features: int, rows: int) -> None:
-        self.xx = np.zeros((features, features))
-        self.yx = np.zeros((rows, features))
-        self.x = np.zeros(features)
-        self.y = np.zeros(rows)
-        self.yy = np.zeros(rows)
+    X is `[groups, features, m]`, Y is `[groups, rows, m]`; with `rows` 0 only X counts.
+    """
+
+    def __init__(self, groups: int, features: int, rows: int = 0) -> None:
+        self.xx = np.zeros((groups, features, features))
+        self.yx = np.zeros((groups, rows, features))
+        self.x = np.zeros((groups, features))
+        self.y = np.zeros((groups, rows))
+        self.yy = np.zeros((groups, rows))
         self.count = 0
 
-    def add(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> None:
-        """Add a chunk: x `[features, m]`, y `[rows, m]`."""
-        self.xx += x @ x.T
-        self.yx += y @ x.T
-        self.x += x.sum(1, dtype=np.float64)
-        self.y += y.sum(1, dtype=np.float64)
-        self.yy += np.einsum("om,om->o", y, y, dtype=np.float64)
-        self.count += x.shape[1]
+    def add(self, x: NDArray[np.float32], y: NDArray[np.float32] | None = None) -> None:
+        """Add a chunk."""
+        flipped = x.swapaxes(1, 2)
+        self.xx += x @ flipped
+        self.x += x.sum(2, dtype=np.float64)
+        self.count += x.shape[2]
+        if y is not None:
+            self.yx += y @ flipped
+            self.y += y.sum(2, dtype=np.float64)
+            self.yy += np.square(y).sum(2, dtype=np.float64)
+
+    def join(self, other: Moments) -> None:
+        """Add what another sum holds."""
+        for name in ("xx", "yx", "x", "y", "yy"):
+            getattr(self, name).__iadd__(getattr(other, name))
+        self.count += other.count
 
     @property
     def finite(self) -> bool:
@@ -40,50 +51,61 @@ class Moments:
         sums = (self.xx, self.yx, self.x, self.y, self.yy)
         return all(bool(np.isfinite(s).all()) for s in sums)
 
-    def centred(self, affine: bool) -> tuple[Matrix, Matrix]:
+    def centred(self, affine: bool = True) -> tuple[Matrix, Matrix]:
         """(Xc Xcᵀ, Yc Xcᵀ); without `affine` nothing is subtracted."""
         if not affine:
             return self.xx, self.yx
-        mean = self.x / self.count
-        return self.xx - np.outer(mean, self.x), self.yx - np.outer(self.y, mean)
+        mean = self.x / max(self.count, 1)
+        return (
+            self.xx - mean[:, :, None] * self.x[:, None, :],
+            self.yx - self.y[:, :, None] * mean[:, None, :],
+        )
+
+    @property
+    def spread(self) -> Matrix:
+        """Summed squared distances of Y from its mean, `[groups, rows]`."""
+        found: Matrix = np.maximum(self.yy - self.y**2 / max(self.count, 1), 0.0)
+        return found
 
 
 def ridge(
     moments: Moments, start: Matrix, strength: float, affine: bool = True
 ) -> tuple[Matrix, Matrix]:
-    """Weights `[rows, features]` and bias `[rows]`; the bias is 0 without `affine`.
+    """Weights `[groups, rows, features]` and biases `[groups, rows]` (0 without `affine`).
 
     Where the problem has no solution in numbers the weights stay as they were.
     """
-    if not moments.finite:
-        return start.copy(), np.zeros(len(start))
+    if not moments.finite or not moments.count:
+        return start.copy(), np.zeros(start.shape[:2])
     gram, cross = moments.centred(affine)
-    scale = float(np.mean(np.diag(gram)))
-    weights = start
-    if scale > 0:
-        lam = max(strength, LEAST) * scale
-        weights = start + _solve(gram + lam * np.eye(len(gram)), (cross - start @ gram).T).T
-    if not np.isfinite(weights).all():
-        weights = start
-    weights = weights.copy()
-    bias = (moments.y - weights @ moments.x) / moments.count if affine else np.zeros(len(start))
-    return weights, bias
+    features = gram.shape[-1]
+    scale = np.trace(gram, axis1=1, axis2=2) / features
+    lam = max(strength, LEAST) * np.where(scale > 0, scale, 1.0)
+    right = (cross - start @ gram).swapaxes(1, 2)
+    step = _solve(gram + lam[:, None, None] * np.eye(features), right).swapaxes(1, 2)
+    usable = np.isfinite(step).all((1, 2)) & (scale > 0)
+    weights = start + np.where(usable[:, None, None], step, 0.0)
+    if not affine:
+        return weights, np.zeros(start.shape[:2])
+    return weights, (moments.y - np.einsum("grf,gf->gr", weights, moments.x)) / moments.count
 
 
 def _solve(gram: Matrix, right: Matrix) -> Matrix:
-    """Gram⁻¹ right; without what rounding made indefinite, if anything."""
+    """Gram⁻¹ right per group; without what rounding made indefinite, if anything."""
     from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
     try:
-        return np.asarray(cho_solve(cho_factor(gram), right), np.float64)
-    except LinAlgError:
+        if len(gram) > 1:
+            return np.linalg.solve(gram, right)
+        return np.asarray(cho_solve(cho_factor(gram[0]), right[0]), np.float64)[None]
+    except (LinAlgError, ValueError):
         return np.linalg.pinv(gram, rcond=RANK, hermitian=True) @ right
 
 
 def error(moments: Moments, weights: Matrix, bias: Matrix) -> Matrix:
-    """Squared error per row, `[rows]`, of predicting Y by W X + b."""
-    inner = np.einsum("of,fg,og->o", weights, moments.xx, weights, optimize=True)
-    cross = np.einsum("of,of->o", weights, moments.yx)
-    linear = 2 * bias * (weights @ moments.x - moments.y)
+    """Squared error per row, `[groups, rows]`, of predicting Y by W X + b."""
+    inner = ((weights @ moments.xx) * weights).sum(2)
+    cross = (weights * moments.yx).sum(2)
+    linear = 2 * bias * (np.einsum("grf,gf->gr", weights, moments.x) - moments.y)
     found: Matrix = moments.yy - 2 * cross + inner + linear + moments.count * bias**2
     return found

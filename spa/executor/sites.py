@@ -1,80 +1,122 @@
-"""Sites: the nodes that contract stored weights, seen as `out = W X + b` on the original graph."""
+"""Sites: the nodes that contract a stored weight, seen as `Y = W X + b` on the original graph."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling
-from spa.executor.columns import places_for, rows_of, unfold
-from spa.trace.param import READS
+from spa.executor.columns import places_for
+from spa.executor.forms import Convolution, Form, form_of
+from spa.executor.sinks import Sink, Ways
+from spa.trace.param import MAKES, READS, Param
 
-OPS = frozenset(("Conv", "Gemm", "MatMul"))
+OPS = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"))
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """One contraction: `weight` float64 `[rows, features]`, `units` `[features]` by column.
+    """One contraction: input `input` of `node` is the stored weight `tensor`, `x` the other.
 
-    `shape` is that of the stored weight.  The columns of one channel are its kernel positions;
-    `units` is 0 where a column cannot go.
+    `form` makes matrices of all three; `groups` is that of a convolution.
     """
 
     node: Any
-    weight: NDArray[np.float64]
-    units: NDArray[np.int64]
-    shape: tuple[int, ...]
+    input: int
+    tensor: str
+    form: Form
+    param: Param
+    sink: Sink
+
+    @property
+    def x(self) -> str:
+        """The tensor whose channels it reads."""
+        return str(self.node.inputs[1 - self.input])
+
+    @property
+    def y(self) -> str:
+        """The tensor it makes."""
+        return str(self.node.outputs[0])
+
+    def groups(self, attrs: Any = None) -> int:
+        """The number of groups of a convolution with these attributes, by default its own."""
+        return int((attrs or self.node.attrs).get("group", 1))
+
+    def weight(self, coupling: Coupling) -> NDArray[np.float64]:
+        """The stored weight as `[groups, rows, features]`, float64."""
+        stored = np.asarray(coupling.graph.consts[self.tensor])
+        return self.form.matrix(stored.astype(np.float64), self.groups())
+
+    def units(self, coupling: Coupling) -> NDArray[np.int64]:
+        """The unit each feature belongs to, `[groups, features]`; 0 where it cannot go."""
+        plane = self.param.plane(READS)
+        shape = coupling.graph.shapes[self.tensor]
+        if plane is None:
+            return np.zeros(self.form.matrix(np.zeros(shape, bool), self.groups()).shape[::2], int)
+        laid = np.broadcast_to(coupling.root[plane.ids], self.param.view).reshape(shape)
+        return self.form.matrix(laid, self.groups())[:, 0].astype(np.int64)
 
     def columns(
-        self, x: NDArray[Any], y: NDArray[Any], samples: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(X `[features, m]`, Y `[rows, m]`) of one batch: input `x`, output `y` of the node.
+        self, x: Array, shape: Sequence[int], batches: int, groups: int | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
+        """Columns `[groups, features, m]` of one of several batches, and the places taken.
 
-        `samples` in all batches together decide how many positions of each are enough.
+        As many as are enough: always the same for a batch of this size.
+
+        Args:
+            x: the input of the site.
+            shape: of the weight that will be multiplied with it.
+            batches: how many batches there are.
+            groups: of the convolution.
         """
-        if self.node.op == "Conv":
-            places = places_for(self.weight.shape[1], samples, y.shape[2:], self.node.index)
-            columns = unfold(x, self.shape, self.node.attrs, y.shape[2:], places)
-            return columns, np.ascontiguousarray(rows_of(y, places), np.float32)
-        flat = x.reshape(-1, x.shape[-1]).T, y.reshape(-1, y.shape[-1]).T
-        return tuple(np.ascontiguousarray(a, np.float32) for a in flat)  # type: ignore[return-value]
+        groups = self.groups() if groups is None else groups
+        places, columns = self.form.positions(x.shape, shape)
+        features = self.form.features(shape, groups)
+        at = places_for(features, places, columns, places * columns * batches, self.node.index)
+        return np.asarray(self.form.columns(x, shape, groups, at), np.float32), at
 
 
 def sites_of(coupling: Coupling) -> Iterator[Site]:
-    """Dense (not grouped) contractions with a stored weight of which some input channel may go."""
-    notes = coupling.notes
-    for node in coupling.graph.nodes:
-        param = notes.params.get((node.index, 1))
-        if node.op not in OPS or node.domain or param is None or param.tensor is None:
+    """All contractions with a stored floating-point weight, in the order of the graph."""
+    graph, notes = coupling.graph, coupling.notes
+    ways = Ways(graph)
+    for node in graph.nodes:
+        if node.op not in OPS or node.domain or len(node.outputs) != 1:
             continue
-        plane = param.plane(READS)
-        if plane is None or not coupling.root[plane.ids].any() or not _simple(node, param):
-            continue
-        made = _made(node)
-        read = [1 if a in made else n for a, n in enumerate(param.view)]
-        units = np.broadcast_to(coupling.root[plane.ids], read)
-        array = np.asarray(coupling.graph.consts[param.tensor]).astype(np.float64)
-        shape = array.shape
-        if node.op == "MatMul" or (node.op == "Gemm" and not node.attrs.get("transB", 0)):
-            array = array.T
-        yield Site(node, array.reshape(array.shape[0], -1), units.ravel().astype(np.int64), shape)
+        for i in (1, 0):
+            param = notes.params.get((node.index, i))
+            if param is None or param.tensor is None or not _activation(graph, node, 1 - i):
+                continue
+            form = form_of(node, i, graph.shapes)
+            if form is not None and prod(param.view) == prod(graph.shapes[param.tensor]):
+                axis = row_axis(form)
+                yield Site(node, i, param.tensor, form, param, ways.sink(node, axis))
+            break
 
 
-def _made(node: Any) -> tuple[int, ...]:
-    """The axes of the view that run over rows."""
-    if node.op == "Conv":
-        return (0, 1)
-    return (1,) if node.op == "MatMul" or not node.attrs.get("transB", 0) else (0,)
+def row_axis(form: Form) -> int | None:
+    """The axis of the output that the rows lie along; None if there are several."""
+    if isinstance(form, Convolution):
+        return 1
+    letters = (*form.shared, *form.brought)  # type: ignore[attr-defined]
+    return form.y.index(letters[0]) if len(letters) == 1 else None  # type: ignore[attr-defined]
 
 
-def _simple(node: Any, param: Any) -> bool:
-    a = node.attrs
-    if node.op == "Conv":
-        return int(a.get("group", 1)) == 1
-    if node.op == "Gemm":
-        return a.get("alpha", 1.0) == 1.0 and not a.get("transA", 0)
-    return len(param.view) == 2
+def _activation(graph: Any, node: Any, i: int) -> bool:
+    name = node.inputs[i]
+    return bool(name) and name not in graph.consts and name in graph.shapes
+
+
+def concerned(site: Site, coupling: Coupling) -> bool:
+    """Whether some channel that the site reads may go."""
+    plane = site.param.plane(READS)
+    return plane is not None and bool(coupling.root[plane.ids].any())
+
+
+__all__ = ["MAKES", "READS", "Site", "concerned", "sites_of"]

@@ -1,4 +1,4 @@
-"""Walk a graph from site to site: each segment between two sites is one onnxruntime session.
+"""Walk a graph from site to site: each segment between two stops is one onnxruntime session.
 
 A stream holds the activations of one model for all probe batches, only as long as a later node
 needs them.  Two streams, the dense and the pruned one, are walked side by side, so that the inputs
@@ -7,11 +7,11 @@ of a site and the outputs it ought to have are there at the same time: one dense
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from spa import runtime
 
@@ -23,27 +23,31 @@ class Stream:
 
     Args:
         model: the model; its weights may be replaced before they are used (`weights`).
+        graph: the analysed original, for types by tensor name and the folder of external data.
         feeds: one dict of inputs per batch.
-        types: ONNX element type by tensor name.
-        base_dir: the folder of external data.
+        device: where it runs.
+        instead: stored tensors to run with in place of those in `weights`, by name.
     """
 
     def __init__(
         self,
         model: ModelProto,
+        graph: Any,
         feeds: Sequence[Mapping[str, NDArray[Any]]],
-        types: Mapping[str, int],
-        base_dir: Any = None,
         device: Any = "cpu",
+        instead: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
-        self.model, self.types, self.base_dir, self.device = model, types, base_dir, device
+        self.model, self.device = model, device
+        self.base_dir, self._dtypes = graph.source.base_dir, graph.dtypes
         self.nodes: list[NodeProto] = list(model.graph.node)
         self.weights: dict[str, TensorProto] = {t.name: t for t in model.graph.initializer}
+        self.instead: dict[str, NDArray[Any]] = dict(instead or {})
         self.values: dict[str, Batches] = {
             name: [f[name] for f in feeds] for name in (feeds[0] if feeds else {})
         }
         self.count = len(feeds)
         self.done = 0
+        self._made = {o: k for k, n in enumerate(self.nodes) for o in n.output if o}
         self._last: dict[str, int] = {}
         for k, node in enumerate(self.nodes):
             for name in names_in(node):
@@ -51,9 +55,9 @@ class Stream:
 
     def find(self, output: str) -> int:
         """The number of the node that makes a tensor."""
-        return next(k for k, n in enumerate(self.nodes) if output in n.output)
+        return self._made[output]
 
-    def run_to(self, stop: int, keep: Sequence[str] = ()) -> None:
+    def run_to(self, stop: int, keep: Collection[str] = ()) -> None:
         """Compute all nodes before number `stop`; hold what later nodes need, and `keep`."""
         segment = self.nodes[self.done : stop]
         self.done = max(self.done, stop)
@@ -62,19 +66,16 @@ class Stream:
             wanted = [o for o in made if self._last.get(o, -1) >= stop or o in keep]
             if wanted:
                 self._compute(segment, wanted)
-        for name in [n for n in self.values if self._last.get(n, -1) < stop and n not in keep]:
+        for name in [n for n in self.values if self._last.get(n, -1) < self.done and n not in keep]:
             del self.values[name]
 
-    def release(self, *names: str) -> None:
-        """Let go of tensors that were kept although no later node needs them."""
-        for name in names:
-            if self._last.get(name, -1) < self.done:
-                self.values.pop(name, None)
+    def array(self, name: str) -> NDArray[Any]:
+        """A stored tensor as the model has it."""
+        return numpy_helper.to_array(self.weights[name], str(self.base_dir or ""))
 
     def _compute(self, segment: list[NodeProto], wanted: list[str]) -> None:
         used = {n for node in segment for n in names_in(node)}
         inputs = sorted(n for n in used if n in self.values)
-        stored = [self.weights[n] for n in sorted(used) if n in self.weights]
         graph = helper.make_graph(
             segment,
             "segment",
@@ -84,7 +85,11 @@ class Stream:
         part = helper.make_model(
             graph, opset_imports=list(self.model.opset_import), ir_version=self.model.ir_version
         )
-        part.graph.initializer.extend(stored)
+        for name in sorted(used):
+            if name in self.instead:
+                part.graph.initializer.append(numpy_helper.from_array(self.instead[name], name))
+            elif name in self.weights:
+                part.graph.initializer.append(self.weights[name])
         session = runtime.session(part, base_dir=self.base_dir, device=self.device)
         found: dict[str, Batches] = {n: [] for n in wanted}
         for k in range(self.count):
@@ -96,7 +101,10 @@ class Stream:
     def _type(self, name: str) -> int:
         if name in self.values:
             return int(helper.np_dtype_to_tensor_dtype(self.values[name][0].dtype))
-        return self.types.get(name, TensorProto.FLOAT)
+        dtype = self._dtypes.get(name)
+        if dtype is None or dtype.kind == "O":
+            return int(TensorProto.FLOAT)
+        return int(helper.np_dtype_to_tensor_dtype(dtype))
 
 
 def names_in(node: NodeProto) -> set[str]:

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO
@@ -22,9 +22,18 @@ from spa.graph import dims as sizes_of
 from spa.graph.facts import Facts, Program, prepare, static_shape
 from spa.graph.fold import fold
 from spa.graph.guard import check_bytes, check_graph, check_model
+from spa.graph.mapped import Mapped, state_of
 from spa.graph.model import Graph, Node, Source
 from spa.graph.normalize import captured_names, normalize, opsets_of
-from spa.graph.tensors import Consts, dtype_of, external_bytes, is_external, shell_of, tensors_of
+from spa.graph.tensors import (
+    CACHED_BYTES,
+    Consts,
+    dtype_of,
+    external_bytes,
+    is_external,
+    shell_of,
+    tensors_of,
+)
 from spa.runtime import infer_node
 
 Model = str | os.PathLike[str] | bytes | onnx.ModelProto | BinaryIO
@@ -41,6 +50,7 @@ class Origin:
     sha256: str
     bytes: int
     base_dir: Path | None
+    mapped: Mapped | None = None
 
 
 def read(
@@ -124,12 +134,14 @@ def _from_file(path: Path, label: str, base_dir: Path) -> Origin:
         with path.open("rb") as file:
             if not path.is_file() or path.stat().st_size == 0:  # a pipe cannot be mapped
                 return _parsed(file.read(), label, path, base_dir)
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                view = memoryview(data)
-                try:
-                    return _parsed(view, label, path, base_dir)
-                finally:
-                    view.release()
+            state = state_of(file.fileno())
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            with memoryview(data) as view:
+                origin = _parsed(view, label, path, base_dir)
+            if os.name != "posix":  # where a file that is mapped could not be moved or removed
+                data.close()
+                return origin
+            return replace(origin, mapped=Mapped(path, state, data, CACHED_BYTES))
     except FileNotFoundError as error:
         raise ReadError(f"{label} does not exist; check the path") from error
     except IsADirectoryError as error:
@@ -180,7 +192,8 @@ def _graph(origin: Origin, input_shapes: Mapping[str, Sequence[int]] | None) -> 
     fold(proto, origin.base_dir)
     inputs = list(proto.graph.input)
     axes = sizes_of.axes_of(inputs, input_shapes)
-    consts = Consts(proto.graph.initializer, origin.base_dir)
+    mapped = origin.mapped if proto is origin.proto else None  # converted: other weights
+    consts = Consts(proto.graph.initializer, origin.base_dir, mapped)
     program = prepare(proto.graph, opsets_of(proto), consts, proto.ir_version)
     fixed = sizes_of.hinted(inputs, axes, input_shapes)
     sizes, facts = sizes_of.choose(program, inputs, axes, fixed, infer_node)

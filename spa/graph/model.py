@@ -64,3 +64,9 @@ class Graph:
     dims: Mapping[str, int]
     dynamic: Mapping[str, tuple[str | None, ...]]
     source: Source
+
+    def weight(self, name: str) -> np.ndarray:
+        """A constant to go through once: without a copy where that can be, perhaps unaligned."""
+        in_place = getattr(self.consts, "in_place", self.consts.__getitem__)
+        array: np.ndarray = in_place(name)
+        return array

@@ -23,6 +23,7 @@ from onnx import (
 )
 
 from spa.errors import ReadError
+from spa.graph.mapped import Mapped
 
 CACHED_BYTES = 1 << 20
 """Decoded constants up to this size are kept; larger ones live as long as somebody holds them."""
@@ -173,8 +174,14 @@ def _mapped(
 class Consts(Mapping[str, np.ndarray]):
     """Initializers by name, decoded when asked for."""
 
-    def __init__(self, tensors: Iterable[TensorProto], base_dir: Path | None = None) -> None:
-        """Index `tensors`; nothing is decoded yet."""
+    def __init__(
+        self,
+        tensors: Iterable[TensorProto],
+        base_dir: Path | None = None,
+        mapped: Mapped | None = None,
+    ) -> None:
+        """Index `tensors`, some of which may lie in a mapped file; nothing is decoded yet."""
+        self._mapped = mapped
         self._protos: MutableMapping[str, TensorProto] = {tensor.name: tensor for tensor in tensors}
         self._base_dir = base_dir
         self._small: dict[str, np.ndarray] = {}
@@ -199,6 +206,19 @@ class Consts(Mapping[str, np.ndarray]):
         else:
             self._large[name] = array
         return array
+
+    def in_place(self, name: str) -> np.ndarray:
+        """The constant called `name` without a copy where that can be; it may be unaligned."""
+        known = self._small.get(name)
+        if known is not None:
+            return known
+        tensor = self._protos[name]
+        if self._mapped is not None and bits_of(tensor.data_type) >= 8:
+            shape = tuple(tensor.dims)
+            array = self._mapped.array(name, dtype_of(tensor.data_type), shape)
+            if array is not None:
+                return array
+        return self[name]
 
     def __contains__(self, name: object) -> bool:
         """Whether `name` is a constant (does not decode it)."""

@@ -17,9 +17,10 @@ from spa.errors import ReadError, UsageError, VerifyError
 from spa.events import Step, Tell, quiet
 from spa.graph import Graph, read
 from spa.pipeline import facts
+from spa.pipeline.check import compare
 from spa.pipeline.gates import check_gates
 from spa.pipeline.journal import Journal, peak_memory
-from spa.pipeline.prune import carried_plan, is_refitted, latency
+from spa.pipeline.prune import carried_plan, is_refitted
 from spa.plans import place
 from spa.recipe import Recipe
 from spa.validate import Verdict, drift, measure
@@ -71,9 +72,15 @@ def verify(
             report["verify"] = {**facts.verify_facts(None, "run"), "passed": False}
             _same_ports(first, second)
             verdict = _compare(couplings[0], second, recipe, level)
-            report["verify"] = facts.verify_facts(verdict, verdict.level)
-            folder = second.source.base_dir
-            report["latency"] = latency(first, second.proto, recipe, folder)
+            compare(
+                couplings[0],
+                second.proto,
+                recipe,
+                journal,
+                verdict,
+                fitted=is_refitted(second.proto),
+                base_dir=second.source.base_dir,
+            )
         check_gates(report, recipe)
     return journal.succeed()
 

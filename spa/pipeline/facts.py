@@ -12,6 +12,7 @@ from onnx import ModelProto, TensorProto
 from spa.coupling.cost import Cost, Sizes
 from spa.coupling.model import Coupling
 from spa.validate import Verdict
+from spa.validate.inputs import Inputs
 
 Port = list[Any]
 
@@ -113,8 +114,8 @@ def frozen_facts(coupling: Coupling) -> list[dict[str, Any]]:
     ]
 
 
-def verify_facts(verdict: Verdict | None, level: str) -> dict[str, Any]:
-    """The section `verify` of a run that passed."""
+def verify_facts(verdict: Verdict | None, level: str, on: Inputs | None = None) -> dict[str, Any]:
+    """The section `verify` of a run that passed; `on` is what the drift was measured on."""
     if verdict is None:
         return {
             "level": level,
@@ -124,6 +125,9 @@ def verify_facts(verdict: Verdict | None, level: str) -> dict[str, Any]:
             "drift": {},
             "cosine": {},
             "top1_agreement": None,
+            "inputs": None,
+            "rows": None,
+            "held_back": None,
             "lossy": [],
         }
     return {
@@ -134,6 +138,9 @@ def verify_facts(verdict: Verdict | None, level: str) -> dict[str, Any]:
         "drift": dict(verdict.drift.relative),
         "cosine": dict(verdict.drift.cosine),
         "top1_agreement": verdict.drift.top1,
+        "inputs": on.kind if on else None,
+        "rows": on.rows if on else None,
+        "held_back": on.held_back if on else None,
         "lossy": [{"op": r.op, "node": r.node, "reason": r.text} for r in verdict.lossy],
     }
 

@@ -9,8 +9,9 @@ from spa.budgets.limits import limits
 from spa.coupling.cost import Cost, reduction
 from spa.events import Tell, quiet
 from spa.pipeline import facts
+from spa.pipeline.choose import choose, measuring
 from spa.pipeline.journal import Journal
-from spa.pipeline.prune import choose, couple, recipe_facts, sizes_note
+from spa.pipeline.prune import couple, recipe_facts, sizes_note
 from spa.plans import Plan, plan_of
 from spa.recipe import Recipe
 
@@ -42,7 +43,9 @@ def make_plan(model: Any, recipe: Recipe, tell: Tell = quiet) -> Plan:
     with journal.written():
         recipe.validate()
         coupling = couple(model, recipe, journal)
-        coupling, alive = choose(coupling, recipe, journal)
+        (coupling, alive), recipe = measuring(
+            recipe, coupling, journal, lambda settled: choose(coupling, settled, journal)
+        )
         cost = Cost(coupling)
         before, after = cost(coupling.everything()), cost(alive)
         plan = plan_of(coupling, alive, recipe_facts(recipe))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from spa.events import Done, Note, Started, Tell
+from spa.probes import Probe
 from spa.reports.schema import empty_report
 
 PACKAGES = (
@@ -29,7 +30,8 @@ class Journal:
     def __init__(self, command: str, tell: Tell) -> None:
         self.report: dict[str, Any] = dict(empty_report(command))
         self.tell = tell
-        self.feeds: list[dict[str, Any]] = []  # probe inputs, once somebody has made them
+        self.probe: Probe | None = None  # where inputs come from, once somebody has asked
+        self.feeds: list[dict[str, Any]] = []  # those to fit on
         self._began = time.perf_counter()
 
     @contextmanager
@@ -49,6 +51,13 @@ class Journal:
         """Note something a person should know."""
         self.report["warnings"].append(message)
         self.tell(Note(message, warning=True))
+
+    def note(self, message: str) -> None:
+        """Keep a decision spa took by itself, once."""
+        notes = self.report.setdefault("notes", [])
+        if message not in notes:
+            notes.append(message)
+            self.tell(Note(message))
 
     @contextmanager
     def written(self) -> Iterator[None]:

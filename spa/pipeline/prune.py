@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import zlib
-from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,37 +13,32 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from spa import runtime
 from spa._version import __version__
-from spa.budgets import allocate
-from spa.coupling import Coupling, analyse, misplaced, refine
-from spa.coupling.cost import Cost, reduction
-from spa.criteria import MEASURED, score
-from spa.errors import ReadError, TargetError, VerifyError
-from spa.events import Note, Tell, quiet
-from spa.executor.samples import BATCH, samples_for
+from spa.coupling import Coupling, analyse
+from spa.coupling.cost import Cost, batch_symbol, reduction
+from spa.criteria import MEASURED
+from spa.errors import ReadError
+from spa.events import Tell, quiet
 from spa.graph import Graph, read, save
 from spa.pipeline import facts
+from spa.pipeline.check import check
+from spa.pipeline.choose import PLAIN, choose, follow, measuring
 from spa.pipeline.gates import check_gates
 from spa.pipeline.journal import Journal
 from spa.pipeline.outcome import Outcome
-from spa.plans import Plan, place, plan_of
-from spa.probes import probe_for
+from spa.pipeline.refit import refitted
+from spa.plans import Plan, plan_of
 from spa.recipe import Recipe
-from spa.repairs import reconstruct
 from spa.rewrite import rewrite
-from spa.validate import measure, verify
-from spa.validate.inputs import feeds_at
 
-LARGE_DRIFT = 0.3  # relative L2 of an output that earns a warning
-LATER = frozenset(("device", "verify", "min_reduction", "max_drift", "min_speedup", "strict"))
+LATER = frozenset(
+    ("device", "memory", "verify", "min_reduction", "max_drift", "min_speedup", "strict")
+)
 """Fields of a recipe that have no say in what is kept."""
 
-ROUNDS = 30  # how often a choice that does not fit may be made again with less freedom
 REFITTED = "spa.reconstructed"
 LARGEST_PLAN = 1 << 28  # bytes that a plan in a model's metadata may unfold to
 Alive = NDArray[np.bool_]
-Feeds = Sequence[Mapping[str, NDArray[Any]]]
 
 
 def prune(
@@ -77,10 +71,9 @@ def prune(
         given = Plan.load(plan) if isinstance(plan, (str, os.PathLike)) else plan
         coupling = couple(model, recipe, journal)
         if given is None:
-            coupling, alive = choose(coupling, recipe, journal)
+            outcome = _scored(coupling, recipe, journal)
         else:
-            alive = follow(coupling, given, journal)
-        outcome = carry_out(coupling, alive, recipe, journal, given)
+            outcome = _planned(coupling, given, recipe, journal)
         if output is not None and not dry_run:
             deliver(outcome, coupling.graph, output, force)
     journal.succeed("dry-run" if dry_run else "ok")
@@ -102,8 +95,7 @@ def apply(
         recipe.validate()
         given = plan if isinstance(plan, Plan) else Plan.load(plan)
         coupling = couple(model, recipe, journal)
-        alive = follow(coupling, given, journal)
-        outcome = carry_out(coupling, alive, recipe, journal, given)
+        outcome = _planned(coupling, given, recipe, journal)
         if output is not None:
             deliver(outcome, coupling.graph, output, force)
     journal.succeed()
@@ -129,98 +121,63 @@ def couple(model: Any, recipe: Recipe, journal: Journal) -> Coupling:
     return coupling
 
 
-def choose(coupling: Coupling, recipe: Recipe, journal: Journal) -> tuple[Coupling, Alive]:
-    """Score and allocate; where a choice does not fit, take away that freedom and choose again."""
-    feeds: Feeds = ()
-    if recipe.scorer in MEASURED and recipe.saliency is None:
-        feeds = probe_feeds(coupling.graph, recipe, journal)
-    for _ in range(ROUNDS):
-        with journal.stage("score"):
-            scores = score(
-                coupling,
-                recipe.scorer,
-                saliency=recipe.saliency,
-                how=recipe.aggregate,
-                norm=recipe.normalize,
-                seed=recipe.seed,
-                feeds=feeds,
-                device=recipe.device,
-            )
-        with journal.stage("allocate"):
-            alive = allocate(coupling, scores, recipe)
-            errors = misplaced(coupling, alive)
-        if not errors:
-            return coupling, alive
-        with journal.stage("couple"):
-            coupling = refine(coupling, errors)
-    raise TargetError(
-        f"no choice of channels fits at node {errors[0].node.name} ({errors[0]}); "
-        "keep that part with --ignore and report this model"
-    )
+def _scored(coupling: Coupling, recipe: Recipe, journal: Journal) -> Outcome:
+    """Choose what goes, and take it out."""
+
+    def work(settled: Recipe) -> tuple[Coupling, Alive, ModelProto, ModelProto]:
+        chosen, alive = choose(coupling, settled, journal)
+        cut = _cut(chosen, alive, journal)
+        return chosen, alive, cut, repair(chosen, alive, cut, settled, journal)
+
+    (coupling, alive, cut, small), recipe = measuring(recipe, coupling, journal, work)
+    plan = plan_of(coupling, alive, recipe_facts(recipe))
+    return _finish(coupling, alive, cut, small, plan, recipe, journal)
 
 
-def follow(coupling: Coupling, plan: Plan, journal: Journal) -> Alive:
-    """The choice a plan makes."""
-    with journal.stage("allocate"):
-        alive, missing = place(coupling, plan)
-    if missing:
-        journal.warn(
-            f"{len(missing)} tensors of the plan are not in this model (such as {missing[0]}); "
-            "their channels follow from the others"
-        )
-    return alive
-
-
-def carry_out(
-    coupling: Coupling, alive: Alive, recipe: Recipe, journal: Journal, given: Plan | None
-) -> Outcome:
-    """Rewrite, verify, measure, and pass the gates; `given` is the plan that is followed."""
-    report = journal.report
-    cost = Cost(coupling)
-    before, after = cost(coupling.everything()), cost(alive)
-    with journal.stage("rewrite"):
-        small = rewrite(coupling, alive)
-        made_by = recipe_facts(recipe) if given is None else given.recipe
-        plan = plan_of(coupling, alive, made_by)
-    cut = small
-    if recipe.repairs:
+def _planned(coupling: Coupling, plan: Plan, recipe: Recipe, journal: Journal) -> Outcome:
+    """Take out what a plan says; unless told otherwise, refit as those who made it did."""
+    alive = follow(coupling, plan, journal)
+    cut = small = _cut(coupling, alive, journal)
+    left_open = recipe.reconstruct is None and recipe.repair == "auto"
+    recipe = as_planned(recipe, plan)
+    try:
         small = repair(coupling, alive, cut, recipe, journal)
-    sign(small, coupling.graph, plan, refitted=small is not cut)
-    report["output"] = facts.output_facts(small, after)
-    report["reduction"] = {**reduction(before, after), "bytes": None}
-    report["groups"] = facts.group_facts(coupling, alive, cost)
-    proto = coupling.graph.proto
-    report["ops"] = {"before": facts.op_counts(proto), "after": facts.op_counts(small)}
-    sizes_note(coupling.graph, journal)
-    if recipe.verify != "none":
-        with journal.stage("verify"):
-            _verify(coupling, alive, cut, small, recipe, journal)
-    check_gates(report, recipe)
-    return Outcome(small, plan, report, 0, coupling.graph.source.base_dir)
+    except ReadError as error:
+        if not left_open or recipe.calib is not None:
+            raise
+        journal.warn(f"nothing is refitted, as the model cannot be measured: {error}")
+    made = plan_of(coupling, alive, plan.recipe)
+    return _finish(coupling, alive, cut, small, made, recipe, journal)
 
 
-def probe_feeds(graph: Graph, recipe: Recipe, journal: Journal) -> Feeds:
-    """Inputs to score and fit on, made once; what was chosen, and why, is noted."""
-    if journal.feeds:
-        return journal.feeds
-    with journal.stage("probe"):
-        probe = probe_for(graph, kind=recipe.probe, seed=recipe.seed, calib=recipe.calib)
-        feeds = list(probe.batches(recipe.samples or samples_for(graph), BATCH))
-    journal.tell(Note(probe.why))
-    journal.report.setdefault("notes", []).append(probe.why)
-    journal.feeds = feeds
-    return feeds
+def as_planned(recipe: Recipe, plan: Plan) -> Recipe:
+    """The recipe with the scorer of a plan, and its repair where the recipe leaves that open."""
+    scorer, saliency = plan.recipe.get("scorer"), plan.recipe.get("saliency")
+    taken: dict[str, Any] = {"scorer": scorer if scorer in MEASURED else PLAIN}
+    taken["saliency"] = saliency if isinstance(saliency, str) else None
+    if recipe.reconstruct is None and recipe.repair == "auto":
+        taken["reconstruct"] = plan.recipe.get("reconstruct")
+        taken["repair"] = plan.recipe.get("repair", "auto")
+    return replace(recipe, **taken).validate()
+
+
+def _cut(coupling: Coupling, alive: Alive, journal: Journal) -> ModelProto:
+    with journal.stage("rewrite"):
+        return rewrite(coupling, alive)
 
 
 def repair(
     coupling: Coupling, alive: Alive, cut: ModelProto, recipe: Recipe, journal: Journal
 ) -> ModelProto:
-    """Refit what stays by sequential least squares."""
-    feeds = probe_feeds(coupling.graph, recipe, journal)
-    with journal.stage("reconstruct"):
-        small, done = reconstruct(
-            coupling, alive, cut, feeds, device=recipe.device, tell=journal.tell
-        )
+    """Refit what stays, where the recipe asks for it; `cut` itself where it does not."""
+    if not recipe.repairs:
+        if recipe.measures:
+            journal.warn(
+                f"scores of {recipe.scorer} assume that the rest makes up for the loss, and "
+                "nothing is refitted: leave out --no-reconstruct, or choose --scorer l2"
+            )
+        return cut
+    small, done = refitted(coupling, alive, cut, recipe, journal)
     dropped = [site.node for site in done if not site.kept]
     if dropped:
         journal.warn(
@@ -230,65 +187,34 @@ def repair(
     return small
 
 
-def _verify(
+def _finish(
     coupling: Coupling,
     alive: Alive,
     cut: ModelProto,
     small: ModelProto,
+    plan: Plan,
     recipe: Recipe,
     journal: Journal,
-) -> None:
-    """Prove the cut, then measure the drift of what is delivered."""
-    report, graph = journal.report, coupling.graph
-    asked: dict[str, Any] = {"seed": recipe.seed, "device": recipe.device}
-    try:
-        verdict = verify(coupling, alive, cut, level=recipe.verify, **asked)
-        if small is not cut:
-            after = verify(coupling, alive, small, level="run", **asked)
-            verdict = replace(verdict, drift=after.drift)
-    except VerifyError:
-        report["verify"] = {**facts.verify_facts(None, recipe.verify), "passed": False}
-        raise
-    report["verify"] = facts.verify_facts(verdict, recipe.verify)
-    report["latency"] = latency(graph, small, recipe)
-    worst = max(verdict.drift.relative.values(), default=0.0)
-    if worst > LARGE_DRIFT:
-        journal.warn(
-            f"the outputs drift by {worst:.2f} (relative L2 on random inputs): expect a loss of "
-            "accuracy; remove less, or fine-tune the result"
-        )
-    if report["latency"]["speedup"] < 1.03:
-        advice = "; --round-to auto keeps widths the kernels like"
-        widths = "" if recipe.round_to == "auto" else advice
-        journal.warn(
-            f"not faster here ({report['latency']['speedup']:.2f}x): a model this small, or bound "
-            f"by memory or by operators without weights, gains little{widths}"
-        )
-
-
-def latency(
-    graph: Graph, small: ModelProto, recipe: Recipe, base_dir: Path | None = None
-) -> dict[str, Any]:
-    """Both models in turn, about a second in all; `base_dir` as for `verify`."""
-    base = graph.source.base_dir
-    pairs = ((graph.proto, base), (small, base_dir or base))
-    sessions = [runtime.session(m, device=recipe.device, base_dir=b) for m, b in pairs]
-    feeds = feeds_at(graph, recipe.seed)
-    timing = measure(sessions, [feeds, feeds], runs=30, warmup=2, seconds=1.0)
-    return {
-        "provider": sessions[0].get_providers()[0],
-        "threads": None,
-        "runs": len(timing.millis),
-        "before_ms": timing.medians[0],
-        "after_ms": timing.medians[1],
-        "speedup": timing.speedups[1],
-    }
+) -> Outcome:
+    """Sign, account, verify, measure, and pass the gates."""
+    report, cost = journal.report, Cost(coupling)
+    before, after = cost(coupling.everything()), cost(alive)
+    sign(small, coupling.graph, plan, refitted=small is not cut)
+    report["output"] = facts.output_facts(small, after)
+    report["reduction"] = {**reduction(before, after), "bytes": None}
+    report["groups"] = facts.group_facts(coupling, alive, cost)
+    proto = coupling.graph.proto
+    report["ops"] = {"before": facts.op_counts(proto), "after": facts.op_counts(small)}
+    sizes_note(coupling.graph, journal)
+    if recipe.verify != "none":
+        with journal.stage("verify"):
+            check(coupling, alive, cut, small, recipe, journal)
+    check_gates(report, recipe)
+    return Outcome(small, plan, report, 0, coupling.graph.source.base_dir)
 
 
 def sizes_note(graph: Graph, journal: Journal) -> None:
     """Say at which sizes MACs were counted, where the model leaves them open."""
-    from spa.coupling.cost import batch_symbol
-
     others = {s: n for s, n in graph.dims.items() if s != batch_symbol(graph)}
     if others:
         sizes = ", ".join(f"{symbol}={size}" for symbol, size in others.items())

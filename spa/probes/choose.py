@@ -166,6 +166,9 @@ def _assemble(asked: Request, found: dict[str, Role], batch: int) -> Probe:
     kind = min(kinds, key=lambda k: WEIGHT.index(k) if k in WEIGHT else len(WEIGHT), default="auto")
     span = Lengths(asked.seed, LONGEST[0]) if fixed is None else Lengths(asked.seed, fixed, fixed)
     have = [role.available for role in found.values() if role.available is not None]
+    turns = [role.turns for role in found.values() if role.turns is not None]
+    if turns and sizes.rows is not None and not have:
+        have = [max(turns) * sizes.rows]
     notes = [f"input '{n}' {role.note}" for n, role in found.items() if role.note]
     return Probe(
         kind if kind in WEIGHT else "vectors", _why(asked, found), tuple(notes), streams,

@@ -105,5 +105,7 @@ def _from_rows(graph: Graph, sizes: Sizes, name: str, array: Array) -> Role:
     def draw(rows: Rows, wanted: tuple[int, ...]) -> Array:
         return np.asarray(array[np.asarray(rows) % len(array)])
 
-    available = None if axis is None else len(array)
-    return Role("calib", "rows given", draw, sequence, lengths[0] if sequence else None, available)
+    length = lengths[0] if sequence else None
+    if axis is None:
+        return Role("calib", "rows given", draw, sequence, length, turns=len(array))
+    return Role("calib", "rows given", draw, sequence, length, len(array))

@@ -24,6 +24,12 @@ MEDIAN, SPREAD = 15.0, 0.55
 """Of the log-normal lengths of token sequences: those of English sentences."""
 
 
+FRESH = 1 << 20
+"""The first of the made-up rows that nothing is fitted on."""
+SHARE, SPARED = 5, 64
+"""One row of so many is not fitted on, where rows come from files, and at most so many rows."""
+
+
 def generator(seed: int, name: str, row: int) -> np.random.Generator:
     """The random generator of one row of one input."""
     return np.random.default_rng([seed, zlib.crc32(name.encode()), row])
@@ -104,19 +110,25 @@ class Probe:
         together, the short ones first.  Where the model fixes the batch, that many rows make a
         run, and the last run is full.
         """
-        size = max(1, batch or self.batch)
         count = count if self.available is None else min(count, self.available)
+        yield from self.runs(range(count), batch)
+
+    def runs(self, rows: Rows, batch: int | None = None) -> Iterator[dict[str, Array]]:
+        """As `batches`, for rows of which the numbers are given."""
         if self.rows is not None:
-            for run in range(-(-count // self.rows)):
-                first = run * self.rows
-                yield self._run(range(first, first + self.rows), run, self._length(first))
+            for start in range(0, len(rows), self.rows):
+                first = rows[start]
+                yield self._run(
+                    range(first, first + self.rows), first // self.rows, self._length(first)
+                )
             return
-        known = {row: self._length(row) for row in range(count)}
+        size = max(1, batch or self.batch)
+        known = {row: self._length(row) for row in rows}
         ordered = sorted(known, key=lambda row: (known[row] or 0, row))
         for length, group in groupby(ordered, key=lambda row: known[row]):
-            rows = list(group)
-            for start in range(0, len(rows), size):
-                yield self._run(rows[start : start + size], 0, length)
+            alike = list(group)
+            for start in range(0, len(alike), size):
+                yield self._run(alike[start : start + size], 0, length)
 
     def feeds(self, count: int = 1) -> dict[str, Array]:
         """One run of the first `count` rows, or of as many as the model fixes; one length."""
@@ -124,6 +136,44 @@ class Probe:
             count = count if self.available is None else min(count, self.available)
         rows = range(max(1, count) if self.rows is None else self.rows)
         return self._run(rows, 0, None if self.lengths is None else self.lengths.typical)
+
+    def fitting(self, count: int) -> list[int]:
+        """Numbers of at most `count` rows to fit on: never one of those that `fresh` gives."""
+        if self.available is None:
+            return list(range(count))
+        spared = set(self._spared())
+        return [row for row in range(self.available) if row not in spared][:count]
+
+    def fresh(self, count: int) -> tuple[list[int], bool]:
+        """Numbers of at most `count` rows to judge on, and whether `fitting` never gives them.
+
+        Of rows from files, every fifth is spared for this, up to `SPARED`; of fewer than five, or
+        where all rows are alike, there are none to spare.
+        """
+        if self.available is None:
+            rows = list(range(FRESH, FRESH + self._whole(count)))
+            return rows, not self._alike(0, FRESH)
+        spared = self._spared()
+        if not spared:
+            return list(range(min(self.available, self._whole(count)))), False
+        return spared[: self._whole(count)], True
+
+    def _spared(self) -> list[int]:
+        """Rows from files that are kept for judging, spread evenly; runs stay together."""
+        size = self.rows or 1
+        runs = (self.available or 0) // size
+        spared = min(runs // SHARE, -(-SPARED // size))
+        starts = (np.arange(spared) * runs // max(1, spared) + SHARE // 2) * size
+        return [int(start) + k for start in starts for k in range(size)]
+
+    def _whole(self, count: int) -> int:
+        """So many rows that all runs are full."""
+        return count if self.rows is None else -(-count // self.rows) * self.rows
+
+    def _alike(self, one: int, other: int) -> bool:
+        """Whether two rows are the same, as where the model takes nothing but one input."""
+        runs = [self._run(range(k, k + (self.rows or 1)), k, None) for k in (one, other)]
+        return all(np.array_equal(runs[0][name], runs[1][name]) for name in runs[0])
 
     def _length(self, row: int) -> int | None:
         return None if self.lengths is None else self.lengths.of(row)

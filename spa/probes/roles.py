@@ -34,6 +34,7 @@ class Role:
     sequence: bool = False  # token ids, whose open axes are lengths
     length: int | None = None  # of sequences read from files
     available: int | None = None  # rows there are, None for any number
+    turns: int | None = None  # different runs there are, where an input from files has no rows
     note: str = ""
 
 

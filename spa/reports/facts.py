@@ -209,6 +209,28 @@ def worst_drift(report: Report) -> tuple[str, float] | None:
     return max(known, key=lambda item: (math.isnan(item[1]), item[1])) if known else None
 
 
+INPUTS = {
+    "calib": "rows of --calib",
+    "leaves": "rows of dead leaves",
+    "uniform": "rows of uniform noise",
+    "gaussian": "rows of Gaussian noise",
+    "tokens": "token sequences",
+    "audio": "signals",
+    "vectors": "vectors",
+    "random": "random inputs",
+}
+
+
+def measured_on(report: Mapping[str, Any]) -> str:
+    """Say what the drift was measured on, "" where nobody knows."""
+    verify: Mapping[str, Any] = report.get("verify") or {}
+    kind, rows = verify.get("inputs"), verify.get("rows")
+    if not kind or rows is None:
+        return ""
+    words = f"{rows:,} {INPUTS.get(kind, kind)}"
+    return words if verify.get("held_back") else f"{words} that were fitted on"
+
+
 def lossy(report: Report) -> list[LossyFacts]:
     """Return the ops behind which equality cannot hold."""
     verify = report.get("verify")
@@ -283,7 +305,8 @@ def verdict(report: Report) -> str:
             words += f", {label} {wording.measure(verify[key])}"  # type: ignore[literal-required]
     if verify.get("top1_agreement") is not None:
         words += f", top-1 agreement {wording.percent(verify['top1_agreement'])}"
-    return words
+    on = measured_on(report)
+    return f"{words}, measured on {on}" if on else words
 
 
 def timings(report: Report) -> list[tuple[str, float]]:

@@ -110,8 +110,15 @@ class _Verify(TypedDict):
 
 
 class VerifyFacts(_Verify, total=False):
-    """What validation saw; `drift` is the relative L2 difference per output."""
+    """What validation saw; `drift` is the relative L2 difference per output.
 
+    It was measured on `rows` rows of the kind `inputs`; `held_back` says that nothing was fitted on
+    them.
+    """
+
+    inputs: str | None
+    rows: int | None
+    held_back: bool | None
     lossy: list[LossyFacts]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,18 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from spa.coupling.model import Coupling
 from spa.rewrite.override import override
 from spa.rewrite.shrink import shrink, signature
-from spa.trace.check import MisplacedError, Survivors, check, planes_at, refit
+from spa.trace.check import MisplacedError, Survivors, check, refit
 
 PLAIN = frozenset(("float32", "float64", "float16", "int64", "int32", "int8", "uint8"))
 Weights = Mapping[tuple[int, int], NDArray[Any]]
 
 
 def rewrite(
-    coupling: Coupling, alive: NDArray[np.bool_], weights: Weights | None = None
+    coupling: Coupling,
+    alive: NDArray[np.bool_],
+    weights: Weights | None = None,
+    *,
+    checked: bool = False,
 ) -> ModelProto:
     """The model without the units that are not in `alive`.
 
@@ -33,12 +38,13 @@ def rewrite(
         coupling: the analysed graph; not changed.
         alive: bool `[labels]`, indexed by unit.
         weights: repaired values of params, by (node, input), already shrunken.
+        checked: `misplaced` has just found nothing wrong with this very choice.
 
     Raises:
         MisplacedError: `Check` refuses the cut; nothing is built.
     """
     left = Survivors(coupling.notes, coupling.root, alive)
-    errors = check(left, coupling.graph.nodes)
+    errors = [] if checked else check(left, coupling.graph.nodes, coupling.steady)
     if errors:
         raise errors[0]
     return _Builder(coupling, left, weights or {}).build()
@@ -56,6 +62,7 @@ class _Builder:
         self.taken |= set(self.graph.consts)
         self.renamed: dict[tuple[str, bytes], str] = {}
         self.uses = Counter(p.tensor for p in self.notes.params.values())
+        self.touched = self.notes.meetings.where(left.cut)
         self.edits = {node.index: self._edits(node) for node in self.graph.nodes}
         self.kept = self._untouched_uses()
 
@@ -91,7 +98,7 @@ class _Builder:
 
     def _edits(self, node: Any) -> dict[str | int, Any]:
         """What the node must say about sizes from now on, where it said something else."""
-        if not any(self.left.touched(p) for p in planes_at(self.notes, node)):
+        if node.index not in self.touched:
             return {}
         edits = refit(self.left, node)
         for key in [k for k in edits if isinstance(k, int) and k < len(node.inputs)]:
@@ -107,7 +114,7 @@ class _Builder:
             kept.update(n for n in node.captured if n in self.graph.consts)
             for i, name in enumerate(node.inputs):
                 param = self.notes.params.get((node.index, i))
-                cut = param is not None and any(self.left.touched(p) for _, p in param.planes)
+                cut = param is not None and self.left.cuts(param)
                 if name in self.graph.consts and not cut and i not in self.edits[node.index]:
                     kept.add(name)
         return kept
@@ -120,14 +127,14 @@ class _Builder:
             key = (node.index, i)
             if key in self.weights:
                 self._use(copy, i, name, self.weights[key], repr(key).encode())
-            elif any(self.left.touched(p) for _, p in param.planes):
+            elif self.left.cuts(param):
                 shared = self.uses[name] > 1
                 mark = signature(param, self.left) if shared else b"once"
                 if (name, mark) in self.renamed:
                     copy.input[i] = self.renamed[name, mark]
                 else:
                     self._use(
-                        copy, i, name, shrink(param, self.graph.consts[name], self.left), mark
+                        copy, i, name, shrink(param, self.graph.weight(name), self.left), mark
                     )
 
     def _refit(self, node: Any, copy: NodeProto) -> None:
@@ -227,12 +234,20 @@ class _Builder:
 
 def store(tensor: TensorProto, name: str, array: NDArray[Any]) -> None:
     """Write an array into a tensor where it stands: large ones are copied as seldom as possible."""
-    if array.dtype.name not in PLAIN or sys.byteorder != "little":
+    data_type = plain_type(array.dtype)
+    if data_type is None:
         tensor.CopyFrom(numpy_helper.from_array(array, name))
         return
-    tensor.name, tensor.raw_data = name, array.tobytes()
-    tensor.data_type = helper.np_dtype_to_tensor_dtype(array.dtype)
+    tensor.name, tensor.raw_data, tensor.data_type = name, array.tobytes(), data_type
     tensor.dims.extend(array.shape)
+
+
+@cache
+def plain_type(dtype: np.dtype[Any]) -> int | None:
+    """The number of an element type whose arrays lie in memory as ONNX stores them."""
+    if dtype.name not in PLAIN or sys.byteorder != "little":
+        return None
+    return int(helper.np_dtype_to_tensor_dtype(dtype))
 
 
 def set_attribute(node: NodeProto, name: str, value: Any) -> None:

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spa import labels
-from spa.labels import Shape
 from spa.trace.check import Survivors, merged
 from spa.trace.param import Param
 
@@ -24,29 +22,28 @@ def shrink(param: Param, array: NDArray[Any], left: Survivors) -> NDArray[Any]:
     Raises:
         MisplacedError: the living elements are no box.
     """
-    view, _ = left.view(param)
-    planes = [labels.tighten(p) for _, p in param.planes if left.touched(p)]
+    planes = [p for _, p in param.planes if left.touched(p)]
+    lines = [left.along(p) for p in planes]
+    apart = all(line is not None for line in lines)
     result = array.reshape(param.view)
-    used: set[int] = set()
-    apart = all(len(p.axes) == 1 for p in planes)
     if apart:
-        for p in planes:
-            axis = p.axes[0]
-            if axis not in used:
-                result = result.take(np.flatnonzero(left.alive[p.ids.ravel()]), axis)
-                used.add(axis)
+        if len(planes) > 1:
+            left.view(param)  # those over one axis must agree
+        plain = result.dtype.kind != "O"
+        result = result.view(f"V{result.dtype.itemsize}") if plain else result  # aligned or not
+        for axis, index in sorted(dict(filter(None, reversed(lines))).items()):
+            result = result.take(index, axis)  # outer axes first: larger pieces
+        view = result.shape
+        result = result.view(array.dtype)
     else:
+        view, _ = left.view(param)
         alive = np.ones((1,) * len(param.view), bool)
         for p in planes:
             alive = alive & left.alive[p.ids]
         lead = max(a for p in planes for a in p.axes) + 1
         mask = np.broadcast_to(alive.reshape(alive.shape[:lead]), param.view[:lead])
         result = result[mask].reshape(view)
-    return np.ascontiguousarray(result.reshape(_tensor_shape(array.shape, param.view, view)))
-
-
-def _tensor_shape(old: Shape, view: Shape, left: Shape) -> Shape:
-    return merged(tuple(old), view, left)
+    return np.ascontiguousarray(result.reshape(merged(tuple(array.shape), param.view, view)))
 
 
 def signature(param: Param, left: Survivors) -> bytes:

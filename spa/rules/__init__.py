@@ -16,6 +16,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 RULES: dict[tuple[str, str], Callable[..., Any]] = {}
 REFITS: dict[tuple[str, str], Callable[..., Fixes]] = {}
+SILENT: dict[tuple[str, str], Callable[[Any], bool]] = {}
 NOTES: dict[tuple[str, str], tuple[Status, str]] = {}
 
 
@@ -45,14 +46,20 @@ def rule(
     return add
 
 
-def refit(*names: str, domain: str = "") -> Callable[[Function], Function]:
-    """Register what recomputes the sizes an operator states."""
+def refit(
+    *names: str, domain: str = "", silent: Callable[[Any], bool] = lambda node: False
+) -> Callable[[Function], Function]:
+    """Register what recomputes the sizes an operator states.
+
+    `silent` tells of a node whether it states none at all, whatever is cut.
+    """
 
     def add(function: Function) -> Function:
         for name in names:
             if (domain, name) in REFITS:
                 raise ValueError(f"{name} is refitted twice")
             REFITS[domain, name] = function
+            SILENT[domain, name] = silent
         return function
 
     return add

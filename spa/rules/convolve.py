@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +24,7 @@ MIXED = "mixed by a convolution"
 def conv(op: Op, x: Image, *_: Image) -> Image:  # n (g i) *, (g o) i *k, (g o) -> n (g o) *
     g, (go, i, *k) = op.attr("group", 1), op.shape(1)
     read = op.along(x, 1, MIXED).reshape(g, i)
-    make = _weigh(op, (g, go // g, i, *k), read, (0, 2), float(np.prod(op.out()[2:]) * op.out()[0]))
+    make = _weigh(op, (g, go // g, i, *k), read, (0, 2), float(prod(op.out()[2:]) * op.out()[0]))
     return _result(op, make, read, 2)
 
 
@@ -33,7 +34,7 @@ def conv_transpose(
 ) -> Image:  # n (g i) *, (g i) o *k, (g o) -> n (g o) *
     g, (gi, o, *k) = op.attr("group", 1), op.shape(1)
     read = op.along(x, 1, MIXED).reshape(g, gi // g)
-    make = _weigh(op, (g, gi // g, o, *k), read, (0, 1), float(np.prod(x.shape[2:]) * x.shape[0]))
+    make = _weigh(op, (g, gi // g, o, *k), read, (0, 1), float(prod(x.shape[2:]) * x.shape[0]))
     return _result(op, make, read, 2)
 
 
@@ -43,7 +44,7 @@ def deform_conv(op: Op, x: Image, *_: Image) -> Image:  # as Conv, with offsets 
     g, (go, i, *k) = op.attr("group", 1), op.shape(1)
     read = op.along(x, 1, MIXED).reshape(g, i)
     op.rows(read.reshape(op.attr("offset_group", 1), -1))
-    make = _weigh(op, (g, go // g, i, *k), read, (0, 2), float(np.prod(op.out()[2:]) * op.out()[0]))
+    make = _weigh(op, (g, go // g, i, *k), read, (0, 2), float(prod(op.out()[2:]) * op.out()[0]))
     return _result(op, make, read, 3)
 
 
@@ -82,7 +83,9 @@ def _result(op: Op, make: Ids, read: Ids, bias: int) -> Image:
     return made
 
 
-@refit("Conv", "ConvTranspose", "DeformConv")
+@refit(
+    "Conv", "ConvTranspose", "DeformConv", silent=lambda node: node.attrs.get("group", 1) == 1
+)
 def conv_group(new: Sizes) -> Fixes:
     """Fewer groups only where whole groups died."""
     key = 1 if new.is_const(1) else -1 - len(new.node.inputs)

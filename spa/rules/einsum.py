@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-
-import numpy as np
+from math import prod
 
 from spa import labels
 from spa.labels import Image, Plane, Shape
@@ -85,7 +84,7 @@ def _with_weight(
     wide = op.decide(lambda: tuple(a for a, n in enumerate(op.shape(w)) if n > 1))
     held = {lw[a] for role, p in given.items() if role[0] == "s" for a in p.axes}
     axes = tuple(a for a in wide if lw[a] in brought or (brought and lw[a] in {*batch} - held))
-    times = float(np.prod([n for c, n in sizes.items() if c not in has[w]]))
+    times = float(prod(n for c, n in sizes.items() if c not in has[w]))
     alone = not any({out[a] for a in p.axes} - set(lw) for p in passed)
     makes = {"makes": axes} if any(lw[a] in brought for a in axes) else {}
     planes = op.param(w, op.shape(w), times=times if alone else 0.0, **given, **makes)
@@ -119,7 +118,7 @@ def _cells(op: Op, make: Plane, read: Plane | None, letters: Letters, batch: Seq
     for p in (make, read):
         inner = [a for a in p.axes if a not in rows]
         flat = p.ids.transpose(rows + inner + [a for a in range(p.rank) if a not in rows + inner])
-        sides.append(flat.reshape(int(np.prod([p.ids.shape[a] for a in rows])), -1))
+        sides.append(flat.reshape(prod(p.ids.shape[a] for a in rows), -1))
     op.cells(*sides)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spa import labels
-from spa.labels import Image, Plane
+from spa.labels import Ids, Image, Plane
 from spa.rules import Fixes, refit, rule
 from spa.rules.meet import apart, meet, still, wide_axes
 from spa.trace.op import Op
@@ -21,12 +22,13 @@ def concat(op: Op, *_: Image) -> Image:  # a, b -> (a b)
     rank = len(op.out())
     axis = op.axis(rank, 1)
     inputs = range(len(op.x))
-    moving = [p for i in inputs if not op.is_const(i) for p in op.operand(i).planes]
+    stored = [op.is_const(i) for i in inputs]
+    moving = [p for i in inputs if not stored[i] for p in op.operand(i).planes]
     varying = {a for p in moving for a in p.axes}
     deep = sorted({a for p in moving if axis in p.axes for a in p.axes})
     groups = [deep, *([a] for a in sorted(varying - set(deep)))]
-    xs = [apart(op, i, *groups) if op.is_const(i) else op.operand(i) for i in inputs]
-    others = [Image(x.shape, tuple(p for p in x.planes if axis not in p.axes)) for x in xs]
+    xs = [apart(op, i, *groups) if stored[i] else op.operand(i) for i in inputs]
+    others = [_without(x, {axis}) for x in xs]
     wide = tuple(w - {axis} for w in wide_axes(op, [x.shape for x in xs]))
     if axis not in varying:  # joined along pixels or tokens: one set of channels
         return Image(op.out(), meet(op, others, wide))
@@ -34,13 +36,22 @@ def concat(op: Op, *_: Image) -> Image:  # a, b -> (a b)
     axes = {axis}.union(*(p.axes for p in beside))
     for p in (p for x in others for p in x.planes if axes & set(p.axes)):
         op.freeze(p, "joined with channels that lie across")
-    others = [Image(x.shape, tuple(p for p in x.planes if not axes & set(p.axes))) for x in others]
+    others = [_without(x, axes) for x in others]
     planes = meet(op, others, [w - axes for w in wide])
-    wanted = [
-        np.broadcast_to(p.ids, [x.shape[a] if a in axes else 1 for a in range(rank)])
-        for p, x in zip(beside, xs, strict=True)
-    ]
+    wanted = [_stretched(p, x, axes) for p, x in zip(beside, xs, strict=True)]
     return Image(op.out(), (Plane(np.concatenate(wanted, axis), tuple(sorted(axes))), *planes))
+
+
+def _without(x: Image, axes: Collection[int]) -> Image:
+    """The image without the planes that lie along any of these axes."""
+    left = tuple([p for p in x.planes if not any([a in axes for a in p.axes])])
+    return x if len(left) == len(x.planes) else Image(x.shape, left)
+
+
+def _stretched(p: Plane, x: Image, axes: Collection[int]) -> Ids:
+    """The ids of a plane of `x`, at full length along `axes`."""
+    shape = tuple(n if a in axes else 1 for a, n in enumerate(x.shape))
+    return p.ids if p.ids.shape == shape else np.broadcast_to(p.ids, shape)
 
 
 def _beside(op: Op, x: Image, axis: int) -> Plane:

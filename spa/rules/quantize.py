@@ -73,12 +73,12 @@ def _integers(op: Op, weight: int, times: float) -> Image:
 
 @rule("ConvInteger", frozen=INTEGERS)
 def conv_integer(op: Op, *_: Image) -> Image:
-    return _integers(op, 1, float(op.out()[0] * np.prod(op.out()[2:])))
+    return _integers(op, 1, float(op.out()[0] * prod(op.out()[2:])))
 
 
 @rule("QLinearConv", frozen=INTEGERS)
 def qlinear_conv(op: Op, *_: Image) -> Image:
-    return _integers(op, 3, float(op.out()[0] * np.prod(op.out()[2:])))
+    return _integers(op, 3, float(op.out()[0] * prod(op.out()[2:])))
 
 
 @rule("MatMulInteger", frozen=INTEGERS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+from math import prod
 
 from spa import labels
 from spa.labels import Image
@@ -15,7 +15,7 @@ from spa.trace.op import Op
 def recurrent(op: Op, x: Image, *_: Image) -> list[Image]:  # t n i, d (g h) i, d (g h) h -> t d n h
     still(op, *range(3, len(op.x)), reason="state of a recurrent layer")
     read = op.along(x, 2, "steps of a recurrent layer")
-    times = float(np.prod(x.shape[:2]))
+    times = float(prod(x.shape[:2]))
     computed = [i for i in (1, 2) if not op.is_const(i)]
     if op.is_const(1):
         op.param(1, op.shape(1), times=times, reads=labels.lay(read, (2,), 3))
@@ -25,5 +25,5 @@ def recurrent(op: Op, x: Image, *_: Image) -> list[Image]:  # t n i, d (g h) i, 
         op.param(2, op.shape(2), times=times)
     still(op, *computed[-1:] if 2 in computed else ())
     if computed:
-        op.work((int(sum(np.prod(op.shape(i)) for i in computed)),), times)
+        op.work((sum(prod(op.shape(i)) for i in computed),), times)
     return [op.rock(k) if op.node.outputs[k] else x for k in range(op.outputs)]

@@ -18,116 +18,13 @@ from numpy.typing import NDArray
 
 from spa import labels
 from spa.labels import Ids, Image, Plane, Shape
-from spa.rules import REFITS, RULES
+from spa.rules import REFITS, RULES, SILENT
 from spa.trace.collect import Collect
 from spa.trace.op import Op
 from spa.trace.param import Param
+from spa.trace.survivors import MisplacedError, Survivors
 
-View = tuple[Shape, tuple[tuple[str, Plane], ...]]
-
-
-class MisplacedError(Exception):
-    """The survivors do not fit at one node; `planes` are the images that met there."""
-
-    def __init__(self, message: str, node: Any = None, planes: tuple[Plane, ...] = ()) -> None:
-        super().__init__(message)
-        self.node = node
-        self.planes = planes
-
-
-class Survivors:
-    """What is left of every plane, image and param when only the units in `alive` are kept.
-
-    Args:
-        notes: the sweep over the original graph.
-        root: int[labels], the unit of every label.
-        alive: bool[labels], indexed by unit.
-    """
-
-    def __init__(self, notes: Collect, root: Ids, alive: NDArray[np.bool_]) -> None:
-        self.notes, self.root = notes, root
-        self.alive: NDArray[np.bool_] = alive[root]
-        self._planes: dict[tuple[int, tuple[int, ...]], Plane] = {}
-        self._images: dict[int, Image] = {}
-        self._views: dict[int, View] = {}
-        self._touched: dict[int, bool] = {}
-        self._gone: dict[int, bool] = {}
-
-    def touched(self, p: Plane) -> bool:
-        """Whether anything in the plane dies."""
-        key = id(p.ids)
-        if key not in self._touched:
-            self._touched[key] = not self.alive[p.ids].all()
-        return self._touched[key]
-
-    def gone(self, p: Plane) -> bool:
-        """Whether everything in the plane dies."""
-        key = id(p.ids)
-        if key not in self._gone:
-            self._gone[key] = not self.alive[p.ids].any()
-        return self._gone[key]
-
-    def plane(self, p: Plane) -> Plane:
-        """The plane with dead elements cut away and labels replaced by units."""
-        key = (id(p.ids), p.axes)
-        if key not in self._planes:
-            self._planes[key] = self._select(p)
-        return self._planes[key]
-
-    def _select(self, p: Plane) -> Plane:
-        ids = self.root[p.ids]
-        if not self.touched(p):
-            return Plane(ids, p.axes)
-        kept = self.alive[p.dense]
-        box = labels.extent(kept)
-        if box is None:
-            raise MisplacedError("the survivors are no box", planes=(p,))
-        shape = [1] * p.rank
-        for a, n in zip(p.axes, box, strict=True):
-            shape[a] = n
-        return Plane(self.root[p.dense[kept]].reshape(shape), p.axes)
-
-    def image(self, x: Image) -> Image:
-        """The image of what is left; `x` is an image of the notes, which keep it alive."""
-        if id(x) not in self._images:
-            planes = tuple(self.plane(p) for p in x.planes)
-            self._across(x.planes)
-            self._images[id(x)] = Image(self._sizes(x.shape, planes), planes)
-        return self._images[id(x)]
-
-    def view(self, p: Param) -> View:
-        """The view and planes of what is left of a param of the notes."""
-        if id(p) not in self._views:
-            planes = tuple((role, self.plane(q)) for role, q in p.planes)
-            self._across([q for _, q in p.planes])
-            self._views[id(p)] = self._sizes(p.view, tuple(q for _, q in planes)), planes
-        return self._views[id(p)]
-
-    def _across(self, planes: Sequence[Plane]) -> None:
-        """Planes that share axes must keep the same there: together, too, they are a box."""
-        for k, p in enumerate(planes):
-            for q in planes[:k]:
-                # an axis of length 1 lets the two choose freely
-                shared = [a for a in p.axes if a in q.axes and p.ids.shape[a] > 1]
-                if not shared or not (self.touched(p) or self.touched(q)):
-                    continue
-                left = self.plane(p).ids
-                size = left.size * self.plane(q).ids.size // prod(left.shape[a] for a in shared)
-                if np.count_nonzero(self.alive[p.ids] & self.alive[q.ids]) != size:
-                    raise MisplacedError("two planes keep different rows", planes=(p, q))
-
-    @staticmethod
-    def _sizes(shape: Shape, planes: tuple[Plane, ...]) -> Shape:
-        sizes = list(shape)
-        said: set[int] = set()
-        for p in planes:
-            for a in p.axes:
-                n = p.ids.shape[a]
-                if a in said and sizes[a] != n:
-                    raise MisplacedError("two planes keep different numbers")
-                sizes[a] = n
-                said.add(a)
-        return tuple(sizes)
+__all__ = ["Check", "MisplacedError", "Sizes", "Survivors", "check", "merged", "planes_at", "refit"]
 
 
 class Sizes:
@@ -199,26 +96,13 @@ class Sizes:
 
 def refit(left: Survivors, node: Any) -> dict[str | int, Any]:
     """What the node says about sizes, recomputed: attributes by name, constant inputs by number."""
-    fix = REFITS.get((node.domain, node.op))
-    return fix(Sizes(left, node)) if fix else {}
+    key = (node.domain, node.op)
+    return {} if key not in REFITS or SILENT[key](node) else REFITS[key](Sizes(left, node))
 
 
 def planes_at(notes: Collect, node: Any) -> list[Plane]:
     """Every plane that meets at a node: inputs, outputs, params, and boxes of no tensor."""
-    found = [
-        p
-        for name in (*node.inputs, *node.outputs)
-        if name in notes.images
-        for p in notes.images[name].planes
-    ]
-    found += [p for param in params_at(notes, node) for _, p in param.planes]
-    return found + notes.extra.get(node.index, [])
-
-
-def params_at(notes: Collect, node: Any) -> list[Param]:
-    """What the node reads from the file, and its product of activations."""
-    keys = ((node.index, i) for i in range(-1 - len(node.inputs), len(node.inputs)))
-    return [notes.params[key] for key in keys if key in notes.params]
+    return notes.meetings.planes(node)
 
 
 class Check:
@@ -226,6 +110,7 @@ class Check:
 
     def __init__(self, left: Survivors) -> None:
         self.left, self.notes, self.graph = left, left.notes, left.notes.graph
+        self._stored = left.notes.stored
         self._refit: Mapping[str | int, Any] = {}
         self._turn: dict[str, int] = defaultdict(int)
 
@@ -255,7 +140,13 @@ class Check:
             self._equal(node, a, b)
 
     def _equal(self, node: Any, got: Plane, want: Plane) -> None:
-        if got.axes != want.axes or not (got.ids is want.ids or np.array_equal(got.ids, want.ids)):
+        if got.ids is want.ids and got.axes == want.axes:
+            return
+        if (
+            got.axes != want.axes
+            or got.ids.shape != want.ids.shape
+            or not (got.ids == want.ids).all()
+        ):
             raise MisplacedError("channels out of step", node)
 
     # what an op sees
@@ -268,7 +159,7 @@ class Check:
         return new if new is not None else self.notes.value(node, i)
 
     def is_const(self, node: Any, i: int) -> bool:
-        return self.notes.is_const(node, i)
+        return node.inputs[i] in self._stored
 
     def is_float(self, node: Any, i: int) -> bool:
         return self.notes.is_float(node, i)
@@ -311,7 +202,10 @@ class Check:
         return [p for _, p in kept]
 
     def same(self, node: Any, a: Ids, b: Ids, reason: str) -> None:
-        a, b = np.broadcast_arrays(a, b)
+        if a is b:
+            return
+        if a.shape != b.shape:
+            a, b = np.broadcast_arrays(a, b)
         if (a != b).any():
             raise MisplacedError("channels out of step", node)
 
@@ -360,21 +254,27 @@ def merged(old: Shape, view: Shape, left: Shape) -> Shape:
 def check(left: Survivors, nodes: Any, indifferent: Container[int] = ()) -> list[MisplacedError]:
     """Check every node at which something dies; what does not fit, node by node.
 
-    The nodes numbered in `indifferent` have passed another check: only what is gone matters there.
+    The nodes numbered in `indifferent` have passed another check: what matters there is only
+    whether something is left, and whether it is a box.
     """
+    meetings = left.notes.meetings
+    touched = meetings.where(left.cut)
+    gone = meetings.where(left.lost) if indifferent else set()
     checker = Check(left)
     errors = []
     for node in nodes:
-        if (node.domain, node.op) not in RULES or node.captured:
+        index = node.index
+        if index not in touched or (node.domain, node.op) not in RULES or node.captured:
             continue
-        met = planes_at(left.notes, node)
-        if node.index in indifferent and not any(left.gone(p) for p in met):
-            continue
-        if any(left.touched(p) for p in met):
-            try:
+        try:
+            if index in indifferent and index not in gone:
+                for p in meetings.boxes(node):
+                    left.plane(p)
+            else:
                 checker.node(node)
-            except MisplacedError as error:
-                error.node = node
-                error.planes = tuple(p for p in error.planes or met if left.touched(p))
-                errors.append(error)
+        except MisplacedError as error:
+            error.node = node
+            met = meetings.planes(node)
+            error.planes = tuple(p for p in error.planes or met if left.touched(p))
+            errors.append(error)
     return errors

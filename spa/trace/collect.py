@@ -6,6 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from spa import labels
 from spa.labels import ROCK, Ids, Image, Plane, Shape
 from spa.rules import RULES
+from spa.trace.meetings import Meetings
 from spa.trace.op import Op
 from spa.trace.param import Param
 
@@ -50,6 +52,7 @@ class Collect:
     def __init__(self, graph: Any, strict: bool = False) -> None:
         self.graph = graph
         self.strict = strict
+        self.stored = frozenset(graph.consts)
         self.size = 1
         self.images: dict[str, Image] = {}
         self.params: dict[tuple[int, int], Param] = {}
@@ -73,7 +76,7 @@ class Collect:
         return known if known is not None else self.graph.consts.get(name)
 
     def is_const(self, node: Any, i: int) -> bool:
-        return node.inputs[i] in self.graph.consts
+        return node.inputs[i] in self.stored
 
     def is_float(self, node: Any, i: int) -> bool:
         return is_float(self.graph.dtypes.get(node.inputs[i]))
@@ -129,7 +132,10 @@ class Collect:
         return ids
 
     def same(self, node: Any, a: Ids, b: Ids, reason: str) -> None:
-        a, b = np.broadcast_arrays(a, b)
+        if a is b:
+            return
+        if a.shape != b.shape:
+            a, b = np.broadcast_arrays(a, b)
         differ = a != b
         if not differ.any():
             return
@@ -218,6 +224,11 @@ class Collect:
         for name in node.outputs:
             if name in self.graph.shapes:
                 self.images[name] = labels.rock(self.graph.shapes[name])
+
+    @cached_property
+    def meetings(self) -> Meetings:
+        """Which planes meet where; the sweep must be over."""
+        return Meetings(self.graph.nodes, self.images, self.params, self.extra)
 
     # later words, from those who read the notes
 

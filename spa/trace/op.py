@@ -53,7 +53,7 @@ class Op:
         self.node = node
         self.version: int = node.version
         self.x: tuple[Image | None, ...] = tuple(
-            listener.image(node, i) if name else None for i, name in enumerate(node.inputs)
+            [listener.image(node, i) if name else None for i, name in enumerate(node.inputs)]
         )
 
     # what it sees
@@ -72,7 +72,8 @@ class Op:
 
     def is_const(self, i: int) -> bool:
         """Whether input `i` is stored in the file."""
-        return self.has(i) and self._at.is_const(self.node, i)
+        inputs = self.node.inputs
+        return i < len(inputs) and bool(inputs[i]) and self._at.is_const(self.node, i)
 
     def is_float(self, i: int) -> bool:
         """Whether input `i` has a floating-point type."""
@@ -121,6 +122,8 @@ class Op:
         self, p: Plane, keep: Sequence[int], reason: str = "mixed along this axis"
     ) -> Plane | None:
         """Merge a plane along every axis outside `keep`; without any axis left it is frozen."""
+        if p.axes and all(a in keep for a in p.axes):
+            return p
         ids = p.ids
         for a in p.axes:
             if a not in keep:
@@ -135,7 +138,9 @@ class Op:
 
     def only(self, x: Image, *keep: int, reason: str = "mixed along this axis") -> Image:
         """Keep the image varying along `keep` only: merge the labels that differ elsewhere."""
-        kept = (self.squash(p, keep, reason) for p in x.planes)
+        kept = [self.squash(p, keep, reason) for p in x.planes]
+        if all(p is q for p, q in zip(kept, x.planes, strict=True)):
+            return x
         return Image(x.shape, tuple(p for p in kept if p is not None))
 
     def along(self, x: Image, axis: int, reason: str = "mixed along this axis") -> Ids:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,31 +31,76 @@ class Drift:
 
 def drift(before: Mapping[str, Any], after: Mapping[str, Any]) -> Drift:
     """Compare the float outputs of two runs on the same inputs."""
-    relative: dict[str, float] = {}
-    cosine: dict[str, float] = {}
-    largest: list[float] = []
-    agree: list[float] = []
-    for name in before:
-        old, new = _floats(before[name]), _floats(after.get(name))
-        if old is None or new is None or old.shape != new.shape:
-            continue
+    return total([(before, after)])
+
+
+def total(runs: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Drift:
+    """Compare the float outputs of pairs of runs, as if each pair were a part of one large run."""
+    sums: dict[str, _Sums] = {}
+    for before, after in runs:
+        for name in before:
+            old, new = _floats(before[name]), _floats(after.get(name))
+            if old is not None and new is not None and old.shape == new.shape:
+                sums.setdefault(name, _Sums()).add(old, new)
+    agree = [s.same / s.rows for s in sums.values() if s.rows]
+    return Drift(
+        {name: s.relative for name, s in sums.items() if s.told},
+        {name: s.cosine for name, s in sums.items() if s.told},
+        max((s.largest for s in sums.values() if s.told), default=None),
+        float(np.mean(agree)) if agree else None,
+    )
+
+
+@dataclass
+class _Sums:
+    """What has been seen of one output: energies, product, largest gap, and rows in agreement."""
+
+    old: float = 0.0
+    new: float = 0.0
+    both: float = 0.0
+    gap: float = 0.0
+    largest: float = 0.0
+    rows: int = 0
+    same: int = 0
+    entries: int = 0
+    counted: int = 0
+
+    def add(self, old: NDArray[np.float64], new: NDArray[np.float64]) -> None:
+        if old.ndim == 2 and len(old) and CLASSES[0] <= old.shape[1] <= CLASSES[1]:
+            self.rows += len(old)
+            self.same += int((old.argmax(-1) == new.argmax(-1)).sum())
         finite = _both_finite(old, new)
+        self.entries += old.size
         if finite is None:
-            relative[name], cosine[name] = math.inf, 0.0
-            largest.append(math.inf)
-        else:
-            a, b = old[finite], new[finite]
-            norm, other = np.linalg.norm(a), np.linalg.norm(b)
-            gap = np.abs(a - b)
-            relative[name] = float(np.linalg.norm(gap) / norm) if norm else float(other > 0)
-            alike = a @ b / (norm * other) if norm and other else norm == other
-            cosine[name] = float(alike)
-            largest.append(float(gap.max(initial=0.0)))
-        rows = old.shape
-        if len(rows) == 2 and rows[0] and CLASSES[0] <= rows[1] <= CLASSES[1]:
-            agree.append(float((old.argmax(-1) == new.argmax(-1)).mean()))
-    top1 = float(np.mean(agree)) if agree else None
-    return Drift(relative, cosine, max(largest, default=None), top1)
+            self.gap = self.largest = math.inf
+            return
+        self.counted += int(finite.sum())
+        a, b = old[finite], new[finite]
+        gap = np.abs(a - b)
+        self.old += float(a @ a)
+        self.new += float(b @ b)
+        self.both += float(a @ b)
+        self.gap += float(gap @ gap)
+        self.largest = max(self.largest, float(gap.max(initial=0.0)))
+
+    @property
+    def told(self) -> bool:
+        """Whether anything was finite, so that the rest means something."""
+        return math.isinf(self.gap) or self.counted > 0 or not self.entries
+
+    @property
+    def relative(self) -> float:
+        if math.isinf(self.gap):
+            return math.inf
+        return math.sqrt(self.gap / self.old) if self.old else float(self.new > 0)
+
+    @property
+    def cosine(self) -> float:
+        if math.isinf(self.gap):
+            return 0.0
+        if not self.old or not self.new:
+            return float(self.old == self.new)
+        return float(self.both / math.sqrt(self.old) / math.sqrt(self.new))
 
 
 def relative_error(want: Mapping[Any, Any], got: Mapping[Any, Any]) -> float:

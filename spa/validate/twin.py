@@ -60,6 +60,26 @@ def twin(
     return result
 
 
+def unquantised(model: ModelProto) -> ModelProto:
+    """The model in which activations that are quantised and dequantised stay what they were.
+
+    A mask may lie between the two (see `spa.validate.mask`).  Where anything else does, or the
+    types differ, they are left.
+    """
+    result = ModelProto()
+    result.CopyFrom(model)
+    quantised = {n.output[0]: n for n in result.graph.node if n.op_type == "QuantizeLinear"}
+    kinds = {t.name: t.data_type for t in result.graph.initializer}
+    for node in result.graph.node:
+        if node.op_type != "DequantizeLinear" or node.domain:
+            continue
+        source = quantised.get(node.input[0]) or quantised.get(f"{node.input[0]}__whole")
+        if source is None or kinds.get(source.input[1]) != kinds.get(node.input[1]):
+            continue
+        node.CopyFrom(helper.make_node("Identity", source.input[:1], node.output, name=node.name))
+    return result
+
+
 def _replace(model: ModelProto, node: NodeProto, opset: int) -> list[NodeProto] | None:
     if node.op_type in SKIPPED:
         return _skipped(node)

@@ -21,13 +21,13 @@ from spa.trace.collect import Reason
 from spa.validate.drift import Drift, drift, relative_error
 from spa.validate.inputs import feeds_at, other_batch
 from spa.validate.mask import masked
-from spa.validate.twin import twin
+from spa.validate.twin import twin, unquantised
 
-TOLERANCE = {"float64": 1e-6, "float32": 5e-4, "float16": 5e-2, "bfloat16": 2e-1}
-"""Largest difference to the masked original, over the largest output.
-
-Measured in float32: 3e-6, and 1.5e-4 between the twins of a deep recogniser, whose own two ways of
-computing differ by 8e-5."""
+TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "float16": 5e-2, "bfloat16": 2e-1}
+"""Largest difference to the masked original, over the largest output; in float32 3e-6 is usual."""
+NOISE, LOOSEST = 10, 1e-2
+"""Where that is exceeded: so many times the difference that onnxruntime's optimizer alone makes to
+the masked original (8e-5 in a deep recogniser), but never more than this."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,9 @@ def verify(
             error = _difference(models, bases, feeds, optimize, device)
             if error is not None:
                 errors.append(error)
-                _close(graph, error, batch, advice)
+                if error > tolerance(graph):
+                    noise = _noise(models[0], bases[0], feeds, device)
+                    _close(graph, error, noise, batch, advice)
     assert found is not None
     return Verdict(level, found, max(errors) if errors else None, lossy)
 
@@ -107,8 +109,13 @@ def verify(
 def _comparable(
     coupling: Coupling, alive: NDArray[np.bool_], small: ModelProto, lossy: tuple[Reason, ...]
 ) -> tuple[ModelProto | None, ...]:
-    """The masked original and the pruned model, both without lossy ops; None where these stay."""
+    """The masked original and the pruned model, both without lossy ops; None where these stay.
+
+    Quantisers go too: a difference of 1e-7 before one may be a whole step behind it.
+    """
     models = masked(coupling, alive), small
+    if is_quantised(coupling.graph):
+        models = unquantised(models[0]), unquantised(models[1])
     if not lossy:
         return models
     called = names_of(coupling.graph)
@@ -142,6 +149,11 @@ def names_of(graph: Any) -> dict[tuple[str, str], str]:
     for node in graph.nodes:
         found[node.op, node.outputs[0]] = found[node.op, f"{node.outputs[0]}__whole"] = node.name
     return found
+
+
+def is_quantised(graph: Any) -> bool:
+    """Whether activations are quantised, so that onnxruntime may fuse them into integer kernels."""
+    return any(node.op == "QuantizeLinear" and not node.domain for node in graph.nodes)
 
 
 def _finite(value: Any) -> bool:
@@ -187,11 +199,23 @@ def _same_shapes(before: dict[str, Any], after: dict[str, Any], advice: str) -> 
             )
 
 
-def _close(graph: Any, error: float, batch: int | None, advice: str) -> None:
+def tolerance(graph: Any) -> float:
+    """The largest difference that rounding explains, by the coarsest type in the graph."""
     kinds = [np.dtype(graph.dtypes[n]).name for n in graph.outputs if n in graph.dtypes]
     kinds += [np.dtype(graph.dtypes[n]).name for n in graph.consts if n in graph.dtypes]
-    limit = max((TOLERANCE.get(k, 0.0) for k in kinds), default=0.0) or TOLERANCE["float32"]
-    if error > limit:
+    return max((TOLERANCE.get(k, 0.0) for k in kinds), default=0.0) or TOLERANCE["float32"]
+
+
+def _noise(model: ModelProto | None, base: Any, feeds: Any, device: Any) -> float:
+    """What onnxruntime's optimizer alone changes, as a share of the largest output."""
+    assert model is not None  # it has been run already
+    plain, optimized = (_outputs(model, feeds, o, device, base) for o in (False, True))
+    return relative_error(plain, optimized)
+
+
+def _close(graph: Any, error: float, noise: float, batch: int | None, advice: str) -> None:
+    limit = max(tolerance(graph), min(NOISE * noise, LOOSEST))
+    if not error <= limit:
         at = f" at batch size {batch}" if batch else ""
         raise VerifyError(
             f"the pruned model differs from the masked original by {error:.1e}{at}, more than "

@@ -37,7 +37,9 @@ def test_every_option_reaches_the_recipe(calls, shell):
         *"--ignore head* --ignore x --only body*".split(),
         *"--input-shape input:0:1,3,8,8 --input-shape scalar: --seed 7 --device cpu".split(),
         *"--verify run --min-reduction 0.2 --max-drift 0.5 --min-speedup 1.1 --strict".split(),
-        *"-o out.onnx --force".split(),
+        *"--allocation greedy --steps 3 --repair bias --parallel --memory 1.5GiB".split(),
+        *"--calib c.npz --probe tokens --samples 9 --input-range -1,1 --mean .5".split(),
+        *"--std .1,.2,.3 -o out.onnx --force".split(),
     )
     assert ran.code == 0, ran.err
     assert calls.last.recipe == Recipe(
@@ -61,6 +63,17 @@ def test_every_option_reaches_the_recipe(calls, shell):
         max_drift=0.5,
         min_speedup=1.1,
         strict=True,
+        allocation="greedy",
+        steps=3,
+        repair="bias",
+        sequential=False,
+        memory=3 << 29,
+        calib="c.npz",
+        probe="tokens",
+        samples=9,
+        input_range=(-1.0, 1.0),
+        mean=(0.5,),
+        std=(0.1, 0.2, 0.3),
     )
     assert calls.last.output == "out.onnx" and calls.last.force
 
@@ -82,6 +95,11 @@ def test_every_option_has_an_environment_variable(calls, shell, monkeypatch):
         "OUTPUT": "there.onnx",
         "FORCE": "yes",
         "DRY_RUN": "0",
+        "STEPS": "2",
+        "MEMORY": "4G",
+        "SEQUENTIAL": "0",
+        "REPAIR": "mix",
+        "STD": "0.5,0.25",
     }.items():
         monkeypatch.setenv(f"SPA_PRUNE_{name}", value)
     ran = shell("prune", "net.onnx", "--seed", "3")
@@ -91,6 +109,8 @@ def test_every_option_has_an_environment_variable(calls, shell, monkeypatch):
     assert recipe.layer_ratio == {"a": 0.1, "b": 0.2} and recipe.round_to == 8
     assert recipe.ignore == ("head*", "tail*") and recipe.strict
     assert recipe.input_shape == {"x": (1, 3), "y": (2,)} and recipe.max_drift == 0.5
+    assert (recipe.steps, recipe.memory, recipe.sequential) == (2, 4 << 30, False)
+    assert recipe.repair == "mix" and recipe.std == (0.5, 0.25)
     assert calls.last.output == "there.onnx" and calls.last.force and not calls.last.dry_run
     assert json.loads(ran.out) == calls.answer and ran.err == ""
     assert Path("a.json").exists()
@@ -126,6 +146,11 @@ def test_the_command_line_beats_the_environment(calls, shell, monkeypatch):
         (["-r", ".5", "-o", "net.onnx"], "named for two things"),
         (["-r", ".5", "--report", "r.json", "--report", "r.json"], "named for two things"),
         (["-r", ".5", "--verify", "none", "--max-drift", "1"], "--verify none forbids it"),
+        (["-r", ".5", "--memory", "much"], "'much' is no size; write 4G or 512M"),
+        (["-r", ".5", "--memory", "4"], "--memory 4 is less than 1M"),
+        (["-r", ".5", "--mean", "0.5;0.4"], "'0.5;0.4' is not written like 0.485,0.456,0.406"),
+        (["-r", ".5", "--input-range", "255,0"], "the lower one first"),
+        (["-r", ".5", "--no-reconstruct", "--repair", "full"], "contradict each other"),
     ],
 )
 def test_a_wrong_use_is_one_sentence_and_nothing_is_done(calls, shell, argv, words):
@@ -133,6 +158,39 @@ def test_a_wrong_use_is_one_sentence_and_nothing_is_done(calls, shell, argv, wor
     assert ran.code == 2 and words in ran.err and calls.made == []
     assert ran.err.startswith("spa: error: ") and ran.err.count("\n") == 1
     assert ran.out == "" or json.loads(ran.out)["exit_code"] == 2
+
+
+@pytest.mark.parametrize(
+    ("size", "count"),
+    [
+        ("1048576", 1 << 20),
+        ("2M", 2 << 20),
+        ("2mb", 2 << 20),
+        ("1.5 GiB", 3 << 29),
+        ("1t", 1 << 40),
+    ],
+)
+def test_memory_is_written_as_people_write_it(calls, shell, size, count):
+    assert shell("prune", "net.onnx", "-r", ".5", "--memory", size).code == 0
+    assert calls.last.recipe.memory == count
+
+
+@pytest.mark.parametrize(
+    ("variables", "argv", "mode"),
+    [
+        ({"REPAIR": "full"}, ["--no-reconstruct"], "none"),
+        ({"RECONSTRUCT": "0"}, ["--repair", "bias"], "bias"),
+        ({"RECONSTRUCT": "1"}, ["--repair", "none"], "none"),
+    ],
+)
+def test_what_is_refitted_is_what_was_said_by_hand(
+    calls, shell, monkeypatch, variables, argv, mode
+):
+    for name, value in variables.items():
+        monkeypatch.setenv(f"SPA_PRUNE_{name}", value)
+    ran = shell("prune", "net.onnx", "-r", ".5", "-s", "l2", *argv)
+    assert ran.code == 0, ran.err
+    assert calls.last.recipe.mode == mode
 
 
 def test_a_plan_takes_the_place_of_the_ratio(calls, shell, monkeypatch):

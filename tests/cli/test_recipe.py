@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from spa.errors import UsageError
-from spa.recipe import Recipe
+from spa.recipe import CHOICES, DATA_FREE, Recipe
 
 
 def test_the_defaults_are_valid_and_frozen():
@@ -28,6 +28,10 @@ def test_the_defaults_are_valid_and_frozen():
         {"max_drift": 0.0, "min_reduction": 0.0},
         {"verify": "none", "min_reduction": 0.4},
         {"input_shape": {"x": [1, 3], "scalar": []}},
+        {"input_range": (-1, 1), "mean": (0.5,), "std": [0.1, 0.2, 0.3]},
+        {"steps": 100, "memory": 1 << 20, "sequential": False},
+        {"reconstruct": False, "repair": "none"},
+        {"reconstruct": True, "repair": "bias"},
     ],
 )
 def test_what_is_allowed(changes):
@@ -58,9 +62,59 @@ def test_what_is_allowed(changes):
         ({"max_drift": float("nan")}, "--max-drift"),
         ({"min_speedup": 0}, "--min-speedup"),
         ({"verify": "none", "min_speedup": 1.2}, "use --verify run"),
+        ({"allocation": "curve"}, "did you mean curves?"),
+        ({"repair": "all"}, "--repair 'all' is unknown"),
+        ({"probe": "leafs"}, "did you mean leaves?"),
+        ({"steps": 2, "saliency": "s.npz"}, "leave one of them out"),
+        ({"steps": 0}, "--steps must be a whole number from 1 to 100, not 0"),
+        ({"steps": 101}, "--steps"),
+        ({"steps": 1.0}, "--steps"),
+        ({"memory": 4}, "4G is four GiB"),
+        ({"memory": 1e9}, "--memory"),
+        ({"reconstruct": False, "repair": "full"}, "--no-reconstruct and --repair full contradict"),
+        ({"reconstruct": True, "repair": "none"}, "--reconstruct and --repair none contradict"),
+        ({"input_range": (1, 0)}, "the lower one first, as in 0,255; not 1,0"),
+        ({"input_range": (0, 1, 2)}, "--input-range needs two numbers"),
+        ({"mean": 0.5}, "--mean is a sequence of numbers, not 0.5"),
+        ({"mean": ()}, "--mean is a sequence of numbers"),
+        ({"mean": (0.5, float("nan"))}, "--mean needs finite numbers, not 0.5,nan"),
+        ({"mean": ("a",)}, "--mean needs finite numbers, not 'a'"),
+        ({"std": (1, 0)}, "--std divides, so it must be above 0, not 1,0"),
     ],
 )
 def test_what_is_not_and_what_to_write_instead(changes, words):
     with pytest.raises(UsageError) as caught:
         Recipe(**changes).validate()
     assert words in str(caught.value) and not str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("changes", "mode"),
+    [
+        ({"scorer": "obspa"}, "full"),
+        ({"scorer": "l2"}, "none"),
+        ({"scorer": "auto"}, "full"),
+        ({"scorer": "obspa", "saliency": "s.npz"}, "none"),
+        ({"scorer": "obspa", "reconstruct": False}, "none"),
+        ({"scorer": "obspa", "repair": "none"}, "none"),
+        ({"scorer": "obspa", "repair": "bias"}, "bias"),
+        ({"scorer": "l2", "reconstruct": True}, "full"),
+        ({"scorer": "l2", "repair": "mix"}, "mix"),
+        ({"saliency": "s.npz", "reconstruct": True, "repair": "bias"}, "bias"),
+    ],
+)
+def test_what_is_refitted(changes, mode):
+    recipe = Recipe(**changes).validate()
+    assert (recipe.mode, recipe.repairs) == (mode, mode != "none")
+
+
+def test_the_kinds_of_inputs_are_those_that_exist():
+    from spa.probes import KINDS
+
+    assert CHOICES["probe"] == KINDS
+
+
+def test_scorers_that_need_no_inputs():
+    from spa.criteria import MEASURED, SCORERS
+
+    assert set(SCORERS) <= MEASURED | DATA_FREE and not MEASURED & DATA_FREE

@@ -85,17 +85,20 @@ def test_every_command_loads_and_has_help(shell, name):
     "--ratio --of --scorer --saliency --aggregate --normalize --scope --layer-ratio "
     "--max-layer-ratio --round-to --min-channels --ignore --only --input-shape --seed --device "
     "--verify --min-reduction --max-drift --min-speedup --strict --dry-run --plan --report "
-    "--json --timeout --force --output --quiet --verbose --no-color".split(),
+    "--json --timeout --force --output --quiet --verbose --no-color --calib --no-reconstruct "
+    "--steps --repair --sequential --parallel --allocation --memory --probe --samples "
+    "--input-range --mean --std".split(),
 )
 def test_prune_has_every_option_of_the_contract(option):
-    assert option in {name for p in spa.get_command(None, "prune").params for name in p.opts}
+    parameters = spa.get_command(None, "prune").params
+    assert option in {name for p in parameters for name in (*p.opts, *p.secondary_opts)}
 
 
 def test_the_recipe_and_the_options_agree():
     options = {p.name: p.default for p in spa.get_command(None, "prune").params}
     for field in Recipe.__dataclass_fields__:
         assert field in options
-    assert Recipe().scorer in SCORERS
+    assert Recipe().scorer in ("auto", *SCORERS)
 
 
 def test_a_typo_gets_a_hint(shell):

@@ -25,9 +25,10 @@ def site_of(units, block, rows=5, seed=0):
 
 
 def problem_of(site, x):
-    moments = Moments(site.weight.shape[1], site.weight.shape[0])
-    moments.add(x, (site.weight @ x).astype(np.float32))
-    return module._Problem(site, moments)
+    moments = Moments(1, len(x))
+    moments.add(x[None])
+    gram, _ = moments.centred()
+    return module.Problem(site.weight, gram[0], site.units, 1.0)
 
 
 def ridged(x):
@@ -49,8 +50,15 @@ def refitted(weight, h, gone):
 def costs_of(problem, size, gone=()):
     total, alive = np.zeros(size + 1), np.ones(size + 1, bool)
     alive[list(gone)] = False
-    problem.costs(total, alive)
-    return total / problem.scale
+    units, costs = problem.costs(alive)
+    total[units] = costs
+    return total
+
+
+def without(problem, *units):
+    gone = np.zeros(100, bool)
+    gone[list(units)] = True
+    problem.remove(gone)
 
 
 @pytest.mark.parametrize("block", [1, 9])
@@ -68,7 +76,7 @@ def test_downdates_equal_starting_over(block):
     problem = problem_of(site, x)
     gone = np.zeros(len(h), bool)
     for turn, unit in enumerate((3, 1, 6)):
-        problem.remove(np.array([unit]))
+        without(problem, unit)
         gone |= site.units == unit
         left = np.ix_(~gone, ~gone)
         np.testing.assert_allclose(problem.inverse @ h[left], np.eye((~gone).sum()), atol=1e-3)
@@ -93,7 +101,7 @@ def test_of_two_equal_channels_only_one_is_free():
     site, x = twins()
     problem = problem_of(site, x)
     alone = costs_of(problem, 6)
-    problem.remove(np.array([1]))
+    without(problem, 1)
     after = costs_of(problem, 6, (1,))
     assert alone[1] < 0.1 * np.median(alone[3:])
     assert alone[2] < 0.1 * np.median(alone[3:])
@@ -105,9 +113,26 @@ def test_greedy_scores_rise_in_the_order_of_removal():
     site.weight[:, 1] = site.weight[:, 0]
     scores = np.zeros(7)
     group = SimpleNamespace(cells=np.arange(1, 7)[None])
-    module._greedy(group, [problem_of(site, x)], scores)
+    module.greedy(group, [problem_of(site, x)], scores)
     first, second = sorted(scores[[1, 2]])
     assert first == scores[1:].min() and second > 10 * first
+
+
+def test_scores_sum_up_to_the_error_curve():
+    site, x = site_of(6, 1)
+    scores = np.zeros(7)
+    module.greedy(SimpleNamespace(cells=np.arange(1, 7)[None]), [problem_of(site, x)], scores)
+    everything = refitted(site.weight, ridged(x), np.ones(6, bool))[0]
+    np.testing.assert_allclose(scores.sum(), everything, rtol=1e-3)
+    assert len(set(scores[1:])) == 6
+
+
+def test_two_sites_cost_more_together_than_one_by_one():
+    site, x = site_of(6, 1)
+    group, alone, both = SimpleNamespace(cells=np.arange(1, 7)[None]), np.zeros(7), np.zeros(7)
+    module.greedy(group, [problem_of(site, x)], alone)
+    module.greedy(group, [problem_of(site, x), problem_of(site, x)], both)
+    np.testing.assert_allclose(both[1:], 4 * alone[1:])
 
 
 def test_one_group_does_not_change_what_another_costs():
@@ -117,7 +142,7 @@ def test_one_group_does_not_change_what_another_costs():
     for order in (groups, groups[::-1]):
         problem, scores = problem_of(site, x), np.zeros(7)
         for group in order:
-            module._greedy(group, [problem.copy()], scores)
+            module.greedy(group, [problem.copy()], scores)
         found.append(scores)
     np.testing.assert_allclose(found[0], found[1])
 
@@ -145,7 +170,7 @@ def test_scores_of_a_model_are_finite_and_positive():
 
 def test_groups_that_nothing_reads_share_their_energy(monkeypatch):
     coupling = coupling_of("digits")
-    monkeypatch.setattr(module, "_problems", lambda *_: [])
+    monkeypatch.setattr(module, "problems_of", lambda *_: [])
     scores = obs(coupling, [])
     for group in coupling.groups:
         np.testing.assert_allclose(scores[group.cells].sum(), 1.0)

@@ -18,10 +18,20 @@ def problem(features=6, rows=3, count=200, seed=0):
 
 
 def moments_of(x, y, chunks=1):
-    moments = Moments(len(x), len(y))
+    moments = Moments(1, len(x), len(y))
     for a, b in zip(np.array_split(x, chunks, 1), np.array_split(y, chunks, 1), strict=True):
-        moments.add(a, b)
+        moments.add(a[None], b[None])
     return moments
+
+
+def fitted(moments, start, *options):
+    """The one group's weights and bias."""
+    weights, bias = ridge(moments, start[None], *options)
+    return weights[0], bias[0]
+
+
+def missed(moments, weights, bias):
+    return error(moments, weights[None], bias[None])[0]
 
 
 @pytest.mark.parametrize("affine", [True, False])
@@ -29,7 +39,7 @@ def test_without_ridge_it_is_lstsq(affine):
     x, y, start = problem()
     design = np.vstack([x, np.ones(x.shape[1])]) if affine else x
     expected = np.linalg.lstsq(design.T.astype(float), y.T.astype(float), rcond=None)[0].T
-    weights, bias = ridge(moments_of(x, y), start, 1e-12, affine)
+    weights, bias = fitted(moments_of(x, y), start, 1e-12, affine)
     np.testing.assert_allclose(weights, expected[:, :6], atol=1e-4)
     np.testing.assert_allclose(bias, expected[:, 6] if affine else 0, atol=1e-4)
 
@@ -42,14 +52,14 @@ def test_ridge_minimises_what_it_says():
     design = np.hstack([design, np.r_[np.ones(200), np.zeros(6)][:, None]])
     target = np.vstack([y.T, np.sqrt(scale) * start.T])
     expected = np.linalg.lstsq(design, target, rcond=None)[0].T
-    weights, bias = ridge(moments_of(x, y), start, 0.3)
+    weights, bias = fitted(moments_of(x, y), start, 0.3)
     np.testing.assert_allclose(weights, expected[:, :6], atol=1e-4)
     np.testing.assert_allclose(bias, expected[:, 6], atol=1e-4)
 
 
 def test_a_huge_ridge_returns_the_start():
     x, y, start = problem()
-    weights, bias = ridge(moments_of(x, y), start, 1e12)
+    weights, bias = fitted(moments_of(x, y), start, 1e12)
     np.testing.assert_allclose(weights, start, atol=1e-6)
     np.testing.assert_allclose(bias, y.mean(1) - start @ x.mean(1), atol=1e-4)
 
@@ -59,24 +69,24 @@ def test_degenerate_features_stay_finite(strength):
     x, y, start = problem()
     x[1], x[2], x[3] = x[0], 7.0, 0.0  # a copy, a constant, nothing
     moments = moments_of(x, y)
-    weights, bias = ridge(moments, start, strength)
+    weights, bias = fitted(moments, start, strength)
     assert np.isfinite(weights).all() and np.isfinite(bias).all()
-    assert error(moments, weights, bias).sum() <= error(moments, start, np.zeros(3)).sum()
+    assert missed(moments, weights, bias).sum() <= missed(moments, start, np.zeros(3)).sum()
     still = moments_of(np.full_like(x, 3.0), y)
-    np.testing.assert_array_equal(ridge(still, start, strength)[0], start)
+    np.testing.assert_array_equal(fitted(still, start, strength)[0], start)
 
 
 def test_what_is_not_finite_leaves_the_start():
     x, y, start = problem()
     x[0, 0] = np.nan
-    np.testing.assert_array_equal(ridge(moments_of(x, y), start, 1e-2)[0], start)
+    np.testing.assert_array_equal(fitted(moments_of(x, y), start, 1e-2)[0], start)
 
 
 def test_error_is_the_squared_error():
     x, y, start = problem()
     bias = np.array([0.5, -1.0, 3.0])
     direct = ((y - start @ x - bias[:, None]) ** 2).sum(1)
-    np.testing.assert_allclose(error(moments_of(x, y), start, bias), direct, rtol=1e-4)
+    np.testing.assert_allclose(missed(moments_of(x, y), start, bias), direct, rtol=1e-4)
 
 
 def test_chunks_add_up():
@@ -87,3 +97,28 @@ def test_chunks_add_up():
         np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-5, atol=1e-3)
     for a, b in zip(whole.centred(True), parts.centred(True), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
+
+
+def test_groups_are_solved_each_on_its_own():
+    problems = [problem(seed=k) for k in range(3)]
+    x, y, start = (np.stack(part) for part in zip(*problems, strict=True))
+    together = Moments(3, 6, 3)
+    together.add(x, y)
+    weights, bias = ridge(together, start, 1e-2)
+    for k, (own_x, own_y, own_start) in enumerate(problems):
+        alone = fitted(moments_of(own_x, own_y), own_start, 1e-2)
+        np.testing.assert_allclose(weights[k], alone[0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(bias[k], alone[1], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(together.spread[0], y[0].var(1) * y.shape[2], rtol=1e-3)
+
+
+def test_joined_sums_are_the_sums_of_all():
+    x, y, start = problem()
+    parts = moments_of(x[:, :80], y[:, :80])
+    parts.join(moments_of(x[:, 80:], y[:, 80:]))
+    np.testing.assert_allclose(
+        fitted(parts, start, 1e-2)[0],
+        fitted(moments_of(x, y), start, 1e-2)[0],
+        rtol=1e-4,
+        atol=1e-6,
+    )

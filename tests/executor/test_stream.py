@@ -7,9 +7,8 @@ import pytest
 from onnx import ModelProto, helper
 
 from spa import runtime
-from spa.executor.sites import sites_of
+from spa.graph import read
 from spa.executor.stream import Stream, names_in
-from tests.carried import coupling_of
 from tests.nets import Net
 
 
@@ -33,16 +32,17 @@ def all_at_once(model, feeds):
 
 @pytest.fixture(scope="module")
 def walk():
-    model = residual_net()
+    graph = read(residual_net())
     rng = np.random.default_rng(0)
     feeds = [{"x": rng.standard_normal((2, 3, 6, 6), np.float32)} for _ in range(3)]
-    return model, feeds, all_at_once(model, feeds)
+    return graph, feeds, all_at_once(graph.proto, feeds)
 
 
 @pytest.mark.parametrize("step", [1, 2, 5])
 def test_steps_make_the_same_tensors(walk, step):
-    model, feeds, expected = walk
-    stream = Stream(model, feeds, {})
+    graph, feeds, expected = walk
+    model = graph.proto
+    stream = Stream(model, graph, feeds)
     seen = set()
     for stop in range(step, len(model.graph.node) + step, step):
         last = model.graph.node[min(stop, len(model.graph.node)) - 1].output[0]
@@ -51,14 +51,14 @@ def test_steps_make_the_same_tensors(walk, step):
             seen.add(name)
             for got, want in zip(stream.values[name], expected, strict=True):
                 np.testing.assert_allclose(got, want[name], rtol=1e-4, atol=1e-4)
-        stream.release(last)
     assert model.graph.output[0].name in seen
     assert stream.count == 3
 
 
 def test_tensors_are_dropped_after_their_last_use(walk):
-    model, feeds, _ = walk
-    stream = Stream(model, feeds, {})
+    graph, feeds, _ = walk
+    model = graph.proto
+    stream = Stream(model, graph, feeds)
     nodes = list(model.graph.node)
     for stop in range(1, len(nodes) + 1):
         stream.run_to(stop)
@@ -66,19 +66,21 @@ def test_tensors_are_dropped_after_their_last_use(walk):
         assert set(stream.values) == made & {n for node in nodes[stop:] for n in names_in(node)}
 
 
-def test_kept_tensors_stay_until_released(walk):
-    model, feeds, _ = walk
-    stream = Stream(model, feeds, {})
+def test_kept_tensors_stay_until_they_are_kept_no_more(walk):
+    graph, feeds, _ = walk
+    model = graph.proto
+    stream = Stream(model, graph, feeds)
     first, last = model.graph.node[0].output[0], model.graph.node[-1].output[0]
     stream.run_to(len(stream.nodes), (first, last))
     assert set(stream.values) == {first, last}
-    stream.release(first, last, "nobody")
-    assert not stream.values
+    stream.run_to(len(stream.nodes), (last,))
+    assert set(stream.values) == {last}
 
 
 def test_weights_may_be_replaced_on_the_way(walk):
-    model, feeds, expected = walk
-    stream = Stream(model, feeds, {})
+    graph, feeds, expected = walk
+    model = graph.proto
+    stream = Stream(model, graph, feeds)
     conv = next(n for n in stream.nodes[1:] if n.op_type == "Conv")
     stream.run_to(stream.find(conv.output[0]))
     for name in conv.input[1:]:
@@ -91,15 +93,11 @@ def test_weights_may_be_replaced_on_the_way(walk):
     assert np.any(expected[0][conv.output[0]])
 
 
-def test_sites_are_the_products_they_say():
-    coupling = coupling_of("digits")
-    graph = coupling.graph
-    feeds = [runtime.feeds(graph)]
-    sites = list(sites_of(coupling))
-    values = all_at_once(graph.proto, feeds)[0] | feeds[0]
-    assert {s.node.op for s in sites} >= {"Conv"}
-    for site in sites:
-        x, y = site.columns(values[site.node.inputs[0]], values[site.node.outputs[0]], 1)
-        assert site.units.shape == (site.weight.shape[1],)
-        miss = y - site.weight @ x  # what is left is the bias
-        assert np.ptp(miss, axis=1).max() < 1e-3 * max(1.0, np.abs(y).max())
+def test_tensors_may_stand_in_for_stored_ones(walk):
+    graph, feeds, expected = walk
+    name = graph.nodes[0].inputs[1]
+    stream = Stream(graph.proto, graph, feeds, "cpu", {name: 2 * graph.consts[name]})
+    out = graph.nodes[0].outputs[0]
+    stream.run_to(1, (out,))
+    assert not np.allclose(stream.values[out][0], expected[0][out])
+    np.testing.assert_array_equal(stream.array(name), graph.consts[name])

@@ -31,8 +31,8 @@ class Edit:
 
 UNTRIED = (
     "spa/coupling/analyse.py",
-    "        errors = _try_out(notes, roots, parts)",
-    "        errors = []",
+    "        errors, steady = _try_out(notes, roots, parts)",
+    "        errors, steady = [], frozenset()",
 )
 UNCHECKED = ("spa/rewrite/build.py", "    if errors:\n        raise errors[0]", "    pass")
 BLIND = (UNTRIED, UNCHECKED)

@@ -100,9 +100,9 @@ EDITS = (
         ("attention_separate",),
     ),
     Edit(
-        "grouped weights are cut as if all groups kept the same",
+        "grouped weights are cut as if they had no groups",
         "spa/rewrite/shrink.py",
-        "    apart = all(len(p.axes) == 1 for p in planes)",
+        "    apart = all(line is not None for line in lines)",
         "    apart = True",
         ("grouped",),
     ),

@@ -25,6 +25,8 @@ from tests.carried import DIGITS, FASHION
 from tests.nets import BATCH, MOTIFS, Net
 
 module = importlib.import_module("spa.pipeline.prune")
+checking = importlib.import_module("spa.pipeline.check")
+choosing = importlib.import_module("spa.pipeline.choose")
 
 
 def recipe_of(**options):
@@ -363,11 +365,11 @@ def test_warnings_are_told_and_kept():
 
 def test_a_model_that_is_not_faster_earns_a_warning(monkeypatch):
     slow = {"provider": "p", "threads": None, "runs": 3, "before_ms": 1.0, "after_ms": 1.0}
-    monkeypatch.setattr(module, "latency", lambda *_: {**slow, "speedup": 1.0})
+    monkeypatch.setattr(checking, "latency", lambda *_: {**slow, "speedup": 1.0})
     report = pipeline.prune(DIGITS, recipe_of(ratio=0.1, round_to=1)).report
     (warning,) = [w for w in report["warnings"] if "not faster" in w]
     assert "1.00x" in warning and "--round-to auto" in warning
-    monkeypatch.setattr(module, "latency", lambda *_: {**slow, "speedup": 1.5})
+    monkeypatch.setattr(checking, "latency", lambda *_: {**slow, "speedup": 1.5})
     report = pipeline.prune(DIGITS, recipe_of(ratio=0.1)).report
     assert not any("not faster" in w for w in report["warnings"])
 
@@ -476,7 +478,7 @@ def test_a_bug_or_an_interrupt_carries_it_too(monkeypatch, error):
     def broken(*_, **__):
         raise error
 
-    monkeypatch.setattr(module, "score", broken)
+    monkeypatch.setattr(choosing, "score", broken)
     with pytest.raises(type(error)) as caught:
         pipeline.prune(DIGITS, QUICK)
     assert caught.value.report["input"]["params"] == 21_796
@@ -511,11 +513,11 @@ def test_a_choice_that_does_not_fit_is_made_again(monkeypatch):
         error.node = Node
         return [error] if len(turns) < 3 else []
 
-    monkeypatch.setattr(module, "misplaced", misplaced)
-    monkeypatch.setattr(module, "refine", lambda coupling, errors: coupling)
+    monkeypatch.setattr(choosing, "misplaced", misplaced)
+    monkeypatch.setattr(choosing, "refine", lambda coupling, errors: coupling)
     assert pipeline.prune(DIGITS, QUICK).report["status"] == "ok" and len(turns) == 3
     turns.clear()
-    monkeypatch.setattr(module, "ROUNDS", 2)
+    monkeypatch.setattr(choosing, "ROUNDS", 2)
     with pytest.raises(TargetError, match=r"no choice of channels fits at node here \(no box\)"):
         pipeline.prune(DIGITS, QUICK)
 

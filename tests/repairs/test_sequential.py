@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from onnx import checker, numpy_helper
+from onnx import ModelProto, checker, numpy_helper
 
 from spa import runtime
 from spa.coupling import analyse
+from spa.executor.survey import survey
 from spa.graph import read
 from spa.repairs import reconstruct, sequential
 from spa.rewrite import rewrite
@@ -78,7 +81,7 @@ def residual(norm):
     n = Net(opset=17, batch="N")
     stem = n.conv(n.input("x", 3, 4, 4), 3, 6, 1)
     for width in (2, 8):
-        deep = n.conv(n.conv(stem, 6, width, 1), width, 6, 1)
+        deep = n.conv(n.conv(stem, 6, width, 1), width, 6, 1, bias=not norm)
         stem = n.Add(stem, n.batch_norm(deep, 6) if norm else deep)
     return n.done(stem)
 
@@ -86,12 +89,67 @@ def residual(norm):
 @pytest.mark.parametrize("norm", [False, True])
 def test_a_block_makes_up_for_what_the_stream_lost(norm, monkeypatch):
     feeds = inputs(16, 3, 4, 4)
-    coupling, cut, small, _ = halves(residual(norm), feeds)
+    coupling, cut, small, _ = halves(residual(norm), feeds, batch_norm=False)
     lost = miss(coupling, cut, feeds)
     assert miss(coupling, small, feeds) < 1e-3 < lost
-    monkeypatch.setattr(sequential._Walk, "_stream", lambda *_: None)
-    _, _, alone, _ = halves(residual(norm), feeds)
+    plain = sequential.sites_of
+    monkeypatch.setattr(
+        sequential,
+        "sites_of",
+        lambda c: (replace(s, sink=replace(s.sink, stream=None)) for s in plain(c)),
+    )
+    _, _, alone, _ = halves(residual(norm), feeds, batch_norm=False)
     assert 1e-2 < miss(coupling, alone, feeds) < lost
+
+
+def test_what_is_fitted_on_batch_statistics_is_exact_with_them():
+    feeds = inputs(16, 3, 4, 4)
+    coupling, _, small, _ = halves(residual(True), feeds)
+    seen = survey(coupling, feeds).statistics
+    dense, pruned = ModelProto(), ModelProto()
+    dense.CopyFrom(coupling.graph.proto)
+    pruned.CopyFrom(small)
+    true, shifted = stored(dense), stored(pruned)
+    for model in (dense, pruned):
+        for tensor in model.graph.initializer:
+            if tensor.name in seen:  # a bias that was fitted moved the mean
+                moved = shifted[tensor.name] - true[tensor.name] if model is pruned else 0
+                value = numpy_helper.from_array(seen[tensor.name] + moved, tensor.name)
+                tensor.CopyFrom(value)
+    want, got = outputs(dense, feeds), outputs(pruned, feeds)
+    assert np.linalg.norm(got - want) < 1e-3 * np.linalg.norm(want)
+    assert any(np.abs(shifted[n] - true[n]).max() > 1e-3 for n in seen)
+
+
+@pytest.mark.parametrize("mode", ["bias", "mix", "full"])
+def test_modes_help_the_more_the_more_they_may_change(mode):
+    n = Net(opset=17, batch="N")
+    deep = n.Relu(n.conv(n.input("x", 3, 8, 8), 3, 12))
+    model = n.done(n.conv(deep, 12, 6))
+    feeds = inputs(16, 3, 8, 8)
+    errors = [
+        miss(c, m, feeds)
+        for c, _, m, _ in (halves(model, feeds, mode=k) for k in (mode, "bias", "full"))
+    ]
+    coupling, cut, _, _ = halves(model, feeds)
+    assert errors[2] <= errors[0] * 1.001 and errors[0] <= errors[1] * 1.001
+    assert errors[1] < miss(coupling, cut, feeds)
+
+
+def test_in_parallel_every_site_is_fitted_on_what_it_had():
+    n = Net(opset=17, batch="N")
+    deep = n.Relu(n.conv(n.input("x", 3, 8, 8), 3, 12))
+    model = n.done(n.conv(n.Relu(n.conv(deep, 12, 12)), 12, 6))
+    feeds = inputs(16, 3, 8, 8)
+    coupling, cut, small, done = halves(model, feeds, sequential=False)
+    _, _, other, _ = halves(model, feeds)
+    assert len(done) == 2 and miss(coupling, small, feeds) < miss(coupling, cut, feeds)
+    first, second = (
+        [stored(m)[node.input[1]] for node in m.graph.node if node.op_type == "Conv"]
+        for m in (small, other)
+    )
+    np.testing.assert_array_equal(first[1], second[1])  # nothing was lost before it
+    assert not np.allclose(first[2], second[2])
 
 
 def grouped(groups):

@@ -1,0 +1,98 @@
+"""FPGM: channels near the middle of their group can be replaced by the others (arXiv 1811.00250).
+
+The importance of channel i is the sum of its distances to the others of its cell,
+
+    S(i) = Σ_j ‖w_i - w_j‖₂ ,
+
+where w_i are all stored weights that make the channel.  The least sum belongs to the channel
+nearest to the geometric median.  All distances of a cell come from one Gram matrix:
+‖w_i - w_j‖² = w_i·w_i + w_j·w_j - 2 w_i·w_j, which is a sum over tensors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa.coupling.cost import is_parameter
+from spa.coupling.model import Coupling, Group
+from spa.trace.param import MAKES, Param
+
+CHUNK = 1 << 22  # weights turned into float64 at once
+Rows = tuple[NDArray[np.int64], NDArray[np.float32]]
+
+
+def fpgm(coupling: Coupling) -> NDArray[np.float64]:
+    """Importance per unit, `[labels]`; 1 in groups that no stored weight makes.
+
+    Scores of groups of different sizes and scales need `normalize` before they are compared.
+    """
+    owner = np.full(coupling.notes.size, -1)
+    grams = []
+    for group in coupling.groups:
+        owner[group.cells] = group.id
+        cells, width = group.cells.shape
+        grams.append(np.zeros((cells, width, width)))
+    place = {group.id: k for k, group in enumerate(coupling.groups)}
+    made = set()
+    for param in coupling.notes.params.values():
+        if param.tensor is None or not is_parameter(coupling.graph, param.tensor):
+            continue
+        for units, rows in _made(coupling, param):
+            for number in np.unique(owner[units][owner[units] >= 0]):
+                k = place[int(number)]
+                _add(grams[k], coupling.groups[k], units, rows)
+                made.add(k)
+    scores = np.zeros(coupling.notes.size)
+    for k, (group, gram) in enumerate(zip(coupling.groups, grams, strict=True)):
+        scores[group.cells] = _distances(gram) if k in made else 1.0
+    return scores
+
+
+def _made(coupling: Coupling, param: Param) -> list[Rows]:
+    """Per plane of made channels: units `[rows]` and the weights `[rows, features]` of each row."""
+    found = []
+    for role, plane in param.planes:
+        units = coupling.root[plane.ids]
+        if role != MAKES or not units.any():
+            continue
+        array = np.asarray(coupling.graph.consts[param.tensor or ""]).reshape(param.view)
+        axes = [a for a, n in enumerate(units.shape) if n > 1]
+        flat = np.moveaxis(array, axes, range(len(axes)))
+        flat = flat.reshape(units.size, -1).astype(np.float32, copy=False)
+        found.append((units.ravel(), flat))
+    return found
+
+
+def _add(
+    gram: NDArray[np.float64],
+    group: Group,
+    units: NDArray[np.int64],
+    rows: NDArray[np.float32],
+) -> None:
+    """Add what one tensor says to the Gram matrices `[cells, width, width]` of a group."""
+    cells, width = group.cells.shape
+    slot = np.full(max(int(units.max()), int(group.cells.max())) + 1, -1)
+    slot[group.cells.ravel()] = np.arange(cells * width)
+    mine = np.flatnonzero(slot[units] >= 0)
+    owner = slot[units[mine]]
+    order = np.argsort(owner, kind="stable")
+    mine, owner = mine[order], owner[order]
+    turn = np.arange(len(owner)) - np.searchsorted(owner, owner)  # which row of its unit
+    step = max(1, CHUNK // max(1, cells * width * (int(turn.max()) + 1)))
+    for start in range(0, rows.shape[1], step):
+        part = rows[mine, start : start + step].astype(np.float64)
+        vectors = np.zeros((cells * width, int(turn.max()) + 1, part.shape[1]))
+        vectors[owner, turn] = part
+        stacked = vectors.reshape(cells, width, -1)
+        stacked -= stacked.mean(1, keepdims=True)  # distances stay, rounding shrinks
+        gram += stacked @ stacked.transpose(0, 2, 1)
+
+
+def _distances(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums of distances within every cell, `[cells, width]`, from Gram matrices."""
+    own = np.diagonal(gram, axis1=1, axis2=2)
+    squares = own[:, :, None] + own[:, None, :] - 2 * gram
+    index = np.arange(gram.shape[1])
+    squares[:, index, index] = 0.0
+    return np.asarray(np.sqrt(np.maximum(squares, 0.0)).sum(2))

@@ -1,0 +1,210 @@
+"""Contractions as products of matrices: `Y[g] = W[g] X[g]` for every group g.
+
+A form knows how to see the stored weight as `[groups, rows, features]`, the input of the node as
+columns `[groups, features, m]` and its output as `[groups, rows, m]`, so that one least-squares
+solver serves convolutions, transposed convolutions, Gemm, MatMul on either side, and Einsum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa.executor.columns import rows_of, space, space_transposed, unfold, unfold_transposed
+from spa.rules.einsum import letters_of
+
+Array = NDArray[Any]
+Places = NDArray[np.int64] | None
+Letters = tuple[str, ...]
+
+
+class Form(Protocol):
+    """What a contraction must tell; `shape` is always that of the stored weight."""
+
+    def matrix(self, weight: Array, groups: int) -> Array:
+        """The weight as `[groups, rows, features]`."""
+
+    def stored(self, matrix: Array, shape: Sequence[int]) -> Array:
+        """`matrix` undone."""
+
+    def columns(self, x: Array, shape: Sequence[int], groups: int, at: Places) -> Array:
+        """The input as `[groups, features, m]`, for some places of the output."""
+
+    def rows(self, y: Array, groups: int, at: Places) -> Array:
+        """The output as `[groups, rows, m]`."""
+
+    def features(self, shape: Sequence[int], groups: int) -> int:
+        """How many numbers a row is made from."""
+
+    def positions(self, x: Sequence[int], shape: Sequence[int]) -> tuple[int, int]:
+        """How many places the output for an input of shape `x` has, and how many columns each."""
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Conv and ConvTranspose, of any rank, stride, dilation and group."""
+
+    attrs: Mapping[str, Any]
+    transposed: bool
+
+    def matrix(self, weight: Array, groups: int) -> Array:
+        """The weight as `[groups, rows, channels · kernel]`; of a transposed one, turned round."""
+        if not self.transposed:
+            return weight.reshape(groups, weight.shape[0] // groups, -1)
+        i, o, *kernel = weight.shape
+        split = np.flip(weight, range(2, weight.ndim)).reshape(groups, i // groups, o, *kernel)
+        return split.swapaxes(1, 2).reshape(groups, o, -1)
+
+    def stored(self, matrix: Array, shape: Sequence[int]) -> Array:
+        """`matrix` undone."""
+        if not self.transposed:
+            return matrix.reshape(shape)
+        i, o, *kernel = shape
+        groups = len(matrix)
+        split = matrix.reshape(groups, o, i // groups, *kernel).swapaxes(1, 2)
+        return np.flip(split.reshape(shape), range(2, len(shape)))
+
+    def columns(self, x: Array, shape: Sequence[int], groups: int, at: Places) -> Array:
+        """im2col: `[groups, channels · kernel, samples · places]`."""
+        fold = unfold_transposed if self.transposed else unfold
+        flat = fold(x, tuple(shape), self.attrs, self._space(x.shape, shape), at)
+        return flat.reshape(groups, -1, flat.shape[-1])
+
+    def rows(self, y: Array, groups: int, at: Places) -> Array:
+        """`[groups, rows, samples · places]`."""
+        flat = rows_of(y, at)
+        return flat.reshape(groups, -1, flat.shape[-1])
+
+    def features(self, shape: Sequence[int], groups: int) -> int:
+        """Channels of a group, times the size of the kernel."""
+        return prod(shape[2:]) * (shape[0] // groups if self.transposed else shape[1])
+
+    def positions(self, x: Sequence[int], shape: Sequence[int]) -> tuple[int, int]:
+        """Pixels, and samples at each."""
+        return prod(self._space(x, shape)), x[0]
+
+    def _space(self, x: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+        """The spatial sizes of the output."""
+        return (space_transposed if self.transposed else space)(x[2:], shape[2:], self.attrs)
+
+
+@dataclass(frozen=True)
+class Product:
+    """MatMul, Gemm and Einsum of an activation and a weight: axes are letters.
+
+    Letters of both and of the output are groups, those summed are features, those that the weight
+    brings are rows, and what is left of the activation are positions.
+    """
+
+    x: Letters
+    w: Letters
+    y: Letters
+
+    @property
+    def shared(self) -> Letters:
+        """Letters of groups."""
+        return tuple(c for c in self.w if c in self.x and c in self.y)
+
+    @property
+    def summed(self) -> Letters:
+        """Letters of features."""
+        return tuple(c for c in self.w if c in self.x and c not in self.y)
+
+    @property
+    def brought(self) -> Letters:
+        """Letters of rows."""
+        return tuple(c for c in self.w if c not in self.x)
+
+    @property
+    def over(self) -> Letters:
+        """Letters of positions."""
+        return tuple(c for c in self.y if c not in self.w)
+
+    def matrix(self, weight: Array, groups: int) -> Array:
+        """The weight as `[groups, rows, features]`."""
+        return _gather(weight, self.w, self.shared, self.brought, self.summed)
+
+    def stored(self, matrix: Array, shape: Sequence[int]) -> Array:
+        """`matrix` undone."""
+        order = (*self.shared, *self.brought, *self.summed)
+        sizes = dict(zip(self.w, shape, strict=True))
+        split = matrix.reshape([sizes[c] for c in order])
+        return split.transpose([order.index(c) for c in self.w])
+
+    def columns(self, x: Array, shape: Sequence[int], groups: int, at: Places) -> Array:
+        """`[groups, features, positions]`."""
+        found = _gather(x, self.x, self.shared, self.summed, self.over)
+        return found if at is None else found[..., at]
+
+    def rows(self, y: Array, groups: int, at: Places) -> Array:
+        """`[groups, rows, positions]`."""
+        found = _gather(y, self.y, self.shared, self.brought, self.over)
+        return found if at is None else found[..., at]
+
+    def features(self, shape: Sequence[int], groups: int) -> int:
+        """The product of the sizes that are summed over."""
+        return prod(n for c, n in zip(self.w, shape, strict=True) if c in self.summed)
+
+    def positions(self, x: Sequence[int], shape: Sequence[int]) -> tuple[int, int]:
+        """All positions, one column at each."""
+        return prod(n for c, n in zip(self.x, x, strict=True) if c in self.over), 1
+
+
+def _gather(array: Array, letters: Letters, *parts: Letters) -> Array:
+    """The array with its axes collected into one axis per part."""
+    sizes = dict(zip(letters, array.shape, strict=True))
+    moved = array.transpose([letters.index(c) for part in parts for c in part])
+    return moved.reshape([prod(sizes[c] for c in part) for part in parts])
+
+
+def form_of(node: Any, weight: int, shapes: Mapping[str, tuple[int, ...]]) -> Form | None:
+    """How a node contracts its input number `weight`; None where this is no plain product."""
+    if node.op in ("Conv", "ConvTranspose"):
+        turned = node.op == "ConvTranspose"
+        odd = node.attrs.get("auto_pad", "NOTSET") != "NOTSET" or "output_shape" in node.attrs
+        return None if weight != 1 or (turned and odd) else Convolution(node.attrs, turned)
+    names = (node.inputs[0], node.inputs[1], node.outputs[0])
+    if any(n not in shapes for n in names):
+        return None
+    letters = _letters(node, [shapes[n] for n in names])
+    return None if letters is None else _product(letters, [shapes[n] for n in names], weight)
+
+
+def _letters(node: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[Letters, ...] | None:
+    """Letters of both inputs and the output."""
+    a = node.attrs
+    if node.op == "Gemm":
+        plain = a.get("alpha", 1.0) == 1.0 and a.get("beta", 1.0) == 1.0
+        first = "kn" if a.get("transA", 0) else "nk"
+        second = "jk" if a.get("transB", 0) else "kj"
+        return (tuple(first), tuple(second), tuple("nj")) if plain else None
+    ranks = [len(s) for s in shapes]
+    if node.op == "MatMul" and min(ranks[:2]) >= 2:
+        batch = tuple(f"b{k}" for k in range(ranks[2] - 2))
+        lead = [batch[len(batch) - r + 2 :] for r in ranks[:2]]
+        return (*lead[0], "n", "k"), (*lead[1], "k", "j"), (*batch, "n", "j")
+    if node.op == "Einsum" and len(node.inputs) == 2:
+        terms, out = letters_of(a["equation"], ranks[:2])
+        return (*terms, out)
+    return None
+
+
+def _product(
+    letters: tuple[Letters, ...], shapes: Sequence[tuple[int, ...]], weight: int
+) -> Product | None:
+    """The product in which every letter plays one part, or None."""
+    w, x, y = letters[weight], letters[1 - weight], letters[2]
+    full = dict(zip(y, shapes[2], strict=True))
+    if any(len(set(t)) < len(t) for t in letters):
+        return None
+    for term, shape in ((w, shapes[weight]), (x, shapes[1 - weight])):
+        if any(n != full.get(c, n) for c, n in zip(term, shape, strict=True)):
+            return None  # broadcast
+    alone = [c for t, u in ((x, w), (w, x)) for c in t if c not in u and c not in y]
+    form = Product(x, w, y)
+    return None if alone or not form.summed or not form.brought else form

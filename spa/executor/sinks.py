@@ -1,0 +1,133 @@
+"""Where the output of a site goes: through which factors, past which biases, into which sum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAME = frozenset(("Identity", "Dropout"))
+TINY = 1e-6  # of the largest gain: a row scaled by less says nothing about what is behind
+Gain = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Sink:
+    """The way of a site's output, up to where it meets another activation or is used twice.
+
+    Attributes:
+        tensor: what has become of the output there (the sum, where it is added to something).
+        axis: the axis of all these tensors that the rows lie along; None if they lie along several.
+        steps: the nodes that scale the rows, with the inputs that say by how much.
+        bias: the stored tensor that can take over a change of bias, if there is one.
+        holder: the node that reads it, and its input number; a BatchNormalization's is its mean.
+        stream: the other summand, where the way ends in a sum of activations of one shape.
+    """
+
+    tensor: str
+    axis: int | None
+    steps: tuple[Any, ...] = ()
+    bias: str | None = None
+    holder: tuple[Any, int] | None = None
+    stream: str | None = None
+
+    def gain(self, consts: Mapping[str, NDArray[Any]]) -> Gain | None:
+        """What the rows are multiplied by on the way, `[rows]`; None: nothing."""
+        found: Gain | None = None
+        for node, i in self.steps:
+            if node.op == "BatchNormalization":
+                scale, var = (np.asarray(consts[node.inputs[k]], np.float64) for k in (1, 4))
+                factor = scale / np.sqrt(var + node.attrs.get("epsilon", 1e-5))
+            else:
+                factor = np.asarray(consts[node.inputs[i]], np.float64).reshape(-1)
+            found = factor if found is None else found * factor
+        return found
+
+
+class Ways:
+    """Follows outputs through one graph."""
+
+    def __init__(self, graph: Any) -> None:
+        self.graph = graph
+        self.users: dict[str, list[tuple[Any, int]]] = {}
+        self.made: dict[str, int] = {}
+        for node in graph.nodes:
+            for i, name in enumerate(node.inputs):
+                self.users.setdefault(name, []).append((node, i))
+            for name in node.captured:
+                self.users.setdefault(name, []).append((node, -1))
+            self.made.update({name: node.index for name in node.outputs})
+        self.outputs = frozenset(graph.outputs)
+
+    def alone(self, name: str) -> bool:
+        """Whether a stored tensor is used in one place only."""
+        return len(self.users.get(name, ())) == 1 and name not in self.outputs
+
+    def sink(self, node: Any, axis: int | None) -> Sink:
+        """Follow the output of a site whose rows lie along `axis` of it."""
+        name = node.outputs[0]
+        steps: list[Any] = []
+        holder = self._own(node)
+        while len(users := self.users.get(name, ())) == 1 and name not in self.outputs:
+            after, i = users[0]
+            if after.domain or i < 0 or len(after.outputs) != 1:
+                break
+            other = after.inputs[1 - i] if len(after.inputs) == 2 else ""
+            fixed = other in self.graph.consts
+            if after.op in SAME and i == 0:
+                pass
+            elif axis is None:
+                break
+            elif after.op == "BatchNormalization" and i == 0 and axis == 1:
+                if after.attrs.get("training_mode", 0) or not self._stored(after):
+                    break
+                steps.append((after, 1))
+                if holder is None and self.alone(after.inputs[3]):
+                    holder = after, 3
+            elif after.op in ("Add", "Mul") and fixed and self._per_row(other, name, axis):
+                if after.op == "Mul":
+                    steps.append((after, 1 - i))
+                elif holder is None and not steps and self.alone(other):
+                    holder = after, 1 - i
+            elif after.op == "Add" and not fixed and self._alike(other, name) and other != name:
+                return self._result(after.outputs[0], axis, steps, holder, self._known(other, node))
+            else:
+                break
+            name = after.outputs[0]
+        return self._result(name, axis, steps, holder, None)
+
+    def _result(
+        self, name: str, axis: int | None, steps: list[Any], holder: Any, stream: str | None
+    ) -> Sink:
+        bias = holder[0].inputs[holder[1]] if holder else None
+        return Sink(name, axis, tuple(steps), bias, holder, stream)
+
+    def _own(self, node: Any) -> tuple[Any, int] | None:
+        """The site's own bias input, if it has one that is stored for it alone."""
+        if node.op not in ("Conv", "ConvTranspose", "Gemm") or len(node.inputs) < 3:
+            return None
+        name = node.inputs[2]
+        return (node, 2) if name in self.graph.consts and self.alone(name) else None
+
+    def _stored(self, norm: Any) -> bool:
+        return all(n in self.graph.consts for n in norm.inputs[1:5])
+
+    def _per_row(self, const: str, name: str, axis: int) -> bool:
+        """Whether a stored tensor has one number per row, and rows only."""
+        shape, full = self.graph.shapes.get(const), self.graph.shapes.get(name)
+        if shape is None or full is None or len(shape) > len(full):
+            return False
+        from_end = len(full) - axis
+        return len(shape) >= from_end and shape[-from_end] == full[axis] == prod(shape)
+
+    def _alike(self, a: str, b: str) -> bool:
+        shapes = self.graph.shapes
+        return a in shapes and shapes[a] == shapes.get(b)
+
+    def _known(self, name: str, node: Any) -> str | None:
+        """The other summand if it is computed before the site is."""
+        return name if self.made.get(name, len(self.graph.nodes)) < node.index else None

@@ -1,0 +1,117 @@
+"""One dense pass before anything is fitted: BatchNorm on the batch's statistics, and spreads.
+
+Probe inputs are not what a model was trained on, and every BatchNormalization would pass the
+difference on.  Normalising by the statistics of the probe itself, layer after layer, puts the
+activations back where the weights expect them.  Sites are fitted before the BatchNormalization, in
+raw numbers, so that nothing has to be converted when the true statistics return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa.coupling.model import Coupling
+from spa.executor.stream import Batches, Stream
+
+ENOUGH = 256  # numbers per channel below which statistics of a batch are noise
+Array = NDArray[Any]
+
+
+@dataclass
+class Survey:
+    """`statistics` replace stored tensors by name; `spread` is the summed variance of a tensor.
+
+    A spread is the variance of every channel (along the axis asked for), summed, or that of all
+    numbers together without an axis; `energy` is the same for mean squares.
+    """
+
+    statistics: dict[str, Array] = field(default_factory=dict)
+    spread: dict[str, float] = field(default_factory=dict)
+    energy: dict[str, float] = field(default_factory=dict)
+
+
+def survey(
+    coupling: Coupling,
+    feeds: Sequence[Mapping[str, Array]],
+    wanted: Collection[tuple[str, int | None]] = (),
+    *,
+    batch_norm: bool = True,
+    device: Any = "cpu",
+) -> Survey:
+    """Run the dense model once.
+
+    Args:
+        coupling: the analysed model.
+        feeds: probe inputs, one dict per batch.
+        wanted: tensors whose spread is asked for, with their channel axis.
+        batch_norm: whether BatchNormalization takes the statistics of the batch.
+        device: where to run.
+    """
+    graph = coupling.graph
+    found = Survey()
+    stream = Stream(graph.proto, graph, feeds, device)
+    stops: dict[int, list[Any]] = {}
+    for name, axis in wanted:
+        if name in stream.values:
+            _measure(found, name, axis, stream.values[name])
+        else:
+            stops.setdefault(stream.find(name) + 1, []).append((name, axis))
+    norms = _norms(graph) if batch_norm else {}
+    for stop in sorted({*stops, *norms}):
+        names = [name for name, _ in stops.get(stop, ())]
+        stream.run_to(stop, names)
+        for name, axis in stops.get(stop, ()):
+            _measure(found, name, axis, stream.values[name])
+        if stop in norms:
+            node = norms[stop]
+            mean, var, count = moments(stream.values[node.inputs[0]], 1)
+            if count >= ENOUGH and np.isfinite(mean).all() and np.isfinite(var).all():
+                for name, value in ((node.inputs[3], mean), (node.inputs[4], var)):
+                    dtype = graph.consts[name].dtype
+                    found.statistics[name] = stream.instead[name] = value.astype(dtype)
+    return found
+
+
+def _norms(graph: Any) -> dict[int, Any]:
+    """BatchNormalizations in the mode for use, whose statistics are stored for them alone."""
+    uses: dict[str, int] = {}
+    for node in graph.nodes:
+        for name in (*node.inputs, *node.captured):
+            uses[name] = uses.get(name, 0) + 1
+    return {
+        node.index: node
+        for node in graph.nodes
+        if node.op == "BatchNormalization"
+        and not node.domain
+        and not node.attrs.get("training_mode", 0)
+        and all(n in graph.consts and uses[n] == 1 for n in node.inputs[3:5])
+    }
+
+
+def moments(batches: Batches, axis: int | None) -> tuple[Array, Array, int]:
+    """Mean and variance along a channel axis, float64 `[channels]`, and how many numbers each."""
+    total = square = count = 0.0
+    for x in batches:
+        rest = tuple(a for a in range(x.ndim) if axis is None or a != axis % x.ndim)
+        total = total + x.sum(rest, dtype=np.float64)
+        count += x.size / max(1 if axis is None else x.shape[axis], 1)
+    mean = np.asarray(total) / max(count, 1)
+    for x in batches:  # a second pass: sums of squares lose everything where the mean is large
+        rest = tuple(a for a in range(x.ndim) if axis is None or a != axis % x.ndim)
+        shape = [1] * x.ndim
+        if axis is not None:
+            shape[axis] = -1
+        gap = x - mean.reshape(shape).astype(x.dtype)
+        square = square + np.square(gap).sum(rest, dtype=np.float64)
+    return mean, np.asarray(square) / max(count, 1), int(count)
+
+
+def _measure(found: Survey, name: str, axis: int | None, batches: Batches) -> None:
+    mean, var, _ = moments(batches, axis)
+    found.spread[name] = float(var.sum())
+    found.energy[name] = float(var.sum() + (mean**2).sum())

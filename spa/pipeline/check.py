@@ -1,0 +1,165 @@
+"""Verification as every command does it: the cut proved, the drift measured, both models timed.
+
+The drift is measured on inputs that nothing was fitted on, the same for `prune` and `verify`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from onnx import ModelProto
+
+from spa import runtime
+from spa.coupling.cost import Cost
+from spa.coupling.model import Coupling
+from spa.errors import ReadError, VerifyError
+from spa.graph import Graph
+from spa.pipeline import facts
+from spa.pipeline.inputs import probe_of
+from spa.pipeline.journal import Journal
+from spa.recipe import Recipe
+from spa.reports.facts import measured_on
+from spa.validate import Drift, Verdict, measure, total, verify
+from spa.validate.inputs import Feeds, Inputs, feeds_at, fresh, random
+from spa.validate.verify import is_quantised
+
+LARGE_DRIFT = 0.3
+"""Relative L2 of an output that earns a warning."""
+
+
+def check(
+    coupling: Coupling,
+    alive: Any,
+    cut: ModelProto,
+    small: ModelProto,
+    recipe: Recipe,
+    journal: Journal,
+) -> None:
+    """Prove the cut, then measure the drift and the latency of what is delivered.
+
+    Fills the sections `verify` and `latency`.  Raises VerifyError.
+    """
+    report = journal.report
+    asked: dict[str, Any] = {"seed": recipe.seed, "device": recipe.device}
+    try:
+        verdict = verify(coupling, alive, cut, level=recipe.verify, **asked)
+        if small is not cut:
+            after = verify(coupling, alive, small, level="run", **asked)
+            verdict = replace(verdict, drift=after.drift)
+        compare(coupling, small, recipe, journal, verdict, fitted=bool(journal.feeds))
+    except VerifyError:
+        report["verify"] = {**facts.verify_facts(None, recipe.verify), "passed": False}
+        raise
+    worst = max(report["verify"]["drift"].values(), default=0.0)
+    if worst > LARGE_DRIFT:
+        journal.warn(
+            f"the outputs drift by {worst:.2f} (relative L2 on {measured_on(report)}): expect a "
+            "loss of accuracy; remove less, or fine-tune the result"
+        )
+    if report["latency"]["speedup"] < 1.03:
+        advice = "; --round-to auto keeps widths the kernels like"
+        widths = "" if recipe.round_to == "auto" else advice
+        journal.warn(
+            f"not faster here ({report['latency']['speedup']:.2f}x): a model this small, or bound "
+            f"by memory or by operators without weights, gains little{widths}"
+        )
+
+
+def compare(
+    coupling: Coupling,
+    small: ModelProto,
+    recipe: Recipe,
+    journal: Journal,
+    verdict: Verdict,
+    *,
+    fitted: bool,
+    base_dir: Path | None = None,
+) -> None:
+    """Measure drift and latency of `small` against the original; fill the report.
+
+    Args:
+        coupling: the analysed original.
+        small: the pruned model.
+        recipe: inputs, seed and device.
+        journal: where the report is.
+        verdict: what is known already; its drift is used where no better inputs can be had.
+        fitted: whether rows of the probe had a say in the weights of `small`.
+        base_dir: the folder of external data of `small`; by default that of the original.
+    """
+    graph = coupling.graph
+    sessions = pair(graph, small, recipe, base_dir)
+    exact = sessions
+    if is_quantised(graph):  # fused kernels round differently, in both models
+        exact = pair(graph, small, recipe, base_dir, optimize=False)
+    found = _judged(coupling, exact, recipe, journal, fitted)
+    if found is None:
+        on = random(graph, recipe.seed)
+    else:
+        on, moved = found
+        verdict = replace(verdict, drift=moved)
+    journal.report["verify"] = facts.verify_facts(verdict, verdict.level, on)
+    journal.report["latency"] = latency(graph, sessions, recipe)
+
+
+def _judged(
+    coupling: Coupling, sessions: Sequence[Any], recipe: Recipe, journal: Journal, fitted: bool
+) -> tuple[Inputs, Drift] | None:
+    """Drift on rows of the probe that nothing is fitted on; None where the original takes none."""
+    try:
+        probe = probe_of(coupling.graph, recipe, journal)
+        on = fresh(coupling.graph, probe, Cost(coupling)(coupling.everything()).macs)
+        moved = total(_both(sessions, on.runs))
+    except ReadError as error:
+        if recipe.calib is not None:
+            raise
+        journal.note(f"drift is measured on random inputs, as there are no better ones: {error}")
+        return None
+    if fitted and not on.held_back:
+        why = "--calib has none to spare" if recipe.calib else "the model takes but one input"
+        journal.warn(f"drift is measured on inputs that the weights were fitted on, as {why}")
+    return replace(on, held_back=on.held_back or not fitted), moved
+
+
+def _both(sessions: Sequence[Any], runs: Sequence[Feeds]) -> Iterator[tuple[Any, Any]]:
+    for feeds in runs:
+        before = runtime.run(sessions[0], feeds)
+        try:
+            yield before, runtime.run(sessions[1], feeds)
+        except ReadError as error:
+            raise VerifyError(
+                f"the pruned model does not run on inputs that the original takes: {error}"
+            ) from error
+
+
+def pair(
+    graph: Graph,
+    small: ModelProto,
+    recipe: Recipe,
+    base_dir: Path | None = None,
+    *,
+    optimize: bool = True,
+) -> list[Any]:
+    """Sessions of the original and of the pruned model."""
+    base = graph.source.base_dir
+    models = ((graph.proto, base), (small, base_dir or base))
+    return [
+        runtime.session(model, device=recipe.device, base_dir=folder, optimize=optimize)
+        for model, folder in models
+    ]
+
+
+def latency(graph: Graph, sessions: Sequence[Any], recipe: Recipe) -> dict[str, Any]:
+    """Both models in turn, about a second in all."""
+    feeds = feeds_at(graph, recipe.seed)
+    timing = measure(sessions, [feeds, feeds], runs=30, warmup=2, seconds=1.0)
+    return {
+        "provider": sessions[0].get_providers()[0],
+        "threads": None,
+        "runs": len(timing.millis),
+        "before_ms": timing.medians[0],
+        "after_ms": timing.medians[1],
+        "speedup": timing.speedups[1],
+    }

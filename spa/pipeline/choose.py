@@ -1,0 +1,157 @@
+"""What goes: from scores and a budget, in one round or several, or from a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa import runtime
+from spa.budgets import allocate
+from spa.coupling import Coupling, analyse, misplaced, refine
+from spa.criteria import score
+from spa.errors import ReadError, TargetError
+from spa.graph import read
+from spa.pipeline.inputs import Feeds, probe_feeds
+from spa.pipeline.journal import Journal
+from spa.pipeline.refit import carried, refitted
+from spa.plans import Plan, place
+from spa.recipe import Recipe
+from spa.rewrite import rewrite
+
+ROUNDS = 30  # how often a choice that does not fit may be made again with less freedom
+MEASURING = "obspa"  # what "auto" is where the model can be measured
+PLAIN = "l2"  # and where it cannot
+Alive = NDArray[np.bool_]
+T = TypeVar("T")
+
+
+def measuring(
+    recipe: Recipe, coupling: Coupling, journal: Journal, work: Callable[[Recipe], T]
+) -> tuple[T, Recipe]:
+    """Do the work with what the recipe leaves open settled; returns the settled recipe, too.
+
+    With scorer "auto" a model that does not run on probe inputs is judged by its weights alone and
+    only cut.  With a scorer that was named, or inputs that were given, this is an error.
+    """
+    if recipe.scorer != "auto" or recipe.saliency is not None:
+        return work(recipe), recipe
+    settled = replace(recipe, scorer=MEASURING)
+    try:
+        _runs(coupling, settled, journal)
+        return work(settled), settled
+    except ReadError as error:
+        if recipe.calib is not None or recipe.reconstruct or recipe.repair not in ("auto", "none"):
+            raise
+        journal.warn(
+            f"channels are judged by {PLAIN} and nothing is refitted, as the model cannot be "
+            f"measured: {error}"
+        )
+    plain = replace(recipe, scorer=PLAIN)
+    return work(plain), plain
+
+
+def _runs(coupling: Coupling, recipe: Recipe, journal: Journal) -> None:
+    """Raise ReadError unless the model gives some finite number on an input of its own."""
+    graph = coupling.graph
+    feeds = probe_feeds(graph, recipe, journal)
+    if not feeds or not feeds[0]:
+        raise ReadError("it has no inputs")
+    loaded = runtime.session(
+        graph.proto, optimize=False, device=recipe.device, base_dir=graph.source.base_dir
+    )
+    assert journal.probe is not None
+    values = runtime.run(loaded, journal.probe.feeds()).values()
+    floats = [v for v in values if isinstance(v, np.ndarray) and v.dtype.kind == "f" and v.size]
+    if floats and not any(np.isfinite(v).any() for v in floats):
+        raise ReadError("it gives no finite numbers on inputs made for it")
+
+
+def choose(coupling: Coupling, recipe: Recipe, journal: Journal) -> tuple[Coupling, Alive]:
+    """Score and allocate; in several rounds, what is left is refitted and scored again."""
+    feeds: Feeds = ()
+    if recipe.measures:
+        feeds = probe_feeds(coupling.graph, recipe, journal)
+    scores = _scored(coupling, recipe, feeds, journal)
+    for turn in range(1, recipe.steps + 1):
+        share = 1 - (1 - recipe.ratio) ** (turn / recipe.steps)
+        part = recipe if turn == recipe.steps else replace(recipe, ratio=share)
+        coupling, alive, scores = _allocated(coupling, scores, part, feeds, journal)
+        if turn < recipe.steps:
+            scores = _again(coupling, alive, scores, part, feeds, journal)
+    return coupling, alive
+
+
+def _scored(
+    coupling: Coupling, recipe: Recipe, feeds: Feeds, journal: Journal
+) -> NDArray[np.float64]:
+    with journal.stage("score"):
+        return score(
+            coupling,
+            recipe.scorer,
+            saliency=recipe.saliency,
+            how=recipe.aggregate,
+            norm=recipe.normalize,
+            seed=recipe.seed,
+            feeds=feeds,
+            device=recipe.device,
+            memory=recipe.memory,
+        )
+
+
+def _allocated(
+    coupling: Coupling,
+    scores: NDArray[np.float64],
+    recipe: Recipe,
+    feeds: Feeds,
+    journal: Journal,
+) -> tuple[Coupling, Alive, NDArray[np.float64]]:
+    """Where a choice does not fit, take away that freedom, score and choose again."""
+    for _ in range(ROUNDS):
+        with journal.stage("allocate"):
+            alive = allocate(coupling, scores, recipe)
+            errors = misplaced(coupling, alive)
+        if not errors:
+            return coupling, alive, scores
+        with journal.stage("couple"):
+            coupling = refine(coupling, errors)
+        scores = _scored(coupling, recipe, feeds, journal)
+    raise TargetError(
+        f"no choice of channels fits at node {errors[0].node.name} ({errors[0]}); "
+        "keep that part with --ignore and report this model"
+    )
+
+
+def _again(
+    coupling: Coupling,
+    alive: Alive,
+    scores: NDArray[np.float64],
+    recipe: Recipe,
+    feeds: Feeds,
+    journal: Journal,
+) -> NDArray[np.float64]:
+    """Scores of what is left, taken on the model that is left."""
+    with journal.stage("rewrite"):
+        small = rewrite(coupling, alive)
+    if recipe.repairs:
+        small = refitted(coupling, alive, small, recipe, journal)[0]
+    with journal.stage("couple"):
+        base = coupling.graph.source.base_dir
+        left = analyse(read(small, input_shapes=recipe.input_shape, base_dir=base))
+    found = _scored(left, recipe, feeds, journal)
+    return carried(coupling, alive, left, scores, found)
+
+
+def follow(coupling: Coupling, plan: Plan, journal: Journal) -> Alive:
+    """The choice a plan makes."""
+    with journal.stage("allocate"):
+        alive, missing = place(coupling, plan)
+    if missing:
+        journal.warn(
+            f"{len(missing)} tensors of the plan are not in this model (such as {missing[0]}); "
+            "their channels follow from the others"
+        )
+    return alive

@@ -1,0 +1,77 @@
+"""Refitting in the pipeline, and what one round of several hands to the next."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from spa.coupling import Coupling
+from spa.pipeline.inputs import probe_feeds
+from spa.pipeline.journal import Journal
+from spa.recipe import Recipe
+from spa.repairs import Repaired, reconstruct
+from spa.trace.param import Param
+
+Alive = NDArray[np.bool_]
+Scores = NDArray[np.float64]
+
+
+def refitted(
+    coupling: Coupling, alive: Alive, cut: ModelProto, recipe: Recipe, journal: Journal
+) -> tuple[ModelProto, tuple[Repaired, ...]]:
+    """The cut model with what stays refitted by least squares, and what was done where."""
+    feeds = probe_feeds(coupling.graph, recipe, journal)
+    with journal.stage("reconstruct"):
+        return reconstruct(
+            coupling,
+            alive,
+            cut,
+            feeds,
+            mode=recipe.mode,
+            sequential=recipe.sequential,
+            memory=recipe.memory,
+            device=recipe.device,
+            tell=journal.tell,
+        )
+
+
+def carried(coupling: Coupling, alive: Alive, left: Coupling, old: Scores, new: Scores) -> Scores:
+    """Scores of the original's units from those of the units that are left.
+
+    Args:
+        coupling: the analysed original.
+        alive: what is left of it, bool `[labels]` by unit.
+        left: the analysis of the model that is left.
+        old: scores by unit of `coupling`, kept where nothing better is known.
+        new: scores by unit of `left`.
+
+    Returns:
+        Scores by unit of `coupling`; what is gone already goes first.
+    """
+    result = old.copy()
+    uses = _uses(left)
+    for tensor, params in _uses(coupling).items():
+        for before, after in zip(params, uses.get(tensor, ()), strict=False):
+            for (_, plane), (_, rest) in zip(before.planes, after.planes, strict=False):
+                units, kept = coupling.root[plane.ids].ravel(), left.root[rest.ids].ravel()
+                units = units[alive[units]]
+                if len(units) == len(kept):
+                    both = (units != 0) & (kept != 0)
+                    result[units[both]] = new[kept[both]]
+    for group in coupling.groups:
+        gone = group.cells[~alive[group.cells]]
+        result[gone] = min(0.0, float(result[group.cells].min()))
+    return result
+
+
+def _uses(coupling: Coupling) -> dict[str, list[Param]]:
+    """Every use of every stored tensor, in the order of the graph."""
+    found: dict[str, list[Param]] = defaultdict(list)
+    for key in sorted(coupling.notes.params):
+        param = coupling.notes.params[key]
+        if param.tensor is not None:
+            found[param.tensor].append(param)
+    return found

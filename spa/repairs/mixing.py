@@ -1,0 +1,54 @@
+"""Channel mixing: every lost input channel as a mixture of those that stay.
+
+x ~ B x̃ + c over all pixels, then W'[:, :, k] = W[:, :, k] B for every kernel position k, and the
+bias takes Σ_k W[:, :, k] c.  One solve of the size of the channels, whatever the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa.executor.columns import places_for, rows_of
+from spa.executor.least_squares import Moments, ridge
+
+Matrix = NDArray[np.float64]
+Array = NDArray[np.float32]
+
+
+def mixture(
+    pairs: Iterable[tuple[Array, Array]], kept: NDArray[np.int64], count: int, strength: float
+) -> tuple[Matrix, Matrix]:
+    """(B `[channels, kept]`, c `[channels]`) from batches of (pruned, dense) inputs.
+
+    Args:
+        pairs: inputs `[samples, kept, *space]` and `[samples, channels, *space]`.
+        kept: which channels the pruned ones are.
+        count: how many batches there are.
+        strength: ridge towards taking every kept channel as it is.
+    """
+    sums: Moments | None = None
+    start = np.zeros((1, 0, len(kept)))
+    for small, whole in pairs:
+        if sums is None:
+            sums = Moments(1, len(kept), whole.shape[1])
+            start = np.zeros((1, whole.shape[1], len(kept)))
+            start[0, kept, np.arange(len(kept))] = 1.0
+        size = int(np.prod(whole.shape[2:]))
+        at = places_for(len(kept), size, len(whole), size * len(whole) * count, 0)
+        sums.add(*(np.float32(rows_of(x, at))[None] for x in (small, whole)))
+    if sums is None:
+        return start[0], np.zeros(0)
+    blend, offset = ridge(sums, start, strength)
+    return blend[0], offset[0]
+
+
+def mixed(weight: Matrix, channels: int, blend: Matrix, offset: Matrix) -> tuple[Matrix, Matrix]:
+    """Weight `[rows, channels · kernel]` after mixing, and what its rows gain as bias."""
+    split = weight.reshape(len(weight), channels, -1)
+    return (
+        np.einsum("ock,cd->odk", split, blend, optimize=True).reshape(len(weight), -1),
+        np.einsum("ock,c->o", split, offset, optimize=True),
+    )

@@ -1,0 +1,150 @@
+"""What is left of every plane, image and param when only some units are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa import labels
+from spa.labels import Ids, Image, Plane, Shape
+from spa.trace.collect import Collect
+from spa.trace.meetings import Flags
+from spa.trace.param import Param
+
+View = tuple[Shape, tuple[tuple[str, Plane], ...]]
+
+
+class MisplacedError(Exception):
+    """The survivors do not fit at one node; `planes` are the images that met there."""
+
+    def __init__(self, message: str, node: Any = None, planes: tuple[Plane, ...] = ()) -> None:
+        super().__init__(message)
+        self.node = node
+        self.planes = planes
+
+
+class Survivors:
+    """What is left of every plane, image and param when only the units in `alive` are kept.
+
+    Args:
+        notes: the sweep over the original graph.
+        root: int[labels], the unit of every label.
+        alive: bool[labels], indexed by unit.
+    """
+
+    def __init__(self, notes: Collect, root: Ids, alive: Flags) -> None:
+        self.notes, self.root = notes, root
+        self.alive: Flags = alive[root]
+        self._planes: dict[tuple[int, tuple[int, ...]], Plane] = {}
+        self._images: dict[int, Image] = {}
+        self._views: dict[int, View] = {}
+        self._cuts: dict[int, bool] = {}
+        self._lines: dict[tuple[int, tuple[int, ...]], tuple[int, NDArray[np.intp]] | None] = {}
+        self.cut: Flags = ~notes.meetings.every(self.alive)
+        self._touched: list[bool] = self.cut.tolist()
+
+    @property
+    def lost(self) -> Flags:
+        """Whether all dies that is in an array of labels, by its number in the meetings."""
+        return ~self.notes.meetings.some(self.alive)
+
+    def touched(self, p: Plane) -> bool:
+        """Whether anything in the plane dies."""
+        place = self.notes.meetings.place(p)
+        return not self.alive[p.ids].all() if place is None else self._touched[place]
+
+    def cuts(self, param: Param) -> bool:
+        """Whether anything of a param of the notes dies."""
+        known = self._cuts.get(id(param))
+        if known is None:
+            known = self._cuts[id(param)] = any([self.touched(p) for _, p in param.planes])
+        return known
+
+    def along(self, p: Plane) -> tuple[int, NDArray[np.intp]] | None:
+        """The one axis that a plane varies along, and what is kept there; None if more vary."""
+        key = (id(p.ids), p.axes)
+        if key not in self._lines:
+            tight = labels.tighten(p)
+            single = len(tight.axes) == 1
+            kept = np.flatnonzero(self.alive[tight.ids])  # beside that axis, its length is 1
+            self._lines[key] = (tight.axes[0], kept) if single else None
+        return self._lines[key]
+
+    def plane(self, p: Plane) -> Plane:
+        """The plane with dead elements cut away and labels replaced by units."""
+        key = (id(p.ids), p.axes)
+        known = self._planes.get(key)
+        if known is None:
+            known = self._planes[key] = self._select(p)
+        return known
+
+    def _select(self, p: Plane) -> Plane:
+        if not self.touched(p):
+            return Plane(self.root[p.ids], p.axes)
+        if p.ids.size == max(p.ids.shape, default=1):  # one long axis at most: what is left is a box
+            flat = p.ids.ravel()
+            left = self.root[flat[self.alive[flat]]]
+            if not left.size:
+                raise MisplacedError("the survivors are no box", planes=(p,))
+            return Plane(left.reshape([min(n, left.size) for n in p.ids.shape]), p.axes)
+        kept = self.alive[p.dense]
+        box = labels.extent(kept)
+        if box is None:
+            raise MisplacedError("the survivors are no box", planes=(p,))
+        shape = [1] * p.rank
+        for a, n in zip(p.axes, box, strict=True):
+            shape[a] = n
+        return Plane(self.root[p.dense[kept]].reshape(shape), p.axes)
+
+    def image(self, x: Image) -> Image:
+        """The image of what is left; `x` is an image of the notes, which keep it alive."""
+        if not x.planes:
+            return x
+        known = self._images.get(id(x))
+        if known is None:
+            planes = tuple([self.plane(p) for p in x.planes])
+            if len(planes) > 1:
+                self._across(x.planes)
+            known = self._images[id(x)] = Image(self._sizes(x.shape, planes), planes)
+        return known
+
+    def view(self, p: Param) -> View:
+        """The view and planes of what is left of a param of the notes."""
+        known = self._views.get(id(p))
+        if known is None:
+            planes = tuple([(role, self.plane(q)) for role, q in p.planes])
+            if len(planes) > 1:
+                self._across([q for _, q in p.planes])
+            sizes = self._sizes(p.view, [q for _, q in planes])
+            known = self._views[id(p)] = (sizes, planes)
+        return known
+
+    def _across(self, planes: Sequence[Plane]) -> None:
+        """Planes that share axes must keep the same there: together, too, they are a box."""
+        for k, p in enumerate(planes):
+            for q in planes[:k]:
+                # an axis of length 1 lets the two choose freely
+                shared = [a for a in p.axes if a in q.axes and p.ids.shape[a] > 1]
+                if not shared or not (self.touched(p) or self.touched(q)):
+                    continue
+                left = self.plane(p).ids
+                size = left.size * self.plane(q).ids.size // prod(left.shape[a] for a in shared)
+                if np.count_nonzero(self.alive[p.ids] & self.alive[q.ids]) != size:
+                    raise MisplacedError("two planes keep different rows", planes=(p, q))
+
+    @staticmethod
+    def _sizes(shape: Shape, planes: Sequence[Plane]) -> Shape:
+        sizes = list(shape)
+        said: set[int] = set()
+        for p in planes:
+            for a in p.axes:
+                n = p.ids.shape[a]
+                if a in said and sizes[a] != n:
+                    raise MisplacedError("two planes keep different numbers")
+                sizes[a] = n
+                said.add(a)
+        return tuple(sizes)
