@@ -224,7 +224,8 @@ def verify(
         level: `equivalence` compares with the masked original, by the plan that `pruned` carries;
             `auto` does so where it can.
         tell: callback for progress events.
-        options: gates, `input_shape`, `seed` and `device`, as for `prune`.
+        options: gates, `input_shape`, `seed`, `device`, and the inputs (`calib`, `probe` and so
+            on), as for `prune`.
 
     Raises:
         VerifyError: the models do not match, or a gate failed.

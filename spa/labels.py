@@ -189,7 +189,7 @@ def tighten(p: Plane) -> Plane:
 
 
 def _differs(ids: Ids, axis: int) -> bool:
-    """Whether the first label along an axis is not the last: the quick way to see that it varies."""
+    """Whether the first label along an axis is not the last: the quick way to see it vary."""
     first = (0,) * ids.ndim
     return bool(ids[first] != ids[(*first[:axis], -1, *first[axis + 1 :])])
 

@@ -78,7 +78,7 @@ class Recipe:
 
     ratio: float = 0.5
     of: Unit = "macs"
-    scorer: str = "l2"
+    scorer: str = "auto"
     saliency: str | None = None
     aggregate: Aggregate = "sum"
     normalize: Normalize = "mean"

@@ -18,7 +18,7 @@ from spa.cli import spa as group
 from spa.cli.main import run
 from spa.cli.options import SCORERS
 from spa.criteria import SCORERS as CRITERIA
-from tests.carried import DIGITS
+from tests.carried import DIGITS, MODELS
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -113,6 +113,7 @@ def prepared(tmp_path_factory):
     stored = onnx.load(DIGITS).graph.initializer
     weights = {t.name: np.abs(numpy_helper.to_array(t)) for t in stored}
     np.savez(folder / "scores.npz", **weights)
+    np.savez(folder / "photos.npz", np.load(MODELS / "digits_calib.npz")["images"])
     result = spa.prune(DIGITS, 0.01, scorer="l2", round_to=1, verify="none")
     result.save(folder / "pruned.onnx")
     result.plan.save(folder / "plan.json")
@@ -125,7 +126,7 @@ README_USES = [words for path, words in USES if path == README]
 @pytest.mark.parametrize("words", README_USES, ids=map(" ".join, README_USES))
 def test_every_command_of_the_readme_runs(words, prepared, tmp_path, monkeypatch, capsys):
     """In a fresh folder; a gate may be missed, since the figures are those of a small model."""
-    for name in ("model.onnx", "scores.npz", "plan.json"):
+    for name in ("model.onnx", "scores.npz", "photos.npz", "plan.json"):
         (tmp_path / name).write_bytes((prepared / name).read_bytes())
     if words[1] in ("verify", "bench"):
         (tmp_path / "model.spa.onnx").write_bytes((prepared / "pruned.onnx").read_bytes())

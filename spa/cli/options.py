@@ -2,127 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from spa.cli import values
+from spa.cli.sections import Decorator, SectionCommand, SectionOption, option, options
 from spa.errors import UsageError
 from spa.recipe import CHOICES, Recipe
 
-SCORERS = ("l1", "l2", "random", "obspa")
+__all__ = ["SectionCommand", "SectionOption", "option", "options"]
+
+SCORERS = ("l1", "l2", "fpgm", "random", "act", "obspa")
 DEFAULT = Recipe()
 VARIABLES = "Every option can be set by an environment variable: {name}_SEED=1 for --seed 1."
-
-Decorator = Callable[[Any], Any]
-
-
-class SectionOption(click.Option):
-    """An option that knows under which heading `--help` lists it."""
-
-    def __init__(self, *names: Any, section: str, **settings: Any) -> None:
-        """Keep the heading; the rest is click's."""
-        super().__init__(*names, **settings)
-        self.section = section
-
-
-class SectionCommand(click.Command):
-    """A command whose many options are listed under headings."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write one section per heading, in the order of declaration."""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None and isinstance(parameter, click.Option):
-                title = getattr(parameter, "section", "Output")
-                sections.setdefault(title, []).append(record)
-        for title, records in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
-
-
-def _pair(mark: str, read: Callable[[str], Any], example: str) -> Callable[[Any], tuple[str, Any]]:
-    """Read NAME, a mark and a value; the name may hold the mark, so the last one counts."""
-
-    def convert(text: Any) -> tuple[str, Any]:
-        name, found, rest = str(text).rpartition(mark)
-        try:
-            if name and found:
-                return name, read(rest)
-        except ValueError:
-            pass
-        raise click.BadParameter(f"{text!r} is not written like {example}")
-
-    return convert
-
-
-def _round_to(text: Any) -> int | str:
-    try:
-        return "auto" if text == "auto" else int(text)
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is neither a whole number nor auto") from None
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    return tuple(int(size) for size in text.split(",")) if text else ()
-
-
-UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
-
-
-def memory(text: Any) -> int:
-    """Bytes, from a number with or without a unit: 4G, 512M, 1.5GiB."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", str(text), re.IGNORECASE)
-    if found is None:
-        raise click.BadParameter(f"{text!r} is no size; write 4G or 512M")
-    return int(float(found[1]) * (1 << UNITS[found[2].lower()]))
-
-
-def _numbers(example: str) -> Callable[[Any], tuple[float, ...]]:
-    """Read numbers with commas between them."""
-
-    def convert(text: Any) -> tuple[float, ...]:
-        if not isinstance(text, str):
-            return tuple(text)
-        try:
-            return tuple(float(number) for number in text.split(","))
-        except ValueError:
-            raise click.BadParameter(f"{text!r} is not written like {example}") from None
-
-    return convert
-
-
-LAYER_RATIO = _pair("=", float, "layer1.*=0.3")
-INPUT_SHAPE = _pair(":", _sizes, "input:1,3,224,224")
-
-
-def _unique(
-    ctx: click.Context, param: click.Parameter, pairs: Sequence[tuple[str, Any]]
-) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise click.BadParameter("the same name is given twice", ctx, param)
-    return found
-
-
-def option(section: str, *names: str, **settings: Any) -> Decorator:
-    """Declare one option under a heading."""
-    return click.option(*names, cls=SectionOption, section=section, **settings)
-
-
-def options(*sets: Sequence[Decorator]) -> Decorator:
-    """Give a command sets of options, listed in this order."""
-
-    def decorate(function: Any) -> Any:
-        for each in reversed([one for group in sets for one in group]):
-            function = each(function)
-        return function
-
-    return decorate
 
 
 def choice(section: str, name: str, words: str, *more: str) -> Decorator:
@@ -159,10 +55,10 @@ HOW_MUCH = (
     option(
         "How much",
         "--layer-ratio",
-        type=LAYER_RATIO,
+        type=values.LAYER_RATIO,
         metavar="GLOB=FLOAT",
         multiple=True,
-        callback=_unique,
+        callback=values.unique,
         help="Share for the layers a glob names; repeatable.",
     ),
     option(
@@ -176,7 +72,7 @@ HOW_MUCH = (
     option(
         "How much",
         "--round-to",
-        type=_round_to,
+        type=values.round_to,
         metavar="INT|auto",
         default=DEFAULT.round_to,
         show_default=True,
@@ -236,7 +132,7 @@ FITTING = (
     option(
         "Keeping accuracy",
         "--memory",
-        type=memory,
+        type=values.memory,
         metavar="SIZE",
         help="Activations and statistics take no more, such as 4G.  Default: half of what is free.",
     ),
@@ -260,21 +156,21 @@ INPUTS = (
     option(
         "Inputs",
         "--input-range",
-        type=_numbers("0,255"),
+        type=values.numbers("0,255"),
         metavar="LO,HI",
         help="Values of a pixel, before --mean and --std.  Default: what the model shows.",
     ),
     option(
         "Inputs",
         "--mean",
-        type=_numbers("0.485,0.456,0.406"),
+        type=values.numbers("0.485,0.456,0.406"),
         metavar="A,B,C",
         help="Subtracted from pixels; one number, or one per channel.",
     ),
     option(
         "Inputs",
         "--std",
-        type=_numbers("0.229,0.224,0.225"),
+        type=values.numbers("0.229,0.224,0.225"),
         metavar="A,B,C",
         help="Divides pixels; one number, or one per channel.",
     ),
@@ -307,10 +203,10 @@ MODEL = (
     option(
         "Model",
         "--input-shape",
-        type=INPUT_SHAPE,
+        type=values.INPUT_SHAPE,
         metavar="NAME:1,3,224,224",
         multiple=True,
-        callback=_unique,
+        callback=values.unique,
         help="Sizes for an input with symbolic dimensions; repeatable.",
     ),
     option(

@@ -50,7 +50,7 @@ class Cost:
         notes, root = coupling.notes, coupling.root
         self._batch = notes.graph.dims.get(batch_symbol(notes.graph), 1)  # MACs are per sample
         self._flat: list[Ids] = []
-        self._held: list[Plane] = []  # keeps ids() valid while the table is built
+        self._tight: dict[tuple[int, tuple[int, ...]], Plane] = {}  # keeps ids() valid, too
         self._where: dict[tuple[int, tuple[int, ...]], int] = {}
         self._rows: list[tuple[int, Ids]] = []
         items: list[Item] = []
@@ -82,26 +82,30 @@ class Cost:
 
     def _item(self, param: Param, root: Ids, counted: float) -> Item:
         """(planes, elements outside them, MACs per element, parameters per element)."""
-        planes = [labels.tighten(p) if p.rank else p for _, p in param.planes]
-        planes = [p for p in planes if p.axes]
-        covered = {a for p in planes for a in p.axes}
-        rest = float(prod(n for a, n in enumerate(param.view) if a not in covered))
         index: list[int] = []
-        axes_seen: set[int] = set()
-        for p in planes:
-            shared = [a for a in p.axes if a in axes_seen]
+        covered: set[int] = set()
+        for p in [self._tightened(p) for _, p in param.planes]:
+            if not p.axes:
+                continue
+            shared = [a for a in p.axes if a in covered]
             index.append(self._slot(p, root))
             if shared:  # counted by both planes: divide by the living rows
                 index.append(-1 - self._shared(p, shared, root))
-            axes_seen.update(p.axes)
+            covered.update(p.axes)
+        rest = float(prod([n for a, n in enumerate(param.view) if a not in covered]))
         return index, rest, param.times, counted
+
+    def _tightened(self, p: Plane) -> Plane:
+        key = (id(p.ids), p.axes)
+        if key not in self._tight:
+            self._tight[key] = labels.tighten(p) if p.rank else p
+        return self._tight[key]
 
     def _slot(self, p: Plane, root: Ids) -> int:
         key = (id(p.ids), p.axes)
         if key not in self._where:
             self._where[key] = len(self._flat)
             self._flat.append(root[p.ids].ravel())
-            self._held.append(p)
         return self._where[key]
 
     def _shared(self, p: Plane, shared: list[int], root: Ids) -> int:

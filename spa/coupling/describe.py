@@ -24,7 +24,8 @@ def groups_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Gro
     owner = np.full(notes.size, -1)
     for k, units in enumerate(cells):
         owner[units] = k
-    members: list[dict[int, Member]] = [{} for _ in cells]  # by id(): a member may be in many groups
+    # a member may be in many groups: it is hashed once, then known by its id()
+    members: list[dict[int, Member]] = [{} for _ in cells]
     known: dict[Member, Member] = {}
     names: dict[int, str] = {}
     seen: dict[tuple[int, tuple[int, ...]], tuple[int, list[int]]] = {}

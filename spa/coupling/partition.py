@@ -45,7 +45,12 @@ def all_planes(notes: Collect) -> Iterable[Plane]:
 def rooted(notes: Collect, root: Ids) -> list[Ids]:
     """The distinct planes as rows of units, `[rows, n]`, constant axes dropped."""
     seen: dict[tuple[tuple[int, ...], bytes], Ids] = {}
+    known: set[int] = set()
     for p in all_planes(notes):
+        twin = notes.meetings.twin(p)
+        if twin is not None and twin in known:
+            continue  # the same labels in the same rows
+        known.update(() if twin is None else (twin,))
         rows = labels.tighten(Plane(root[p.ids], p.axes)).rows()
         seen.setdefault((rows.shape, rows.tobytes()), rows)
     return list(seen.values())
@@ -75,14 +80,19 @@ def partition(notes: Collect, root: Ids) -> Partition:
         if step[group[0]] == step[ROCK]:
             stuck.append(group)
             continue
-        _, where, counts = np.unique(cell[group], return_inverse=True, return_counts=True)
+        own = cell[group]
+        if (own == own[0]).all():
+            if len(group) > 1:
+                found.append(group.reshape(1, -1))
+            continue
+        _, where, counts = np.unique(own, return_inverse=True, return_counts=True)
         if len(counts) > 1 and (counts.min() != counts.max() or counts[0] == 1):
             few = _odd_ones(where, counts)
             if few.any():
                 odd.append(group[few])
             else:
                 uneven.append(_fewest_rows(several, group))
-        elif counts[0] > 1:
+        else:
             found.append(group[np.argsort(where, kind="stable")].reshape(len(counts), -1))
     found.sort(key=lambda c: int(c.min()))
     return Partition(tuple(found), tuple(uneven), tuple(odd), tuple(stuck))
@@ -102,6 +112,8 @@ def _odd_ones(where: NDArray[np.intp], counts: NDArray[np.intp]) -> NDArray[np.b
 
 def _lockstep(kind: NDArray[np.uint64], several: list[Ids]) -> Ids:
     """A class per label: kinds, joined where rows of one image are made up differently."""
+    if not several:
+        return kind.view(np.int64)
     _, number = np.unique(kind, return_inverse=True)
     links = [np.zeros((2, 0), np.int64)]
     for rows in several:

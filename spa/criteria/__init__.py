@@ -19,8 +19,8 @@ from spa.criteria.aggregate import aggregate, normalize
 from spa.errors import UsageError
 
 Scores = NDArray[np.float64]
-SCORERS = ("l1", "l2", "random", "obspa")
-MEASURED = frozenset(("obspa",))
+SCORERS = ("l1", "l2", "fpgm", "random", "act", "obspa")
+MEASURED = frozenset(("act", "obspa"))
 """Scorers that need probe inputs; their scores are errors, comparable between groups."""
 
 
@@ -47,14 +47,23 @@ def score(
         seed: for `random`.
         feeds: probe inputs, one dict per batch, for scorers in `MEASURED`.
         device: where these run.
+        memory: bytes that they may use.
 
     Raises:
         UsageError: unknown names, or a saliency file that does not fit the model.
     """
     if scorer in MEASURED and saliency is None:
+        if scorer == "act":
+            from spa.criteria.act import act
+
+            return act(coupling, feeds, device)
         from spa.criteria.obs import obs
 
         return obs(coupling, feeds, device)
+    if scorer == "fpgm" and saliency is None:
+        from spa.criteria.fpgm import fpgm
+
+        return normalize(coupling, fpgm(coupling), norm)
     weigh = _weigher(coupling, scorer, saliency, seed)
     total = aggregate(coupling, weigh, how)
     if scorer == "l2" and saliency is None:

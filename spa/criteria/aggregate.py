@@ -40,7 +40,7 @@ def aggregate(coupling: Coupling, weigh: Weigh, how: str) -> NDArray[np.float64]
         return _largest(parts, size)
     units = np.concatenate([u for u, _ in parts] or [np.zeros(0, np.int64)])
     sums = np.concatenate([s for _, s in parts] or [np.zeros(0)])
-    total = np.bincount(units, sums, size)
+    total: NDArray[np.float64] = np.bincount(units, sums, size).astype(np.float64, copy=False)
     if how == "sum":
         return total
     members = np.zeros(size)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from spa.coupling.model import Coupling, Group
 from spa.criteria.aggregate import aggregate
 from spa.criteria.magnitude import squares
-from spa.executor.least_squares import Moments
+from spa.executor.least_squares import Moments, shrunken
 from spa.executor.sites import Site, concerned, sites_of
 from spa.executor.stream import Stream
 from spa.executor.survey import Survey, survey
@@ -27,6 +27,7 @@ from spa.executor.survey import Survey, survey
 RIDGE = 1e-2
 STEPS = 64  # at most so many greedy steps per group
 SPREAD = 1e-6  # of an output's energy: what varies less is rounding
+DETAIL = 1.0  # of the mean variance of a sink: directions that vary less count less
 TIE = 1e-9  # share by which equal slopes are told apart
 LARGEST = 2400  # features of a site whose inverse is kept; beyond, kernel positions are summed
 Matrix = NDArray[np.float64]
@@ -39,14 +40,17 @@ class Problem:
         weight: `[rows, features]`, rows scaled as they arrive at what the site feeds.
         gram: centred Xc Xcᵀ per column, `[features, features]`.
         units: the unit of each feature, `[features]`; 0 where it cannot go.
-        scale: one over the variance of what the site feeds.
+        worth: how many independent columns the Gram matrix was made from.
+        scale: one over the whole of what the site feeds.
     """
 
-    def __init__(self, weight: Matrix, gram: Matrix, units: Any, scale: float) -> None:
+    def __init__(
+        self, weight: Matrix, gram: Matrix, units: Any, worth: float, scale: float
+    ) -> None:
         if len(units) > LARGEST:
             gram, weight, units = _summed(gram, weight, units)
-        lam = RIDGE * float(np.mean(np.diag(gram))) + 1e-12
-        self.inverse = np.linalg.inv(gram + lam * np.eye(len(gram)))
+        self.energy = np.diag(gram).copy()
+        self.inverse = np.linalg.inv(shrunken(gram[None], worth, RIDGE)[0])
         self.weight, self.units, self.scale = weight, units, scale
 
     def copy(self) -> Problem:
@@ -133,8 +137,10 @@ def problems_of(coupling: Coupling, feeds: Any, device: Any) -> Iterator[Problem
         stream.run_to(site.node.index)
         units = site.units(coupling)
         sums = Moments(*units.shape)
+        shape = graph.shapes[site.tensor]
         for x in stream.values[site.x]:
-            sums.add(site.columns(x, graph.shapes[site.tensor], stream.count)[0])
+            samples = site.form.positions(x.shape, shape)[1]
+            sums.add(site.columns(x, shape, stream.count)[0], samples=samples)
         if sums.finite and sums.count:  # else a probe overflowed, and nothing can be said
             yield from _problems(site, site.weight(coupling), sums, units, seen, consts)
 
@@ -146,13 +152,32 @@ def _problems(
     gain = site.sink.gain(consts)
     if gain is not None:
         weight = weight * gain.reshape(weight.shape[:2])[:, :, None]
-    name = site.sink.tensor
-    rows = 1 if site.sink.axis is not None else weight.shape[0] * weight.shape[1]
-    # An output that hardly varies costs nothing: the bias takes over.
-    spread = rows * max(seen.spread[name], SPREAD * seen.energy[name], 1e-30)
     gram, _ = sums.centred()
-    for g in np.flatnonzero(units.any(1)):
-        yield Problem(weight[g], gram[g] / sums.count, units[g], 1.0 / spread)
+    gram = gram / sums.count
+    # A group all of one unit dies with what it makes: a depthwise channel loses nothing.
+    for g in np.flatnonzero(units.any(1) & (units != units[:, :1]).any(1)):
+        rows, dims = _as_felt(weight[g], int(g), site, seen)
+        yield Problem(rows, gram[g], units[g], sums.worth, 1.0 / dims)
+
+
+def _as_felt(weight: Matrix, g: int, site: Site, seen: Survey) -> tuple[Matrix, float]:
+    """Rows such that their squared error is what the sink feels of it, and its whole.
+
+    Directions in which the sink varies a lot would drown those that carry the detail; so each
+    counts by λ / (λ + ε), its variance λ against a floor ε, and the whole is the number of
+    directions that count: tr(E (Σ + εI)⁻¹) / tr(Σ (Σ + εI)⁻¹).
+    """
+    covariance, energy = seen.covariance[site.sink.tensor], seen.energy[site.sink.tensor]
+    own = slice(g * len(weight), (g + 1) * len(weight))
+    if site.sink.axis is None:
+        covariance = covariance * np.eye(len(weight))
+    else:
+        covariance = covariance[own, own]
+    floor = max(DETAIL * float(np.mean(np.diag(covariance))), SPREAD * energy, 1e-30)
+    whole = covariance + floor * np.eye(len(weight))
+    lower = np.linalg.cholesky(whole)
+    dims = float(np.trace(np.linalg.solve(whole, covariance)))
+    return np.linalg.solve(lower, weight), max(dims, SPREAD)
 
 
 def greedy(group: Group, problems: list[Problem], scores: NDArray[np.float64]) -> None:

@@ -57,8 +57,9 @@ class Convolution:
         if not self.transposed:
             return weight.reshape(groups, weight.shape[0] // groups, -1)
         i, o, *kernel = weight.shape
-        split = np.flip(weight, range(2, weight.ndim)).reshape(groups, i // groups, o, *kernel)
-        return split.swapaxes(1, 2).reshape(groups, o, -1)
+        turned = np.flip(weight, tuple(range(2, weight.ndim)))
+        split = turned.reshape(groups, i // groups, o, *kernel)
+        return np.asarray(split.swapaxes(1, 2).reshape(groups, o, -1))
 
     def stored(self, matrix: Array, shape: Sequence[int]) -> Array:
         """`matrix` undone."""
@@ -67,7 +68,7 @@ class Convolution:
         i, o, *kernel = shape
         groups = len(matrix)
         split = matrix.reshape(groups, o, i // groups, *kernel).swapaxes(1, 2)
-        return np.flip(split.reshape(shape), range(2, len(shape)))
+        return np.asarray(np.flip(split.reshape(shape), tuple(range(2, len(shape)))))
 
     def columns(self, x: Array, shape: Sequence[int], groups: int, at: Places) -> Array:
         """im2col: `[groups, channels · kernel, samples · places]`."""
@@ -138,21 +139,29 @@ class Product:
 
     def columns(self, x: Array, shape: Sequence[int], groups: int, at: Places) -> Array:
         """`[groups, features, positions]`."""
-        found = _gather(x, self.x, self.shared, self.summed, self.over)
-        return found if at is None else found[..., at]
+        return self._some(x, self.x, self.summed, at)
 
     def rows(self, y: Array, groups: int, at: Places) -> Array:
         """`[groups, rows, positions]`."""
-        found = _gather(y, self.y, self.shared, self.brought, self.over)
-        return found if at is None else found[..., at]
+        return self._some(y, self.y, self.brought, at)
+
+    def _some(self, array: Array, letters: Letters, inner: Letters, at: Places) -> Array:
+        """`[groups, inner, positions]`, at some places of every sample."""
+        found = _gather(array, letters, self.shared, inner, self.over)
+        if at is None:
+            return found
+        samples = array.shape[letters.index(self.over[0])]
+        taken = found.reshape(*found.shape[:2], samples, -1)[..., at]
+        return taken.reshape(*found.shape[:2], -1)
 
     def features(self, shape: Sequence[int], groups: int) -> int:
         """The product of the sizes that are summed over."""
         return prod(n for c, n in zip(self.w, shape, strict=True) if c in self.summed)
 
     def positions(self, x: Sequence[int], shape: Sequence[int]) -> tuple[int, int]:
-        """All positions, one column at each."""
-        return prod(n for c, n in zip(self.x, x, strict=True) if c in self.over), 1
+        """All but the first letter of the positions, which is that of the samples."""
+        sizes = [n for c in self.over for d, n in zip(self.x, x, strict=True) if c == d]
+        return prod(sizes[1:]), prod(sizes[:1])
 
 
 def _gather(array: Array, letters: Letters, *parts: Letters) -> Array:

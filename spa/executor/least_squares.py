@@ -1,7 +1,12 @@
 """Affine ridge regression towards given weights, from streamed moments, for groups at once.
 
-minimise |Y - W X - b|² + λ |W - W0|²,  λ = ridge · mean(diag(Xc Xcᵀ)) with Xc centred:
-W = W0 + (Yc - W0 Xc) Xcᵀ (Xc Xcᵀ + λ I)⁻¹,  b = mean(Y) - W mean(X).
+minimise |Y - W X - b|² + λ |(W - W0) D^½|²,  D = diag(Xc Xcᵀ) with Xc centred:
+W = W0 + (Yc - W0 Xc) Xcᵀ (Xc Xcᵀ + λ D)⁻¹,  b = mean(Y) - W mean(X).
+
+Scaling the ridge by D makes the solution indifferent to how channels are scaled.  λ is never below
+the number of features over that of independent columns: few samples explain everything, and mean
+little.  The pixels of one image are a cluster; m columns in clusters of p are worth
+m / (1 + (p - 1) r) independent ones, r the intra-cluster correlation (Kish's design effect).
 """
 
 from __future__ import annotations
@@ -10,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEAST = 1e-12  # ridge that is always there
+PLAIN = 1e-6  # a strength below asks for plain least squares, whatever the columns are worth
+FLOOR = 1e-3  # of the mean variance: features that vary less are treated as if they varied so much
 RANK = 1e-7  # eigenvalues below, as a share of the largest, are rounding of float32 products
 Matrix = NDArray[np.float64]
 
@@ -17,7 +24,8 @@ Matrix = NDArray[np.float64]
 class Moments:
     """Sums of X Xᵀ, Y Xᵀ, X and Y over chunks, in float64; chunks are multiplied in float32.
 
-    X is `[groups, features, m]`, Y is `[groups, rows, m]`; with `rows` 0 only X counts.
+    X is `[groups, features, m]`, Y is `[groups, rows, m]`; with `rows` 0 only X counts.  The
+    columns of one sample lie side by side.
     """
 
     def __init__(self, groups: int, features: int, rows: int = 0) -> None:
@@ -26,11 +34,19 @@ class Moments:
         self.x = np.zeros((groups, features))
         self.y = np.zeros((groups, rows))
         self.yy = np.zeros((groups, rows))
+        self.between = np.zeros((groups, features))
         self.count = 0
+        self.samples = 0
 
-    def add(self, x: NDArray[np.float32], y: NDArray[np.float32] | None = None) -> None:
-        """Add a chunk."""
+    def add(
+        self, x: NDArray[np.float32], y: NDArray[np.float32] | None = None, samples: int = 0
+    ) -> None:
+        """Add a chunk of so many samples; 0: every column is one."""
         flipped = x.swapaxes(1, 2)
+        samples = samples or x.shape[2]
+        means = x.reshape(*x.shape[:2], samples, -1).mean(3, dtype=np.float64)
+        self.between += np.square(means).sum(2)
+        self.samples += samples
         self.xx += x @ flipped
         self.x += x.sum(2, dtype=np.float64)
         self.count += x.shape[2]
@@ -41,9 +57,26 @@ class Moments:
 
     def join(self, other: Moments) -> None:
         """Add what another sum holds."""
-        for name in ("xx", "yx", "x", "y", "yy"):
+        for name in ("xx", "yx", "x", "y", "yy", "between"):
             getattr(self, name).__iadd__(getattr(other, name))
         self.count += other.count
+        self.samples += other.samples
+
+    @property
+    def worth(self) -> float:
+        """How many independent columns these are worth."""
+        size = self.count / max(self.samples, 1)
+        if size <= 1:
+            return float(self.count)
+        mean = self.x / self.count
+        total = np.diagonal(self.xx, axis1=1, axis2=2) / self.count - mean**2
+        between = self.between / self.samples - mean**2
+        varies = total > LEAST * np.maximum(mean**2, LEAST)
+        if not varies.any():
+            return float(self.count)
+        share = float((between[varies] / total[varies]).mean())
+        alike = min(max((share - 1 / size) / (1 - 1 / size), 0.0), 1.0)
+        return self.count / (1 + (size - 1) * alike)
 
     @property
     def finite(self) -> bool:
@@ -78,16 +111,37 @@ def ridge(
     if not moments.finite or not moments.count:
         return start.copy(), np.zeros(start.shape[:2])
     gram, cross = moments.centred(affine)
-    features = gram.shape[-1]
-    scale = np.trace(gram, axis1=1, axis2=2) / features
-    lam = max(strength, LEAST) * np.where(scale > 0, scale, 1.0)
     right = (cross - start @ gram).swapaxes(1, 2)
-    step = _solve(gram + lam[:, None, None] * np.eye(features), right).swapaxes(1, 2)
-    usable = np.isfinite(step).all((1, 2)) & (scale > 0)
+    step = _solve(stiffened(gram, moments.worth, strength), right).swapaxes(1, 2)
+    usable = np.isfinite(step).all((1, 2)) & (np.trace(gram, axis1=1, axis2=2) > 0)
     weights = start + np.where(usable[:, None, None], step, 0.0)
     if not affine:
         return weights, np.zeros(start.shape[:2])
-    return weights, (moments.y - np.einsum("grf,gf->gr", weights, moments.x)) / moments.count
+    lost = np.einsum("grf,gf->gr", weights, moments.x)
+    return weights, np.asarray((moments.y - lost) / moments.count, np.float64)
+
+
+def stiffened(gram: Matrix, worth: float, strength: float) -> Matrix:
+    """Gram matrices `[groups, features, features]` with their ridge added.
+
+    `worth` is how many independent columns they were made from.
+    """
+    diagonal = np.diagonal(gram, axis1=1, axis2=2)
+    mean = diagonal.mean(1, keepdims=True)
+    more = _ridge(gram, worth, strength) * np.maximum(diagonal, FLOOR * mean) + (mean <= 0)
+    found: Matrix = gram + more[:, :, None] * np.eye(gram.shape[-1])
+    return found
+
+
+def shrunken(gram: Matrix, worth: float, strength: float) -> Matrix:
+    """The same, scaled so that the diagonal stays: correlations shrink, variances do not."""
+    shrink = 1.0 / (1.0 + _ridge(gram, worth, strength))
+    return np.asarray(stiffened(gram, worth, strength) * shrink, np.float64)
+
+
+def _ridge(gram: Matrix, worth: float, strength: float) -> float:
+    needed = gram.shape[-1] / max(worth, 1.0) if strength >= PLAIN else LEAST
+    return max(strength, needed)
 
 
 def _solve(gram: Matrix, right: Matrix) -> Matrix:
@@ -96,10 +150,10 @@ def _solve(gram: Matrix, right: Matrix) -> Matrix:
 
     try:
         if len(gram) > 1:
-            return np.linalg.solve(gram, right)
+            return np.asarray(np.linalg.solve(gram, right), np.float64)
         return np.asarray(cho_solve(cho_factor(gram[0]), right[0]), np.float64)[None]
     except (LinAlgError, ValueError):
-        return np.linalg.pinv(gram, rcond=RANK, hermitian=True) @ right
+        return np.asarray(np.linalg.pinv(gram, rcond=RANK, hermitian=True) @ right, np.float64)
 
 
 def error(moments: Moments, weights: Matrix, bias: Matrix) -> Matrix:

@@ -6,20 +6,22 @@ from typing import Any
 
 import numpy as np
 
-MOST, LEAST = 256, 32
-NUMBERS = 5_000_000  # input numbers in all that are aimed at
+MOST, LEAST = 1024, 32
+SMALL = 1000  # numbers per input: of less, a sample tells little, and twice as many are cheap
+NUMBERS = 10_000_000  # input numbers in all that are aimed at
 BUDGET = 1 << 30  # bytes of activations that may be held at once
 BATCH = 32
 
 
 def samples_for(graph: Any, memory: int = BUDGET) -> int:
-    """Number of samples, between 8 and 256, for a graph as analysed."""
+    """Number of samples, between 8 and 2048, for a graph as analysed."""
     inputs = sum(
         int(np.prod(graph.shapes[n][1:] or (1,))) for n in graph.inputs if n in graph.shapes
     )
-    wanted = int(np.clip(NUMBERS // max(inputs, 1), LEAST, MOST))
+    most = MOST if inputs >= SMALL else 2 * MOST
+    wanted = int(np.clip(NUMBERS // max(inputs, 1), LEAST, most))
     batch = max((graph.shapes[n][0] for n in graph.inputs if graph.shapes.get(n)), default=1)
-    return int(np.clip(min(wanted, memory * max(batch, 1) // max(2 * _peak(graph), 1)), 8, MOST))
+    return int(np.clip(min(wanted, memory * max(batch, 1) // max(2 * _peak(graph), 1)), 8, most))
 
 
 def _peak(graph: Any) -> int:

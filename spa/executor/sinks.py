@@ -64,7 +64,7 @@ class Ways:
         self.outputs = frozenset(graph.outputs)
 
     def alone(self, name: str) -> bool:
-        """Whether a stored tensor is used in one place only."""
+        """Whether a tensor is used in one place only."""
         return len(self.users.get(name, ())) == 1 and name not in self.outputs
 
     def sink(self, node: Any, axis: int | None) -> Sink:
@@ -72,8 +72,8 @@ class Ways:
         name = node.outputs[0]
         steps: list[Any] = []
         holder = self._own(node)
-        while len(users := self.users.get(name, ())) == 1 and name not in self.outputs:
-            after, i = users[0]
+        while self.alone(name):
+            after, i = self.users[name][0]
             if after.domain or i < 0 or len(after.outputs) != 1:
                 break
             other = after.inputs[1 - i] if len(after.inputs) == 2 else ""

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling
+from spa.executor.columns import places_for
+from spa.executor.least_squares import Moments
 from spa.executor.stream import Batches, Stream
 
 ENOUGH = 256  # numbers per channel below which statistics of a batch are noise
@@ -24,14 +26,14 @@ Array = NDArray[Any]
 
 @dataclass
 class Survey:
-    """`statistics` replace stored tensors by name; `spread` is the summed variance of a tensor.
+    """`statistics` replace stored tensors by name.
 
-    A spread is the variance of every channel (along the axis asked for), summed, or that of all
-    numbers together without an axis; `energy` is the same for mean squares.
+    `covariance` is that of a tensor's channels `[channels, channels]`, or the variance of all its
+    numbers `[1, 1]` where no axis of channels was named; `energy` is the mean square of a channel.
     """
 
     statistics: dict[str, Array] = field(default_factory=dict)
-    spread: dict[str, float] = field(default_factory=dict)
+    covariance: dict[str, Array] = field(default_factory=dict)
     energy: dict[str, float] = field(default_factory=dict)
 
 
@@ -48,7 +50,7 @@ def survey(
     Args:
         coupling: the analysed model.
         feeds: probe inputs, one dict per batch.
-        wanted: tensors whose spread is asked for, with their channel axis.
+        wanted: tensors whose covariance is asked for, with their channel axis.
         batch_norm: whether BatchNormalization takes the statistics of the batch.
         device: where to run.
     """
@@ -112,6 +114,13 @@ def moments(batches: Batches, axis: int | None) -> tuple[Array, Array, int]:
 
 
 def _measure(found: Survey, name: str, axis: int | None, batches: Batches) -> None:
-    mean, var, _ = moments(batches, axis)
-    found.spread[name] = float(var.sum())
-    found.energy[name] = float(var.sum() + (mean**2).sum())
+    """Covariance of a tensor, from as many places as are enough for its channels."""
+    rows = batches[0].shape[axis] if axis is not None else 1
+    sums = Moments(1, rows)
+    for x in batches:
+        flat = (x.reshape(1, -1) if axis is None else np.moveaxis(x, axis, 0)).reshape(rows, -1)
+        at = places_for(rows, flat.shape[1], 1, flat.shape[1] * len(batches), 0)
+        sums.add(np.asarray(flat if at is None else flat[:, at], np.float32)[None])
+    gram, _ = sums.centred()
+    found.covariance[name] = gram[0] / max(sums.count, 1)
+    found.energy[name] = float(np.trace(sums.xx[0])) / max(sums.count * rows, 1)

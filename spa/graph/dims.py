@@ -206,6 +206,14 @@ def choose(
     return sizes, walk(program, concrete(inputs, axes, sizes), engine=engine)
 
 
+def is_complete(program: Program, facts: Facts) -> bool:
+    """Whether a walk left nothing open that declarations or an engine could add to."""
+    if facts.errors or facts.doubts or any(step.branches for step in program.steps):
+        return False
+    made = (name for step in program.steps for name in step.node.output if name)
+    return all(facts.shape(name) is not None for name in made)
+
+
 def _remembering(engine: Engine) -> Engine:
     """`engine`, asked only once about a node on inputs of the same types and values."""
     answers: dict[tuple[bytes, ...], Mapping[str, TypeProto] | None] = {}

@@ -79,9 +79,11 @@ def static_shape(kind: TypeProto) -> Shape | None:
     if not kind.HasField("tensor_type") or not kind.tensor_type.HasField("shape"):
         return None
     dims = kind.tensor_type.shape.dim
-    if all(dim.HasField("dim_value") and dim.dim_value >= 0 for dim in dims):
-        return tuple(dim.dim_value for dim in dims)
-    return None
+    shape = tuple([dim.dim_value for dim in dims])  # 0 where none is stated
+    if min(shape, default=1) > 0:
+        return shape
+    stated = all(dim.HasField("dim_value") and dim.dim_value >= 0 for dim in dims)
+    return shape if stated else None
 
 
 def tensor_type(elem_type: int, shape: Sequence[int]) -> TypeProto:

@@ -20,6 +20,7 @@ from spa.graph import dims
 from spa.graph.evaluate import BOUNDED, QUANTIZERS, evaluate, words
 from spa.graph.facts import Facts, Program, Step, prepare
 from spa.graph.flatten import flatten
+from spa.graph.mapped import Mapped
 from spa.graph.normalize import captured_names, opsets_of, replace_nodes
 from spa.graph.salvage import salvage
 from spa.graph.shapes import walk
@@ -42,25 +43,38 @@ DEEPEST = 8
 """Ifs inside each other that are resolved."""
 
 
-def fold(proto: ModelProto, base_dir: Path | None) -> None:
-    """Fold the constants of a model that spa owns, in place."""
+def fold(
+    proto: ModelProto, base_dir: Path | None, mapped: Mapped | None = None
+) -> tuple[Program, Facts]:
+    """Fold the constants of a model that spa owns, in place.
+
+    Returns the folded graph, made ready for walks, and what is known of it without choosing sizes.
+    """
     for _ in range(DEEPEST):
-        _fold_once(proto, base_dir)
+        walked = _fold_once(proto, base_dir, mapped)
         if not flatten(proto.graph):
             break
+        walked = None
+    if walked is None:
+        consts = Consts(proto.graph.initializer, base_dir, mapped)
+        return prepare(proto.graph, opsets_of(proto), consts, proto.ir_version), Facts()
+    return walked
 
 
-def _fold_once(proto: ModelProto, base_dir: Path | None) -> None:
+def _fold_once(
+    proto: ModelProto, base_dir: Path | None, mapped: Mapped | None
+) -> tuple[Program, Facts] | None:
+    """What a walk over the graph found out, if nothing was to be folded."""
     graph = proto.graph
     _share_copies(graph)
-    consts = Consts(graph.initializer, base_dir)
-    program = prepare(graph, opsets_of(proto), consts, proto.ir_version)
+    consts = Consts(graph.initializer, base_dir, mapped)
+    whole = prepare(graph, opsets_of(proto), consts, proto.ir_version)
     # What the file declares about its tensors may be wrong: only its inputs are taken at its word.
-    program = replace(program, declared={})
+    program = replace(whole, declared={})
     facts = walk(program, dims.concrete(graph.input, dims.axes_of(graph.input), {}))
     chosen = choose(program, facts)
     if not chosen:
-        return
+        return whole, facts
     told = {i for i, is_told in chosen.items() if is_told}
     shapes = {name: facts.values[name] for i in told for name in graph.node[i].output if name}
     folded = set(chosen)
@@ -74,6 +88,7 @@ def _fold_once(proto: ModelProto, base_dir: Path | None) -> None:
         wanted = _frontier(graph, folded)
     values = shapes | values
     _graft(graph, folded, {name: values[name] for name in wanted})
+    return None
 
 
 def choose(program: Program, facts: Facts) -> dict[int, bool]:

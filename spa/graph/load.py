@@ -6,6 +6,7 @@ import hashlib
 import mmap
 import os
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,15 +20,13 @@ import onnx
 from spa.errors import ReadError, SpaError
 from spa.events import Done, Started, Tell, quiet
 from spa.graph import dims as sizes_of
-from spa.graph.facts import Facts, Program, prepare, static_shape
+from spa.graph.facts import Facts, Program, static_shape
 from spa.graph.fold import fold
 from spa.graph.guard import check_bytes, check_graph, check_model
 from spa.graph.mapped import Mapped, state_of
 from spa.graph.model import Graph, Node, Source
 from spa.graph.normalize import captured_names, normalize, opsets_of
 from spa.graph.tensors import (
-    CACHED_BYTES,
-    Consts,
     dtype_of,
     external_bytes,
     is_external,
@@ -141,7 +140,7 @@ def _from_file(path: Path, label: str, base_dir: Path) -> Origin:
             if os.name != "posix":  # where a file that is mapped could not be moved or removed
                 data.close()
                 return origin
-            return replace(origin, mapped=Mapped(path, state, data, CACHED_BYTES))
+            return replace(origin, mapped=Mapped(path, state, data))
     except FileNotFoundError as error:
         raise ReadError(f"{label} does not exist; check the path") from error
     except IsADirectoryError as error:
@@ -155,6 +154,9 @@ def _parsed(
 ) -> Origin:
     check_bytes(data, label)
     proto = onnx.ModelProto()
+    digest = hashlib.sha256()
+    hashing = threading.Thread(target=digest.update, args=(data,))  # which lets others run
+    hashing.start()
     try:
         proto.ParseFromString(data)
     except Exception as error:  # protobuf has a DecodeError of its own, without type stubs
@@ -162,8 +164,9 @@ def _parsed(
             f"{label} is not an ONNX model or is cut short; "
             "check that it was copied completely and is an .onnx file"
         ) from error
-    digest = hashlib.sha256(data).hexdigest()
-    return Origin(proto, label, path, digest, len(data), base_dir)
+    finally:
+        hashing.join()
+    return Origin(proto, label, path, digest.hexdigest(), len(data), base_dir)
 
 
 def _digest(proto: onnx.ModelProto) -> tuple[str, int]:
@@ -189,14 +192,15 @@ def _graph(origin: Origin, input_shapes: Mapping[str, Sequence[int]] | None) -> 
     check_model(origin.proto, origin.label, origin.base_dir)
     proto = normalize(origin.proto, origin.label)
     check_graph(proto.graph, opsets_of(proto), origin.label)
-    fold(proto, origin.base_dir)
+    mapped = origin.mapped if proto is origin.proto else None  # converted: other weights
+    program, known = fold(proto, origin.base_dir, mapped)
     inputs = list(proto.graph.input)
     axes = sizes_of.axes_of(inputs, input_shapes)
-    mapped = origin.mapped if proto is origin.proto else None  # converted: other weights
-    consts = Consts(proto.graph.initializer, origin.base_dir, mapped)
-    program = prepare(proto.graph, opsets_of(proto), consts, proto.ir_version)
     fixed = sizes_of.hinted(inputs, axes, input_shapes)
-    sizes, facts = sizes_of.choose(program, inputs, axes, fixed, infer_node)
+    if not axes.kinds and sizes_of.is_complete(program, known):
+        sizes, facts = dict(fixed), known
+    else:
+        sizes, facts = sizes_of.choose(program, inputs, axes, fixed, infer_node)
     return Graph(
         proto=proto,
         nodes=_nodes(program),
@@ -204,7 +208,7 @@ def _graph(origin: Origin, input_shapes: Mapping[str, Sequence[int]] | None) -> 
         outputs=tuple(info.name for info in proto.graph.output),
         shapes=MappingProxyType(_shapes(facts)),
         dtypes=MappingProxyType(_dtypes(facts)),
-        consts=consts,
+        consts=program.consts,
         values=MappingProxyType(dict(facts.values)),
         dims=MappingProxyType(sizes),
         dynamic=MappingProxyType(dict(axes.symbols)),

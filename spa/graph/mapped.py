@@ -1,4 +1,4 @@
-"""Large weights of a model file where they lie: protobuf hands out copies, a memory map does not."""
+"""Large weights of a model file where they lie: protobuf hands out copies, a map does not."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ import numpy as np
 GRAPH, INITIALIZER, NAME, RAW_DATA = 7, 5, 8, 9
 """Field numbers of onnx.proto: of ModelProto, GraphProto and (two) TensorProto."""
 
+LEAST = 1 << 15
+"""Bytes from which on a tensor is worth looking for in the file."""
+
 Span = tuple[int, int]
 State = tuple[int, ...]
 
@@ -24,12 +27,11 @@ class Mapped:
         path: of the file.
         state: of the file, as of `state_of`, when it was mapped.
         data: the mapping of all of it.
-        least: bytes from which on a tensor is worth it.
     """
 
-    def __init__(self, path: Path, state: State, data: mmap.mmap, least: int) -> None:
+    def __init__(self, path: Path, state: State, data: mmap.mmap) -> None:
         self._path, self._state, self._data = path, state, data
-        self._spans = spans(memoryview(data), least)
+        self._spans = spans(memoryview(data), LEAST)
 
     def array(self, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray | None:
         """An initializer as a read-only array, or None if it is not to be had from the file.

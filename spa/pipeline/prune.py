@@ -126,7 +126,7 @@ def _scored(coupling: Coupling, recipe: Recipe, journal: Journal) -> Outcome:
 
     def work(settled: Recipe) -> tuple[Coupling, Alive, ModelProto, ModelProto]:
         chosen, alive = choose(coupling, settled, journal)
-        cut = _cut(chosen, alive, journal)
+        cut = _cut(chosen, alive, journal, checked=True)
         return chosen, alive, cut, repair(chosen, alive, cut, settled, journal)
 
     (coupling, alive, cut, small), recipe = measuring(recipe, coupling, journal, work)
@@ -153,7 +153,8 @@ def _planned(coupling: Coupling, plan: Plan, recipe: Recipe, journal: Journal) -
 def as_planned(recipe: Recipe, plan: Plan) -> Recipe:
     """The recipe with the scorer of a plan, and its repair where the recipe leaves that open."""
     scorer, saliency = plan.recipe.get("scorer"), plan.recipe.get("saliency")
-    taken: dict[str, Any] = {"scorer": scorer if scorer in MEASURED else PLAIN}
+    measured = isinstance(scorer, str) and scorer in MEASURED
+    taken: dict[str, Any] = {"scorer": scorer if measured else PLAIN}
     taken["saliency"] = saliency if isinstance(saliency, str) else None
     if recipe.reconstruct is None and recipe.repair == "auto":
         taken["reconstruct"] = plan.recipe.get("reconstruct")
@@ -161,9 +162,9 @@ def as_planned(recipe: Recipe, plan: Plan) -> Recipe:
     return replace(recipe, **taken).validate()
 
 
-def _cut(coupling: Coupling, alive: Alive, journal: Journal) -> ModelProto:
+def _cut(coupling: Coupling, alive: Alive, journal: Journal, checked: bool = False) -> ModelProto:
     with journal.stage("rewrite"):
-        return rewrite(coupling, alive)
+        return rewrite(coupling, alive, checked=checked)
 
 
 def repair(

@@ -49,9 +49,10 @@ def carried(coupling: Coupling, alive: Alive, left: Coupling, old: Scores, new: 
         new: scores by unit of `left`.
 
     Returns:
-        Scores by unit of `coupling`; what is gone already goes first.
+        Scores by unit of `coupling`, the mean where one unit is several in `left`; what is gone
+        already goes first.
     """
-    result = old.copy()
+    total, count = np.zeros(len(old)), np.zeros(len(old))
     uses = _uses(left)
     for tensor, params in _uses(coupling).items():
         for before, after in zip(params, uses.get(tensor, ()), strict=False):
@@ -60,7 +61,9 @@ def carried(coupling: Coupling, alive: Alive, left: Coupling, old: Scores, new: 
                 units = units[alive[units]]
                 if len(units) == len(kept):
                     both = (units != 0) & (kept != 0)
-                    result[units[both]] = new[kept[both]]
+                    total += np.bincount(units[both], new[kept[both]], len(old))
+                    count += np.bincount(units[both], minlength=len(old))
+    result = np.where(count > 0, total / np.maximum(count, 1), old)
     for group in coupling.groups:
         gone = group.cells[~alive[group.cells]]
         result[gone] = min(0.0, float(result[group.cells].min()))

@@ -38,7 +38,8 @@ def mixture(
             start[0, kept, np.arange(len(kept))] = 1.0
         size = int(np.prod(whole.shape[2:]))
         at = places_for(len(kept), size, len(whole), size * len(whole) * count, 0)
-        sums.add(*(np.float32(rows_of(x, at))[None] for x in (small, whole)))
+        columns, wanted = (rows_of(x, at).astype(np.float32)[None] for x in (small, whole))
+        sums.add(columns, wanted, len(whole))
     if sums is None:
         return start[0], np.zeros(0)
     blend, offset = ridge(sums, start, strength)

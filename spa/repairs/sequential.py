@@ -20,12 +20,12 @@ from spa.coupling.model import Coupling
 from spa.events import Step, Tell, quiet
 from spa.executor.forms import Convolution
 from spa.executor.least_squares import Moments, ridge
-from spa.executor.select import select
-from spa.executor.sinks import TINY
 from spa.executor.sites import Site, sites_of
 from spa.executor.stream import Stream
 from spa.executor.survey import survey
+from spa.repairs.chunk import Chunk
 from spa.repairs.mixing import mixed, mixture
+from spa.repairs.targets import Targets
 from spa.repairs.weights import Weights
 from spa.rewrite.shrink import shrink
 from spa.trace.check import Survivors
@@ -116,6 +116,9 @@ class _Walk:
                 if name in seen:
                     own = self.weights.node(node).input[i]
                     self.pruned.instead[own] = self._cut(node, i, seen[name])
+        self.targets = Targets(
+            coupling, self.left, self.dense, self.pruned, self.consts, sequential
+        )
         self.done: list[Repaired] = []
 
     def _cut(self, node: Any, i: int, value: Array) -> Array:
@@ -136,37 +139,11 @@ class _Walk:
         return found
 
     def visit(self, site: Site) -> None:
-        keep = (site.x, site.y)
-        self.dense.run_to(self.dense.find(site.y) + 1, keep)
+        """Bring both streams to a site, and fit it."""
+        self.dense.run_to(self.dense.find(site.y) + 1, (site.x, site.y))
         self.pruned.run_to(self.pruned.find(site.y))
         if self.weights.own(site):
             self._solve(site)
-
-    def _input(self, site: Site, batch: int) -> Array:
-        """What the site is fitted on."""
-        if self.sequential:
-            return self.pruned.values[site.x][batch]
-        return select(self.dense.values[site.x][batch], self.notes.images[site.x], self.left)
-
-    def _target(self, site: Site, batch: int) -> Array:
-        """What the site should compute."""
-        image = self.notes.images[site.y]
-        target = select(self.dense.values[site.y][batch], image, self.left)
-        stream = site.sink.stream
-        if not self.sequential or stream is None or stream not in self.pruned.values:
-            return target
-        whole = self.dense.values[stream][batch]
-        lost = select(whole, self.notes.images[stream], self.left)
-        lost = lost - self.pruned.values[stream][batch]
-        gain = site.sink.gain(self.consts)
-        if gain is not None:
-            shape = [1] * whole.ndim
-            shape[site.sink.axis] = -1  # type: ignore[index]
-            full = np.broadcast_to(gain.reshape(shape), (*whole.shape,))
-            factor = select(full, image, self.left)
-            usable = np.abs(factor) > TINY * np.abs(gain).max(initial=0.0)
-            lost = np.divide(lost, factor, out=np.zeros_like(lost), where=usable)
-        return target + lost
 
     def _solve(self, site: Site) -> None:
         """Fit one site, and keep what helps."""
@@ -181,36 +158,35 @@ class _Walk:
         else:
             strength = STIFF if self.mode == "bias" else self.strength
             fit = Moments(start.shape[0], start.shape[2], start.shape[1])
-            for columns, wanted in self._pairs(site, range(cut), start.shape):
-                fit.add(columns, wanted)
+            for chunk in self._chunks(site, range(cut), start.shape):
+                fit.add(chunk.columns, chunk.wanted, chunk.samples)
             weight, bias = ridge(fit, start, strength, affine)
         self._accept(site, (start, old), (weight, bias), judge)
 
-    def _pairs(
-        self, site: Site, batches: range, shape: tuple[int, ...]
-    ) -> Iterator[tuple[Array, Array]]:
+    def _chunks(self, site: Site, batches: range, shape: tuple[int, ...]) -> Iterator[Chunk]:
         """Columns and what the site should make of them, batch by batch."""
-        stored = self.weights.shape(site)
+        stored, groups = self.weights.shape(site), shape[0]
         for k in batches:
-            x, y = self._input(site, k), self._target(site, k)
-            columns, at = site.columns(x, stored, self.pruned.count, shape[0])
-            yield columns, np.asarray(site.form.rows(y, shape[0], at), np.float32)
+            x, y = self.targets.input(site, k), self.targets.target(site, k)
+            columns, at = site.columns(x, stored, self.pruned.count, groups)
+            wanted = np.asarray(site.form.rows(y, groups, at), np.float32)
+            yield Chunk(columns, wanted, site.form.positions(x.shape, stored)[1])
 
     def _mix(self, site: Site, batches: range, old: Matrix) -> tuple[Matrix, Matrix]:
         """Every lost channel as a mixture of those that stay, all kernel positions alike."""
         whole = site.weight(self.coupling)[0]
         kept, rows = (self._kept(name) for name in (site.x, site.y))
-        pairs = ((self._input(site, k), self.dense.values[site.x][k]) for k in batches)
+        pairs = ((self.targets.input(site, k), self.dense.values[site.x][k]) for k in batches)
         blend, offset = mixture(pairs, kept, self.pruned.count, self.strength)
         weight, gained = mixed(whole[rows], len(blend), blend, offset)
         return weight[None], old + gained
 
     def _kept(self, name: str) -> NDArray[np.int64]:
         """The channels (axis 1) of an activation that stay."""
-        image = self.notes.images[name]
+        image = self.coupling.notes.images[name]
         shape = [1] * len(image.shape)
         shape[1] = image.shape[1]
-        return select(np.arange(shape[1]).reshape(shape), image, self.left).reshape(-1)
+        return self.targets.select(name, np.arange(shape[1]).reshape(shape)).reshape(-1)
 
     def _accept(
         self,
@@ -221,12 +197,11 @@ class _Walk:
     ) -> None:
         """Take the rows that are no worse on inputs that did not shape them."""
         worse, better, spread = (np.zeros(old[1].shape) for _ in range(3))
-        for columns, wanted in self._pairs(site, batches, old[0].shape):
-            mean = wanted.mean(2, keepdims=True)
-            spread += np.square(wanted - mean).sum(2)
-            for total, (weight, bias) in ((worse, old), (better, new)):
-                made = np.float32(weight) @ columns + np.float32(bias)[:, :, None]
-                total += np.square(wanted - made).sum(2)
+        for chunk in self._chunks(site, batches, old[0].shape):
+            mean = chunk.wanted.mean(2, keepdims=True)
+            spread += np.square(chunk.wanted - mean).sum(2)
+            worse += chunk.missed(*old)
+            better += chunk.missed(*new)
         helped = better <= worse  # false as well for what is not a number
         weight = np.where(helped[:, :, None], new[0], old[0])
         bias = np.where(helped, new[1], old[1])

@@ -55,13 +55,19 @@ class Weights:
             bias = np.broadcast_to(own, (weight[..., 0].size,)).reshape(bias.shape).copy()
         return weight, bias, self._holder(site) != "nowhere"
 
+    def of_rows(self, site: Site) -> int:
+        """How many rows the weight makes in all groups."""
+        proto = self.node(site.node)
+        groups = next((a.i for a in proto.attribute if a.name == "group"), 1)
+        return int(np.prod(site.form.matrix(np.zeros(self.shape(site), bool), groups).shape[:2]))
+
     def _holder(self, site: Site) -> str:
         """Where a change of the bias goes."""
         proto = self.node(site.node)
         if site.node.op in BIASED and (len(proto.input) > 2 and proto.input[2]):
-            rows = self.shape(site)[site.form.w.index("j")] if site.node.op == "Gemm" else 0
+            rows = self.of_rows(site)
             size = int(np.prod(self.pruned.weights[proto.input[2]].dims))
-            return "own" if site.node.op != "Gemm" or size == rows else "nowhere"
+            return "own" if size == rows else "nowhere"
         if site.sink.holder is not None:
             holder, i = site.sink.holder
             name = self.node(holder).input[i]
@@ -84,7 +90,7 @@ class Weights:
             )
             self.uses[proto.input[2]] = 1
         elif where != "nowhere":
-            holder, i = (site.node, 2) if where == "own" else site.sink.holder
+            holder, i = site.sink.holder if where != "own" and site.sink.holder else (site.node, 2)
             self._shift(self.node(holder).input[i], -flat if where == "norm" else flat)
 
     def _shift(self, name: str, change: Matrix) -> None:

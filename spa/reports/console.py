@@ -23,6 +23,7 @@ def summary(report: Report, files: Sequence[Path] = ()) -> RenderableType:
         *reasons(report),
         *_verification(report),
         *warnings(report),
+        *_notes(report),
         *_time(report),
         *_files(report, files),
     ]
@@ -77,6 +78,10 @@ def _verification(report: Report) -> list[Table]:
 def warnings(report: Report) -> list[Table]:
     """Every warning, one line each."""
     return [line("Warning", words, "warning") for words in report.get("warnings") or []]
+
+
+def _notes(report: Report) -> list[Table]:
+    return [line("Note", words, "dim") for words in report.get("notes") or []]
 
 
 def _time(report: Report) -> list[Table]:

@@ -29,6 +29,7 @@ def to_html(report: Report) -> str:
         _groups(report),
         _frozen(report),
         _costs(report),
+        _notes(report),
         _foot(report),
     )
     head = element(
@@ -75,11 +76,19 @@ def _tiles(report: Report) -> Markup | None:
 
 
 def _warnings(report: Report) -> Markup | None:
-    lines = [element("li", line) for line in report.get("warnings") or ()]
-    if not lines:
+    return _lines("warning", report.get("warnings") or (), "card note")
+
+
+def _notes(report: Report) -> Markup | None:
+    return _lines("note", report.get("notes") or (), "card")
+
+
+def _lines(noun: str, words: Sequence[str], kind: str) -> Markup | None:
+    if not words:
         return None
-    title = element("h2", wording.plural(len(lines), "warning"))
-    return element("section", title, element("ul", *lines), class_="card note")
+    title = element("h2", wording.plural(len(words), noun))
+    lines = [element("li", line) for line in words]
+    return element("section", title, element("ul", *lines), class_=kind)
 
 
 def _comparison(report: Report) -> Markup | None:

@@ -21,6 +21,7 @@ def to_markdown(report: Report) -> str:
         _groups(report),
         _frozen(report),
         _list("Warnings", report.get("warnings") or ()),
+        _list("Notes", report.get("notes") or ()),
         _timings(report),
         _files(report),
     )

@@ -38,13 +38,14 @@ def rewrite(
         coupling: the analysed graph; not changed.
         alive: bool `[labels]`, indexed by unit.
         weights: repaired values of params, by (node, input), already shrunken.
-        checked: `misplaced` has just found nothing wrong with this very choice.
+        checked: `misplaced` has just found nothing wrong with this very choice, and it is balanced:
+            as many units of every cell of a group are kept.
 
     Raises:
         MisplacedError: `Check` refuses the cut; nothing is built.
     """
     left = Survivors(coupling.notes, coupling.root, alive)
-    errors = [] if checked else check(left, coupling.graph.nodes, coupling.steady)
+    errors = [] if checked else check(left, coupling.graph.nodes)
     if errors:
         raise errors[0]
     return _Builder(coupling, left, weights or {}).build()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from spa import labels
 from spa.labels import Image
-from spa.rules import rule
 from spa.rules.einsum import contract, letters_of
 from spa.rules.meet import aligned, follow, meet, wide_axes
+from spa.rules.registry import rule
 from spa.trace.op import Op
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from spa.labels import Image
-from spa.rules import pointwise, quantize, refit, rule
+from spa.rules import pointwise, quantize
 from spa.rules.contract import gemm, matrices
 from spa.rules.convolve import conv, conv_group
 from spa.rules.meet import together
 from spa.rules.normalize import MEAN
+from spa.rules.registry import refit, rule
 from spa.trace.op import Op
 
 MICROSOFT = "com.microsoft"

@@ -9,9 +9,9 @@ import numpy as np
 
 from spa import labels
 from spa.labels import Ids, Image
-from spa.rules import Fixes, refit, rule
 from spa.rules.meet import still
 from spa.rules.normalize import per_channel
+from spa.rules.registry import Fixes, refit, rule
 from spa.trace.op import Op
 
 if TYPE_CHECKING:
@@ -83,9 +83,7 @@ def _result(op: Op, make: Ids, read: Ids, bias: int) -> Image:
     return made
 
 
-@refit(
-    "Conv", "ConvTranspose", "DeformConv", silent=lambda node: node.attrs.get("group", 1) == 1
-)
+@refit("Conv", "ConvTranspose", "DeformConv", silent=lambda node: node.attrs.get("group", 1) == 1)
 def conv_group(new: Sizes) -> Fixes:
     """Fewer groups only where whole groups died."""
     key = 1 if new.is_const(1) else -1 - len(new.node.inputs)

@@ -8,8 +8,8 @@ import numpy as np
 
 from spa import labels
 from spa.labels import Image, Plane
-from spa.rules import Fixes, refit, rule
 from spa.rules.meet import still
+from spa.rules.registry import Fixes, refit, rule
 from spa.trace.op import Op
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spa.labels import Image, Plane
-from spa.rules import Fixes, refit, rule
 from spa.rules.meet import aligned, follow, together
+from spa.rules.registry import Fixes, refit, rule
 from spa.trace.op import Op
 
 if TYPE_CHECKING:

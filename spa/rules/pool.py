@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from spa.labels import Image
-from spa.rules import rule
 from spa.rules.meet import still
+from spa.rules.registry import rule
 from spa.trace.op import Op
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from spa import labels
 from spa.labels import Image, Plane
-from spa.rules import rule
 from spa.rules.meet import apart
+from spa.rules.registry import rule
 from spa.trace.op import Op
 
 INTEGERS = "a product of integers, whose zero is no zero"

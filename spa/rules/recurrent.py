@@ -6,8 +6,8 @@ from math import prod
 
 from spa import labels
 from spa.labels import Image
-from spa.rules import rule
 from spa.rules.meet import still
+from spa.rules.registry import rule
 from spa.trace.op import Op
 
 

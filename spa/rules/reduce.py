@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spa.labels import Image, Plane
-from spa.rules import rule
 from spa.rules.meet import aligned, still
+from spa.rules.registry import rule
 from spa.trace.op import Op
 
 EXACT = ("ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceLogSum")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spa.labels import Image
-from spa.rules import Fixes, refit, rule
 from spa.rules.meet import still
+from spa.rules.registry import Fixes, refit, rule
 from spa.trace.op import Op
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from spa import labels
 from spa.labels import Image
-from spa.rules import rule
 from spa.rules.gather import tail
 from spa.rules.meet import follow, meet, still, wide_axes
+from spa.rules.registry import rule
 from spa.trace.op import Op
 
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from spa import labels
 from spa.labels import Image
-from spa.rules import Fixes, refit, rule
 from spa.rules.meet import still
+from spa.rules.registry import Fixes, refit, rule
 from spa.trace.op import Op
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spa.rules import NOTES
+from spa.rules.registry import NOTES
 
 DOMAINS = ("", "ai.onnx.ml")
 UNRULED = "no rule: what it touches stays whole"

@@ -8,7 +8,7 @@ induction the rewritten graph then computes what the plan says.  No weights, no 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -21,7 +21,6 @@ from spa.labels import Ids, Image, Plane, Shape
 from spa.rules import REFITS, RULES, SILENT
 from spa.trace.collect import Collect
 from spa.trace.op import Op
-from spa.trace.param import Param
 from spa.trace.survivors import MisplacedError, Survivors
 
 __all__ = ["Check", "MisplacedError", "Sizes", "Survivors", "check", "merged", "planes_at", "refit"]
@@ -33,6 +32,7 @@ class Sizes:
     def __init__(self, left: Survivors, node: Any) -> None:
         self.left, self.node, self.notes = left, node, left.notes
         self.version: int = node.version
+        self._kept: dict[tuple[int, int], NDArray[np.bool_]] = {}
 
     def attr(self, name: str, default: Any = None) -> Any:
         """The node's attribute as it was."""
@@ -74,13 +74,18 @@ class Sizes:
 
     def kept(self, i: int, axis: int) -> NDArray[np.bool_]:
         """Which positions of input `i` along `axis` are kept, bool `[living rows, old size]`."""
+        if (i, axis) in self._kept:
+            return self._kept[i, axis]
         rows = []
         for p in self.notes.images[self.node.inputs[i]].over(axis):
             kept = self.left.alive[p.dense]
             inner = tuple(range(p.axes.index(axis) + 1, kept.ndim))
             lines = np.asarray(kept.any(inner)).reshape(-1, p.ids.shape[axis])
-            rows.append(np.unique(lines[lines.any(1)], axis=0))
-        return np.concatenate(rows) if rows else np.ones((1, self.old_shape(i)[axis]), bool)
+            lines = lines[lines.any(1)]
+            rows.append(np.unique(lines, axis=0) if len(lines) > 1 else lines)
+        found = np.concatenate(rows) if rows else np.ones((1, self.old_shape(i)[axis]), bool)
+        self._kept[i, axis] = found
+        return found
 
     def born(self, k: int) -> NDArray[np.bool_]:
         """Which of the k-th batch of fresh labels are kept."""

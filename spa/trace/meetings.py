@@ -38,8 +38,10 @@ class Meetings:
         self._planes: dict[int, list[Plane]] = {}
         self._stacks: dict[int, list[Sequence[Plane]]] = {}
         self._boxes: dict[int, list[Plane]] = {}
+        self._twins: dict[int, int] = {}
         self._place: dict[int, int] = {}
         arrays: list[Ids] = []
+        twins: dict[tuple[tuple[int, ...], bytes], int] = {}
         numbers: list[int] = []
         starts: list[int] = []
         self._at: list[int] = []
@@ -54,14 +56,19 @@ class Meetings:
             self._boxes[node.index] = [p for p in met if p.ids.size > max(p.ids.shape, default=1)]
             filled = [p.ids for p in met if p.ids.size]
             for ids in filled:
-                if id(ids) not in self._place:
-                    self._place[id(ids)] = len(arrays)
+                if id(ids) in self._place:
+                    continue
+                self._place[id(ids)] = len(arrays)
+                if ids.size > max(ids.shape, default=1):
+                    shape = tuple([n for n in ids.shape if n > 1])
+                    twin = self._twins[id(ids)] = twins.setdefault((shape, ids.tobytes()), id(ids))
+                    self._place[id(ids)] = self._place[twin]
+                if self._place[id(ids)] == len(arrays):
                     arrays.append(ids)
             if filled:
                 self._at.append(node.index)
                 starts.append(len(numbers))
                 numbers += [self._place[id(ids)] for ids in filled]
-        self._arrays = arrays  # keeps ids() valid
         self._numbers, self._starts = np.array(numbers, np.intp), np.array(starts, np.intp)
         self._flat = np.concatenate([a.ravel() for a in arrays] or [np.zeros(0, np.int64)])
         self._ends = np.cumsum([0, *(a.size for a in arrays)])[:-1].astype(np.intp)
@@ -85,6 +92,10 @@ class Meetings:
     def place(self, p: Plane) -> int | None:
         """The number of a plane's labels among those that met somewhere."""
         return self._place.get(id(p.ids))
+
+    def twin(self, p: Plane) -> int | None:
+        """What planes over several axes with the same labels have in common."""
+        return self._twins.get(id(p.ids))
 
     def every(self, flags: Flags) -> Flags:
         """Whether a flag, bool `[labels]`, holds for all labels of each array, by its number."""

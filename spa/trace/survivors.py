@@ -41,6 +41,7 @@ class Survivors:
         self.alive: Flags = alive[root]
         self._planes: dict[tuple[int, tuple[int, ...]], Plane] = {}
         self._images: dict[int, Image] = {}
+        self._boxes: dict[int, tuple[Shape, Ids]] = {}
         self._views: dict[int, View] = {}
         self._cuts: dict[int, bool] = {}
         self._lines: dict[tuple[int, tuple[int, ...]], tuple[int, NDArray[np.intp]] | None] = {}
@@ -85,20 +86,26 @@ class Survivors:
     def _select(self, p: Plane) -> Plane:
         if not self.touched(p):
             return Plane(self.root[p.ids], p.axes)
-        if p.ids.size == max(p.ids.shape, default=1):  # one long axis at most: what is left is a box
+        if p.ids.size == max(p.ids.shape, default=1):  # one long axis at most: always a box
             flat = p.ids.ravel()
             left = self.root[flat[self.alive[flat]]]
             if not left.size:
                 raise MisplacedError("the survivors are no box", planes=(p,))
             return Plane(left.reshape([min(n, left.size) for n in p.ids.shape]), p.axes)
-        kept = self.alive[p.dense]
-        box = labels.extent(kept)
-        if box is None:
-            raise MisplacedError("the survivors are no box", planes=(p,))
-        shape = [1] * p.rank
-        for a, n in zip(p.axes, box, strict=True):
-            shape[a] = n
-        return Plane(self.root[p.dense[kept]].reshape(shape), p.axes)
+        twin = self.notes.meetings.twin(p)
+        known = None if twin is None else self._boxes.get(twin)
+        if known is None:
+            dense = p.ids.reshape([n for n in p.ids.shape if n > 1])
+            kept = self.alive[dense]
+            box = labels.extent(kept)
+            if box is None:
+                raise MisplacedError("the survivors are no box", planes=(p,))
+            known = (box, self.root[dense[kept]])
+            if twin is not None:
+                self._boxes[twin] = known
+        left_over = iter(known[0])
+        shape = [next(left_over) if n > 1 else 1 for n in p.ids.shape]
+        return Plane(known[1].reshape(shape), p.axes)
 
     def image(self, x: Image) -> Image:
         """The image of what is left; `x` is an image of the notes, which keep it alive."""

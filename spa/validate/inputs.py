@@ -20,7 +20,7 @@ ROWS = 64
 FEWEST = 8
 WORK = 1e11
 """Multiply-accumulates the original may spend on them: a few seconds on two cores."""
-NUMBERS = 5e8
+NUMBERS = 2e9
 """Numbers it may compute on them, for models that are bound by memory."""
 AT_ONCE = 1 << 23
 """Numbers in the largest tensor of one run."""

@@ -80,6 +80,21 @@ def unquantised(model: ModelProto) -> ModelProto:
     return result
 
 
+def unsaturated(model: ModelProto) -> ModelProto:
+    """The model in which a Sigmoid that makes an output hands on what went into it.
+
+    Far below zero it leaves little but rounding.
+    """
+    result = ModelProto()
+    result.CopyFrom(model)
+    shown = {o.name for o in result.graph.output}
+    for node in result.graph.node:
+        if node.op_type == "Sigmoid" and not node.domain and node.output[0] in shown:
+            copy = helper.make_node("Identity", node.input, node.output, name=node.name)
+            node.CopyFrom(copy)
+    return result
+
+
 def _replace(model: ModelProto, node: NodeProto, opset: int) -> list[NodeProto] | None:
     if node.op_type in SKIPPED:
         return _skipped(node)

@@ -21,7 +21,7 @@ from spa.trace.collect import Reason
 from spa.validate.drift import Drift, drift, relative_error
 from spa.validate.inputs import feeds_at, other_batch
 from spa.validate.mask import masked
-from spa.validate.twin import twin, unquantised
+from spa.validate.twin import twin, unquantised, unsaturated
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "float16": 5e-2, "bfloat16": 2e-1}
 """Largest difference to the masked original, over the largest output; in float32 3e-6 is usual."""
@@ -97,11 +97,14 @@ def verify(
         if exact:
             models = _comparable(coupling, alive, small, lossy)
             error = _difference(models, bases, feeds, optimize, device)
+            if error is not None and error > tolerance(graph):
+                models = tuple(m and unsaturated(m) for m in models)
+                error = _difference(models, bases, feeds, optimize, device)
+            if error is not None and error > tolerance(graph):
+                noise = _noise(models[0], bases[0], feeds, device)
+                _close(graph, error, noise, batch, advice)
             if error is not None:
                 errors.append(error)
-                if error > tolerance(graph):
-                    noise = _noise(models[0], bases[0], feeds, device)
-                    _close(graph, error, noise, batch, advice)
     assert found is not None
     return Verdict(level, found, max(errors) if errors else None, lossy)
 

@@ -99,6 +99,16 @@ def test_verify(calls, shell):
     assert "<testsuite" in Path("r.xml").read_text()
 
 
+def test_verify_takes_the_inputs_that_prune_takes(calls, shell):
+    argv = "--calib c.npz --probe tokens --input-range 0,255 --mean 1,2,3 --std 4,5,6"
+    ran = shell("verify", "a.onnx", "b.onnx", *argv.split())
+    assert ran.code == 0, ran.err
+    assert calls.last.recipe == Recipe(
+        verify="run", calib="c.npz", probe="tokens", input_range=(0, 255), mean=(1, 2, 3),
+        std=(4, 5, 6),
+    )  # fmt: skip
+
+
 def test_verify_fails_with_its_report(calls, shell):
     calls.answer.update(status="failed", exit_code=5, error="y drifts by 0.4.")
     ran = shell("verify", "a.onnx", "b.onnx", "--json")

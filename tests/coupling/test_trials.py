@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from spa.coupling import analyse, misplaced
 from spa.coupling.analyse import indifferent, resolve
 from spa.coupling.partition import partition
 from spa.graph import read
+from spa.rewrite import rewrite
 from spa.trace.check import Survivors, check
 from spa.trace.collect import Collect
 from tests.nets import MOTIFS, random_net
@@ -52,3 +54,27 @@ def test_motifs():
 @pytest.mark.parametrize("seed", [8, 11, 12, 13])  # in 8 a convolution may lose all it reads
 def test_random_nets(seed):
     compare(random_net(seed).model)
+
+
+def test_a_checked_choice_is_not_checked_again(monkeypatch):
+    coupling = analyse(read(MOTIFS["grouped"].build()))
+    alive = choice(coupling.notes, [g.cells for g in coupling.groups], 0)
+    assert not misplaced(coupling, alive)
+    wanted = rewrite(coupling, alive).SerializeToString(deterministic=True)
+
+    def never(*_: object) -> list[object]:
+        raise AssertionError("checked")
+
+    monkeypatch.setattr("spa.rewrite.build.check", never)
+    assert rewrite(coupling, alive, checked=True).SerializeToString(deterministic=True) == wanted
+    with pytest.raises(AssertionError, match="checked"):
+        rewrite(coupling, alive)
+
+
+def test_steady_nodes_are_those_that_fit_whatever_is_chosen():
+    """A plain convolution is steady, what states sizes of its own is not."""
+    steady: dict[str, bool] = {}
+    for name in ("plain", "shuffle_of_channels"):
+        coupling = analyse(read(MOTIFS[name].build()))
+        steady |= {node.op: node.index in coupling.steady for node in coupling.graph.nodes}
+    assert steady["Conv"] and not steady["Reshape"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from spa.criteria import obs as module
+from spa.criteria.act import act
 from spa.criteria.obs import RIDGE, obs
 from spa.executor.least_squares import Moments
 from tests.carried import coupling_of
@@ -28,14 +29,14 @@ def problem_of(site, x):
     moments = Moments(1, len(x))
     moments.add(x[None])
     gram, _ = moments.centred()
-    return module.Problem(site.weight, gram[0], site.units, 1.0)
+    return module.Problem(site.weight, gram[0], site.units, 1e9, 1.0)
 
 
 def ridged(x):
     """H, from the inputs themselves."""
     centred = x.astype(float) - x.mean(1, dtype=float, keepdims=True)
     gram = centred @ centred.T
-    return gram + RIDGE * np.mean(np.diag(gram)) * np.eye(len(gram))
+    return (gram + RIDGE * np.diag(np.diag(gram))) / (1 + RIDGE)
 
 
 def refitted(weight, h, gone):
@@ -182,3 +183,35 @@ def test_inputs_that_overflow_leave_finite_scores():
     feeds = feeds_for(coupling.graph)
     feeds[0][coupling.graph.inputs[0]][0] = np.nan
     assert np.isfinite(obs(coupling, feeds)).all()
+
+
+def test_a_depthwise_channel_loses_nothing_of_its_own():
+    coupling = coupling_of("digits")
+    deep = [n for n in coupling.graph.nodes if n.attrs.get("group", 1) > 1]
+    found = list(module.problems_of(coupling, feeds_for(coupling.graph), "cpu"))
+    sites = [s for s in module.sites_of(coupling) if module.concerned(s, coupling)]
+    assert deep and len(found) == len(sites) - len(deep)
+
+
+def test_activation_energy_is_what_a_lone_channel_carries():
+    site, x = site_of(6, 1)
+    problem = problem_of(site, x)
+    expected = x.var(1) * x.shape[1] * (site.weight**2).sum(0)
+    np.testing.assert_allclose(problem.energy * (problem.weight**2).sum(0), expected, rtol=1e-3)
+    coupling = coupling_of("digits")
+    scores = act(coupling, feeds_for(coupling.graph))
+    units = np.concatenate([g.cells.ravel() for g in coupling.groups])
+    assert np.isfinite(scores).all() and (scores[units] > 0).mean() > 0.9
+
+
+def test_what_the_sink_feels_is_a_share_of_its_directions():
+    rng = np.random.default_rng(0)
+    mix = rng.standard_normal((4, 4))
+    covariance = mix @ mix.T
+    seen = SimpleNamespace(covariance={"y": covariance}, energy={"y": 1.0})
+    sink = SimpleNamespace(tensor="y", axis=1)
+    rows, dims = module._as_felt(mix, 0, SimpleNamespace(sink=sink), seen)
+    floor = module.DETAIL * np.diag(covariance).mean()
+    values = np.linalg.eigvalsh(covariance)
+    np.testing.assert_allclose(dims, (values / (values + floor)).sum())
+    np.testing.assert_allclose((rows**2).sum(), dims)  # all of it lost: as much as there is

@@ -47,10 +47,10 @@ def test_without_ridge_it_is_lstsq(affine):
 def test_ridge_minimises_what_it_says():
     x, y, start = problem()
     centred = x - x.mean(1, keepdims=True)
-    scale = 0.3 * np.mean((centred**2).sum(1))
-    design = np.vstack([x.T, np.sqrt(scale) * np.eye(6)])
+    scale = np.diag(np.sqrt(0.3 * (centred**2).sum(1)))
+    design = np.vstack([x.T, scale])
     design = np.hstack([design, np.r_[np.ones(200), np.zeros(6)][:, None]])
-    target = np.vstack([y.T, np.sqrt(scale) * start.T])
+    target = np.vstack([y.T, scale @ start.T])
     expected = np.linalg.lstsq(design, target, rcond=None)[0].T
     weights, bias = fitted(moments_of(x, y), start, 0.3)
     np.testing.assert_allclose(weights, expected[:, :6], atol=1e-4)
@@ -122,3 +122,33 @@ def test_joined_sums_are_the_sums_of_all():
         rtol=1e-4,
         atol=1e-6,
     )
+
+
+def test_columns_of_one_sample_are_worth_less_the_more_alike_they_are():
+    rng = np.random.default_rng(0)
+    own, shared = (rng.standard_normal((5, 40, n)).astype(np.float32) for n in (25, 1))
+    worth = []
+    for share in (0.0, 0.5, 1.0):
+        x = np.sqrt(1 - share) * own + np.sqrt(share) * shared
+        sums = Moments(1, 5)
+        sums.add(x.reshape(1, 5, -1), samples=40)
+        worth.append(sums.worth)
+    assert 700 < worth[0] <= 1000 and 60 < worth[1] < 120 and 39 < worth[2] < 45
+    plain = Moments(1, 5)
+    plain.add(own.reshape(1, 5, -1))
+    assert plain.worth == 1000
+
+
+def test_with_few_columns_the_weights_hardly_move():
+    x, y, start = problem(features=6, count=200)
+    few, many = (moments_of(x[:, :n], y[:, :n]) for n in (4, 200))
+    step = [np.abs(fitted(m, start, 1e-3)[0] - start).max() for m in (few, many)]
+    assert step[0] < 0.5 * step[1]
+
+
+def test_scaling_a_channel_scales_the_solution():
+    x, y, start = problem()
+    by = np.array([1.0, 4.0, 0.5, 1.0, 3.0, 1.0])
+    plain = fitted(moments_of(x, y), start, 0.1)[0]
+    scaled = fitted(moments_of((by[:, None] * x).astype(np.float32), y), start / by, 0.1)[0]
+    np.testing.assert_allclose(scaled * by, plain, rtol=1e-3, atol=1e-4)

@@ -21,7 +21,7 @@ def test_a_residual_branch_ends_in_the_sum():
     deep = n.batch_norm(n.conv(n.Relu(n.conv(stem, 4, 6)), 6, 4, bias=False), 4)
     graph, sites = sinks(n, n.Relu(n.Add(stem, deep)))
     last = list(sites.values())[-1].sink
-    assert last.stream == list(sites.values())[0].y
+    assert last.stream == next(iter(sites.values())).y
     assert graph.nodes[-2].op == "Add" and last.tensor == graph.nodes[-2].outputs[0]
     norm = last.holder[0]
     scale, var = (graph.consts[norm.inputs[k]].astype(float) for k in (1, 4))

@@ -7,8 +7,8 @@ import pytest
 from onnx import ModelProto, helper
 
 from spa import runtime
-from spa.graph import read
 from spa.executor.stream import Stream, names_in
+from spa.graph import read
 from tests.nets import Net
 
 

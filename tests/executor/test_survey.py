@@ -37,9 +37,10 @@ def test_outputs_have_the_scale_and_shift_of_the_file():
         np.testing.assert_allclose(y.mean((0, 2, 3)), shift, atol=1e-3)
         np.testing.assert_allclose(y.std((0, 2, 3)), np.abs(scale), rtol=1e-2)
         stream.run_to(stream.done)
-    np.testing.assert_allclose(seen.spread[out], float((scale.astype(float) ** 2).sum()), rtol=2e-2)
-    np.testing.assert_allclose(seen.spread["x"], 27, rtol=0.1)
-    np.testing.assert_allclose(seen.energy["x"], 27 + 75, rtol=0.1)
+    variances = np.diag(seen.covariance[out])
+    np.testing.assert_allclose(variances, scale.astype(float) ** 2, rtol=2e-2)
+    np.testing.assert_allclose(seen.covariance["x"], 9 * np.eye(3), atol=1.0)
+    np.testing.assert_allclose(seen.energy["x"], 9 + 25, rtol=0.1)
 
 
 def test_without_it_nothing_is_replaced_and_few_numbers_are_no_statistic():

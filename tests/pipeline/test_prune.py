@@ -486,8 +486,8 @@ def test_a_bug_or_an_interrupt_carries_it_too(monkeypatch, error):
 
 
 def test_a_wrong_rewrite_is_stopped_and_told(monkeypatch, tmp_path):
-    def wrong(coupling, alive):
-        model = right(coupling, alive)
+    def wrong(coupling, alive, **options):
+        model = right(coupling, alive, **options)
         tensor = next(t for t in model.graph.initializer if t.name == "head.conv.weight")
         array = numpy_helper.to_array(tensor)[::-1]
         tensor.CopyFrom(numpy_helper.from_array(array.copy(), tensor.name))

@@ -55,6 +55,9 @@ def success():
         "drift": {"logits": 0.213, "aux": 0.05},
         "cosine": {"logits": 0.9771, "aux": 0.999},
         "top1_agreement": 0.82,
+        "inputs": "leaves",
+        "rows": 64,
+        "held_back": True,
         "lossy": [{"op": "LayerNormalization", "node": "/ln", "reason": "mean over channels"}],
     }
     report["latency"] = {
@@ -69,6 +72,7 @@ def success():
     report["peak_rss_bytes"] = 812_000_000
     report["versions"] = {"python": "3.11.2", "onnx": "1.23.2"}
     report["warnings"] = ["MACs are counted at N = 1; say more with --input-shape."]
+    report["notes"] = ["inputs x [N,3,224,224], NCHW: dead leaves, in 0..1"]
     report["ops"] = {"before": {"Conv": 53, "Identity": 3}, "after": {"Conv": 53}}
     report["gates"] = [{"name": "max_drift", "limit": 0.3, "value": 0.213, "passed": True}]
     return copy.deepcopy(report)
@@ -93,6 +97,7 @@ def hostile():
     report["ops"] = {"before": {HOSTILE: 1}, "after": {"Conv": 2}}
     report["gates"][0]["name"] = HOSTILE
     report["warnings"] = [HOSTILE]
+    report["notes"] = [HOSTILE]
     report["versions"] = {HOSTILE: HOSTILE}
     report["latency"]["provider"] = HOSTILE
     report["timings"] = {HOSTILE: 1.0, "total": 1.0}

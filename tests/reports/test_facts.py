@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+from spa.probes import KINDS
 from spa.reports import facts
 from tests.reports.samples import failure, success
 
@@ -91,6 +92,21 @@ def test_reasons_are_summed_and_sorted_by_channels():
     assert (first.reason, first.channels, first.ops) == ("feeds a graph output", 1000, "Gemm")
     assert (second.channels, second.ops, second.places) == (512, "Magic ×2", 2)
     assert second.nodes == ("/m/Magic", "/m/Magic_1")
+
+
+def test_the_verdict_says_what_was_measured_on():
+    report = success()
+    words = facts.verdict(report)
+    assert words.endswith(", top-1 agreement 82.0%, measured on 64 rows of dead leaves")
+    report["verify"].update(inputs="calib", rows=1, held_back=False)
+    assert facts.measured_on(report) == "1 rows of --calib that were fitted on"
+    report["verify"].update(inputs=None, rows=None, held_back=None)
+    assert facts.measured_on(report) == "" and "measured on" not in facts.verdict(report)
+    assert facts.measured_on(failure()) == ""
+
+
+def test_every_kind_of_inputs_has_words():
+    assert facts.INPUTS.keys() == {*KINDS, "calib", "random"} - {"auto"}
 
 
 def test_not_a_number_is_the_worst_drift():

@@ -28,6 +28,8 @@ def test_the_summary_shows_the_table_and_what_explains_it():
     assert "Frozen 1,000 channels: feeds a graph output (Gemm; fc)" in words
     assert "Gate max-drift passed: measured 0.213, the limit is 0.3" in words
     assert "Warning MACs are counted at N = 1; say more with --input-shape." in words
+    assert "Note inputs x [N,3,224,224], NCHW: dead leaves, in 0..1" in words
+    assert any(w.endswith("measured on 64 rows of dead leaves") for w in words)
     assert "Files models/net.spa.onnx" in words and "report.html" in words
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 from onnx import helper
@@ -62,6 +64,22 @@ def test_a_statistic_that_somebody_reads_cannot_be_taken_out():
     y, mean = n.LayerNormalization(y, n.positive(8), n.weight(8), outs=2)
     verdict = verify(*pruned(n.done(n.linear(y, 8, 3), mean)))
     assert verdict.lossy and verdict.equivalence is None and verdict.drift.relative
+
+
+def test_what_is_left_of_a_saturated_output_is_rounding():
+    """A sigmoid of -15 and less holds few digits; what goes into it holds them all."""
+    n = Net(opset=17)
+    y = n.Relu(n.conv(n.Relu(n.conv(n.input("x", 3, 8, 8), 3, 16)), 16, 16))
+    y = n.Sub(n.conv(y, 16, 2), n.const(np.float32(14.5)))
+    model = n.done(n.Sigmoid(y))
+    coupling, alive, small = pruned(model)
+    assert verify(coupling, alive, small).equivalence < 1e-4
+    noisy = importlib.import_module("spa.validate.verify")
+    found = [noisy.unsaturated(m).graph.node[-1].op_type for m in (coupling.graph.proto, small)]
+    assert found == ["Identity", "Identity"]
+    inner = n.Sigmoid(n.conv(n.input("z", 3, 8, 8), 3, 4))
+    inside = n.done(n.conv(inner, 4, 2))
+    assert "Sigmoid" in {node.op_type for node in noisy.unsaturated(inside).graph.node}
 
 
 def node(op, inputs=("x",), outputs=("y",), **attributes):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import onnx
 import pytest
@@ -87,6 +89,31 @@ def test_half_precision_is_given_more_room():
         else:
             with pytest.raises(VerifyError):
                 verify(coupling, alive, off)
+
+
+@pytest.mark.parametrize(
+    ("noise", "off", "passes"),
+    [
+        (None, 1.00002, True),  # rounding
+        (None, 1.001, False),
+        (1e-4, 1.0005, True),  # a model whose own two ways of computing lie that far apart
+        (1e-4, 1.002, False),
+        (0.5, 1.005, True),
+        (0.5, 1.02, False),  # no noise excuses more than a percent
+    ],
+)
+def test_noise_of_the_models_own_is_given_room(monkeypatch, noise, off, passes):
+    coupling, alive, small = pruned("residual")
+    for name in small.graph.node[-1].input[1:]:
+        small = changed(small, name, lambda a: (a * off).astype(a.dtype))
+    if noise is not None:
+        module = importlib.import_module("spa.validate.verify")
+        monkeypatch.setattr(module, "_noise", lambda *_: noise)
+    if passes:
+        assert verify(coupling, alive, small).equivalence == pytest.approx(off - 1, rel=0.3)
+    else:
+        with pytest.raises(VerifyError, match="differs from the masked original"):
+            verify(coupling, alive, small)
 
 
 def test_the_seed_decides_on_the_inputs():

@@ -1,0 +1,26 @@
+"""One batch of a site's least-squares problem."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Columns `[groups, features, m]` of so many samples; rows wanted, `[groups, rows, m]`."""
+
+    columns: Array
+    wanted: Array
+    samples: int
+
+    def missed(self, weight: Matrix, bias: Matrix) -> Matrix:
+        """Squared error per row, `[groups, rows]`, of `weight` and `bias`."""
+        made = weight.astype(np.float32) @ self.columns + bias.astype(np.float32)[:, :, None]
+        found: Matrix = np.square(self.wanted - made).sum(2, dtype=np.float64)
+        return found

@@ -1,0 +1,60 @@
+"""Where operators are registered: what their rules and refits are, and what to know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+Fixes = dict[str | int, Any]
+Status = Literal["ruled", "lossy", "frozen"]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+RULES: dict[tuple[str, str], Callable[..., Any]] = {}
+REFITS: dict[tuple[str, str], Callable[..., Fixes]] = {}
+SILENT: dict[tuple[str, str], Callable[[Any], bool]] = {}
+NOTES: dict[tuple[str, str], tuple[Status, str]] = {}
+
+
+def rule(
+    *names: str, domain: str = "", note: str = "", lossy: str = "", frozen: str = ""
+) -> Callable[[Function], Function]:
+    """Register the rule of one or more operators.
+
+    Args:
+        names: the operators.
+        domain: of the operators; `""` is ai.onnx.
+        note: what to know about the operator; the default is the first line of the docstring.
+        lossy: when what survives is not exactly what it was.
+        frozen: why the rule lets no channel through at all.
+    """
+
+    def add(function: Function) -> Function:
+        said = lossy or frozen or note or (function.__doc__ or "").split("\n")[0].rstrip(".")
+        status: Status = "lossy" if lossy else "frozen" if frozen else "ruled"
+        for name in names:
+            if (domain, name) in RULES:
+                raise ValueError(f"{name} is registered twice")
+            RULES[domain, name] = function
+            NOTES[domain, name] = status, said
+        return function
+
+    return add
+
+
+def refit(
+    *names: str, domain: str = "", silent: Callable[[Any], bool] = lambda node: False
+) -> Callable[[Function], Function]:
+    """Register what recomputes the sizes an operator states.
+
+    `silent` tells of a node whether it states none at all, whatever is cut.
+    """
+
+    def add(function: Function) -> Function:
+        for name in names:
+            if (domain, name) in REFITS:
+                raise ValueError(f"{name} is refitted twice")
+            REFITS[domain, name] = function
+            SILENT[domain, name] = silent
+        return function
+
+    return add

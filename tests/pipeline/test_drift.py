@@ -1,0 +1,152 @@
+"""The drift is measured on inputs that nothing was fitted on, and says so."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import onnx
+import pytest
+
+from spa import pipeline, runtime
+from spa.errors import ReadError, UsageError, VerifyError
+from spa.events import Note
+from spa.recipe import Recipe
+from spa.reports import validate
+from tests.carried import DIGITS, MODELS
+
+refitting = importlib.import_module("spa.pipeline.refit")
+FEW = {"ratio": 0.3, "scorer": "obspa", "samples": 32, "verify": "run"}
+CUT = {"ratio": 0.3, "scorer": "l2"}
+
+
+@pytest.fixture
+def images():
+    return np.load(MODELS / "digits_calib.npz")["images"]
+
+
+def seen(monkeypatch):
+    """Every image that an original or a pruned model is run on, and every one fitted on."""
+    fitted, judged = [], []
+    reconstruct, both = refitting.reconstruct, checking._both
+
+    def fit(coupling, alive, cut, feeds, **options):
+        fitted.extend(image for f in feeds for image in f["images"])
+        return reconstruct(coupling, alive, cut, feeds, **options)
+
+    def judge(sessions, runs):
+        judged.extend(image for f in runs for image in f["images"])
+        return both(sessions, runs)
+
+    monkeypatch.setattr(refitting, "reconstruct", fit)
+    monkeypatch.setattr(checking, "_both", judge)
+    return fitted, judged
+
+
+checking = importlib.import_module("spa.pipeline.check")
+
+
+def shared(one, other):
+    return {a.tobytes() for a in one} & {b.tobytes() for b in other}
+
+
+def test_synthetic_inputs_are_others_than_those_fitted_on(monkeypatch):
+    fitted, judged = seen(monkeypatch)
+    report = pipeline.prune(DIGITS, Recipe(**FEW)).report
+    verify = report["verify"]
+    assert (len(fitted), len(judged)) == (32, 64) and not shared(fitted, judged)
+    assert (verify["inputs"], verify["rows"], verify["held_back"]) == ("leaves", 64, True)
+    assert validate(report) == []
+
+
+def test_given_rows_are_held_back(monkeypatch, tmp_path, images):
+    np.save(tmp_path / "mine.npy", images[:50])
+    fitted, judged = seen(monkeypatch)
+    heard = []
+    recipe = Recipe(**{**FEW, "samples": 1000}, calib=str(tmp_path / "mine.npy"))
+    verify = pipeline.prune(DIGITS, recipe, heard.append).report["verify"]
+    assert (len(fitted), len(judged)) == (40, 10) and not shared(fitted, judged)
+    assert (verify["inputs"], verify["rows"], verify["held_back"]) == ("calib", 10, True)
+    notes = [e.message for e in heard if isinstance(e, Note) and not e.warning]
+    assert any(f"inputs from {tmp_path / 'mine.npy'}: images" in note for note in notes)
+
+
+def test_too_few_rows_are_used_twice_and_that_is_a_warning(tmp_path, images):
+    np.save(tmp_path / "mine.npy", images[:4])
+    calib = str(tmp_path / "mine.npy")
+    report = pipeline.prune(DIGITS, Recipe(**FEW, calib=calib)).report
+    assert report["verify"]["held_back"] is False and report["verify"]["rows"] == 4
+    assert any("that the weights were fitted on" in w for w in report["warnings"])
+    plain = pipeline.prune(DIGITS, Recipe(**CUT, calib=calib)).report  # nothing was fitted
+    assert plain["verify"]["held_back"] is True and plain["verify"]["rows"] == 4
+    assert not any("fitted on" in w for w in plain["warnings"])
+
+
+@pytest.mark.parametrize("calib", [None, MODELS / "digits_calib.npz"])
+@pytest.mark.parametrize("options", [FEW, CUT], ids=["refitted", "cut"])
+def test_verify_measures_the_same(options, calib):
+    same = {"calib": None if calib is None else str(calib)}
+    outcome = pipeline.prune(DIGITS, Recipe(**options, **same))
+    again = pipeline.verify(DIGITS, outcome.model, Recipe(verify="run", **same))
+    old, new = outcome.report["verify"], again["verify"]
+    for key in ("drift", "cosine", "top1_agreement", "inputs", "rows", "held_back"):
+        assert new[key] == pytest.approx(old[key]) if key != "inputs" else new[key] == old[key]
+    assert validate(again) == []
+
+
+def test_the_kind_of_inputs_can_be_chosen():
+    found = {
+        kind: pipeline.prune(DIGITS, Recipe(**CUT, probe=kind)).report["verify"]
+        for kind in ("leaves", "gaussian")
+    }
+    assert {v["inputs"] for v in found.values()} == {"leaves", "gaussian"}
+    assert found["leaves"]["drift"] != found["gaussian"]["drift"]
+
+
+def test_data_that_does_not_fit_is_an_error_even_where_nothing_is_fitted(tmp_path):
+    np.save(tmp_path / "odd.npy", np.zeros((3, 5, 7, 9, 2), np.float32))
+    with pytest.raises(UsageError):
+        pipeline.prune(DIGITS, Recipe(**CUT, calib=str(tmp_path / "odd.npy")))
+
+
+def test_where_no_probe_can_be_had_inputs_are_random(monkeypatch):
+    def never(*_, **__):
+        raise ReadError("no idea")
+
+    monkeypatch.setattr(checking, "probe_of", never)
+    report = pipeline.prune(DIGITS, Recipe(**CUT)).report
+    assert (report["verify"]["inputs"], report["verify"]["held_back"]) == ("random", True)
+    assert report["verify"]["drift"]["logits"] > 0
+    assert (
+        "drift is measured on random inputs, as there are no better ones: no idea"
+        in (report["notes"])
+    )
+    assert validate(report) == []
+
+
+def test_the_gate_stands_on_the_same_figure():
+    drift = pipeline.prune(DIGITS, Recipe(**CUT)).report["verify"]["drift"]["logits"]
+    pipeline.prune(DIGITS, Recipe(**CUT, max_drift=drift * 1.001))
+    with pytest.raises(VerifyError, match="max-drift"):
+        pipeline.prune(DIGITS, Recipe(**CUT, max_drift=drift * 0.999))
+
+
+def test_a_pruned_model_that_refuses_what_the_original_takes_is_wrong(monkeypatch):
+    right = runtime.run
+
+    def run(loaded, feeds, names=None):
+        if len(feeds["images"]) > 3 and run.turn:
+            raise ReadError("refused")
+        run.turn = len(feeds["images"]) > 3
+        return right(loaded, feeds, names)
+
+    run.turn = False
+    monkeypatch.setattr(runtime, "run", run)
+    with pytest.raises(VerifyError, match="does not run on inputs that the original takes") as no:
+        pipeline.prune(DIGITS, Recipe(**CUT))
+    assert no.value.report["verify"]["passed"] is False
+
+
+def test_the_same_model_does_not_drift():
+    verify = pipeline.verify(DIGITS, onnx.load(DIGITS), Recipe(verify="run"))["verify"]
+    assert verify["drift"]["logits"] == 0 and verify["top1_agreement"] == 1
