@@ -15,12 +15,12 @@ from spa.budgets.limits import Limit, limits
 from spa.budgets.moves import NEVER, Moves, moves
 from spa.coupling.cost import Cost
 from spa.coupling.model import Coupling
-from spa.criteria import MEASURED
 from spa.errors import TargetError
 from spa.recipe import Recipe
 
 SLACK = 1e-3  # overshoot, as a share of the whole, that is not worth another look
 TRIES = 400
+TURNS = 4  # allocations, each at the prices of the one before
 DETOURS = 20  # moves left out, one after the other, because they go far beyond the target
 EXCESS = 1e-2  # of the whole: beyond it, widths that suit the hardware less are tried
 FRIENDLY: tuple[int | Literal["auto"], ...] = ("auto", 8, 4)
@@ -64,9 +64,31 @@ def _meet(
     left out and another way is tried.
     """
     bounds = limits(coupling, recipe)
-    if recipe.scorer in MEASURED and recipe.saliency is None:
-        scores = per_price(coupling, cost, scores, recipe.of)
-    sequence = moves(coupling, scores, bounds, recipe.scope)
+    priced = recipe.allocation == "curves" and recipe.measures
+    scope = "local" if recipe.allocation == "uniform" else recipe.scope
+    best: tuple[bool, float, float, Alive] | None = None
+    alive = coupling.everything()
+    units = np.concatenate([g.cells.ravel() for g in coupling.groups] or [np.zeros(0, np.int64)])
+    for _ in range(TURNS if priced and scope == "global" else 1):
+        worth = per_price(coupling, cost, scores, recipe.of, alive) if priced else scores
+        sequence = moves(coupling, worth, bounds, scope)
+        alive, excess = _reach(coupling, cost, sequence, bounds, recipe, detours)
+        lost = float(scores[units] @ ~alive[units])
+        found = (excess > EXCESS, lost, excess, alive)
+        best = found if best is None else min(best, found, key=lambda f: f[:2])
+    assert best is not None
+    return best[3], best[2]
+
+
+def _reach(
+    coupling: Coupling,
+    cost: Cost,
+    sequence: Moves,
+    bounds: Sequence[Limit],
+    recipe: Recipe,
+    detours: int,
+) -> tuple[Alive, float]:
+    """Follow a sequence of moves until the target is met."""
     whole = cost(coupling.everything()).share(recipe.of)
     if whole == 0 or not (sequence.rank < NEVER).any():
         raise TargetError(f"nothing to prune: {_obstacle(coupling, bounds)}")
@@ -96,15 +118,19 @@ def _meet(
 
 
 def per_price(
-    coupling: Coupling, cost: Cost, scores: NDArray[np.float64], of: str
+    coupling: Coupling, cost: Cost, scores: NDArray[np.float64], of: str, at: Alive
 ) -> NDArray[np.float64]:
-    """Errors over what a channel of the group saves: the least error per saving goes first."""
+    """Errors over what a channel of the group saves: the least error per saving goes first.
+
+    What it saves depends on what is left of the others, so prices are taken where the choice `at`
+    leaves them; a choice at its own prices is a stationary point of error + price · saving.
+    """
     result = scores.copy()
     whole = cost(coupling.everything()).share(of)
     for group in coupling.groups:
-        without = coupling.everything()
-        without[group.cells] = False
-        saved = (whole - cost(without).share(of)) / group.channels
+        with_all, without = at.copy(), at.copy()
+        with_all[group.cells], without[group.cells] = True, False
+        saved = (cost(with_all).share(of) - cost(without).share(of)) / group.channels
         result[group.cells] /= max(saved, 1e-12 * whole)
     return result
 

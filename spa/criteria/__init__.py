@@ -34,7 +34,6 @@ def score(
     seed: int = 0,
     feeds: Sequence[Mapping[str, NDArray[Any]]] = (),
     device: Literal["auto", "cpu", "cuda"] = "auto",
-    memory: int | None = None,
 ) -> Scores:
     """Importance per unit, float64 `[labels]`, normalised within each group.
 
@@ -47,7 +46,6 @@ def score(
         seed: for `random`.
         feeds: probe inputs, one dict per batch, for scorers in `MEASURED`.
         device: where these run.
-        memory: bytes that they may use.
 
     Raises:
         UsageError: unknown names, or a saliency file that does not fit the model.

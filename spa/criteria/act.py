@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling
 from spa.criteria.obs import problems_of
+from spa.criteria.unread import fill
 
 
 def act(
@@ -25,4 +26,6 @@ def act(
         energy = problem.energy * np.square(problem.weight).sum(0) * problem.scale
         np.add.at(scores, problem.units, energy)
     scores[0] = 0.0
+    unread = [g for g in coupling.groups if not scores[g.cells].any()]
+    fill(coupling, scores, unread)
     return scores

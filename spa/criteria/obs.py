@@ -17,15 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling, Group
-from spa.criteria.aggregate import aggregate
-from spa.criteria.magnitude import squares
+from spa.criteria.unread import fill
 from spa.executor.least_squares import Moments, shrunken
 from spa.executor.sites import Site, concerned, sites_of
 from spa.executor.stream import Stream
 from spa.executor.survey import Survey, survey
 
 RIDGE = 1e-2
-STEPS = 64  # at most so many greedy steps per group
+STEPS = 32  # at most so many greedy steps per group
 SPREAD = 1e-6  # of an output's energy: what varies less is rounding
 DETAIL = 1.0  # of the mean variance of a sink: directions that vary less count less
 TIE = 1e-9  # share by which equal slopes are told apart
@@ -111,7 +110,7 @@ def obs(
     """Cost per unit in the order of greedy removal, `[labels]`; comparable between groups."""
     problems = list(problems_of(coupling, feeds, device))
     scores = np.zeros(coupling.notes.size)
-    norms = np.sqrt(aggregate(coupling, squares, "sum"))
+    unread: list[Group] = []
     for group in coupling.groups:
         mine = np.zeros(len(scores), bool)
         mine[group.cells] = True
@@ -119,9 +118,9 @@ def obs(
         own = [p.copy() for p in problems if mine[p.units].any()]
         if own:
             greedy(group, own, scores)
-        else:  # no site reads it (queries and keys): a channel costs its share of the energy
-            energy = norms[group.cells] ** 2
-            scores[group.cells] = energy / max(float(energy.sum()), 1e-30)
+        else:
+            unread.append(group)
+    fill(coupling, scores, unread)
     return scores
 
 

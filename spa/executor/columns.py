@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-ENOUGH = 60_000  # columns of a least-squares problem that are always used if there are so many
-PER_FEATURE = 32  # columns per feature that are used beyond that
+ENOUGH = 30_000  # columns of a least-squares problem that are always used if there are so many
+PER_FEATURE = 8  # columns per feature that are used beyond that
 Array = NDArray[np.float32]
 
 

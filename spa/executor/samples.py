@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 
 MOST, LEAST = 1024, 32
 SMALL = 1000  # numbers per input: of less, a sample tells little, and twice as many are cheap
-NUMBERS = 10_000_000  # input numbers in all that are aimed at
-BUDGET = 1 << 30  # bytes of activations that may be held at once
+NUMBERS = 7_500_000  # input numbers in all that are aimed at
+BUDGET = 1 << 30  # bytes of activations that are held at once unless told otherwise
+PARTS = 3  # of the memory: both streams' activations, columns with their products, and the rest
 BATCH = 32
 
 
-def samples_for(graph: Any, memory: int = BUDGET) -> int:
-    """Number of samples, between 8 and 2048, for a graph as analysed."""
+def samples_for(graph: Any, memory: int | None = None) -> int:
+    """Number of samples, between 8 and 2048, for a graph as analysed.
+
+    Args:
+        graph: the model.
+        memory: bytes that may be used in all; None: what is usual, but no more than half of what
+            is free.
+    """
+    room = memory // PARTS if memory is not None else min(BUDGET, _free() // (2 * PARTS))
     inputs = sum(
         int(np.prod(graph.shapes[n][1:] or (1,))) for n in graph.inputs if n in graph.shapes
     )
     most = MOST if inputs >= SMALL else 2 * MOST
     wanted = int(np.clip(NUMBERS // max(inputs, 1), LEAST, most))
     batch = max((graph.shapes[n][0] for n in graph.inputs if graph.shapes.get(n)), default=1)
-    return int(np.clip(min(wanted, memory * max(batch, 1) // max(2 * _peak(graph), 1)), 8, most))
+    return int(np.clip(min(wanted, room * max(batch, 1) // max(2 * _peak(graph), 1)), 8, most))
+
+
+def _free() -> int:
+    """Bytes of memory that nobody uses."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # no POSIX
+        return 2 * PARTS * BUDGET
 
 
 def _peak(graph: Any) -> int:

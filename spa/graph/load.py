@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -155,7 +156,7 @@ def _parsed(
     check_bytes(data, label)
     proto = onnx.ModelProto()
     digest = hashlib.sha256()
-    hashing = threading.Thread(target=digest.update, args=(data,))  # which lets others run
+    hashing = threading.Thread(target=_update, args=(digest, data))  # which lets others run
     hashing.start()
     try:
         proto.ParseFromString(data)
@@ -167,6 +168,12 @@ def _parsed(
     finally:
         hashing.join()
     return Origin(proto, label, path, digest.hexdigest(), len(data), base_dir)
+
+
+def _update(digest: Any, data: bytes | bytearray | memoryview) -> None:
+    """Add data to a digest, unless reading was broken off and the data let go."""
+    with suppress(ValueError):
+        digest.update(data)
 
 
 def _digest(proto: onnx.ModelProto) -> tuple[str, int]:

@@ -101,7 +101,6 @@ def _scored(
             seed=recipe.seed,
             feeds=feeds,
             device=recipe.device,
-            memory=recipe.memory,
         )
 
 

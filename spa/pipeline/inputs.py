@@ -45,6 +45,6 @@ def probe_feeds(graph: Graph, recipe: Recipe, journal: Journal) -> Feeds:
     if not journal.feeds:
         with journal.stage("probe"):
             probe = probe_of(graph, recipe, journal)
-            rows = probe.fitting(recipe.samples or samples_for(graph))
+            rows = probe.fitting(recipe.samples or samples_for(graph, recipe.memory))
             journal.feeds = list(probe.runs(rows, BATCH))
     return journal.feeds

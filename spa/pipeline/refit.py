@@ -32,7 +32,6 @@ def refitted(
             feeds,
             mode=recipe.mode,
             sequential=recipe.sequential,
-            memory=recipe.memory,
             device=recipe.device,
             tell=journal.tell,
         )

@@ -19,8 +19,13 @@ class Chunk:
     wanted: Array
     samples: int
 
+    def gap(self, weight: Matrix, bias: Matrix) -> Array:
+        """What `weight` `[groups, rows, features]` and `bias` `[groups, rows]` fall short of."""
+        made = weight.astype(np.float32) @ self.columns + bias.astype(np.float32)[:, :, None]
+        found: Array = self.wanted - made
+        return found
+
     def missed(self, weight: Matrix, bias: Matrix) -> Matrix:
         """Squared error per row, `[groups, rows]`, of `weight` and `bias`."""
-        made = weight.astype(np.float32) @ self.columns + bias.astype(np.float32)[:, :, None]
-        found: Matrix = np.square(self.wanted - made).sum(2, dtype=np.float64)
+        found: Matrix = np.square(self.gap(weight, bias)).sum(2, dtype=np.float64)
         return found

@@ -31,9 +31,8 @@ from spa.rewrite.shrink import shrink
 from spa.trace.check import Survivors
 from spa.trace.param import READS
 
-HELD = 0.125  # share of the batches that judges a solution instead of shaping it
+HELD = 8  # every so-manieth batch judges a solution instead of shaping it
 LARGEST = 4700  # features of one solve; beyond, whole channels are mixed
-STIFF = 1e9  # ridge that leaves the weights and moves the bias alone
 Array = NDArray[Any]
 Matrix = NDArray[np.float64]
 
@@ -56,7 +55,6 @@ def reconstruct(
     *,
     mode: str = "full",
     sequential: bool = True,
-    memory: int | None = None,
     batch_norm: bool = True,
     strength: float = 5e-2,
     device: Any = "cpu",
@@ -72,7 +70,6 @@ def reconstruct(
         mode: `full` least squares on all columns, `mix` of whole channels, or the `bias` alone.
         sequential: fit on what the pruned model computes, towards what the dense one does;
             otherwise every site on the inputs it has in the dense model.
-        memory: bytes that may be used; not more batches than fit are held.
         batch_norm: fit with BatchNormalization on the statistics of the probe (see `survey`).
         strength: ridge, as a share of the mean of the Gram matrix's diagonal.
         device: where the streams run.
@@ -148,22 +145,33 @@ class _Walk:
     def _solve(self, site: Site) -> None:
         """Fit one site, and keep what helps."""
         start, old, affine = self.weights.of(site)
-        last = max(1, round(self.pruned.count * HELD)) if self.pruned.count > 1 else 0
-        cut = self.pruned.count - last
-        judge = range(cut, self.pruned.count) if last else range(cut)
-        if start.shape[2] > LARGEST or self.mode == "mix":
+        every = range(self.pruned.count)
+        judge = [k for k in every if k % HELD == HELD - 1] or [*every][-1:]
+        fit = [k for k in every if k not in judge] or judge
+        if self.mode == "bias":
+            weight, bias = start, self._shifted(site, fit, start, old) if affine else old
+        elif start.shape[2] > LARGEST or self.mode == "mix":
             if len(start) > 1 or not isinstance(site.form, Convolution) or site.form.transposed:
                 return
-            weight, bias = self._mix(site, range(cut), old)
+            weight, bias = self._mix(site, fit, old)
         else:
-            strength = STIFF if self.mode == "bias" else self.strength
-            fit = Moments(start.shape[0], start.shape[2], start.shape[1])
-            for chunk in self._chunks(site, range(cut), start.shape):
-                fit.add(chunk.columns, chunk.wanted, chunk.samples)
-            weight, bias = ridge(fit, start, strength, affine)
+            sums = Moments(start.shape[0], start.shape[2], start.shape[1])
+            for chunk in self._chunks(site, fit, start.shape):
+                sums.add(chunk.columns, chunk.wanted, chunk.samples)
+            weight, bias = ridge(sums, start, self.strength, affine)
         self._accept(site, (start, old), (weight, bias), judge)
 
-    def _chunks(self, site: Site, batches: range, shape: tuple[int, ...]) -> Iterator[Chunk]:
+    def _shifted(self, site: Site, batches: Sequence[int], weight: Matrix, bias: Matrix) -> Matrix:
+        """The bias that makes up for what is missing on average."""
+        missing, count = np.zeros(bias.shape), 0
+        for chunk in self._chunks(site, batches, weight.shape):
+            missing += chunk.gap(weight, bias).sum(2, dtype=np.float64)
+            count += chunk.wanted.shape[2]
+        return bias + missing / max(count, 1)
+
+    def _chunks(
+        self, site: Site, batches: Sequence[int], shape: tuple[int, ...]
+    ) -> Iterator[Chunk]:
         """Columns and what the site should make of them, batch by batch."""
         stored, groups = self.weights.shape(site), shape[0]
         for k in batches:
@@ -172,7 +180,7 @@ class _Walk:
             wanted = np.asarray(site.form.rows(y, groups, at), np.float32)
             yield Chunk(columns, wanted, site.form.positions(x.shape, stored)[1])
 
-    def _mix(self, site: Site, batches: range, old: Matrix) -> tuple[Matrix, Matrix]:
+    def _mix(self, site: Site, batches: Sequence[int], old: Matrix) -> tuple[Matrix, Matrix]:
         """Every lost channel as a mixture of those that stay, all kernel positions alike."""
         whole = site.weight(self.coupling)[0]
         kept, rows = (self._kept(name) for name in (site.x, site.y))
@@ -193,7 +201,7 @@ class _Walk:
         site: Site,
         old: tuple[Matrix, Matrix],
         new: tuple[Matrix, Matrix],
-        batches: range,
+        batches: Sequence[int],
     ) -> None:
         """Take the rows that are no worse on inputs that did not shape them."""
         worse, better, spread = (np.zeros(old[1].shape) for _ in range(3))

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from spa import runtime
-from spa.executor.columns import places_for, rows_of, unfold
+from spa.executor.columns import ENOUGH, PER_FEATURE, places_for, rows_of, unfold
 
 PLAIN = {"strides": [1, 1], "dilations": [1, 1]}
 CASES = [
@@ -62,9 +62,10 @@ def test_columns_times_weight_are_the_convolution(shape, kernel, attrs):
 
 def test_places_are_taken_only_where_there_are_many():
     assert places_for(9, 64, 4, 256, seed=0) is None
-    places = places_for(9, 10_000, 32, 8 * 32 * 10_000, seed=0)
-    assert len(places) * 256 >= 60_000 and len(places) < 10_000
+    whole = 8 * 32 * 10_000
+    places = places_for(9, 10_000, 32, whole, seed=0)
+    assert len(places) * 256 >= ENOUGH and len(places) < 10_000
     assert (np.diff(places) > 0).all() and places.min() >= 0 and places.max() < 10_000
-    np.testing.assert_array_equal(places, places_for(9, 10_000, 32, 8 * 32 * 10_000, seed=0))
-    wide = places_for(4000, 10_000, 32, 8 * 32 * 10_000, seed=0)
-    assert len(wide) * 256 >= 32 * 4000
+    np.testing.assert_array_equal(places, places_for(9, 10_000, 32, whole, seed=0))
+    wide = places_for(ENOUGH, 10_000, 32, whole, seed=0)
+    assert len(wide) * 256 >= PER_FEATURE * ENOUGH
