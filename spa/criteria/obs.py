@@ -26,7 +26,7 @@ from spa.executor.survey import Survey, survey
 RIDGE = 1e-2
 STEPS = 32  # at most so many greedy steps per group
 SPREAD = 1e-6  # of an output's energy: what varies less is rounding
-DETAIL = 1.0  # of the mean variance of a sink: directions that vary less count less
+DETAIL = 0.3  # of the mean variance of a sink: directions that vary less count less
 TIE = 1e-9  # share by which equal slopes are told apart
 LARGEST = 2400  # features of a site whose inverse is kept; beyond, kernel positions are summed
 Matrix = NDArray[np.float64]
