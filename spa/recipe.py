@@ -67,7 +67,7 @@ class Recipe:
         allocation: how the budget is shared out: the same share everywhere, cheapest channel first,
             or the best total along error curves.
         steps: rounds of cutting a little, refitting and scoring again.
-        memory: bytes that activations and statistics may take; None: half of what is free.
+        memory: bytes that measuring may take; None: what is usual, at most half of what is free.
         calib: file or folder of inputs to fit on, instead of synthetic ones.
         probe: kind of synthetic inputs.
         samples: how many inputs to fit on; None: by the model's size.

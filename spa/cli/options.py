@@ -134,7 +134,7 @@ FITTING = (
         "--memory",
         type=values.memory,
         metavar="SIZE",
-        help="Activations and statistics take no more, such as 4G.  Default: half of what is free.",
+        help="Activations and statistics take about so much, such as 4G; fewer inputs are used for it.",
     ),
     option(
         "Keeping accuracy",

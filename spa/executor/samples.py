@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 MOST, LEAST = 1024, 32
-SMALL = 1000  # numbers per input: of less, a sample tells little, and twice as many are cheap
+SMALL = 256  # numbers per input: of less, a sample tells little, and twice as many are cheap
 NUMBERS = 7_500_000  # input numbers in all that are aimed at
 BUDGET = 1 << 30  # bytes of activations that are held at once unless told otherwise
 PARTS = 3  # of the memory: both streams' activations, columns with their products, and the rest
