@@ -134,7 +134,7 @@ FITTING = (
         "--memory",
         type=values.memory,
         metavar="SIZE",
-        help="Activations and statistics take about so much, such as 4G; fewer inputs are used for it.",
+        help="What measuring may take, such as 4G; fewer inputs are used where it is little.",
     ),
     option(
         "Keeping accuracy",

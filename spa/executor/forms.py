@@ -26,6 +26,10 @@ Letters = tuple[str, ...]
 class Form(Protocol):
     """What a contraction must tell; `shape` is always that of the stored weight."""
 
+    @property
+    def axis(self) -> int | None:
+        """The axis of the output that the rows lie along; None if there are several."""
+
     def matrix(self, weight: Array, groups: int) -> Array:
         """The weight as `[groups, rows, features]`."""
 
@@ -51,6 +55,11 @@ class Convolution:
 
     attrs: Mapping[str, Any]
     transposed: bool
+
+    @property
+    def axis(self) -> int | None:
+        """Channels come second."""
+        return 1
 
     def matrix(self, weight: Array, groups: int) -> Array:
         """The weight as `[groups, rows, channels · kernel]`; of a transposed one, turned round."""
@@ -105,6 +114,12 @@ class Product:
     x: Letters
     w: Letters
     y: Letters
+
+    @property
+    def axis(self) -> int | None:
+        """That of the one letter of groups or rows, if there is just one."""
+        letters = (*self.shared, *self.brought)
+        return self.y.index(letters[0]) if len(letters) == 1 else None
 
     @property
     def shared(self) -> Letters:

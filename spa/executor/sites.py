@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling
 from spa.executor.columns import places_for
-from spa.executor.forms import Convolution, Form, form_of
+from spa.executor.forms import Form, form_of
 from spa.executor.sinks import Sink, Ways
-from spa.trace.param import MAKES, READS, Param
+from spa.trace.param import READS, Param
 
 OPS = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"))
 Array = NDArray[Any]
@@ -95,17 +95,8 @@ def sites_of(coupling: Coupling) -> Iterator[Site]:
                 continue
             form = form_of(node, i, graph.shapes)
             if form is not None and prod(param.view) == prod(graph.shapes[param.tensor]):
-                axis = row_axis(form)
-                yield Site(node, i, param.tensor, form, param, ways.sink(node, axis))
+                yield Site(node, i, param.tensor, form, param, ways.sink(node, form.axis))
             break
-
-
-def row_axis(form: Form) -> int | None:
-    """The axis of the output that the rows lie along; None if there are several."""
-    if isinstance(form, Convolution):
-        return 1
-    letters = (*form.shared, *form.brought)  # type: ignore[attr-defined]
-    return form.y.index(letters[0]) if len(letters) == 1 else None  # type: ignore[attr-defined]
 
 
 def _activation(graph: Any, node: Any, i: int) -> bool:
@@ -117,6 +108,3 @@ def concerned(site: Site, coupling: Coupling) -> bool:
     """Whether some channel that the site reads may go."""
     plane = site.param.plane(READS)
     return plane is not None and bool(coupling.root[plane.ids].any())
-
-
-__all__ = ["MAKES", "READS", "Site", "concerned", "sites_of"]
