@@ -60,8 +60,8 @@ def _meet(
 ) -> tuple[Alive, float]:
     """The choice for one width multiple, and by how much it removes more than asked for.
 
-    Where the move that reaches the target goes far beyond it, up to `detours` times that move is
-    left out and another way is tried.
+    Scores that are errors are divided by prices, and the prices taken again at the choice they led
+    to; the choice with the least error is kept.
     """
     bounds = limits(coupling, recipe)
     priced = recipe.allocation == "curves" and recipe.measures
@@ -88,7 +88,11 @@ def _reach(
     recipe: Recipe,
     detours: int,
 ) -> tuple[Alive, float]:
-    """Follow a sequence of moves until the target is met."""
+    """Follow a sequence of moves until the target is met.
+
+    Where the move that reaches the target goes far beyond it, up to `detours` times that move is
+    left out and another way is tried.
+    """
     whole = cost(coupling.everything()).share(recipe.of)
     if whole == 0 or not (sequence.rank < NEVER).any():
         raise TargetError(f"nothing to prune: {_obstacle(coupling, bounds)}")

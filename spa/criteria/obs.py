@@ -1,10 +1,10 @@
 """OBSPA: what the consumers of a channel lose without it, once they have made up for it.
 
-At a site with weight W and inputs X, H = Xc Xcᵀ + λI.  Removing the columns p of one channel costs
-tr(W_p [(H⁻¹)_pp]⁻¹ W_pᵀ) (Optimal Brain Surgeon, structured; arXiv 2403.18955), a share of the
-variance of what the site feeds.  Channels go greedily, cheapest first, and after each step
-W -= W_p [(H⁻¹)_pp]⁻¹ (H⁻¹)_p: and H⁻¹ is downdated, so correlated channels are not both thought
-free.  What a channel costs at several sites adds in amplitude, since all of it is one signal.
+At a site with weight W and inputs X, H is Xc Xcᵀ with its correlations shrunken.  Removing the
+columns p of one channel costs tr(W_p [(H⁻¹)_pp]⁻¹ W_pᵀ) (Optimal Brain Surgeon, structured; arXiv
+2403.18955), as a share of what the site's sink feels.  Channels go greedily, cheapest first, and
+after each step W -= W_p [(H⁻¹)_pp]⁻¹ (H⁻¹)_p: and H⁻¹ is downdated, so correlated channels are not
+both thought free.  What a channel costs at several sites adds in amplitude: it is one signal.
 """
 
 from __future__ import annotations
@@ -138,8 +138,8 @@ def problems_of(coupling: Coupling, feeds: Any, device: Any) -> Iterator[Problem
         sums = Moments(*units.shape)
         shape = graph.shapes[site.tensor]
         for x in stream.values[site.x]:
-            samples = site.form.positions(x.shape, shape)[1]
-            sums.add(site.columns(x, shape, stream.count)[0], samples=samples)
+            columns, _, samples = site.columns(x, shape, stream.count)
+            sums.add(columns, samples=samples)
         if sums.finite and sums.count:  # else a probe overflowed, and nothing can be said
             yield from _problems(site, site.weight(coupling), sums, units, seen, consts)
 

@@ -7,14 +7,13 @@ weights' energy in that.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling, Group
 from spa.criteria.aggregate import aggregate
 from spa.criteria.magnitude import squares
+from spa.executor.sinks import Ways
 from spa.executor.sites import concerned, sites_of
 
 
@@ -35,10 +34,7 @@ class _Next:
     def __init__(self, coupling: Coupling, scores: NDArray[np.float64]) -> None:
         self.coupling, self.scores = coupling, scores
         self.sites = {s.node.index: s for s in sites_of(coupling) if concerned(s, coupling)}
-        self.users: dict[str, list[Any]] = {}
-        for node in coupling.graph.nodes:
-            for name in node.inputs:
-                self.users.setdefault(name, []).append(node)
+        self.users = Ways(coupling.graph).users
 
     def total(self, group: Group) -> float:
         """Summed scores of all units that the next sites read; 1 where no site follows."""
@@ -67,5 +63,5 @@ class _Next:
             if node.index in self.sites:
                 found.add(node.index)
                 continue
-            nodes += [user for name in node.outputs for user in self.users.get(name, ())]
+            nodes += [user for name in node.outputs for user, _ in self.users.get(name, ())]
         return found

@@ -34,8 +34,7 @@ def unfold(
         places: flat output positions to take (all by default).
     """
     kernel = shape[2:]
-    strides = attrs.get("strides") or [1] * len(kernel)
-    dilations = attrs.get("dilations") or [1] * len(kernel)
+    strides, dilations = steps_of(attrs, len(kernel))
     pads = pads_of(x.shape[2:], kernel, strides, dilations, attrs, out)
     padded = np.pad(x, [(0, 0), (0, 0), *pads]) if any(map(any, pads)) else x
     padded = padded.swapaxes(0, 1)
@@ -68,9 +67,8 @@ def unfold_transposed(
     Its input with `stride - 1` zeros between pixels is convolved with the kernel turned round.
     """
     kernel = shape[2:]
-    strides = attrs.get("strides") or [1] * len(kernel)
-    dilations = attrs.get("dilations") or [1] * len(kernel)
-    before = (attrs.get("pads") or [0] * (2 * len(kernel)))[: len(kernel)]
+    strides, dilations = steps_of(attrs, len(kernel))
+    before, _ = given_pads(attrs, len(kernel))
     sizes = [o + d * (k - 1) for o, k, d in zip(out, kernel, dilations, strict=True)]
     sparse = np.zeros((*x.shape[:2], *sizes), np.float32)
     take: list[slice] = [slice(None)] * 2
@@ -88,6 +86,18 @@ def unfold_transposed(
     return unfold(sparse, (x.shape[1], x.shape[1], *kernel), plain, out, places)
 
 
+def steps_of(attrs: Mapping[str, Any], rank: int) -> tuple[Sequence[int], Sequence[int]]:
+    """Strides and dilations along the spatial axes; 1 where the file says nothing."""
+    ones = [1] * rank
+    return attrs.get("strides") or ones, attrs.get("dilations") or ones
+
+
+def given_pads(attrs: Mapping[str, Any], rank: int) -> tuple[Sequence[int], Sequence[int]]:
+    """Padding before and after every spatial axis as the file gives it; 0 where it does not."""
+    pads = attrs.get("pads") or [0] * (2 * rank)
+    return pads[:rank], pads[rank:]
+
+
 def pads_of(
     space: Sequence[int],
     kernel: Sequence[int],
@@ -99,8 +109,7 @@ def pads_of(
     """Padding before and after every spatial axis, worked out where the file says SAME_UPPER."""
     auto = attrs.get("auto_pad", "NOTSET")
     if auto == "NOTSET":
-        pads = attrs.get("pads") or [0] * (2 * len(kernel))
-        return list(zip(pads[: len(kernel)], pads[len(kernel) :], strict=True))
+        return list(zip(*given_pads(attrs, len(kernel)), strict=True))
     found = []
     for size, k, s, d, o in zip(space, kernel, strides, dilations, out, strict=True):
         total = 0 if auto == "VALID" else max((o - 1) * s + (k - 1) * d + 1 - size, 0)
@@ -111,8 +120,7 @@ def pads_of(
 
 def space(sizes: Sequence[int], kernel: Sequence[int], attrs: Mapping[str, Any]) -> tuple[int, ...]:
     """Spatial sizes of what a convolution makes of an input with spatial `sizes`."""
-    strides = attrs.get("strides") or [1] * len(kernel)
-    dilations = attrs.get("dilations") or [1] * len(kernel)
+    strides, dilations = steps_of(attrs, len(kernel))
     auto = attrs.get("auto_pad", "NOTSET")
     if auto in ("SAME_UPPER", "SAME_LOWER"):
         return tuple(-(-n // s) for n, s in zip(sizes, strides, strict=True))
@@ -127,21 +135,13 @@ def space_transposed(
     sizes: Sequence[int], kernel: Sequence[int], attrs: Mapping[str, Any]
 ) -> tuple[int, ...]:
     """The same for a transposed convolution with padding given in numbers."""
-    ones = [1] * len(kernel)
-    strides, dilations = (attrs.get(name) or ones for name in ("strides", "dilations"))
-    pads = attrs.get("pads") or [0] * (2 * len(kernel))
+    strides, dilations = steps_of(attrs, len(kernel))
+    first, last = given_pads(attrs, len(kernel))
     more = attrs.get("output_padding") or [0] * len(kernel)
     return tuple(
-        s * (n - 1) + extra + (k - 1) * d + 1 - first - last
-        for n, s, k, d, extra, first, last in zip(
-            sizes,
-            strides,
-            kernel,
-            dilations,
-            more,
-            pads[: len(kernel)],
-            pads[len(kernel) :],
-            strict=True,
+        s * (n - 1) + extra + (k - 1) * d + 1 - before - after
+        for n, s, k, d, extra, before, after in zip(
+            sizes, strides, kernel, dilations, more, first, last, strict=True
         )
     )
 
@@ -152,9 +152,7 @@ def rows_of(y: Array, places: NDArray[np.int64] | None = None) -> Array:
     return (rows if places is None else rows[:, :, places]).reshape(y.shape[1], -1)
 
 
-def places_for(
-    features: int, places: int, columns: int, total: int, seed: int
-) -> NDArray[np.int64] | None:
+def places_for(features: int, places: int, columns: int, seed: int) -> NDArray[np.int64] | None:
     """Which of the `places` of a batch are enough to fit `features`; None means all.
 
     Neighbouring pixels say nearly the same, so `ENOUGH` columns and `PER_FEATURE` per feature do.
@@ -162,14 +160,10 @@ def places_for(
     Args:
         features: of one least-squares problem.
         places: output positions in a batch.
-        columns: columns at each place (samples, for convolutions).
-        total: columns of all batches together if all places were taken.
+        columns: columns at each place (samples, for convolutions), those of all batches together.
         seed: of the choice.
     """
-    wanted = max(ENOUGH, PER_FEATURE * features) / max(total, 1)
-    if wanted >= 1:
-        return None
-    count = max(1, -(-int(np.ceil(wanted * places * columns)) // columns))
+    count = -(-max(ENOUGH, PER_FEATURE * features) // max(columns, 1))
     if count >= places:
         return None
     return np.sort(np.random.default_rng(seed).choice(places, count, replace=False))

@@ -55,13 +55,6 @@ class Moments:
             self.y += y.sum(2, dtype=np.float64)
             self.yy += np.square(y).sum(2, dtype=np.float64)
 
-    def join(self, other: Moments) -> None:
-        """Add what another sum holds."""
-        for name in ("xx", "yx", "x", "y", "yy", "between"):
-            getattr(self, name).__iadd__(getattr(other, name))
-        self.count += other.count
-        self.samples += other.samples
-
     @property
     def worth(self) -> float:
         """How many independent columns these are worth."""
@@ -93,12 +86,6 @@ class Moments:
             self.xx - mean[:, :, None] * self.x[:, None, :],
             self.yx - self.y[:, :, None] * mean[:, None, :],
         )
-
-    @property
-    def spread(self) -> Matrix:
-        """Summed squared distances of Y from its mean, `[groups, rows]`."""
-        found: Matrix = np.maximum(self.yy - self.y**2 / max(self.count, 1), 0.0)
-        return found
 
 
 def ridge(
@@ -154,12 +141,3 @@ def _solve(gram: Matrix, right: Matrix) -> Matrix:
         return np.asarray(cho_solve(cho_factor(gram[0]), right[0]), np.float64)[None]
     except (LinAlgError, ValueError):
         return np.asarray(np.linalg.pinv(gram, rcond=RANK, hermitian=True) @ right, np.float64)
-
-
-def error(moments: Moments, weights: Matrix, bias: Matrix) -> Matrix:
-    """Squared error per row, `[groups, rows]`, of predicting Y by W X + b."""
-    inner = ((weights @ moments.xx) * weights).sum(2)
-    cross = (weights * moments.yx).sum(2)
-    linear = 2 * bias * (np.einsum("grf,gf->gr", weights, moments.x) - moments.y)
-    found: Matrix = moments.yy - 2 * cross + inner + linear + moments.count * bias**2
-    return found

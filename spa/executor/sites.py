@@ -44,9 +44,9 @@ class Site:
         """The tensor it makes."""
         return str(self.node.outputs[0])
 
-    def groups(self, attrs: Any = None) -> int:
-        """The number of groups of a convolution with these attributes, by default its own."""
-        return int((attrs or self.node.attrs).get("group", 1))
+    def groups(self) -> int:
+        """The number of groups, if it is a convolution."""
+        return int(self.node.attrs.get("group", 1))
 
     def weight(self, coupling: Coupling) -> NDArray[np.float64]:
         """The stored weight as `[groups, rows, features]`, float64."""
@@ -64,8 +64,8 @@ class Site:
 
     def columns(
         self, x: Array, shape: Sequence[int], batches: int, groups: int | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
-        """Columns `[groups, features, m]` of one of several batches, and the places taken.
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64] | None, int]:
+        """Columns `[groups, features, m]` of one of several batches, places taken, and samples.
 
         As many as are enough: always the same for a batch of this size.
 
@@ -76,10 +76,10 @@ class Site:
             groups: of the convolution.
         """
         groups = self.groups() if groups is None else groups
-        places, columns = self.form.positions(x.shape, shape)
+        places, samples = self.form.positions(x.shape, shape)
         features = self.form.features(shape, groups)
-        at = places_for(features, places, columns, places * columns * batches, self.node.index)
-        return np.asarray(self.form.columns(x, shape, groups, at), np.float32), at
+        at = places_for(features, places, samples * batches, self.node.index)
+        return np.asarray(self.form.columns(x, shape, groups, at), np.float32), at, samples
 
 
 def sites_of(coupling: Coupling) -> Iterator[Site]:

@@ -1,4 +1,4 @@
-"""One dense pass before anything is fitted: BatchNorm on the batch's statistics, and spreads.
+"""One dense pass before anything is fitted: BatchNorm on the batch's statistics, and covariances.
 
 Probe inputs are not what a model was trained on, and every BatchNormalization would pass the
 difference on.  Normalising by the statistics of the probe itself, layer after layer, puts the
@@ -71,7 +71,7 @@ def survey(
             _measure(found, name, axis, stream.values[name])
         if stop in norms:
             node = norms[stop]
-            mean, var, count = moments(stream.values[node.inputs[0]], 1)
+            mean, var, count = moments(stream.values[node.inputs[0]])
             if count >= ENOUGH and np.isfinite(mean).all() and np.isfinite(var).all():
                 for name, value in ((node.inputs[3], mean), (node.inputs[4], var)):
                     dtype = graph.consts[name].dtype
@@ -95,22 +95,16 @@ def _norms(graph: Any) -> dict[int, Any]:
     }
 
 
-def moments(batches: Batches, axis: int | None) -> tuple[Array, Array, int]:
-    """Mean and variance along a channel axis, float64 `[channels]`, and how many numbers each."""
-    total = square = count = 0.0
-    for x in batches:
-        rest = tuple(a for a in range(x.ndim) if axis is None or a != axis % x.ndim)
-        total = total + x.sum(rest, dtype=np.float64)
-        count += x.size / max(1 if axis is None else x.shape[axis], 1)
-    mean = np.asarray(total) / max(count, 1)
-    for x in batches:  # a second pass: sums of squares lose everything where the mean is large
-        rest = tuple(a for a in range(x.ndim) if axis is None or a != axis % x.ndim)
-        shape = [1] * x.ndim
-        if axis is not None:
-            shape[axis] = -1
-        gap = x - mean.reshape(shape).astype(x.dtype)
-        square = square + np.square(gap).sum(rest, dtype=np.float64)
-    return mean, np.asarray(square) / max(count, 1), int(count)
+def moments(batches: Batches) -> tuple[Array, Array, int]:
+    """Mean and variance along axis 1, float64 `[channels]`, and how many numbers each."""
+    rest = (0, *range(2, batches[0].ndim))
+    shape = (-1, *(1,) * (len(rest) - 1))
+    count = sum(x.size // max(x.shape[1], 1) for x in batches)
+    mean = sum(x.sum(rest, dtype=np.float64) for x in batches) / max(count, 1)
+    gaps = (x - mean.reshape(shape).astype(x.dtype) for x in batches)
+    # a second pass: sums of squares lose everything where the mean is large
+    square = sum(np.square(gap).sum(rest, dtype=np.float64) for gap in gaps)
+    return mean, square / max(count, 1), count
 
 
 def _measure(found: Survey, name: str, axis: int | None, batches: Batches) -> None:
@@ -119,7 +113,7 @@ def _measure(found: Survey, name: str, axis: int | None, batches: Batches) -> No
     sums = Moments(1, rows)
     for x in batches:
         flat = (x.reshape(1, -1) if axis is None else np.moveaxis(x, axis, 0)).reshape(rows, -1)
-        at = places_for(rows, flat.shape[1], 1, flat.shape[1] * len(batches), 0)
+        at = places_for(rows, flat.shape[1], len(batches), 0)
         sums.add(np.asarray(flat if at is None else flat[:, at], np.float32)[None])
     gram, _ = sums.centred()
     found.covariance[name] = gram[0] / max(sums.count, 1)

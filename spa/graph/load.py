@@ -26,6 +26,7 @@ from spa.graph.fold import fold
 from spa.graph.guard import check_bytes, check_graph, check_model
 from spa.graph.mapped import Mapped, state_of
 from spa.graph.model import Graph, Node, Source
+from spa.graph.names import unused
 from spa.graph.normalize import captured_names, normalize, opsets_of
 from spa.graph.tensors import (
     dtype_of,
@@ -278,10 +279,7 @@ def _nodes(program: Program) -> tuple[Node, ...]:
 
 
 def _unique(name: str, taken: set[str]) -> str:
-    unique, count = name, 1
-    while unique in taken:
-        count += 1
-        unique = f"{name}#{count}"
+    unique = unused(name, taken, "#")
     taken.add(unique)
     return unique
 

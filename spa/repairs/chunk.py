@@ -19,6 +19,13 @@ class Chunk:
     wanted: Array
     samples: int
 
+    @property
+    def spread(self) -> Matrix:
+        """Summed squared distances of the rows wanted from their means, `[groups, rows]`."""
+        mean = self.wanted.mean(2, keepdims=True)
+        found: Matrix = np.square(self.wanted - mean).sum(2, dtype=np.float64)
+        return found
+
     def gap(self, weight: Matrix, bias: Matrix) -> Array:
         """What `weight` `[groups, rows, features]` and `bias` `[groups, rows]` fall short of."""
         made = weight.astype(np.float32) @ self.columns + bias.astype(np.float32)[:, :, None]

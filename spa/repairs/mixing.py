@@ -37,7 +37,7 @@ def mixture(
             start = np.zeros((1, whole.shape[1], len(kept)))
             start[0, kept, np.arange(len(kept))] = 1.0
         size = int(np.prod(whole.shape[2:]))
-        at = places_for(len(kept), size, len(whole), size * len(whole) * count, 0)
+        at = places_for(len(kept), size, len(whole) * count, 0)
         columns, wanted = (rows_of(x, at).astype(np.float32)[None] for x in (small, whole))
         sums.add(columns, wanted, len(whole))
     if sums is None:

@@ -176,9 +176,9 @@ class _Walk:
         stored, groups = self.weights.shape(site), shape[0]
         for k in batches:
             x, y = self.targets.input(site, k), self.targets.target(site, k)
-            columns, at = site.columns(x, stored, self.pruned.count, groups)
+            columns, at, samples = site.columns(x, stored, self.pruned.count, groups)
             wanted = np.asarray(site.form.rows(y, groups, at), np.float32)
-            yield Chunk(columns, wanted, site.form.positions(x.shape, stored)[1])
+            yield Chunk(columns, wanted, samples)
 
     def _mix(self, site: Site, batches: Sequence[int], old: Matrix) -> tuple[Matrix, Matrix]:
         """Every lost channel as a mixture of those that stay, all kernel positions alike."""
@@ -206,8 +206,7 @@ class _Walk:
         """Take the rows that are no worse on inputs that did not shape them."""
         worse, better, spread = (np.zeros(old[1].shape) for _ in range(3))
         for chunk in self._chunks(site, batches, old[0].shape):
-            mean = chunk.wanted.mean(2, keepdims=True)
-            spread += np.square(chunk.wanted - mean).sum(2)
+            spread += chunk.spread
             worse += chunk.missed(*old)
             better += chunk.missed(*new)
         helped = better <= worse  # false as well for what is not a number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from spa.executor.sites import Site
 from spa.executor.stream import Stream, names_in
+from spa.graph.names import unused
 
 BIASED = frozenset(("Conv", "ConvTranspose", "Gemm"))
 Matrix = NDArray[np.float64]
@@ -45,53 +47,51 @@ class Weights:
     def of(self, site: Site) -> tuple[Matrix, Matrix, bool]:
         """Weight `[groups, rows, features]`, bias `[groups, rows]`, and whether one may be set."""
         proto = self.node(site.node)
-        groups = next((a.i for a in proto.attribute if a.name == "group"), 1)
         stored = self.pruned.array(proto.input[site.input]).astype(np.float64)
-        weight = np.ascontiguousarray(site.form.matrix(stored, groups))
+        weight = np.ascontiguousarray(site.form.matrix(stored, groups_of(proto)))
         bias = np.zeros(weight.shape[:2])
-        name = proto.input[2] if len(proto.input) > 2 else ""
-        if name:
-            own = self.pruned.array(name).astype(np.float64).reshape(-1)
-            bias = np.broadcast_to(own, (weight[..., 0].size,)).reshape(bias.shape).copy()
-        return weight, bias, self._holder(site) != "nowhere"
+        if len(proto.input) > 2 and proto.input[2]:
+            own = self.pruned.array(proto.input[2]).astype(np.float64).reshape(-1)
+            bias = np.broadcast_to(own, bias.size).reshape(bias.shape).copy()
+        return weight, bias, self._holder(site) is not None
 
-    def of_rows(self, site: Site) -> int:
-        """How many rows the weight makes in all groups."""
-        proto = self.node(site.node)
-        groups = next((a.i for a in proto.attribute if a.name == "group"), 1)
-        return int(np.prod(site.form.matrix(np.zeros(self.shape(site), bool), groups).shape[:2]))
+    def _holder(self, site: Site) -> tuple[NodeProto, int, int] | None:
+        """Where a change of the bias goes: the node, its input (perhaps a new one), and the sign.
 
-    def _holder(self, site: Site) -> str:
-        """Where a change of the bias goes."""
+        The mean of a BatchNormalization is subtracted, so there the sign is turned.
+        """
         proto = self.node(site.node)
-        if site.node.op in BIASED and (len(proto.input) > 2 and proto.input[2]):
-            rows = self.of_rows(site)
-            size = int(np.prod(self.pruned.weights[proto.input[2]].dims))
-            return "own" if size == rows else "nowhere"
+        if site.node.op in BIASED and len(proto.input) > 2 and proto.input[2]:
+            shape = self.shape(site)
+            rows = prod(shape) // site.form.features(shape, groups_of(proto))
+            return (proto, 2, 1) if self.pruned.array(proto.input[2]).size == rows else None
         if site.sink.holder is not None:
             holder, i = site.sink.holder
             name = self.node(holder).input[i]
             if name in self.pruned.weights and self.uses[name] == 1:
-                return "norm" if holder.op == "BatchNormalization" else "later"
-        return "new" if site.node.op in BIASED and site.sink.axis is not None else "nowhere"
+                return self.node(holder), i, -1 if holder.op == "BatchNormalization" else 1
+        return (proto, 2, 1) if site.node.op in BIASED and site.sink.axis is not None else None
 
     def put(self, site: Site, weight: Matrix, change: Matrix) -> None:
         """Replace the weight; add `change` `[groups, rows]` to the bias, wherever that is."""
         proto = self.node(site.node)
         self._set(proto.input[site.input], site.form.stored(weight, self.shape(site)))
-        where, flat = self._holder(site), change.reshape(-1)
-        if where == "new":
-            while len(proto.input) < 3:
-                proto.input.append("")
-            proto.input[2] = self._fresh(f"{proto.output[0]}_spa_bias")
-            dtype = self.pruned.array(proto.input[site.input]).dtype
-            self.pruned.weights[proto.input[2]] = numpy_helper.from_array(
-                flat.astype(dtype), proto.input[2]
-            )
-            self.uses[proto.input[2]] = 1
-        elif where != "nowhere":
-            holder, i = site.sink.holder if where != "own" and site.sink.holder else (site.node, 2)
-            self._shift(self.node(holder).input[i], -flat if where == "norm" else flat)
+        place = self._holder(site)
+        if place is None:
+            return
+        holder, i, sign = place
+        while len(holder.input) <= i:
+            holder.input.append("")
+        if not holder.input[i]:
+            self._add(holder, i, change.size, self.pruned.array(proto.input[site.input]).dtype)
+        self._shift(holder.input[i], sign * change.reshape(-1))
+
+    def _add(self, holder: NodeProto, i: int, size: int, dtype: Any) -> None:
+        """Give a node a bias of zeros."""
+        name = unused(f"{holder.output[0]}_spa_bias", {*self.pruned.weights, *self.uses})
+        holder.input[i] = name
+        self.pruned.weights[name] = numpy_helper.from_array(np.zeros(size, dtype), name)
+        self.uses[name] = 1
 
     def _shift(self, name: str, change: Matrix) -> None:
         """Add to a stored tensor, also to what the stream uses in its place."""
@@ -107,13 +107,6 @@ class Weights:
         new = np.ascontiguousarray(array.reshape(shape).astype(dtype))
         self.pruned.weights[name] = numpy_helper.from_array(new, name)
 
-    def _fresh(self, wanted: str) -> str:
-        name, count = wanted, 1
-        while name in self.pruned.weights or name in self.uses:
-            count += 1
-            name = f"{wanted}_{count}"
-        return name
-
     def model(self) -> ModelProto:
         """The pruned model with its new weights."""
         model = self.pruned.model
@@ -122,3 +115,8 @@ class Weights:
         del model.graph.initializer[:]
         model.graph.initializer.extend(self.pruned.weights.values())
         return model
+
+
+def groups_of(proto: NodeProto) -> int:
+    """The number of groups, if it is a convolution."""
+    return next((a.i for a in proto.attribute if a.name == "group"), 1)

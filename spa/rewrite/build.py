@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from spa.coupling.model import Coupling
+from spa.graph.names import unused
 from spa.rewrite.override import override
 from spa.rewrite.shrink import shrink, signature
 from spa.trace.check import MisplacedError, Survivors, check, refit
@@ -165,10 +166,7 @@ class _Builder:
         copy.input[i] = self.renamed[name, mark]
 
     def _name(self, wanted: str) -> str:
-        name, count = wanted, 1
-        while name in self.taken:
-            count += 1
-            name = f"{wanted}_{count}"
+        name = unused(wanted, self.taken)
         self.taken.add(name)
         return name
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spa.executor.least_squares import Moments, error, ridge
+from spa.executor.least_squares import Moments, ridge
+from spa.repairs.chunk import Chunk
 
 
 def problem(features=6, rows=3, count=200, seed=0):
@@ -30,8 +31,8 @@ def fitted(moments, start, *options):
     return weights[0], bias[0]
 
 
-def missed(moments, weights, bias):
-    return error(moments, weights[None], bias[None])[0]
+def missed(x, y, weights, bias):
+    return Chunk(x[None], y[None], 1).missed(weights[None], bias[None])[0]
 
 
 @pytest.mark.parametrize("affine", [True, False])
@@ -71,7 +72,7 @@ def test_degenerate_features_stay_finite(strength):
     moments = moments_of(x, y)
     weights, bias = fitted(moments, start, strength)
     assert np.isfinite(weights).all() and np.isfinite(bias).all()
-    assert missed(moments, weights, bias).sum() <= missed(moments, start, np.zeros(3)).sum()
+    assert missed(x, y, weights, bias).sum() <= missed(x, y, start, np.zeros(3)).sum()
     still = moments_of(np.full_like(x, 3.0), y)
     np.testing.assert_array_equal(fitted(still, start, strength)[0], start)
 
@@ -86,7 +87,7 @@ def test_error_is_the_squared_error():
     x, y, start = problem()
     bias = np.array([0.5, -1.0, 3.0])
     direct = ((y - start @ x - bias[:, None]) ** 2).sum(1)
-    np.testing.assert_allclose(missed(moments_of(x, y), start, bias), direct, rtol=1e-4)
+    np.testing.assert_allclose(missed(x, y, start, bias), direct, rtol=1e-4)
 
 
 def test_chunks_add_up():
@@ -109,13 +110,15 @@ def test_groups_are_solved_each_on_its_own():
         alone = fitted(moments_of(own_x, own_y), own_start, 1e-2)
         np.testing.assert_allclose(weights[k], alone[0], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(bias[k], alone[1], rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(together.spread[0], y[0].var(1) * y.shape[2], rtol=1e-3)
+    spread = Chunk(x, y, 1).spread
+    np.testing.assert_allclose(spread[0], y[0].var(1) * y.shape[2], rtol=1e-3)
 
 
-def test_joined_sums_are_the_sums_of_all():
+def test_sums_of_chunks_have_the_solution_of_all():
     x, y, start = problem()
-    parts = moments_of(x[:, :80], y[:, :80])
-    parts.join(moments_of(x[:, 80:], y[:, 80:]))
+    parts = Moments(1, 6, 3)
+    for some in (slice(80), slice(80, None)):
+        parts.add(x[None, :, some], y[None, :, some])
     np.testing.assert_allclose(
         fitted(parts, start, 1e-2)[0],
         fitted(moments_of(x, y), start, 1e-2)[0],

@@ -85,7 +85,8 @@ def check(coupling, last):
         np.testing.assert_array_equal(
             site.form.stored(weight, shape), graph.consts[site.tensor].astype(np.float64)
         )
-        columns, at = site.columns(values[site.x], shape, 1)
+        columns, at, samples = site.columns(values[site.x], shape, 1)
+        assert columns.shape[2] % samples == 0
         rows = site.form.rows(values[site.y], site.groups(), at)
         assert columns.shape[1] == site.form.features(shape, site.groups())
         miss = rows - weight @ columns  # what is left is the bias
