@@ -104,14 +104,17 @@ class Spa:
     def prune(self, graph: Any) -> Any:
         """Analysis, scores and cut."""
         from spa.budgets import allocate
-        from spa.coupling import analyse
+        from spa.coupling import analyse, misplaced
         from spa.criteria import score
         from spa.recipe import Recipe
         from spa.rewrite import rewrite
 
         coupling = analyse(graph)
-        recipe = Recipe(ratio=RATIO, of="channels", scope="local", round_to=1)
-        return rewrite(coupling, allocate(coupling, score(coupling, "l2"), recipe))
+        recipe = Recipe(ratio=RATIO, of="channels", scope="local", round_to=1, scorer="l2")
+        alive = allocate(coupling, score(coupling, "l2"), recipe)
+        if errors := misplaced(coupling, alive):
+            raise errors[0]
+        return rewrite(coupling, alive, checked=True)
 
     def exported(self, model: Any) -> Any:
         """The pruned model as ONNX."""

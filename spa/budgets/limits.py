@@ -40,16 +40,23 @@ def limits(coupling: Coupling, recipe: Recipe) -> tuple[Limit, ...]:
     Raises:
         UsageError: a glob of --ignore, --only or --layer-ratio matches nothing.
     """
-    known = {name for group in coupling.groups for name in names(group)}
-    known.update(node.name for node in coupling.graph.nodes)
-    known.update(coupling.graph.consts)
-    for glob in (*recipe.ignore, *recipe.only, *recipe.layer_ratio):
+    globs = (*recipe.ignore, *recipe.only, *recipe.layer_ratio)
+    known = _names_in(coupling) if globs else ()
+    for glob in globs:
         if not any(fnmatchcase(name, glob) for name in known):
             raise UsageError(
                 f"the pattern {glob!r} matches no node, initializer or group; "
                 "`spa inspect` lists the names"
             )
     return tuple(_limit(group, recipe) for group in coupling.groups)
+
+
+def _names_in(coupling: Coupling) -> set[str]:
+    """Everything a glob may call: groups, their tensors and nodes, other nodes, other constants."""
+    known = {name for group in coupling.groups for name in names(group)}
+    known.update(node.name for node in coupling.graph.nodes)
+    known.update(coupling.graph.consts)
+    return known
 
 
 def _limit(group: Group, recipe: Recipe) -> Limit:

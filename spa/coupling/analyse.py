@@ -111,9 +111,10 @@ def indifferent(notes: Collect, root: Ids) -> frozenset[int]:
         if node.index in notes.born or (key in REFITS and not SILENT[key](node)):
             return False
         for planes in notes.meetings.stacks(node):
-            wide = [a for p in planes for a in p.axes if p.ids.shape[a] > 1]
-            if len(set(wide)) < len(wide):
-                return False
+            if len(planes) > 1:  # one plane alone has each of its axes once
+                wide = [a for p in planes for a in p.axes if p.ids.shape[a] > 1]
+                if len(set(wide)) < len(wide):
+                    return False
         return len({box(p) for p in notes.meetings.boxes(node)}) < 2
 
     return frozenset(node.index for node in notes.graph.nodes if fits_all(node))

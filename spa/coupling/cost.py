@@ -51,7 +51,7 @@ class Cost:
         self._batch = notes.graph.dims.get(batch_symbol(notes.graph), 1)  # MACs are per sample
         self._flat: list[Ids] = []
         self._tight: dict[tuple[int, tuple[int, ...]], Plane] = {}  # keeps ids() valid, too
-        self._where: dict[tuple[int, tuple[int, ...]], int] = {}
+        self._where: dict[int, int] = {}
         self._rows: list[tuple[int, Ids]] = []
         items: list[Item] = []
         seen: set[str] = set()
@@ -102,11 +102,11 @@ class Cost:
         return self._tight[key]
 
     def _slot(self, p: Plane, root: Ids) -> int:
-        key = (id(p.ids), p.axes)
-        if key not in self._where:
-            self._where[key] = len(self._flat)
-            self._flat.append(root[p.ids].ravel())
-        return self._where[key]
+        held = labels.core(p.ids)
+        if id(held) not in self._where:
+            self._where[id(held)] = len(self._flat)
+            self._flat.append(root[held].ravel())
+        return self._where[id(held)]
 
     def _shared(self, p: Plane, shared: list[int], root: Ids) -> int:
         dense = root[p.dense]

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import lru_cache
 
 import numpy as np
 
 from spa import labels
 from spa.coupling.model import Frozen, Group, Member
-from spa.labels import ROCK, Ids
+from spa.labels import ROCK, Ids, Shape
 from spa.trace.collect import Collect, Reason, Roots
 from spa.trace.param import MAKES, Param
 
 
 def tensor_axes(notes: Collect, param: Param) -> dict[int, int]:
     """Which axis of the stored tensor each axis of a param's view lies in."""
-    runs = labels.cut(notes.graph.shapes[param.tensor], param.view) or ()
+    return _axes_in(notes.graph.shapes[param.tensor], param.view)
+
+
+@lru_cache(maxsize=4096)
+def _axes_in(shape: Shape, view: Shape) -> dict[int, int]:
+    runs = labels.cut(shape, view) or ()
     return {fine: (coarse or (0,))[0] for coarse, fines in runs for fine in fines}
 
 
@@ -28,7 +34,7 @@ def groups_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Gro
     members: list[dict[int, Member]] = [{} for _ in cells]
     known: dict[Member, Member] = {}
     names: dict[int, str] = {}
-    seen: dict[tuple[int, tuple[int, ...]], tuple[int, list[int]]] = {}
+    held: dict[int | None, list[int]] = {}
     of_label = owner[roots.solid]
     for param in notes.params.values():
         if param.tensor is None:
@@ -36,14 +42,14 @@ def groups_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Gro
         where = tensor_axes(notes, param)
         node = notes.graph.nodes[param.node].name
         for role, plane in param.planes:
-            key = (id(plane.ids), plane.axes)
-            if key not in seen:
+            place = notes.meetings.place(plane)
+            inside = held.get(place)
+            if inside is None:
                 present = np.zeros(len(cells) + 1, bool)  # the last is for what no group owns
                 present[of_label[plane.ids]] = True
-                axes = labels.tighten(plane).axes or (0,)
-                seen[key] = (axes[-1], np.flatnonzero(present[:-1]).tolist())
-            last, inside = seen[key]
-            member = Member(param.tensor, where.get(last, 0), role, node)
+                inside = held[place] = np.flatnonzero(present[:-1]).tolist()
+            axes = labels.tighten(plane).axes or (0,)
+            member = Member(param.tensor, where.get(axes[-1], 0), role, node)
             member = known.setdefault(member, member)
             for k in inside:
                 members[k][id(member)] = member
@@ -67,10 +73,10 @@ def frozen_of(notes: Collect, roots: Roots) -> tuple[Frozen, ...]:
         plane = param.plane(MAKES)
         if plane is None or param.tensor is None:
             continue
-        loose = roots.loose[plane.ids][roots.solid[plane.ids] == ROCK]
-        if not loose.size:
+        stuck = roots.solid[plane.ids] == ROCK
+        if not np.count_nonzero(stuck):
             continue
-        loose = np.unique(loose)
+        loose = np.unique(roots.loose[plane.ids][stuck])
         fresh = loose[~seen[loose]]
         seen[fresh] = True
         by_reason: dict[Reason, int] = defaultdict(int)

@@ -39,18 +39,13 @@ def all_planes(notes: Collect) -> Iterable[Plane]:
     everything = [p for x in notes.images.values() for p in x.planes]
     everything += [p for q in notes.params.values() for _, p in q.planes]
     everything += [p for planes in notes.extra.values() for p in planes]
-    return labels.distinct(everything)
+    return notes.meetings.distinct(everything)
 
 
 def rooted(notes: Collect, root: Ids) -> list[Ids]:
     """The distinct planes as rows of units, `[rows, n]`, constant axes dropped."""
     seen: dict[tuple[tuple[int, ...], bytes], Ids] = {}
-    known: set[int] = set()
     for p in all_planes(notes):
-        twin = notes.meetings.twin(p)
-        if twin is not None and twin in known:
-            continue  # the same labels in the same rows
-        known.update(() if twin is None else (twin,))
         rows = labels.tighten(Plane(root[p.ids], p.axes)).rows()
         seen.setdefault((rows.shape, rows.tobytes()), rows)
     return list(seen.values())
@@ -131,9 +126,8 @@ def _lockstep(kind: NDArray[np.uint64], several: list[Ids]) -> Ids:
 def _owned(notes: Collect, root: Ids) -> Ids:
     """Units that live in a stored tensor, bedrock excluded."""
     held = np.zeros(notes.size, bool)
-    for p in labels.distinct(
-        p for q in notes.params.values() if q.tensor is not None for _, p in q.planes
-    ):
+    stored = [p for q in notes.params.values() if q.tensor is not None for _, p in q.planes]
+    for p in notes.meetings.distinct(stored):
         held[root[p.ids]] = True
     held[ROCK] = False
     return np.flatnonzero(held)

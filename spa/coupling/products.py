@@ -18,7 +18,8 @@ Count = Callable[[Sequence[Any], Mapping[str, Any], Any], Any]
 def untold(graph: Any, told: Iterable[int]) -> float:
     """MACs of the nodes whose number is not in `told`; 0 for those of unknown shape."""
     known, nodes = set(told), graph.proto.graph.node
-    return sum(_node(nodes[n.index], graph.shapes) for n in graph.nodes if n.index not in known)
+    costly = [n.index for n in graph.nodes if n.op in COUNTS or n.op in BODIES]
+    return sum(_node(nodes[index], graph.shapes) for index in costly if index not in known)
 
 
 def stored_inside(graph: Any) -> Iterator[Any]:

@@ -61,7 +61,7 @@ def _largest(parts: Sequence[Part], size: int) -> NDArray[np.float64]:
 def _parts(coupling: Coupling, param: Param, tensor: str, weigh: Weigh) -> list[Part]:
     """What one param says about the units of its planes; nothing if these are all frozen."""
     planes = [p for role, p in param.planes if role != FOLLOWS]
-    held = [(units, p.axes) for p in planes if (units := coupling.root[p.ids]).any()]
+    held = [(units, p.axes) for p in planes if np.count_nonzero(units := coupling.root[p.ids])]
     if len(held) > 1:  # a depthwise filter is made and read by one channel: it counts once
         unique = {
             (labels.tighten(Plane(units, axes)).axes, units.tobytes()): (units, axes)

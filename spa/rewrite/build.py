@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,11 @@ from spa.graph.names import unused
 from spa.rewrite.override import override
 from spa.rewrite.shrink import shrink, signature
 from spa.trace.check import MisplacedError, Survivors, check, refit
+from spa.trace.param import Param
 
 PLAIN = frozenset(("float32", "float64", "float16", "int64", "int32", "int8", "uint8"))
 Weights = Mapping[tuple[int, int], NDArray[Any]]
+Made = Callable[[], NDArray[Any]]
 
 
 def rewrite(
@@ -59,7 +61,7 @@ class _Builder:
         self.graph, self.notes, self.left = coupling.graph, coupling.notes, left
         self.weights = weights
         self.nodes: list[NodeProto] = []
-        self.fresh: dict[str, NDArray[Any]] = {}
+        self.fresh: dict[str, Made] = {}  # made one by one, each in the memory of the last
         self.taken = {n for node in self.graph.nodes for n in (*node.inputs, *node.outputs)}
         self.taken |= set(self.graph.consts)
         self.renamed: dict[tuple[str, bytes], str] = {}
@@ -128,16 +130,15 @@ class _Builder:
                 continue
             key = (node.index, i)
             if key in self.weights:
-                self._use(copy, i, name, self.weights[key], repr(key).encode())
+                made = partial(self.weights.__getitem__, key)
+                self._use(copy, i, name, made, repr(key).encode())
             elif self.left.cuts(param):
                 shared = self.uses[name] > 1
                 mark = signature(param, self.left) if shared else b"once"
-                if (name, mark) in self.renamed:
-                    copy.input[i] = self.renamed[name, mark]
-                else:
-                    self._use(
-                        copy, i, name, shrink(param, self.graph.weight(name), self.left), mark
-                    )
+                self._use(copy, i, name, partial(self._shrunken, param, name), mark)
+
+    def _shrunken(self, param: Param, name: str) -> NDArray[Any]:
+        return shrink(param, self.graph.weight(name), self.left)
 
     def _refit(self, node: Any, copy: NodeProto) -> None:
         for key, value in self.edits[node.index].items():
@@ -149,20 +150,21 @@ class _Builder:
                 while len(copy.input) <= key:
                     copy.input.append("")
                 copy.input[key] = self._name(f"{node.name}_{node.op.lower()}_sizes")
-                self.fresh[copy.input[key]] = value
+                self.fresh[copy.input[key]] = partial(np.asarray, value)
             elif self.notes.is_const(node, key):
-                self._use(copy, key, node.inputs[key], value, b"=" + value.tobytes())
+                made = partial(np.asarray, value)
+                self._use(copy, key, node.inputs[key], made, b"=" + value.tobytes())
             else:
                 copy.input[key] = override(self, node.inputs[key], old, value)
 
-    def _use(self, copy: NodeProto, i: int, name: str, array: NDArray[Any], mark: bytes) -> None:
-        """Let input `i` use `array` in place of constant `name`, under that name if it is free."""
+    def _use(self, copy: NodeProto, i: int, name: str, made: Made, mark: bytes) -> None:
+        """Let input `i` use an array in place of constant `name`, under that name if it is free."""
         if (name, mark) not in self.renamed:
             free = name not in self.kept and name not in self.fresh
             self.renamed[name, mark] = (
                 name if free else self._name(f"{name}_{copy.name or copy.output[0]}")
             )
-            self.fresh[self.renamed[name, mark]] = array
+            self.fresh[self.renamed[name, mark]] = made
         copy.input[i] = self.renamed[name, mark]
 
     def _name(self, wanted: str) -> str:
@@ -175,7 +177,7 @@ class _Builder:
     def constant(self, wanted: str, array: NDArray[Any]) -> str:
         """Store a new constant; returns its name."""
         name = self._name(wanted)
-        self.fresh[name] = array
+        self.fresh[name] = partial(np.asarray, array)
         return name
 
     def insert(self, op: str, inputs: list[str], wanted: str) -> str:
@@ -207,11 +209,11 @@ class _Builder:
         before = set(self.graph.consts)
         for tensor in old.graph.initializer:
             if tensor.name in self.fresh:
-                store(model.graph.initializer.add(), tensor.name, self.fresh.pop(tensor.name))
+                store(model.graph.initializer.add(), tensor.name, self.fresh.pop(tensor.name)())
             elif tensor.name in used or tensor.name not in before:
                 model.graph.initializer.add().CopyFrom(tensor)
-        for name, array in self.fresh.items():
-            store(model.graph.initializer.add(), name, array)
+        for name, made in self.fresh.items():
+            store(model.graph.initializer.add(), name, made())
         self._describe(model)
         return model
 

@@ -24,13 +24,12 @@ def shrink(param: Param, array: NDArray[Any], left: Survivors) -> NDArray[Any]:
     """
     planes = [p for _, p in param.planes if left.touched(p)]
     lines = [left.along(p) for p in planes]
-    apart = all(line is not None for line in lines)
     result = array.reshape(param.view)
-    if apart:
+    if all(lines):
         if len(planes) > 1:
             left.view(param)  # those over one axis must agree
-        plain = result.dtype.kind != "O"
-        result = result.view(f"V{result.dtype.itemsize}") if plain else result  # aligned or not
+        if not result.flags.aligned:  # bytes need not be
+            result = result.view(f"V{result.dtype.itemsize}")
         for axis, index in sorted(dict(filter(None, reversed(lines))).items()):
             result = result.take(index, axis)  # outer axes first: larger pieces
         view = result.shape

@@ -8,7 +8,7 @@ induction the rewritten graph then computes what the plan says.  No weights, no 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -256,7 +256,9 @@ def merged(old: Shape, view: Shape, left: Shape) -> Shape:
     return tuple(shape)
 
 
-def check(left: Survivors, nodes: Any, indifferent: Container[int] = ()) -> list[MisplacedError]:
+def check(
+    left: Survivors, nodes: Any, indifferent: frozenset[int] = frozenset()
+) -> list[MisplacedError]:
     """Check every node at which something dies; what does not fit, node by node.
 
     The nodes numbered in `indifferent` have passed another check: what matters there is only
@@ -264,19 +266,18 @@ def check(left: Survivors, nodes: Any, indifferent: Container[int] = ()) -> list
     """
     meetings = left.notes.meetings
     touched = meetings.where(left.cut)
-    gone = meetings.where(left.lost) if indifferent else set()
+    passed = indifferent - meetings.where(left.lost) if indifferent else indifferent
     checker = Check(left)
     errors = []
     for node in nodes:
-        index = node.index
-        if index not in touched or (node.domain, node.op) not in RULES or node.captured:
+        if node.index not in touched or (node.domain, node.op) not in RULES or node.captured:
             continue
         try:
-            if index in indifferent and index not in gone:
-                for p in meetings.boxes(node):
-                    left.plane(p)
-            else:
+            if node.index not in passed:
                 checker.node(node)
+                continue
+            for p in meetings.boxes(node):
+                left.plane(p)
         except MisplacedError as error:
             error.node = node
             met = meetings.planes(node)

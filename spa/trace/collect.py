@@ -244,12 +244,16 @@ class Collect:
         """Freeze these labels too."""
         self._rocks.append((np.unique(ids), reason))
 
+    def pairs(self) -> tuple[Ids, Ids]:
+        """Labels that are one channel, pair by pair."""
+        left = np.concatenate([a for a, _ in self._pairs] or [np.zeros(0, np.int64)])
+        right = np.concatenate([b for _, b in self._pairs] or [np.zeros(0, np.int64)])
+        return left, right
+
     def roots(self) -> Roots:
         """Solve the notes: the unit of every label, and why the frozen ones are frozen."""
         while True:
-            left = np.concatenate([a for a, _ in self._pairs] or [np.zeros(0, np.int64)])
-            right = np.concatenate([b for _, b in self._pairs] or [np.zeros(0, np.int64)])
-            loose = labels.components(self.size, left, right)
+            loose = labels.components(self.size, *self.pairs())
             why = np.full(self.size, -1)
             why[ROCK] = 0
             for k, (ids, _) in enumerate(self._rocks):

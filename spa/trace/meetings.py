@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.labels import Ids, Image, Plane
+from spa import labels
+from spa.labels import Ids, Image, Plane, Shape
 from spa.trace.param import Param
 
 Flags = NDArray[np.bool_]
+
+
+class _Numbers:
+    """Numbers for arrays of labels: the same for those that are known to hold the same."""
+
+    def __init__(self) -> None:
+        self.arrays: list[Ids] = []
+        self.boxed: set[int] = set()  # by id(): those that lie along several axes
+        self._lines: dict[int, int] = {}
+        self._twins: dict[tuple[Shape, bytes], int] = {}
+
+    def of(self, ids: Ids) -> int:
+        """The number of an array that the caller keeps alive."""
+        several = len(self.arrays)
+        if ids.size > max(ids.shape, default=1):
+            self.boxed.add(id(ids))
+            shape = tuple([n for n in ids.shape if n > 1])
+            number = self._twins.setdefault((shape, ids.tobytes()), several)
+        else:
+            number = self._lines.setdefault(id(labels.core(ids)), several)
+        if number == several:
+            self.arrays.append(ids)
+        return number
 
 
 class Meetings:
@@ -35,13 +59,9 @@ class Meetings:
         self._params: dict[int, list[Param]] = defaultdict(list)
         for key in sorted(params):
             self._params[key[0]].append(params[key])
-        self._planes: dict[int, list[Plane]] = {}
         self._stacks: dict[int, list[Sequence[Plane]]] = {}
-        self._boxes: dict[int, list[Plane]] = {}
-        self._twins: dict[int, int] = {}
         self._place: dict[int, int] = {}
-        arrays: list[Ids] = []
-        twins: dict[tuple[tuple[int, ...], bytes], int] = {}
+        known = _Numbers()
         numbers: list[int] = []
         starts: list[int] = []
         self._at: list[int] = []
@@ -51,31 +71,23 @@ class Meetings:
             ]
             stacks += [[p for _, p in param.planes] for param in self.params(node)]
             stacks += [[p] for p in extra.get(node.index, ())]
-            met = [p for planes in stacks for p in planes]
-            self._planes[node.index], self._stacks[node.index] = met, stacks
-            self._boxes[node.index] = [p for p in met if p.ids.size > max(p.ids.shape, default=1)]
-            filled = [p.ids for p in met if p.ids.size]
+            self._stacks[node.index] = stacks
+            filled = [p.ids for planes in stacks for p in planes if p.ids.size]
             for ids in filled:
-                if id(ids) in self._place:
-                    continue
-                self._place[id(ids)] = len(arrays)
-                if ids.size > max(ids.shape, default=1):
-                    shape = tuple([n for n in ids.shape if n > 1])
-                    twin = self._twins[id(ids)] = twins.setdefault((shape, ids.tobytes()), id(ids))
-                    self._place[id(ids)] = self._place[twin]
-                if self._place[id(ids)] == len(arrays):
-                    arrays.append(ids)
+                if id(ids) not in self._place:
+                    self._place[id(ids)] = known.of(ids)
             if filled:
                 self._at.append(node.index)
                 starts.append(len(numbers))
                 numbers += [self._place[id(ids)] for ids in filled]
         self._numbers, self._starts = np.array(numbers, np.intp), np.array(starts, np.intp)
-        self._flat = np.concatenate([a.ravel() for a in arrays] or [np.zeros(0, np.int64)])
-        self._ends = np.cumsum([0, *(a.size for a in arrays)])[:-1].astype(np.intp)
+        self._boxed = frozenset(known.boxed)
+        self._flat = np.concatenate([a.ravel() for a in known.arrays] or [np.zeros(0, np.int64)])
+        self._begins = np.cumsum([0, *(a.size for a in known.arrays)]).astype(np.intp)
 
     def planes(self, node: Any) -> list[Plane]:
         """Every plane that meets at a node: inputs, outputs, params, and boxes of no tensor."""
-        return self._planes[node.index]
+        return [p for planes in self._stacks[node.index] for p in planes]
 
     def stacks(self, node: Any) -> list[Sequence[Plane]]:
         """The same planes, those of one tensor together."""
@@ -83,35 +95,48 @@ class Meetings:
 
     def boxes(self, node: Any) -> list[Plane]:
         """Those that lie along several axes."""
-        return self._boxes[node.index]
+        return [p for p in self.planes(node) if id(p.ids) in self._boxed] if self._boxed else []
 
     def params(self, node: Any) -> list[Param]:
         """What the node reads from the file, and its product of activations."""
         return self._params.get(node.index, [])
 
     def place(self, p: Plane) -> int | None:
-        """The number of a plane's labels among those that met somewhere."""
+        """The number of a plane's labels among those that met somewhere.
+
+        Planes with one number hold the same labels in the same order, and lie along one axis both
+        or along several of the same lengths both.
+        """
         return self._place.get(id(p.ids))
 
-    def twin(self, p: Plane) -> int | None:
-        """What planes over several axes with the same labels have in common."""
-        return self._twins.get(id(p.ids))
+    def distinct(self, planes: Iterable[Plane]) -> Iterator[Plane]:
+        """Planes without those that hold the same labels as an earlier one."""
+        seen: set[int] = set()
+        for p in planes:
+            place = self.place(p)
+            if place is None:
+                yield p
+            elif place not in seen:
+                seen.add(place)
+                yield p
 
-    def every(self, flags: Flags) -> Flags:
-        """Whether a flag, bool `[labels]`, holds for all labels of each array, by its number."""
-        return self._reduced(np.logical_and, flags)
+    def chosen(self, flags: Flags) -> tuple[NDArray[np.intp], Ids, NDArray[np.intp]]:
+        """Where a flag, bool `[labels]`, holds: for all arrays of labels, end to end.
 
-    def some(self, flags: Flags) -> Flags:
-        """Whether a flag, bool `[labels]`, holds for any label of each array, by its number."""
-        return self._reduced(np.logical_or, flags)
+        Returns the places within each (flattened) array, the labels there, and where the part of
+        each array begins, by its number; at the end, where the last one ends.
+        """
+        hit = np.flatnonzero(flags[self._flat])
+        bounds = np.searchsorted(hit, self._begins)
+        return hit - np.repeat(self._begins[:-1], np.diff(bounds)), self._flat[hit], bounds
 
-    def _reduced(self, ufunc: np.ufunc, flags: Flags) -> Flags:
-        if not len(self._ends):
-            return np.zeros(0, bool)
-        return np.asarray(ufunc.reduceat(flags[self._flat], self._ends))
+    @property
+    def sizes(self) -> NDArray[np.intp]:
+        """How many labels each array holds, by its number."""
+        return np.diff(self._begins)
 
     def where(self, flags: Flags) -> set[int]:
-        """The numbers of the nodes at which a flag by array, as of `every`, holds for any."""
+        """The numbers of the nodes at which a flag by array, by its number, holds for any."""
         if not len(self._starts):
             return set()
         hit = np.logical_or.reduceat(flags[self._numbers], self._starts)

@@ -145,6 +145,8 @@ class Op:
 
     def along(self, x: Image, axis: int, reason: str = "mixed along this axis") -> Ids:
         """The labels along one axis, shape `[x.shape[axis]]`; the image varies nowhere else."""
+        if len(x.planes) == 1 and x.planes[0].axes == (axis,):
+            return x.planes[0].dense  # the usual case
         planes = self.only(x, axis, reason=reason).planes
         if not planes:
             return np.zeros(x.shape[axis], np.int64)

@@ -41,17 +41,16 @@ class Survivors:
         self.alive: Flags = alive[root]
         self._planes: dict[tuple[int, tuple[int, ...]], Plane] = {}
         self._images: dict[int, Image] = {}
-        self._boxes: dict[int, tuple[Shape, Ids]] = {}
+        self._boxes: dict[int, Shape | None] = {}
         self._views: dict[int, View] = {}
         self._cuts: dict[int, bool] = {}
-        self._lines: dict[tuple[int, tuple[int, ...]], tuple[int, NDArray[np.intp]] | None] = {}
-        self.cut: Flags = ~notes.meetings.every(self.alive)
+        self._places, kept, bounds = notes.meetings.chosen(self.alive)
+        self._units = root[kept]
+        self._bounds: list[int] = bounds.tolist()
+        counts = np.diff(bounds)
+        self.cut: Flags = counts < notes.meetings.sizes
+        self.lost: Flags = counts == 0
         self._touched: list[bool] = self.cut.tolist()
-
-    @property
-    def lost(self) -> Flags:
-        """Whether all dies that is in an array of labels, by its number in the meetings."""
-        return ~self.notes.meetings.some(self.alive)
 
     def touched(self, p: Plane) -> bool:
         """Whether anything in the plane dies."""
@@ -67,13 +66,13 @@ class Survivors:
 
     def along(self, p: Plane) -> tuple[int, NDArray[np.intp]] | None:
         """The one axis that a plane varies along, and what is kept there; None if more vary."""
-        key = (id(p.ids), p.axes)
-        if key not in self._lines:
-            tight = labels.tighten(p)
-            single = len(tight.axes) == 1
-            kept = np.flatnonzero(self.alive[tight.ids])  # beside that axis, its length is 1
-            self._lines[key] = (tight.axes[0], kept) if single else None
-        return self._lines[key]
+        tight = labels.tighten(p)
+        if len(tight.axes) != 1:
+            return None
+        place = self.notes.meetings.place(p) if tight.ids.size == p.ids.size else None
+        if place is None:
+            return tight.axes[0], np.flatnonzero(self.alive[tight.ids])
+        return tight.axes[0], self._places[self._bounds[place] : self._bounds[place + 1]]
 
     def plane(self, p: Plane) -> Plane:
         """The plane with dead elements cut away and labels replaced by units."""
@@ -84,28 +83,31 @@ class Survivors:
         return known
 
     def _select(self, p: Plane) -> Plane:
-        if not self.touched(p):
-            return Plane(self.root[p.ids], p.axes)
+        place = self.notes.meetings.place(p)
+        if place is None:
+            units = self.root[p.ids[self.alive[p.ids]]]
+        else:
+            units = self._units[self._bounds[place] : self._bounds[place + 1]]
+        if units.size == p.ids.size:
+            return Plane(units.reshape(p.ids.shape), p.axes)
         if p.ids.size == max(p.ids.shape, default=1):  # one long axis at most: always a box
-            flat = p.ids.ravel()
-            left = self.root[flat[self.alive[flat]]]
-            if not left.size:
-                raise MisplacedError("the survivors are no box", planes=(p,))
-            return Plane(left.reshape([min(n, left.size) for n in p.ids.shape]), p.axes)
-        twin = self.notes.meetings.twin(p)
-        known = None if twin is None else self._boxes.get(twin)
-        if known is None:
-            dense = p.ids.reshape([n for n in p.ids.shape if n > 1])
-            kept = self.alive[dense]
-            box = labels.extent(kept)
-            if box is None:
-                raise MisplacedError("the survivors are no box", planes=(p,))
-            known = (box, self.root[dense[kept]])
-            if twin is not None:
-                self._boxes[twin] = known
-        left_over = iter(known[0])
+            box: Shape | None = (units.size,) if units.size else None
+        else:
+            box = self._box(p, place)
+        if box is None:
+            raise MisplacedError("the survivors are no box", planes=(p,))
+        left_over = iter(box)
         shape = [next(left_over) if n > 1 else 1 for n in p.ids.shape]
-        return Plane(known[1].reshape(shape), p.axes)
+        return Plane(units.reshape(shape), p.axes)
+
+    def _box(self, p: Plane, place: int | None) -> Shape | None:
+        """The lengths of what is left along the axes that were longer than 1, if it is a box."""
+        if place is not None and place in self._boxes:
+            return self._boxes[place]
+        box = labels.extent(self.alive[p.ids.reshape([n for n in p.ids.shape if n > 1])])
+        if place is not None:
+            self._boxes[place] = box
+        return box
 
     def image(self, x: Image) -> Image:
         """The image of what is left; `x` is an image of the notes, which keep it alive."""

@@ -91,7 +91,7 @@ def test_unknown_shapes_count_nothing():
     product = helper.make_node("MatMul", ["a", "b"], ["y"])
     graph = SimpleNamespace(
         proto=helper.make_model(helper.make_graph([product], "g", [], [])),
-        nodes=(SimpleNamespace(index=0),),
+        nodes=(SimpleNamespace(index=0, op="MatMul"),),
         shapes={"a": (2, 3)},
     )
     assert untold(graph, ()) == 0

@@ -1,0 +1,62 @@
+"""Arrays of labels are numbered once for all that hold the same."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from spa import labels
+from spa.labels import Image, Plane
+from spa.trace.meetings import Meetings
+
+
+def met(*arrays: np.ndarray) -> tuple[Meetings, list[Plane]]:
+    """One node whose inputs carry these labels, along all axes of each."""
+    planes = [Plane(ids, tuple(range(ids.ndim))) for ids in arrays]
+    images = {f"x{k}": Image(p.ids.shape, (p,)) for k, p in enumerate(planes)}
+    node = SimpleNamespace(index=0, inputs=tuple(images), outputs=())
+    return Meetings([node], images, {}, {}), planes
+
+
+ROW = np.arange(1, 7)
+OTHERS = {
+    "a view of another shape": (ROW.reshape(1, 6, 1), True),
+    "the wrong way round": (ROW[::-1], False),
+    "a part": (ROW[1:], False),
+    "several axes": (ROW.reshape(2, 3), False),
+    "stretched": (np.broadcast_to(ROW[:1], (6,)), False),
+    "transposed memory": (ROW.reshape(2, 3).T.reshape(6), False),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_views_of_one_row_have_one_number(name):
+    other, same = OTHERS[name]
+    meetings, (row, plane) = met(ROW, other)
+    assert (meetings.place(row) == meetings.place(plane)) is same
+    assert len(list(meetings.distinct([row, plane]))) == (1 if same else 2)
+    if same:
+        assert (labels.core(plane.ids).ravel() == plane.ids.ravel()).all()
+
+
+def test_a_view_in_the_order_of_memory_is_not_what_it_is_a_view_of():
+    turned = np.asfortranarray(np.arange(6).reshape(2, 3))
+    flat = turned.T.reshape(6)
+    assert flat.base is turned and labels.core(flat) is flat
+
+
+def test_boxes_with_the_same_rows_have_one_number():
+    meetings, planes = met(ROW.reshape(2, 3), ROW.reshape(2, 1, 3).copy(), ROW.reshape(3, 2))
+    first, twin, other = map(meetings.place, planes)
+    assert first == twin != other
+
+
+def test_what_is_chosen_lies_end_to_end():
+    meetings, planes = met(ROW, np.array([2, 4]), np.array([[1, 3], [5, 4]]))
+    places, kept, bounds = meetings.chosen(np.arange(7) % 2 == 0)
+    assert kept.tolist() == [2, 4, 6, 2, 4, 4]
+    assert places.tolist() == [1, 3, 5, 0, 1, 3]
+    assert bounds.tolist() == [0, 3, 5, 6] and meetings.sizes.tolist() == [6, 2, 4]
+    assert [meetings.place(p) for p in planes] == [0, 1, 2]
