@@ -52,6 +52,7 @@ def prune(
     allocation: Literal["uniform", "greedy", "curves"] = "curves",
     repair: Literal["auto", "none", "bias", "mix", "full"] = "auto",
     sequential: bool = True,
+    rotate: bool = True,
     steps: int = 1,
     memory: int | None = None,
     input_range: Sequence[float] | None = None,
@@ -93,6 +94,7 @@ def prune(
         allocation: how the budget is shared out between groups.
         repair: what is refitted; "auto" leaves it to `reconstruct`.
         sequential: whether a layer is fitted on what the pruned layers before it give.
+        rotate: whether channels between linear maps are mixed first, so that few carry most.
         steps: rounds of cutting a little, refitting and scoring again.
         memory: bytes that activations and statistics may take; by default half of what is free.
         input_range: lowest and highest value of a pixel, before `mean` and `std`.
@@ -117,8 +119,8 @@ def prune(
         input_shape=dict(input_shape or {}), seed=seed, device=device, verify=verify,
         min_reduction=min_reduction, max_drift=max_drift, min_speedup=min_speedup, strict=strict,
         reconstruct=reconstruct, calib=calib, probe=probe, samples=samples,
-        allocation=allocation, repair=repair, sequential=sequential, steps=steps, memory=memory,
-        input_range=_range(input_range), mean=_numbers(mean), std=_numbers(std),
+        allocation=allocation, repair=repair, sequential=sequential, rotate=rotate, steps=steps,
+        memory=memory, input_range=_range(input_range), mean=_numbers(mean), std=_numbers(std),
     )  # fmt: skip
     return pipeline.prune(model, recipe, tell, output=output, force=force)
 

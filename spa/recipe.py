@@ -64,6 +64,8 @@ class Recipe:
             or all weights; "auto" is "full" with a scorer that measures, else "none".
         sequential: whether a layer is fitted on what the pruned layers before it give, or on what
             the original ones give.
+        rotate: whether channels between linear maps are mixed first, so that few carry most; only
+            with a scorer that measures and a repair.
         allocation: how the budget is shared out: the same share everywhere, cheapest channel first,
             or the best total along error curves.
         steps: rounds of cutting a little, refitting and scoring again.
@@ -104,6 +106,7 @@ class Recipe:
     allocation: Allocation = "curves"
     repair: Repair = "auto"
     sequential: bool = True
+    rotate: bool = True
     steps: int = 1
     memory: int | None = None
     input_range: tuple[float, float] | None = None

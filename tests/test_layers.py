@@ -22,7 +22,7 @@ labels runtime recipe
 trace rules graph
 coupling
 probes executor
-criteria budgets rewrite plans
+bases criteria budgets rewrite plans
 repairs
 validate
 reports

@@ -131,6 +131,13 @@ FITTING = (
     ),
     option(
         "Keeping accuracy",
+        "--rotate/--no-rotate",
+        default=DEFAULT.rotate,
+        show_default=True,
+        help="Mix channels between linear maps first, so that few carry most.",
+    ),
+    option(
+        "Keeping accuracy",
         "--memory",
         type=values.memory,
         metavar="SIZE",

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling
+from spa.criteria.felt import Felt
 from spa.criteria.obs import problems_of
 from spa.criteria.unread import fill
 
@@ -22,10 +23,11 @@ def act(
 ) -> NDArray[np.float64]:
     """Energy per unit, `[labels]`; comparable between groups."""
     scores = np.zeros(coupling.notes.size)
-    for problem in problems_of(coupling, feeds, device):
+    felt = Felt(coupling, feeds, device)
+    for problem in problems_of(coupling, feeds, felt, device):
         energy = problem.energy * np.square(problem.weight).sum(0) * problem.scale
         np.add.at(scores, problem.units, energy)
     scores[0] = 0.0
     unread = [g for g in coupling.groups if not scores[g.cells].any()]
-    fill(coupling, scores, unread)
+    fill(coupling, scores, unread, feeds, felt, device)
     return scores

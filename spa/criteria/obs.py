@@ -17,16 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling, Group
+from spa.criteria.felt import Felt
 from spa.criteria.unread import fill
 from spa.executor.least_squares import Moments, shrunken
 from spa.executor.sites import Site, concerned, sites_of
 from spa.executor.stream import Stream
-from spa.executor.survey import Survey, survey
 
 RIDGE = 1e-2
 STEPS = 32  # at most so many greedy steps per group
-SPREAD = 1e-6  # of an output's energy: what varies less is rounding
-DETAIL = 0.3  # of the mean variance of a sink: directions that vary less count less
 TIE = 1e-9  # share by which equal slopes are told apart
 LARGEST = 2400  # features of a site whose inverse is kept; beyond, kernel positions are summed
 Matrix = NDArray[np.float64]
@@ -108,7 +106,8 @@ def obs(
     coupling: Coupling, feeds: Sequence[Mapping[str, NDArray[Any]]], device: Any = "cpu"
 ) -> NDArray[np.float64]:
     """Cost per unit in the order of greedy removal, `[labels]`; comparable between groups."""
-    problems = list(problems_of(coupling, feeds, device))
+    felt = Felt(coupling, feeds, device)
+    problems = list(problems_of(coupling, feeds, felt, device))
     scores = np.zeros(coupling.notes.size)
     unread: list[Group] = []
     for group in coupling.groups:
@@ -120,18 +119,15 @@ def obs(
             greedy(group, own, scores)
         else:
             unread.append(group)
-    fill(coupling, scores, unread)
+    fill(coupling, scores, unread, feeds, felt, device)
     return scores
 
 
-def problems_of(coupling: Coupling, feeds: Any, device: Any) -> Iterator[Problem]:
-    """Every site that reads something that may go, with its Gram matrix; two dense passes."""
+def problems_of(coupling: Coupling, feeds: Any, felt: Felt, device: Any) -> Iterator[Problem]:
+    """Every site that reads something that may go, with its Gram matrix; one dense pass."""
     sites = [s for s in sites_of(coupling) if concerned(s, coupling)]
-    wanted = {(s.sink.tensor, s.sink.axis) for s in sites}
-    seen = survey(coupling, feeds, wanted, device=device)
     graph = coupling.graph
-    stream = Stream(graph.proto, graph, feeds, device, seen.statistics)
-    consts = {**graph.consts, **seen.statistics}
+    stream = Stream(graph.proto, graph, feeds, device, felt.seen.statistics)
     for site in sites:
         stream.run_to(site.node.index)
         units = site.units(coupling)
@@ -141,42 +137,19 @@ def problems_of(coupling: Coupling, feeds: Any, device: Any) -> Iterator[Problem
             columns, _, samples = site.columns(x, shape, stream.count)
             sums.add(columns, samples=samples)
         if sums.finite and sums.count:  # else a probe overflowed, and nothing can be said
-            yield from _problems(site, site.weight(coupling), sums, units, seen, consts)
+            yield from _problems(site, site.weight(coupling), sums, units, felt)
 
 
 def _problems(
-    site: Site, weight: Matrix, sums: Moments, units: Any, seen: Survey, consts: Any
+    site: Site, weight: Matrix, sums: Moments, units: Any, felt: Felt
 ) -> Iterator[Problem]:
     """One problem per group of a convolution whose channels may go."""
-    gain = site.sink.gain(consts)
-    if gain is not None:
-        weight = weight * gain.reshape(weight.shape[:2])[:, :, None]
+    rows, whole = felt.rows(site, weight)
     gram, _ = sums.centred()
     gram = gram / sums.count
     # A group all of one unit dies with what it makes: a depthwise channel loses nothing.
     for g in np.flatnonzero(units.any(1) & (units != units[:, :1]).any(1)):
-        rows, dims = _as_felt(weight[g], int(g), site, seen)
-        yield Problem(rows, gram[g], units[g], sums.worth, 1.0 / dims)
-
-
-def _as_felt(weight: Matrix, g: int, site: Site, seen: Survey) -> tuple[Matrix, float]:
-    """Rows such that their squared error is what the sink feels of it, and its whole.
-
-    Directions in which the sink varies a lot would drown those that carry the detail; so each
-    counts by λ / (λ + ε), its variance λ against a floor ε, and the whole is the number of
-    directions that count: tr(E (Σ + εI)⁻¹) / tr(Σ (Σ + εI)⁻¹).
-    """
-    covariance, energy = seen.covariance[site.sink.tensor], seen.energy[site.sink.tensor]
-    own = slice(g * len(weight), (g + 1) * len(weight))
-    if site.sink.axis is None:
-        covariance = covariance * np.eye(len(weight))
-    else:
-        covariance = covariance[own, own]
-    floor = max(DETAIL * float(np.mean(np.diag(covariance))), SPREAD * energy, 1e-30)
-    whole = covariance + floor * np.eye(len(weight))
-    lower = np.linalg.cholesky(whole)
-    dims = float(np.trace(np.linalg.solve(whole, covariance)))
-    return np.linalg.solve(lower, weight), max(dims, SPREAD)
+        yield Problem(rows[g], gram[g], units[g], sums.worth, 1.0 / whole[g])
 
 
 def greedy(group: Group, problems: list[Problem], scores: NDArray[np.float64]) -> None:

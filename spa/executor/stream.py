@@ -8,6 +8,7 @@ of a site and the outputs it ought to have are there at the same time: one dense
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
@@ -16,6 +17,23 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from spa import runtime
 
 Batches = list[NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A segment of a model, ready to run on one batch of values by name."""
+
+    session: Any
+    inputs: tuple[str, ...]
+    wanted: tuple[str, ...]
+
+    def __call__(self, values: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+        """The tensors wanted."""
+        return runtime.run(self.session, {n: values[n] for n in self.inputs}, list(self.wanted))
+
+    def inputs_of(self, stream: Stream, batch: int) -> dict[str, NDArray[Any]]:
+        """What the stream holds of the inputs."""
+        return {n: stream.values[n][batch] for n in self.inputs}
 
 
 class Stream:
@@ -73,7 +91,20 @@ class Stream:
         """A stored tensor as the model has it."""
         return numpy_helper.to_array(self.weights[name], str(self.base_dir or ""))
 
+    def part(self, stop: int, wanted: Sequence[str]) -> Part:
+        """The nodes before number `stop` that have not been computed, to be tried on any values."""
+        return self._part(self.nodes[self.done : stop], wanted)
+
     def _compute(self, segment: list[NodeProto], wanted: list[str]) -> None:
+        part = self._part(segment, wanted)
+        found: dict[str, Batches] = {n: [] for n in wanted}
+        for k in range(self.count):
+            outputs = part(part.inputs_of(self, k))
+            for n in wanted:
+                found[n].append(outputs[n])
+        self.values |= found
+
+    def _part(self, segment: list[NodeProto], wanted: Sequence[str]) -> Part:
         used = {n for node in segment for n in names_in(node)}
         inputs = sorted(n for n in used if n in self.values)
         graph = helper.make_graph(
@@ -91,12 +122,7 @@ class Stream:
             elif name in self.weights:
                 part.graph.initializer.append(self.weights[name])
         session = runtime.session(part, base_dir=self.base_dir, device=self.device)
-        found: dict[str, Batches] = {n: [] for n in wanted}
-        for k in range(self.count):
-            outputs = runtime.run(session, {n: self.values[n][k] for n in inputs}, wanted)
-            for n in wanted:
-                found[n].append(outputs[n])
-        self.values |= found
+        return Part(session, tuple(inputs), tuple(wanted))
 
     def _type(self, name: str) -> int:
         if name in self.values:

@@ -34,6 +34,7 @@ less lost 0.4 points of top-1 in the median and 6 at most, the other 33 lost 19 
 
 
 def check(
+    original: Coupling,
     coupling: Coupling,
     alive: Any,
     cut: ModelProto,
@@ -42,6 +43,8 @@ def check(
     journal: Journal,
 ) -> None:
     """Prove the cut, then measure the drift and the latency of what is delivered.
+
+    `coupling` is what was cut: the original, or the same in another basis.
 
     Fills the sections `verify` and `latency`.  Raises VerifyError.
     """
@@ -52,7 +55,7 @@ def check(
         if small is not cut:
             after = verify(coupling, alive, small, level="run", **asked)
             verdict = replace(verdict, drift=after.drift)
-        compare(coupling, small, recipe, journal, verdict, fitted=bool(journal.feeds))
+        compare(original, small, recipe, journal, verdict, fitted=bool(journal.feeds))
     except VerifyError:
         report["verify"] = {**facts.verify_facts(None, recipe.verify), "passed": False}
         raise

@@ -6,12 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from spa.budgets.limits import limits
+from spa.coupling import Coupling
 from spa.coupling.cost import Cost, reduction
 from spa.events import Tell, quiet
 from spa.pipeline import facts
 from spa.pipeline.choose import choose, measuring
 from spa.pipeline.journal import Journal
 from spa.pipeline.prune import couple, recipe_facts, sizes_note
+from spa.pipeline.rotate import rotated
 from spa.plans import Plan, plan_of
 from spa.recipe import Recipe
 
@@ -43,14 +45,17 @@ def make_plan(model: Any, recipe: Recipe, tell: Tell = quiet) -> Plan:
     with journal.written():
         recipe.validate()
         coupling = couple(model, recipe, journal)
-        (coupling, alive), recipe = measuring(
-            recipe, coupling, journal, lambda settled: choose(coupling, settled, journal)
-        )
-        cost = Cost(coupling)
-        before, after = cost(coupling.everything()), cost(alive)
-        plan = plan_of(coupling, alive, recipe_facts(recipe))
+
+        def work(settled: Recipe) -> tuple[Coupling, Any, tuple[str, ...]]:
+            turned, names = rotated(coupling, settled, journal)
+            return *choose(turned, settled, journal), names
+
+        (chosen, alive, names), recipe = measuring(recipe, coupling, journal, work)
+        cost = Cost(chosen)
+        before, after = cost(chosen.everything()), cost(alive)
+        plan = plan_of(chosen, alive, recipe_facts(recipe), names)
         report = journal.report
-        report["groups"] = facts.group_facts(coupling, alive, cost)
+        report["groups"] = facts.group_facts(chosen, alive, cost)
         report["reduction"] = {**reduction(before, after), "bytes": None}
         report["output"] = {"path": None, "sha256": None, "bytes": None, **facts.counts(after)}
         sizes_note(coupling.graph, journal)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import zlib
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from spa.pipeline.gates import check_gates
 from spa.pipeline.journal import Journal
 from spa.pipeline.outcome import Outcome
 from spa.pipeline.refit import refitted
+from spa.pipeline.rotate import as_rotated, rotated
 from spa.plans import Plan, plan_of
 from spa.recipe import Recipe
 from spa.rewrite import rewrite
@@ -121,33 +122,50 @@ def couple(model: Any, recipe: Recipe, journal: Journal) -> Coupling:
     return coupling
 
 
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What was done: the original, the model that was cut (perhaps in another basis), and results.
+
+    `cut` has lost what is not `alive`; in `small` what stays is refitted as well.
+    """
+
+    original: Coupling
+    coupling: Coupling
+    alive: Alive
+    cut: ModelProto
+    small: ModelProto
+
+
 def _scored(coupling: Coupling, recipe: Recipe, journal: Journal) -> Outcome:
     """Choose what goes, and take it out."""
 
-    def work(settled: Recipe) -> tuple[Coupling, Alive, ModelProto, ModelProto]:
-        chosen, alive = choose(coupling, settled, journal)
+    def work(settled: Recipe) -> tuple[Made, tuple[str, ...]]:
+        turned, names = rotated(coupling, settled, journal)
+        chosen, alive = choose(turned, settled, journal)
         cut = _cut(chosen, alive, journal, checked=True)
-        return chosen, alive, cut, repair(chosen, alive, cut, settled, journal)
+        small = repair(chosen, alive, cut, settled, journal)
+        return Made(coupling, chosen, alive, cut, small), names
 
-    (coupling, alive, cut, small), recipe = measuring(recipe, coupling, journal, work)
-    plan = plan_of(coupling, alive, recipe_facts(recipe))
-    return _finish(coupling, alive, cut, small, plan, recipe, journal)
+    (made, names), recipe = measuring(recipe, coupling, journal, work)
+    plan = plan_of(made.coupling, made.alive, recipe_facts(recipe), names)
+    return _finish(made, plan, recipe, journal)
 
 
 def _planned(coupling: Coupling, plan: Plan, recipe: Recipe, journal: Journal) -> Outcome:
     """Take out what a plan says; unless told otherwise, refit as those who made it did."""
-    alive = follow(coupling, plan, journal)
-    cut = small = _cut(coupling, alive, journal)
     left_open = recipe.reconstruct is None and recipe.repair == "auto"
     recipe = as_planned(recipe, plan)
+    turned, names = as_rotated(coupling, plan, recipe, journal)
+    alive = follow(turned, plan, journal)
+    cut = small = _cut(turned, alive, journal)
     try:
-        small = repair(coupling, alive, cut, recipe, journal)
+        small = repair(turned, alive, cut, recipe, journal)
     except ReadError as error:
         if not left_open or recipe.calib is not None:
             raise
         journal.warn(f"nothing is refitted, as the model cannot be measured: {error}")
-    made = plan_of(coupling, alive, plan.recipe)
-    return _finish(coupling, alive, cut, small, made, recipe, journal)
+    made = plan_of(turned, alive, plan.recipe, names)
+    return _finish(Made(coupling, turned, alive, cut, small), made, recipe, journal)
 
 
 def as_planned(recipe: Recipe, plan: Plan) -> Recipe:
@@ -188,30 +206,22 @@ def repair(
     return small
 
 
-def _finish(
-    coupling: Coupling,
-    alive: Alive,
-    cut: ModelProto,
-    small: ModelProto,
-    plan: Plan,
-    recipe: Recipe,
-    journal: Journal,
-) -> Outcome:
+def _finish(made: Made, plan: Plan, recipe: Recipe, journal: Journal) -> Outcome:
     """Sign, account, verify, measure, and pass the gates."""
+    coupling, graph, small = made.coupling, made.original.graph, made.small
     report, cost = journal.report, Cost(coupling)
-    before, after = cost(coupling.everything()), cost(alive)
-    sign(small, coupling.graph, plan, refitted=small is not cut)
+    before, after = cost(coupling.everything()), cost(made.alive)
+    sign(small, graph, plan, refitted=small is not made.cut or bool(plan.rotated))
     report["output"] = facts.output_facts(small, after)
     report["reduction"] = {**reduction(before, after), "bytes": None}
-    report["groups"] = facts.group_facts(coupling, alive, cost)
-    proto = coupling.graph.proto
-    report["ops"] = {"before": facts.op_counts(proto), "after": facts.op_counts(small)}
-    sizes_note(coupling.graph, journal)
+    report["groups"] = facts.group_facts(coupling, made.alive, cost)
+    report["ops"] = {"before": facts.op_counts(graph.proto), "after": facts.op_counts(small)}
+    sizes_note(graph, journal)
     if recipe.verify != "none":
         with journal.stage("verify"):
-            check(coupling, alive, cut, small, recipe, journal)
+            check(made.original, coupling, made.alive, made.cut, small, recipe, journal)
     check_gates(report, recipe)
-    return Outcome(small, plan, report, 0, coupling.graph.source.base_dir)
+    return Outcome(small, plan, report, 0, graph.source.base_dir)
 
 
 def sizes_note(graph: Graph, journal: Journal) -> None:

@@ -19,9 +19,14 @@ Entry = dict[str, Any]
 
 
 def plan_of(
-    coupling: Coupling, alive: NDArray[np.bool_], recipe: Mapping[str, Any] | None = None
+    coupling: Coupling,
+    alive: NDArray[np.bool_],
+    recipe: Mapping[str, Any] | None = None,
+    rotated: tuple[str, ...] = (),
 ) -> Plan:
     """The plan that keeps the units in `alive` (bool `[labels]`, by unit).
+
+    `rotated` names the tensors whose channels were mixed before the choice.
 
     Where two uses of one tensor keep different positions, the entry of the tensor describes the
     first use that is cut, and `others` those that keep something else.
@@ -48,6 +53,7 @@ def plan_of(
         groups,
         {"sha256": source.sha256, "opset": source.opset, "producer": source.producer},
         dict(recipe or {}),
+        tuple(sorted(rotated)),
     )
 
 

@@ -31,6 +31,8 @@ class Plan:
         groups: per group `{"id", "name", "before", "after", "tensors"}`.
         source: `{"sha256", "opset", "producer"}` of the model the plan was made on.
         recipe: the options that led to it.
+        rotated: tensors whose channels were mixed before the choice, so that positions count in the
+            new basis; absent from the file where there are none.
         report: the report of the run that made it; not part of the file.
     """
 
@@ -38,6 +40,7 @@ class Plan:
     groups: tuple[Mapping[str, Any], ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    rotated: tuple[str, ...] = ()
     report: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def to_json(self) -> str:
@@ -50,6 +53,8 @@ class Plan:
             "groups": [dict(g) for g in self.groups],
             "tensors": {k: dict(v) for k, v in self.tensors.items()},
         }
+        if self.rotated:
+            body["rotated"] = list(self.rotated)
         return json.dumps(body, separators=(",", ":"), sort_keys=True) + "\n"
 
     @property
@@ -111,7 +116,10 @@ class Plan:
         _demand(isinstance(groups, list) and all(map(_is_group, groups)), "its groups are damaged")
         for key in ("source", "recipe"):
             _demand(isinstance(body.get(key), dict), f"its section {key} is damaged")
-        return cls(tensors, tuple(groups), body["source"], body["recipe"])
+        rotated = body.get("rotated", [])
+        named = isinstance(rotated, list) and all(isinstance(name, str) for name in rotated)
+        _demand(named, "its rotated tensors are damaged")
+        return cls(tensors, tuple(groups), body["source"], body["recipe"], tuple(rotated))
 
 
 def _demand(fulfilled: bool, otherwise: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from spa.criteria import obs as module
 from spa.criteria.act import act
+from spa.criteria.felt import Felt
 from spa.criteria.obs import RIDGE, obs
 from spa.executor.least_squares import Moments
 from tests.carried import coupling_of
@@ -172,7 +173,7 @@ def test_scores_of_a_model_are_finite_and_positive():
 def test_groups_that_nothing_reads_share_their_energy(monkeypatch):
     coupling = coupling_of("digits")
     monkeypatch.setattr(module, "problems_of", lambda *_: [])
-    scores = obs(coupling, [])
+    scores = obs(coupling, feeds_for(coupling.graph))
     for group in coupling.groups:
         np.testing.assert_allclose(scores[group.cells].sum(), 1.0)
         assert (scores[group.cells] > 0).all()
@@ -188,7 +189,8 @@ def test_inputs_that_overflow_leave_finite_scores():
 def test_a_depthwise_channel_loses_nothing_of_its_own():
     coupling = coupling_of("digits")
     deep = [n for n in coupling.graph.nodes if n.attrs.get("group", 1) > 1]
-    found = list(module.problems_of(coupling, feeds_for(coupling.graph), "cpu"))
+    feeds = feeds_for(coupling.graph)
+    found = list(module.problems_of(coupling, feeds, Felt(coupling, feeds), "cpu"))
     sites = [s for s in module.sites_of(coupling) if module.concerned(s, coupling)]
     assert deep and len(found) == len(sites) - len(deep)
 
@@ -202,16 +204,3 @@ def test_activation_energy_is_what_a_lone_channel_carries():
     scores = act(coupling, feeds_for(coupling.graph))
     units = np.concatenate([g.cells.ravel() for g in coupling.groups])
     assert np.isfinite(scores).all() and (scores[units] > 0).mean() > 0.9
-
-
-def test_what_the_sink_feels_is_a_share_of_its_directions():
-    rng = np.random.default_rng(0)
-    mix = rng.standard_normal((4, 4))
-    covariance = mix @ mix.T
-    seen = SimpleNamespace(covariance={"y": covariance}, energy={"y": 1.0})
-    sink = SimpleNamespace(tensor="y", axis=1)
-    rows, dims = module._as_felt(mix, 0, SimpleNamespace(sink=sink), seen)
-    floor = module.DETAIL * np.diag(covariance).mean()
-    values = np.linalg.eigvalsh(covariance)
-    np.testing.assert_allclose(dims, (values / (values + floor)).sum())
-    np.testing.assert_allclose((rows**2).sum(), dims)  # all of it lost: as much as there is

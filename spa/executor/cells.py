@@ -1,0 +1,70 @@
+"""The channels of cells in an activation: found, read and silenced."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa.labels import Ids, Image, Plane
+
+Array = NDArray[Any]
+
+
+def places(plane: Plane, root: Ids, cells: Ids) -> Ids | None:
+    """Flat places in a plane of the units of `cells` `[cells, n]`, as `[cells present, n, times]`.
+
+    Cells that are not there at all are left out.  None where there are none, or where units do not
+    all occur equally often.
+    """
+    flat = root[plane.dense].ravel()
+    order = np.argsort(flat, kind="stable")
+    ranked = flat[order]
+    first = np.searchsorted(ranked, cells, "left")
+    times = np.searchsorted(ranked, cells, "right") - first
+    there = times.any(1)
+    count = int(times.max(initial=0))
+    if not count or (times[there] != count).any():
+        return None
+    return np.asarray(order[first[there][..., None] + np.arange(count)])
+
+
+class Cells:
+    """Some cells `[cells, n]` in one activation.
+
+    Args:
+        image: of the activation.
+        root: the unit of every label.
+        cells: their units.
+
+    Raises:
+        ValueError: not every unit is there, or not equally often.
+    """
+
+    def __init__(self, image: Image, root: Ids, cells: Ids) -> None:
+        for plane in image.planes:
+            at = places(plane, root, cells)
+            if at is not None and len(at) == len(cells):
+                self.plane, self.at = plane, at
+                return
+        raise ValueError("the cells are not all there")
+
+    def columns(self, x: Array) -> Array:
+        """Their numbers, `[cells, n, samples, positions]`; axis 0 of what is left is the sample."""
+        moved = self._front(x)
+        rest = moved.shape[len(self.plane.axes) :] or (1,)
+        flat = moved.reshape(-1, rest[0], int(np.prod(rest[1:])))
+        found = flat[self.at].swapaxes(2, 3)
+        return np.asarray(found.reshape(*self.at.shape[:2], rest[0], -1))
+
+    def silenced(self, x: Array, gone: NDArray[np.int64]) -> Array:
+        """A copy of the activation in which units are 0: `gone` `[cells, k]` numbers in each cell."""
+        copy = np.array(x)
+        moved = self._front(copy)
+        at = np.take_along_axis(self.at, gone[..., None], axis=1).ravel()
+        moved[np.unravel_index(at, moved.shape[: len(self.plane.axes)])] = 0
+        return copy
+
+    def _front(self, x: Array) -> Array:
+        return np.moveaxis(x, self.plane.axes, range(len(self.plane.axes)))

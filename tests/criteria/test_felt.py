@@ -1,0 +1,42 @@
+"""The measure of errors: what is lost altogether is one whole."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spa.criteria import felt as module
+from spa.criteria.felt import Felt
+from spa.executor.sites import concerned, sites_of
+from tests.carried import coupling_of
+from tests.criteria.test_obs import feeds_for
+
+
+def first_site(coupling, measure):
+    sites = (s for s in sites_of(coupling) if concerned(s, coupling) and s.groups() == 1)
+    return next(s for s in sites if s.sink.gain(measure.consts) is not None)
+
+
+def test_the_whole_is_the_number_of_directions_that_count():
+    coupling = coupling_of("digits")
+    measure = Felt(coupling, feeds_for(coupling.graph))
+    site = first_site(coupling, measure)
+    covariance = measure.seen.covariance[site.sink.tensor]
+    floor = module.DETAIL * np.diag(covariance).mean()
+    values = np.linalg.eigvalsh(covariance)
+    gain = site.sink.gain(measure.consts)
+    lost = np.linalg.cholesky(covariance + 1e-9 * np.eye(len(gain))) / gain[:, None]
+    rows, whole = measure.rows(site, lost[None])  # all of it: as much as there is
+    np.testing.assert_allclose(whole, (values / (values + floor)).sum(), rtol=1e-6)
+    np.testing.assert_allclose(np.square(rows).sum(), whole, rtol=1e-4)
+
+
+def test_an_error_is_a_mean_over_places():
+    coupling = coupling_of("digits")
+    measure = Felt(coupling, feeds_for(coupling.graph))
+    site = first_site(coupling, measure)
+    shape = (4, *coupling.graph.shapes[site.y][1:])
+    change = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    once = measure.error(site, change)
+    np.testing.assert_allclose(measure.error(site, np.concatenate([change] * 3)), once, rtol=1e-5)
+    np.testing.assert_allclose(measure.error(site, 3 * change), 9 * once, rtol=1e-5)
+    assert once > 0
