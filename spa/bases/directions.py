@@ -10,6 +10,7 @@ Tk = Gk^-½ V s^½ = Tq^-ᵀ: the first r products are the best approximation of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,36 +40,35 @@ def directions(
 
     None where a reader is no site, so that nothing is known of what it makes of its channels.
     """
-    graph = coupling.graph
-    seen = survey(coupling, feeds, device=device).statistics
-    stream = Stream(graph.proto, graph, feeds, device, seen)
-    consts = {**graph.consts, **seen}
     sites = {s.node.index: s for s in sites_of(coupling)}
+    found: list[Sides | None] = [None] * len(parts)
+    grams: dict[int, dict[int, Matrix]] = {}
     stops: dict[int, list[int]] = {}
     for k, part in enumerate(parts):
         nodes = [p.node for p in part.readers] if part.product is None else [part.product.index]
         if part.product is not None or all(n in sites for n in nodes):
             for n in nodes:
                 stops.setdefault(n, []).append(k)
-    found: list[Sides | None] = [None] * len(parts)
-    sums: dict[int, Sides] = {}
-    for stop in sorted(stops):
-        stream.run_to(stream.find(graph.nodes[stop].outputs[0]))
+
+    def look(stop: int, stream: Stream) -> None:
         for k in stops[stop]:
             if parts[k].product is not None:
                 found[k] = _multiplied(coupling, parts[k], stream)
-                continue
-            gram, felt = _read(coupling, parts[k], sites[stop], stream, consts)
-            old = sums.get(k, (np.zeros(1), np.zeros(1)))
-            sums[k] = old[0] + gram, old[1] + felt
-    for k, (gram, felt) in sums.items():
-        found[k] = _orthonormal(gram, felt)
+            else:
+                own = grams.setdefault(k, {})
+                own[stop] = _gram(coupling, parts[k], sites[stop].x, stream)
+
+    looks = {stop: partial(look, stop) for stop in stops}
+    seen = survey(coupling, feeds, device=device, looks=looks).statistics
+    consts = {**coupling.graph.consts, **seen}
+    for k, own in grams.items():
+        read = [_read(coupling, parts[k], sites[n], gram, consts) for n, gram in own.items()]
+        found[k] = _orthonormal(*(np.sum(m, axis=0) for m in zip(*read, strict=True)))
     return found
 
 
-def _read(coupling: Coupling, part: Free, site: Site, stream: Stream, consts: Any) -> Sides:
+def _read(coupling: Coupling, part: Free, site: Site, gram: Matrix, consts: Any) -> Sides:
     """(G, G^½ WᵀW G^½) `[cells, n, n]` of one reader, both as shares of their whole."""
-    gram = _gram(coupling, part, site.x, stream)
     weight = site.weight(coupling)
     gain = site.sink.gain(consts)
     if gain is not None:

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling
-from spa.criteria.felt import Felt
 from spa.criteria.obs import problems_of
 from spa.criteria.unread import fill
 
@@ -23,8 +22,8 @@ def act(
 ) -> NDArray[np.float64]:
     """Energy per unit, `[labels]`; comparable between groups."""
     scores = np.zeros(coupling.notes.size)
-    felt = Felt(coupling, feeds, device)
-    for problem in problems_of(coupling, feeds, felt, device):
+    felt, problems = problems_of(coupling, feeds, device)
+    for problem in problems:
         energy = problem.energy * np.square(problem.weight).sum(0) * problem.scale
         np.add.at(scores, problem.units, energy)
     scores[0] = 0.0

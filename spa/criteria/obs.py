@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from spa.criteria.unread import fill
 from spa.executor.least_squares import Moments, shrunken
 from spa.executor.sites import Site, concerned, sites_of
 from spa.executor.stream import Stream
+from spa.executor.survey import survey
 
 RIDGE = 1e-2
 STEPS = 32  # at most so many greedy steps per group
@@ -106,8 +108,7 @@ def obs(
     coupling: Coupling, feeds: Sequence[Mapping[str, NDArray[Any]]], device: Any = "cpu"
 ) -> NDArray[np.float64]:
     """Cost per unit in the order of greedy removal, `[labels]`; comparable between groups."""
-    felt = Felt(coupling, feeds, device)
-    problems = list(problems_of(coupling, feeds, felt, device))
+    felt, problems = problems_of(coupling, feeds, device)
     scores = np.zeros(coupling.notes.size)
     unread: list[Group] = []
     for group in coupling.groups:
@@ -123,28 +124,33 @@ def obs(
     return scores
 
 
-def problems_of(coupling: Coupling, feeds: Any, felt: Felt, device: Any) -> Iterator[Problem]:
+def problems_of(
+    coupling: Coupling, feeds: Sequence[Mapping[str, NDArray[Any]]], device: Any
+) -> tuple[Felt, list[Problem]]:
     """Every site that reads something that may go, with its Gram matrix; one dense pass."""
     sites = [s for s in sites_of(coupling) if concerned(s, coupling)]
-    graph = coupling.graph
-    stream = Stream(graph.proto, graph, feeds, device, felt.seen.statistics)
-    for site in sites:
-        stream.run_to(site.node.index)
-        units = site.units(coupling)
-        sums = Moments(*units.shape)
-        shape = graph.shapes[site.tensor]
+    sums: dict[int, Moments] = {}
+
+    def look(site: Site, stream: Stream) -> None:
+        found = sums[site.node.index] = Moments(*site.units(coupling).shape)
+        shape = coupling.graph.shapes[site.tensor]
         for x in stream.values[site.x]:
             columns, _, samples = site.columns(x, shape, stream.count)
-            sums.add(columns, samples=samples)
-        if sums.finite and sums.count:  # else a probe overflowed, and nothing can be said
-            yield from _problems(site, site.weight(coupling), sums, units, felt)
+            found.add(columns, samples=samples)
+
+    wanted = {(s.sink.tensor, s.sink.axis) for s in sites}
+    looks = {s.node.index: partial(look, s) for s in sites}
+    felt = Felt(coupling, survey(coupling, feeds, wanted, device=device, looks=looks))
+    found = [p for s in sites for p in _problems(coupling, s, sums.pop(s.node.index), felt)]
+    return felt, found
 
 
-def _problems(
-    site: Site, weight: Matrix, sums: Moments, units: Any, felt: Felt
-) -> Iterator[Problem]:
+def _problems(coupling: Coupling, site: Site, sums: Moments, felt: Felt) -> Iterator[Problem]:
     """One problem per group of a convolution whose channels may go."""
-    rows, whole = felt.rows(site, weight)
+    if not (sums.finite and sums.count):  # a probe overflowed, and nothing can be said
+        return
+    units = site.units(coupling)
+    rows, whole = felt.rows(site, site.weight(coupling))
     gram, _ = sums.centred()
     gram = gram / sums.count
     # A group all of one unit dies with what it makes: a depthwise channel loses nothing.

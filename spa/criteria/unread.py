@@ -25,7 +25,7 @@ from spa.executor.sites import Site, concerned, sites_of
 from spa.executor.stream import Part, Stream
 
 LEVELS = 8  # numbers of silenced channels that are tried
-BATCHES = 8  # batches they are tried on
+BATCHES = 16  # batches they are tried on
 Scores = NDArray[np.float64]
 Feeds = Sequence[Mapping[str, NDArray[Any]]]
 
@@ -53,7 +53,8 @@ def fill(
             trials.append((nodes[0], group, sites))
     if not trials:
         return
-    stream = Stream(coupling.graph.proto, coupling.graph, feeds, device, felt.seen.statistics)
+    some = feeds[:: -(-len(feeds) // BATCHES)]
+    stream = Stream(coupling.graph.proto, coupling.graph, some, device, felt.seen.statistics)
     for node, group, sites in sorted(trials, key=lambda t: int(t[0].index)):
         stream.run_to(stream.find(node.outputs[0]))
         try:
@@ -102,17 +103,15 @@ class _Trial:
         """Summed errors of the next sites with so many channels of each cell silenced."""
         stop = max(self.stream.find(s.y) for s in self.sites) + 1
         part: Part = self.stream.part(stop, [s.y for s in self.sites])
-        every = -(-self.stream.count // BATCHES)
-        found, times = np.zeros(len(counts)), 0
-        for k in range(0, self.stream.count, every):
+        found = np.zeros(len(counts))
+        for k in range(self.stream.count):
             values = part.inputs_of(self.stream, k)
             whole = part(values)
-            times += 1
             for i, count in enumerate(counts):
                 less = self.factors[0].silenced(values[self.name], self.order[:, :count])
                 made = part({**values, self.name: less})
                 found[i] += sum(self.felt.error(s, made[s.y] - whole[s.y]) for s in self.sites)
-        return found / times
+        return found / self.stream.count
 
 
 class _Next:

@@ -59,7 +59,7 @@ class Cells:
         return np.asarray(found.reshape(*self.at.shape[:2], rest[0], -1))
 
     def silenced(self, x: Array, gone: NDArray[np.int64]) -> Array:
-        """A copy of the activation in which units are 0: `gone` `[cells, k]` numbers in each cell."""
+        """A copy of the activation in which the units numbered `gone` `[cells, k]` are 0."""
         copy = np.array(x)
         moved = self._front(copy)
         at = np.take_along_axis(self.at, gone[..., None], axis=1).ravel()

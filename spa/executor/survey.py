@@ -8,7 +8,7 @@ raw numbers, so that nothing has to be converted when the true statistics return
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,7 @@ def survey(
     *,
     batch_norm: bool = True,
     device: Any = "cpu",
+    looks: Mapping[int, Callable[[Stream], None]] | None = None,
 ) -> Survey:
     """Run the dense model once.
 
@@ -53,8 +54,9 @@ def survey(
         wanted: tensors whose covariance is asked for, with their channel axis.
         batch_norm: whether BatchNormalization takes the statistics of the batch.
         device: where to run.
+        looks: what else wants to see the activations, by the number of the node that comes next.
     """
-    graph = coupling.graph
+    graph, looks = coupling.graph, looks or {}
     found = Survey()
     stream = Stream(graph.proto, graph, feeds, device)
     stops: dict[int, list[Any]] = {}
@@ -64,11 +66,13 @@ def survey(
         else:
             stops.setdefault(stream.find(name) + 1, []).append((name, axis))
     norms = _norms(graph) if batch_norm else {}
-    for stop in sorted({*stops, *norms}):
+    for stop in sorted({*stops, *norms, *looks}):
         names = [name for name, _ in stops.get(stop, ())]
         stream.run_to(stop, names)
         for name, axis in stops.get(stop, ()):
             _measure(found, name, axis, stream.values[name])
+        if stop in looks:
+            looks[stop](stream)
         if stop in norms:
             node = norms[stop]
             mean, var, count = moments(stream.values[node.inputs[0]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spa.criteria import felt as module
-from spa.criteria.felt import Felt
+from spa.criteria.obs import problems_of
 from spa.executor.sites import concerned, sites_of
 from tests.carried import coupling_of
 from tests.criteria.test_obs import feeds_for
@@ -18,7 +18,7 @@ def first_site(coupling, measure):
 
 def test_the_whole_is_the_number_of_directions_that_count():
     coupling = coupling_of("digits")
-    measure = Felt(coupling, feeds_for(coupling.graph))
+    measure, _ = problems_of(coupling, feeds_for(coupling.graph), "cpu")
     site = first_site(coupling, measure)
     covariance = measure.seen.covariance[site.sink.tensor]
     floor = module.DETAIL * np.diag(covariance).mean()
@@ -32,7 +32,7 @@ def test_the_whole_is_the_number_of_directions_that_count():
 
 def test_an_error_is_a_mean_over_places():
     coupling = coupling_of("digits")
-    measure = Felt(coupling, feeds_for(coupling.graph))
+    measure, _ = problems_of(coupling, feeds_for(coupling.graph), "cpu")
     site = first_site(coupling, measure)
     shape = (4, *coupling.graph.shapes[site.y][1:])
     change = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
