@@ -278,7 +278,8 @@ def count_params(graph: Graph) -> int:
 def count_macs(graph: Graph) -> int:
     """Multiplications of all products for one sample, from shapes alone."""
     sized = [n for n in graph.nodes if all(t in graph.shapes for t in (*n.inputs, *n.outputs) if t)]
-    total = sum(COUNTS[n.op](graph, n) for n in sized if n.op in COUNTS)
+    counts = [(COUNTS.get(f"{n.domain}.{n.op}", COUNTS.get(n.op)), n) for n in sized]
+    total = sum(count(graph, n) for count, n in counts if count)
     samples = graph.dims.get(BATCH, 1)
     assert total % samples == 0
     return total // samples
@@ -314,6 +315,47 @@ def _recurrent(graph: Graph, node: Any) -> int:
     return steps * batch * sum(int(np.prod(graph.shapes[w])) for w in node.inputs[1:3])
 
 
+def _attention(graph: Graph, node: Any) -> int:
+    """Scores and sums; 3-D or 4-D, packed or not, keys repeated for groups of queries."""
+    shapes = [graph.shapes[name] if name else () for name in node.inputs[:3]]
+    batch, heads = shapes[0][0], node.attrs.get("q_num_heads") or node.attrs["num_heads"]
+    kept = node.attrs.get("kv_num_heads", heads)
+    packed = not (len(shapes) > 1 and shapes[1])
+    if packed and len(shapes[0]) == 5:  # batch, tokens, heads, 3, size
+        sizes, keys = [shapes[0][4]] * 2, shapes[0][1]
+    elif packed:
+        sizes, keys = [shapes[0][2] // (heads + 2 * kept)] * 2, shapes[0][1]
+    else:
+        each = [s[3] if len(s) == 4 else s[2] // kept for s in shapes[1:]]
+        sizes, keys = each, shapes[1][-2]
+    queries = shapes[0][1] if packed or len(shapes[0]) == 3 else shapes[0][2]
+    return batch * heads * queries * keys * sum(sizes)
+
+
+def _projected(graph: Graph, node: Any) -> int:
+    (batch, tokens, read), (_, columns) = (graph.shapes[name] for name in node.inputs[:2])
+    widths = node.attrs.get("qkv_hidden_sizes") or [columns // 3] * 3
+    return batch * tokens * (read * columns + tokens * (widths[0] + widths[2]))
+
+
+def _n_bits(graph: Graph, node: Any) -> int:
+    blocks = graph.shapes[node.inputs[1]][1]
+    return int(np.prod(graph.shapes[node.outputs[0]])) * blocks * node.attrs["block_size"]
+
+
+def _experts(graph: Graph, node: Any) -> int:
+    weights = [graph.shapes[node.inputs[i]] for i in (2, 4, 6) if i < len(node.inputs)]
+    tokens = int(np.prod(graph.shapes[node.inputs[0]][:-1]))
+    return tokens * node.attrs.get("k", 1) * sum(int(np.prod(w[1:])) for w in weights)
+
+
+def _at(weight: int) -> Callable[[Graph, Any], int]:
+    """A convolution whose weight is another input."""
+    return lambda graph, node: int(
+        np.prod(graph.shapes[node.outputs[0]]) * np.prod(graph.shapes[node.inputs[weight]][1:])
+    )
+
+
 COUNTS: dict[str, Callable[[Graph, Any], int]] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
@@ -322,5 +364,14 @@ COUNTS: dict[str, Callable[[Graph, Any], int]] = {
     "Einsum": _einsum,
     "FusedConv": _conv,
     "FusedMatMul": _matmul,
+    "MatMulNBits": _n_bits,
+    "MoE": _experts,
+    "ConvInteger": _conv,
+    "QLinearConv": _at(3),
+    **dict.fromkeys(
+        ("MatMulInteger", "QLinearMatMul", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"), _matmul
+    ),
+    "com.microsoft.Attention": _projected,
+    **dict.fromkeys(("Attention", "MultiHeadAttention", "GroupQueryAttention"), _attention),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
 }

@@ -53,7 +53,7 @@ def plan_of(
         groups,
         {"sha256": source.sha256, "opset": source.opset, "producer": source.producer},
         dict(recipe or {}),
-        tuple(sorted(rotated)),
+        rotated=tuple(sorted(rotated)),
     )
 
 

@@ -31,17 +31,17 @@ class Plan:
         groups: per group `{"id", "name", "before", "after", "tensors"}`.
         source: `{"sha256", "opset", "producer"}` of the model the plan was made on.
         recipe: the options that led to it.
+        report: the report of the run that made it; not part of the file.
         rotated: tensors whose channels were mixed before the choice, so that positions count in the
             new basis; absent from the file where there are none.
-        report: the report of the run that made it; not part of the file.
     """
 
     tensors: Mapping[str, Mapping[str, Any]]
     groups: tuple[Mapping[str, Any], ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
-    rotated: tuple[str, ...] = ()
     report: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    rotated: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """The file's text; the same plan gives the same text."""
@@ -119,7 +119,7 @@ class Plan:
         rotated = body.get("rotated", [])
         named = isinstance(rotated, list) and all(isinstance(name, str) for name in rotated)
         _demand(named, "its rotated tensors are damaged")
-        return cls(tensors, tuple(groups), body["source"], body["recipe"], tuple(rotated))
+        return cls(tensors, tuple(groups), body["source"], body["recipe"], rotated=tuple(rotated))
 
 
 def _demand(fulfilled: bool, otherwise: str) -> None:

@@ -12,7 +12,10 @@ from spa.rules import (  # the families, by name
     contract,
     contrib,
     convolve,
+    experts,
+    fused,
     gather,
+    integers,
     join,
     move,
     normalize,
@@ -24,6 +27,7 @@ from spa.rules import (  # the families, by name
     recurrent,
     reduce,
     resize,
+    rotary,
     scatter,
     slices,
 )
@@ -46,7 +50,11 @@ FAMILIES = (
     reduce,
     recurrent,
     attention,
+    fused,
+    rotary,
     quantize,
+    integers,
+    experts,
     contrib,
 )
 

@@ -16,76 +16,116 @@ if TYPE_CHECKING:
     from spa.trace.check import Sizes
 
 FUSED = "heads of a fused attention"
+PAST = "past keys and values are no channels"
+SCORES = "scores of every head are handed out"
 
 
 @rule("Attention", note="the size of a head may shrink; its scale is kept")
 def attention(op: Op, *_: Image) -> list[Image]:  # b (h r) q d, b h k d, b h k e -> b (h r) q e
     still(op, 3, 6)
-    k, v, out = _attend(op, op.attr("q_num_heads"), op.attr("kv_num_heads"))
-    for i, own in ((4, k), (5, v)):
-        if op.has(i):
-            op.same(_heads(op, i, None), own, "past keys and values are no channels")
-    images = [_back(op, out, 0), _back(op, k, 1), _back(op, v, 2)]
+    kept = op.attr("kv_num_heads")
+    q, k, v = heads(op, 0, op.attr("q_num_heads")), heads(op, 1, kept), heads(op, 2, kept)
+    past = op.shape(4)[2] if op.has(4) else 0
+    out = attend(op, q, k, v, (op.shape(0)[0], op.shape(0)[-2], op.shape(1)[-2] + past))
+    with_past(op, k, v, 4)
+    if op.outputs > 3:
+        whole_heads(op, k, v, SCORES)
+    images = [shown(op, out, 0), shown(op, k, 1), shown(op, v, 2)]
     return [*images, *op.rocks(3)][: op.outputs]
 
 
-@rule("MultiHeadAttention", domain="com.microsoft", note="not packed, not with a past")
+@rule("MultiHeadAttention", domain="com.microsoft", note="packed or apart; its scale is kept")
 def multi_head(op: Op, *_: Image) -> list[Image]:  # b q (h d), b k (h d), b k (h e) -> b q (h e)
-    packed = not (op.has(1) and op.has(2)) or {len(op.shape(i)) for i in range(3)} != {3}
-    if packed or any(op.has(i) for i in range(6, 10)) or op.outputs > 1:
-        return other_attention(op)
-    still(op, 4, 5)
-    heads = op.attr("num_heads")
-    k, v, out = _attend(op, heads, heads)
+    still(op, 4, 5, 8, 9)
+    count = op.attr("num_heads")
+    q, k, v = _packed(op, count)
     if op.has(3):
-        flat = np.concatenate([k.ravel(), k.ravel(), v.ravel()])
+        flat = np.concatenate([x.ravel() for x in (q, k, v)])
         if op.is_const(3):
             op.param(3, flat.shape, scales=labels.lay(flat, (0,), 1))
         else:
             op.same(op.along(op.operand(3), 0), flat)
-    return [_back(op, out, 0)]
+    moving = 1 if op.has(1) else 0
+    keys = op.shape(moving)[2 if len(op.shape(moving)) == 4 else 1]
+    past = op.shape(6)[2] if op.has(6) else 0
+    out = attend(op, q, k, v, (*op.shape(0)[:2], keys + past))
+    with_past(op, k, v, 6)
+    if op.outputs > 3:
+        whole_heads(op, k, v, SCORES)
+    return [shown(op, out, 0), shown(op, k, 1), shown(op, v, 2), *op.rocks(3)][: op.outputs]
 
 
-def _attend(op: Op, heads: int, kept: int) -> tuple[Ids, Ids, Ids]:
-    """Labels of keys, values and sums, `[heads, size of a head]`; queries have those of keys."""
-    q, k, v = _heads(op, 0, heads), _heads(op, 1, kept), _heads(op, 2, kept)
-    repeats = len(q) // len(k)
-    op.same(q, np.repeat(k, repeats, axis=0), "scored against channels that cannot go")
-    out = np.repeat(v, repeats, axis=0)
+def _packed(op: Op, count: int) -> tuple[Ids, Ids, Ids]:
+    """Labels of queries, keys and values, which may lie beside each other in one tensor."""
+    if not op.has(1):
+        q, k, v = np.moveaxis(grid(op, 0, (2, 3, 4)), 1, 0)
+        return q, k, v
+    if not op.has(2):
+        k, v = np.moveaxis(grid(op, 1, (2, 3, 4)), 1, 0)
+        return heads(op, 0, count), k, v
+    q, k, v = heads(op, 0, count), heads(op, 1, count), heads(op, 2, count)
+    if len(op.shape(1)) == 4:  # the runtime wants keys and values of one size
+        op.rows(np.concatenate([k, v]))
+    return q, k, v
+
+
+def attend(op: Op, q: Ids, k: Ids, v: Ids, sizes: tuple[int, ...]) -> Ids:
+    """Labels of the sums, `[heads, size of a head]`; queries have those of keys.
+
+    `sizes` are the batch, the number of queries and that of keys.
+    """
+    op.same(q, np.repeat(k, len(q) // len(k), axis=0), "scored against channels that cannot go")
+    out = np.repeat(v, len(q) // len(k), axis=0)
     op.rows(q)
     op.rows(k)
     op.cells(q.reshape(len(k), -1), v)
-    shape = op.shape(0)
-    keys = op.shape(1)[-2] + (op.shape(4)[2] if op.node.op == "Attention" and op.has(4) else 0)
     both = np.concatenate([q, out], axis=1)  # every query meets every key, once per channel of each
-    op.work((shape[0], shape[-2], keys, *both.shape), 1.0, labels.lay(both, (3, 4), 5))
-    return k, v, out
+    op.work((*sizes, *both.shape), 1.0, labels.lay(both, (3, 4), 5))
+    return out
 
 
-def _heads(op: Op, i: int, heads: int | None) -> Ids:
+def with_past(op: Op, k: Ids, v: Ids, first: int) -> None:
+    """Inputs `first` and the next are keys and values of earlier tokens."""
+    for i, own in ((first, k), (first + 1, v)):
+        if op.has(i):
+            op.same(grid(op, i, (1, 3)), own, PAST)
+
+
+def whole_heads(op: Op, k: Ids, v: Ids, reason: str) -> None:
+    """What is handed out has an axis of heads that stays as it is."""
+    for own in (k, v):
+        op.same(own, np.zeros_like(own), reason)
+
+
+def heads(op: Op, i: int, count: int | None) -> Ids:
     """The labels of an operand, `[heads, size of a head]`."""
+    if len(op.shape(i)) == 3:
+        return op.along(op.operand(i, ()), 2, FUSED).reshape(count or 1, -1)
+    return grid(op, i, (1, 3))
+
+
+def grid(op: Op, i: int, axes: tuple[int, ...]) -> Ids:
+    """The labels of an operand over several axes, of which the last lies within heads."""
     x = op.operand(i, ())
-    if len(x.shape) == 3:
-        return op.along(x, 2, FUSED).reshape(heads or 1, -1)
-    shape = (x.shape[1], x.shape[3])
-    planes = [p for p in op.only(x, 1, 3, reason=FUSED).planes if _within(op, x, p.axes)]
-    ids = [np.broadcast_to(p.ids.reshape(p.ids.shape[1], p.ids.shape[3]), shape) for p in planes]
+    shape = tuple(x.shape[a] for a in axes)
+    planes = [p for p in op.only(x, *axes, reason=FUSED).planes if _within(op, x, p.axes, axes[-1])]
+    ids = [np.broadcast_to(p.ids.reshape([p.ids.shape[a] for a in axes]), shape) for p in planes]
     for other in ids[1:]:
         op.same(ids[0], other)
     return ids[0] if ids else np.zeros(shape, np.int64)
 
 
-def _within(op: Op, x: Image, axes: tuple[int, ...]) -> bool:
+def _within(op: Op, x: Image, axes: tuple[int, ...], last: int) -> bool:
     """Whether a plane lies within heads; one over whole heads is frozen."""
-    if 3 in axes:
+    if last in axes:
         return True
     for p in x.planes:
-        if 3 not in p.axes:
+        if last not in p.axes:
             op.freeze(p, FUSED)
     return False
 
 
-def _back(op: Op, ids: Ids, k: int) -> Image:
+def shown(op: Op, ids: Ids, k: int) -> Image:
     """The image of output `k` with these labels of its heads."""
     if k >= op.outputs or not op.node.outputs[k]:
         return labels.rock(())
@@ -97,30 +137,37 @@ def _back(op: Op, ids: Ids, k: int) -> Image:
 @refit("Attention")
 def attention_sizes(new: Sizes) -> Fixes:
     """Heads may go as a whole; the scale stays what the size of a head once made it."""
-    shape, (q, k) = new.old_shape(0), _counts(new)
+    shape, (q, k) = new.old_shape(0), counts(new)
     flat = len(shape) == 3
-    size = shape[2] // new.attr("q_num_heads") if flat else shape[3]
+    before = new.attr("q_num_heads") if flat else shape[1]
+    size = shape[2] // before if flat else shape[3]
+    same_heads(new, 3, before, q)
     fixes: Fixes = {"q_num_heads": q, "kv_num_heads": k} if flat else {}
     return {**fixes, "scale": new.attr("scale") or size**-0.5}
 
 
 @refit("MultiHeadAttention", domain="com.microsoft")
 def multi_head_sizes(new: Sizes) -> Fixes:
-    rows = new.notes.extra.get(new.node.index)
-    if not rows:
-        return {}
-    size = new.old_shape(0)[2] // new.attr("num_heads")
-    return {"num_heads": _counts(new)[0], "scale": new.attr("scale") or size**-0.5}
+    shape, before, (now, _) = new.old_shape(0), new.attr("num_heads"), counts(new)
+    same_heads(new, 5, before, now)
+    size = shape[-1] // (before if len(shape) == 3 else 1)
+    return {"num_heads": now, "scale": new.attr("scale") or size**-0.5}
 
 
-def _counts(new: Sizes) -> list[int]:
+def counts(new: Sizes) -> list[int]:
     """How many heads are left of queries and of keys."""
-    return [new.left.plane(p).ids.shape[0] for p in new.notes.extra[new.node.index]]
+    return [new.left.plane(p).ids.shape[0] for p in new.notes.extra[new.node.index][-2:]]
 
 
-@rule("LinearAttention", frozen=FUSED)
-@rule("FlexAttention", domain="ai.onnx.preview", frozen=FUSED)
-@rule("Attention", "GroupQueryAttention", domain="com.microsoft", frozen=FUSED)
+def same_heads(new: Sizes, i: int, before: int, now: int) -> None:
+    """Raise ValueError if heads go that input `i`, a mask or bias, has numbers for."""
+    shape = new.old_shape(i) if new.has(i) else ()
+    if now != before and before in (shape[-3:-2] or ()):
+        raise ValueError("what is added to the scores of every head cannot lose a head")
+
+
+@rule("LinearAttention", frozen="a state per head is carried from token to token")
+@rule("FlexAttention", domain="ai.onnx.preview", frozen="its scores are changed by a body")
 def other_attention(op: Op, *_: Image) -> list[Image]:
     still(op, *range(len(op.x)), reason=FUSED)
     return op.rocks()

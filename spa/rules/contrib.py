@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from spa import labels
 from spa.labels import Image
 from spa.rules import pointwise, quantize
 from spa.rules.contract import gemm, matrices
-from spa.rules.convolve import conv, conv_group
-from spa.rules.meet import together
+from spa.rules.convolve import conv, conv_group, conv_last
+from spa.rules.meet import follow, meet, still, together, wide_axes
 from spa.rules.normalize import MEAN
 from spa.rules.registry import refit, rule
 from spa.trace.op import Op
@@ -17,19 +18,31 @@ rule("Gelu", "QuickGelu", domain=MICROSOFT)(pointwise.unary)
 rule("BiasGelu", "FastGelu", domain=MICROSOFT)(pointwise.nary)
 rule("QuantizeLinear", "DequantizeLinear", domain=MICROSOFT)(quantize.convert)
 rule("FusedGemm", domain=MICROSOFT)(gemm)
-refit("FusedConv", domain=MICROSOFT)(conv_group)
+refit("FusedConv", "NhwcConv", "NhwcFusedConv", domain=MICROSOFT)(conv_group)
 
 
-@rule("FusedConv", domain=MICROSOFT, note="not with a sum")
-def fused_conv(op: Op, x: Image, *rest: Image) -> Image:  # as Conv
+@rule("FusedConv", domain=MICROSOFT)
+def fused_conv(op: Op, x: Image, *rest: Image) -> Image:  # as Conv, plus a tensor of its output
+    return _plus(op, conv(op, x, *rest))
+
+
+@rule("NhwcConv", "NhwcFusedConv", domain=MICROSOFT, note="channels last; no kernel on most CPUs")
+def nhwc_conv(op: Op, x: Image, *_: Image) -> Image:  # n * (g i), (g o) i *k, (g o) -> n * (g o)
+    return _plus(op, conv_last(op, x))
+
+
+def _plus(op: Op, made: Image) -> Image:
+    """What is made, and input 3 added to it, if there is one."""
     if not op.has(3):
-        return conv(op, x, *rest)
-    for each in op.x:
-        op.freeze(each, "a convolution fused with a sum")
-    return op.rock()
+        return made
+    if op.is_const(3):
+        follow(op, 3, op.shape(3), made.planes)
+        return made
+    both = made, op.operand(3)
+    return Image(made.shape, meet(op, both, wide_axes(op, [x.shape for x in both])))
 
 
-@rule("FusedMatMul", domain=MICROSOFT, note="not with transposed batches")
+@rule("FusedMatMul", "TransposeMatMul", domain=MICROSOFT, note="not with transposed batches")
 def fused_matmul(op: Op, *_: Image) -> Image:  # ... i k, ... k j -> ... i j
     if op.attr("transBatchA", 0) or op.attr("transBatchB", 0):
         for each in op.x:
@@ -51,3 +64,23 @@ def skip_layer_normalization(op: Op, *_: Image) -> list[Image]:  # * c, * c, c, 
         for k in range(1, min(op.outputs, 3))
     ]
     return [whole, *statistics, *[whole] * (op.outputs - 3)]
+
+
+@rule("EmbedLayerNormalization", domain=MICROSOFT, lossy=MEAN)
+def embed(op: Op, *_: Image) -> list[Image]:  # ids, v c, p c, s c, c, c -> * c
+    still(op, 0, 1, 7, 8, reason="indexes a table")
+    if op.is_const(2):
+        own = op.param(2, op.shape(2), makes=(1,))[0].dense
+    else:
+        own = op.along(op.operand(2), 1, "indexed by data")
+    for i in range(3, 7):
+        axis = len(op.shape(i)) - 1 if op.has(i) else 0
+        if op.is_const(i):
+            op.param(i, op.shape(i), scales=labels.lay(own, (axis,), axis + 1))
+        elif op.has(i):
+            op.same(op.along(op.operand(i), axis), own, "added to a table that cannot be cut")
+    if not op.decide(lambda: bool(own.any())):
+        return op.rocks()
+    op.lossy(MEAN)
+    images = [op.made(own, 2, k=k) if k != 1 and o else None for k, o in enumerate(op.node.outputs)]
+    return [image or rock for image, rock in zip(images, op.rocks(), strict=True)]

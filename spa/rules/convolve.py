@@ -72,21 +72,34 @@ def _weigh(op: Op, view: tuple[int, ...], read: Ids, reads: tuple[int, int], tim
     return made
 
 
-def _result(op: Op, make: Ids, read: Ids, bias: int) -> Image:
+def _result(op: Op, make: Ids, read: Ids, bias: int, axis: int = 1) -> Image:
     """The output: per group, what is made and what is read are one cell; then the bias."""
-    if op.out()[1] != make.size:
-        raise ValueError(f"{make.size} channels made where {op.out()[1]} are expected")
+    if op.out()[axis] != make.size:
+        raise ValueError(f"{make.size} channels made where {op.out()[axis]} are expected")
     op.cells(make, read)
     labelled = op.decide(lambda: bool(make.any()))
-    made = op.made(make.reshape(-1), 1) if labelled else op.rock()
-    per_channel(op, bias, len(made.shape), made.planes)
+    made = op.made(make.reshape(-1), axis) if labelled else op.rock()
+    per_channel(op, bias, len(made.shape), made.planes, axis=axis)
     return made
+
+
+def conv_last(op: Op, x: Image) -> Image:  # n * (g i), (g o) i *k, (g o) -> n * (g o)
+    """A convolution of images whose channels come last."""
+    last, g, (go, i, *k) = len(x.shape) - 1, op.attr("group", 1), op.shape(1)
+    read = op.along(x, last, MIXED).reshape(g, i)
+    make = _weigh(op, (g, go // g, i, *k), read, (0, 2), float(prod(op.out()[:-1])))
+    return _result(op, make, read, 2, last)
 
 
 @refit("Conv", "ConvTranspose", "DeformConv", silent=lambda node: node.attrs.get("group", 1) == 1)
 def conv_group(new: Sizes) -> Fixes:
     """Fewer groups only where whole groups died."""
-    key = 1 if new.is_const(1) else -1 - len(new.node.inputs)
+    return groups_left(new, 1)
+
+
+def groups_left(new: Sizes, weight: int) -> Fixes:
+    """The number of groups, told by the weight or by the product with one that is computed."""
+    key = weight if new.is_const(weight) else -1 - len(new.node.inputs)
     return {"group": int(new.view(key)[0])} if "group" in new.node.attrs else {}
 
 

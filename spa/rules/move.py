@@ -17,6 +17,7 @@ from spa.trace.op import Op
 if TYPE_CHECKING:
     from spa.trace.check import Sizes
 
+FILLED = 1 << 16  # elements; larger ones are no states but masks
 UNKNOWN = "its target shape is computed from data"
 
 
@@ -82,7 +83,19 @@ def expand(op: Op, *_: Image) -> Image:  # a 1 -> a b
     x, shape = op.operand(0), op.out()
     if op.value(1) is None:
         return _lost(op, x)
+    if op.is_const(0) and op.is_float(0) and prod(x.shape) == 1:
+        return filled(op)
     return Image(shape, labels.lift(x, len(shape)).planes)
+
+
+def filled(op: Op) -> Image:
+    """A tensor with one number everywhere: any part of it may go, if what it meets goes."""
+    shape = op.out()
+    wide = op.decide(lambda: tuple(a for a, n in enumerate(shape) if n > 1))
+    if not op.decide(lambda: bool(wide) and prod(shape) <= FILLED):
+        return labels.rock(shape)
+    sizes = [n if a in wide else 1 for a, n in enumerate(shape)]
+    return Image(shape, (Plane(op.fresh(prod(sizes)).reshape(sizes), wide),))
 
 
 @refit("Expand")
@@ -128,10 +141,24 @@ def shape_of(op: Op, *_: Image) -> list[Image]:
     return op.rocks()
 
 
-@rule("ConstantOfShape", "Range", note="no channels in its result")
+@rule("Range", note="no channels in its result")
 def made_to_size(op: Op, *_: Image) -> Image:
     still(op, *range(len(op.x)), reason="used as a size")
     return op.rock()
+
+
+@rule("ConstantOfShape", note="numbers go with the channels they meet, integers stay")
+def constant_of_shape(op: Op, *_: Image) -> Image:
+    still(op, 0, reason="used as a size")
+    value = op.attr("value")
+    floating = value is None or np.asarray(value).dtype.kind not in "iubOSU"
+    return filled(op) if floating and op.value(0) is not None else op.rock()
+
+
+@refit("ConstantOfShape")
+def constant_sizes(new: Sizes) -> Fixes:
+    stated = new.value(0)
+    return {} if stated is None else {0: np.array(new.out(), np.int64)}
 
 
 @rule("Size", frozen="the number of elements is used as a number")

@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 MEAN = "a statistic over channels, of which some are gone"
 
 
-def per_channel(op: Op, i: int, rank: int, planes: Collection[Plane], role: str = "scales") -> None:
-    """Input `i` has one number per channel (axis 1), over which `planes` lie."""
+def per_channel(
+    op: Op, i: int, rank: int, planes: Collection[Plane], role: str = "scales", axis: int = 1
+) -> None:
+    """Input `i` has one number per channel, along an axis over which `planes` lie."""
     if not op.has(i):
         return
     if op.is_const(i):
-        follow(op, i, (1, *op.shape(i)) + (1,) * (rank - 2), tuple(planes), role)
+        view = (1,) * axis + op.shape(i) + (1,) * (rank - 1 - axis)
+        follow(op, i, view, tuple(planes), role)
         return
     ids = op.along(op.operand(i), 0)
     for p in planes:

@@ -1,28 +1,24 @@
-"""Integer arithmetic: conversions let channels through, products of integers do not yet."""
+"""Conversions between floating-point numbers and integers let channels through."""
 
 from __future__ import annotations
-
-from math import prod
 
 import numpy as np
 
 from spa import labels
 from spa.labels import Image, Plane
-from spa.rules.meet import apart
+from spa.rules.meet import apart, still
 from spa.rules.registry import rule
 from spa.trace.op import Op
 
-INTEGERS = "a product of integers, whose zero is no zero"
+BLOCKS = "a block of quantised numbers shares a scale"
 
 
-@rule("QuantizeLinear", "DequantizeLinear", note="not with scales per block")
+@rule("QuantizeLinear", "DequantizeLinear", note="scaled by block: blocks go as a whole")
 def convert(op: Op, *_: Image) -> Image:  # * c, c, c -> * c
     x = _tensor(op)
     rank = len(x.shape)
-    if op.attr("block_size", 0) or len(op.shape(1)) > 1:
-        for each in (x, *op.x[1:]):
-            op.freeze(each, "scaled block by block")
-        return op.rock()
+    if len(op.shape(1)) > 1:
+        return _by_block(op, x)
     per_axis = op.decide(lambda: op.shape(1) not in ((), (1,)))
     if not per_axis:
         for scale in op.x[1:]:
@@ -56,42 +52,36 @@ def _scale(op: Op, i: int, along: list[Plane]) -> None:
     op.same(ids, along[0].dense if along else np.zeros_like(ids), "scaled by a tensor of its own")
 
 
+def _by_block(op: Op, x: Image) -> Image:
+    """Scales as long as the tensor, but one for a whole block along one axis."""
+    axis, given = op.axis(len(x.shape), 1), [i for i in (1, 2) if op.has(i)]
+    size, count = x.shape[axis], op.shape(1)[axis]
+    block = op.decide(lambda: op.attr("block_size", 0) or size // max(count, 1))
+    if not all(op.is_const(i) for i in given) or size != block * count:
+        still(op, 0, *given, reason=BLOCKS)
+        for p in x.planes:
+            op.freeze(p, BLOCKS)
+        return op.rock()
+    x = op.only(x, *range(len(x.shape)))
+    kept: list[Plane] = []
+    coarse: dict[str, Plane] = {}
+    for p in x.planes:
+        q = op.squash(p, p.axes[-1:]) if axis in p.axes else p
+        if q is None:
+            continue
+        kept.append(q)
+        if q.axes == (axis,):
+            lanes = q.dense.reshape(count, block)
+            op.same(lanes[:, :1], lanes, BLOCKS)
+            q = labels.lay(lanes[:, 0], (axis,), len(x.shape))
+        elif axis in q.axes:
+            op.freeze(q, BLOCKS)
+        coarse[f"follows{len(coarse)}"] = q
+    for i in given if coarse else ():
+        op.param(i, op.shape(i), times=0.0, **coarse)
+    return Image(x.shape, tuple(kept))
+
+
 @rule("DynamicQuantizeLinear", note="channels that are gone would not widen its range")
 def dynamic(op: Op, x: Image) -> list[Image]:  # * -> *, 1, 1
     return [op.like(x), op.rock(1), op.rock(2)]
-
-
-def _integers(op: Op, weight: int, times: float) -> Image:
-    for x in op.x:
-        op.freeze(x, INTEGERS)
-    if op.is_const(weight):
-        op.param(weight, op.shape(weight), times=times)
-    else:
-        op.work(op.shape(weight), times)
-    return op.rock()
-
-
-@rule("ConvInteger", frozen=INTEGERS)
-def conv_integer(op: Op, *_: Image) -> Image:
-    return _integers(op, 1, float(op.out()[0] * prod(op.out()[2:])))
-
-
-@rule("QLinearConv", frozen=INTEGERS)
-def qlinear_conv(op: Op, *_: Image) -> Image:
-    return _integers(op, 3, float(op.out()[0] * prod(op.out()[2:])))
-
-
-@rule("MatMulInteger", frozen=INTEGERS)
-def matmul_integer(op: Op, *_: Image) -> Image:
-    return _integers(op, 1, _repeats(op, 1))
-
-
-@rule("QLinearMatMul", frozen=INTEGERS)
-def qlinear_matmul(op: Op, *_: Image) -> Image:
-    return _integers(op, 3, _repeats(op, 3))
-
-
-def _repeats(op: Op, weight: int) -> float:
-    """How often a matrix product uses each element of its second operand."""
-    work = prod(op.out()) * op.shape(0)[-1]
-    return work / max(prod(op.shape(weight)), 1)

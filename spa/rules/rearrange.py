@@ -50,16 +50,6 @@ def trilu(op: Op, *_: Image) -> Image:  # * i j -> * i j
     return op.like(_beyond(op, x, {rank - 2, rank - 1}, "the diagonal depends on positions"))
 
 
-@rule("RotaryEmbedding", note="along heads only")
-def rotary_embedding(op: Op, x: Image, *_: Image) -> Image:  # n h t d -> n h t d
-    still(op, 1, 2, 3)
-    last = len(x.shape) - 1
-    fixed = (
-        {0, 2, 3} if last == 3 else {0, 1, 2}
-    )  # [batch, heads, tokens, d], [batch, tokens, (h d)]
-    return op.like(_beyond(op, x, fixed, "rotated in pairs, by its position"))
-
-
 def _beyond(op: Op, x: Image, fixed: set[int], reason: str) -> Image:
     """The image, frozen along some axes."""
     return op.only(x, *(set(range(len(x.shape))) - fixed), reason=reason)

@@ -1,29 +1,163 @@
-"""Recurrent layers: channels may be cut from what they read; their own state stays whole."""
+"""Recurrent layers: a hidden unit is one row of every gate, and one column that reads it again.
+
+Inputs of LSTM, GRU and RNN: x, W, R, B, lengths, initial h, initial c, peepholes.  Every direction
+has hidden units of its own; what it keeps is a box, as all that is stored lies over directions.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from spa import labels
-from spa.labels import Image
+from spa.labels import Ids, Image, Plane, Shape
 from spa.rules.meet import still
-from spa.rules.registry import rule
+from spa.rules.registry import Fixes, refit, rule
 from spa.trace.op import Op
+from spa.trace.param import MAKES
+
+if TYPE_CHECKING:
+    from spa.trace.check import Sizes
+
+STATE = "state of a recurrent layer"
+COMPUTED = "a weight of a recurrent layer is computed"
 
 
-@rule("LSTM", "GRU", "RNN", note="what it reads may be cut; its own state stays whole")
-def recurrent(op: Op, x: Image, *_: Image) -> list[Image]:  # t n i, d (g h) i, d (g h) h -> t d n h
-    still(op, *range(3, len(op.x)), reason="state of a recurrent layer")
+@dataclass(frozen=True)
+class Layer:
+    """Sizes of a recurrent layer; views of its weights are made of them."""
+
+    ways: int  # directions
+    hidden: int
+    gates: int
+    read: int
+
+    def views(self) -> dict[int, Shape]:
+        """Views of W, R, B and the peepholes, by input; the gates are an axis of their own."""
+        d, h, g = self.ways, self.hidden, self.gates
+        return {1: (d, g, h, self.read), 2: (d, g, h, h), 3: (d, 2, g, h), 7: (d, 3, h)}
+
+
+def _layer(op: Op) -> Layer:
+    """What the weights say; W and R must agree with the attribute."""
+    ways, rows, read = op.shape(1)
+    hidden = op.shape(2)[2]
+    if op.attr("hidden_size", hidden) != hidden or op.shape(2)[:2] != (ways, rows):
+        raise ValueError(f"{op.shape(2)} is not the size of a recurrent weight")
+    return Layer(ways, hidden, rows // max(hidden, 1), read)
+
+
+@rule("LSTM", "GRU", "RNN", note="a hidden unit goes from all gates at once")
+def recurrent(op: Op, x: Image, *_: Image) -> list[Image]:  # t n i, d g h i, d g h h -> t d n h
+    still(op, 4, reason="lengths of sequences")
+    layer = _layer(op)
+    own = _weights(op, layer, x)
+    _vectors(op, layer, own)
+    batch_first = bool(op.attr("layout", 0))
+    for i in (5, 6):
+        if op.has(i):
+            _over(op, i, op.shape(i), own, (1, 2) if batch_first else (0, 2), "follows")
+    return [_shown(op, own, k, batch_first) for k in range(op.outputs)]
+
+
+def _weights(op: Op, layer: Layer, x: Image) -> Ids:
+    """Labels of the hidden units, `[directions, hidden]`, which every step reads again."""
     read = op.along(x, 2, "steps of a recurrent layer")
     times = float(prod(x.shape[:2]))
-    computed = [i for i in (1, 2) if not op.is_const(i)]
-    if op.is_const(1):
-        op.param(1, op.shape(1), times=times, reads=labels.lay(read, (2,), 3))
+    inputs, (w, r) = labels.lay(read, (3,), 4), (op.is_const(i) for i in (1, 2))
+    views = layer.views()
+    if w:
+        made = op.param(1, views[1], times=times, makes=(0, 2), reads=inputs)[0]
+        own = made.dense.reshape(layer.ways, layer.hidden)
     else:
-        op.same(op.along(op.operand(1), 2), read, "its weight is computed")
-    if op.is_const(2):
-        op.param(2, op.shape(2), times=times)
-    still(op, *computed[-1:] if 2 in computed else ())
-    if computed:
-        op.work((sum(prod(op.shape(i)) for i in computed),), times)
-    return [op.rock(k) if op.node.outputs[k] else x for k in range(op.outputs)]
+        own = op.fresh(layer.ways * layer.hidden).reshape(layer.ways, layer.hidden)
+    rows, columns = (labels.lay(own, (0, a), 4) for a in (2, 3))
+    if r:
+        op.param(2, views[2], times=times, makes=rows, reads=columns)
+    for i, stored, reads in ((1, w, inputs), (2, r, columns)):
+        if not stored:
+            _agree(op, op.operand(i), views[i], (rows, reads), COMPUTED)
+    if not w and not r:  # one product for both: they stand side by side
+        both = np.concatenate([np.broadcast_to(read, (layer.ways, len(read))), own], axis=1)
+        view = (*views[1][:3], both.shape[1])
+        op.work(view, times, rows, labels.lay(both, (0, 3), 4))
+    elif not w or not r:
+        op.work(views[1 if r else 2], times, rows, inputs if r else columns)
+    return own
+
+
+def _vectors(op: Op, layer: Layer, own: Ids) -> None:
+    """Biases and peepholes have one number per gate and hidden unit."""
+    views = layer.views()
+    for i in (3, 7):
+        if op.has(i):
+            _over(op, i, views[i], own, (0, len(views[i]) - 1), "scales")
+
+
+def _over(op: Op, i: int, view: Shape, own: Ids, axes: tuple[int, int], role: str) -> None:
+    """Input `i`, seen as `view`, has one entry per hidden unit along `axes`."""
+    plane = labels.lay(own, axes, len(view))
+    if op.is_const(i):
+        op.param(i, view, times=0.0, **{role: plane})
+    else:
+        _agree(op, op.operand(i), view, (plane,), STATE)
+
+
+def _agree(op: Op, x: Image, view: Shape, planes: Sequence[Plane], reason: str) -> None:
+    """A tensor that is computed has the labels of `planes`; where it has none they are frozen."""
+    runs = op.decide(lambda: labels.cut(x.shape, view))
+    if runs is None:
+        raise ValueError(f"{x.shape} is not {view}")
+    vary = op.decide(lambda: [labels.tighten(p).axes for p in labels.reshape(x, view, runs).planes])
+    found = [p for p in labels.reshape(x, view, runs, vary).planes if p.axes]
+    free = list(planes)
+    for p in found:
+        met = [q for q in planes if q.axes[-1] in p.axes]
+        q = op.squash(p, met[0].axes if met else (), reason)
+        if q is not None:
+            op.same(q.ids, met[0].ids, reason)
+            free = [f for f in free if f is not met[0]]
+    for q in free:
+        op.freeze(q, reason)
+
+
+def _shown(op: Op, own: Ids, k: int, batch_first: bool) -> Image:
+    """The image of output `k`: all steps, then the last state, and the last cell."""
+    if not op.node.outputs[k]:
+        return labels.rock(())
+    if not op.decide(lambda: bool(own.any())):
+        return op.rock(k)
+    axes = (0, 2) if not batch_first else (1, 2)
+    return op.made(own, *(axes if k else (axes[0] + 1, 3)), k=k)
+
+
+@refit("LSTM", "GRU", "RNN")
+def hidden_size(new: Sizes) -> Fixes:
+    """How many hidden units each direction keeps, and which direction is left if one went."""
+    kept = new.left.alive[_units(new)]
+    fixes: Fixes = {}
+    if "hidden_size" in new.node.attrs:
+        fixes["hidden_size"] = int(kept.sum(1).max())
+    living = np.flatnonzero(kept.any(1))
+    if len(living) == len(kept):
+        return fixes
+    if any(new.attr(name) for name in ("activation_alpha", "activation_beta")):
+        raise ValueError("a direction goes whose activations have numbers of their own")
+    known = list(new.attr("activations", ()))
+    own = slice(int(living[0]) * len(known) // 2, (int(living[0]) + 1) * len(known) // 2)
+    fixes |= {"activations": known[own]} if known else {}
+    return {**fixes, "direction": ("forward", "reverse")[int(living[0])]}
+
+
+def _units(new: Sizes) -> Ids:
+    """Labels of the hidden units, `[directions, hidden]`."""
+    fresh = new.notes.born.get(new.node.index)
+    if fresh:
+        return fresh[0].reshape(new.old_shape(1)[0], -1)
+    plane = new.notes.params[new.node.index, 1].plane(MAKES)
+    assert plane is not None
+    return plane.ids.reshape(plane.ids.shape[0], -1)

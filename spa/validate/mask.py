@@ -2,21 +2,41 @@
 
 A pruned model must compute exactly this.  The masks sit on activations (a `Where` behind every
 tensor that loses channels), and the weights stay whole, so that the oracle shares no code with the
-rewriter.
+rewriter.  Only channels that an operator keeps to itself (the state that a recurrent layer reads
+again, the queries and keys of a fused attention) are held at zero in its weights.
 """
 
 from __future__ import annotations
+
+from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from spa.coupling.model import Coupling
-from spa.labels import Image
+from spa.labels import Ids, Image, Plane
 from spa.trace.check import Survivors
+from spa.trace.param import MAKES, READS, SCALES, Param
 
 SELECTABLE = frozenset(("float32", "float64", "int32", "int64", "uint8"))
 """What onnxruntime can select from; other types go through one that holds all their values."""
+
+ZEROS = {
+    "QuantizeLinear": 2,
+    "QLinearConv": 7,
+    "QLinearMatMul": 7,
+    "QLinearAdd": 7,
+    "QLinearMul": 7,
+    "QGemm": 8,
+    "QLinearConcat": 1,
+    "QLinearLeakyRelu": 4,
+    "QLinearSigmoid": 4,
+    "QLinearAveragePool": 4,
+    "QLinearGlobalAveragePool": 4,
+}
+"""Which input is the zero point of what an operator makes, in integers."""
 
 
 def masked(coupling: Coupling, alive: NDArray[np.bool_]) -> ModelProto:
@@ -26,15 +46,57 @@ def masked(coupling: Coupling, alive: NDArray[np.bool_]) -> ModelProto:
     model = ModelProto()
     model.CopyFrom(graph.proto)
     del model.graph.node[:]
+    zeros: dict[str, str] = {}
     for node, proto in zip(graph.nodes, graph.proto.graph.node, strict=True):
         copy = model.graph.node.add()
         copy.CopyFrom(proto)
+        _hold_inside(model, coupling, left, node, copy)
+        zeros |= _zero_point(graph, node, zeros)
         for k, name in enumerate(node.outputs):
             image = coupling.notes.images.get(name)
             if image is not None and any(left.touched(p) for p in image.planes):
                 copy.output[k] = f"{name}__whole"
-                _hold(model, name, mask_of(image, left), np.dtype(graph.dtypes[name]))
+                mask, dtype = mask_of(image, left), np.dtype(graph.dtypes[name])
+                _hold(model, name, mask, dtype, zeros.get(name, ""))
     return model
+
+
+def _hold_inside(
+    model: ModelProto, coupling: Coupling, left: Survivors, node: Any, copy: NodeProto
+) -> None:
+    """Let a node use weights without the dead channels that nobody outside it can mask."""
+    notes = coupling.notes
+    params = [p for p in notes.meetings.params(node) if p.tensor is not None]
+    if not any(left.cuts(p) for p in params):
+        return
+    made = _labels([q for p in params for role, q in p.planes if role == MAKES])
+    shown = _labels([q for o in node.outputs if o in notes.images for q in notes.images[o].planes])
+    for param in params:
+        mask = _inside(param, left, made, shown)
+        if mask.all():
+            continue
+        whole = coupling.graph.consts[param.tensor or ""]
+        mask = np.broadcast_to(mask, param.view).reshape(whole.shape)
+        copy.input[param.input] = f"{param.tensor}__inside_{node.index}"
+        quiet = np.where(mask, whole, np.zeros((), whole.dtype)).astype(whole.dtype)
+        model.graph.initializer.append(numpy_helper.from_array(quiet, copy.input[param.input]))
+
+
+def _labels(planes: list[Plane]) -> Ids:
+    return np.unique(np.concatenate([p.ids.ravel() for p in planes] or [np.zeros(0, np.int64)]))
+
+
+def _inside(param: Param, left: Survivors, made: Ids, shown: Ids) -> NDArray[np.bool_]:
+    """Which elements live, or die with channels that can be seen from outside.
+
+    Those that the node reads again cannot, and neither can those that it does not hand out.
+    """
+    mask = np.ones((1,) * len(param.view), bool)
+    for role, p in param.planes:
+        if left.touched(p) and role in (READS, MAKES, SCALES):
+            hidden = np.isin(p.ids, made) if role == READS else ~np.isin(p.ids, shown)
+            mask = mask & (left.alive[p.ids] | ~hidden)
+    return mask
 
 
 def mask_of(image: Image, left: Survivors) -> NDArray[np.bool_]:
@@ -45,21 +107,43 @@ def mask_of(image: Image, left: Survivors) -> NDArray[np.bool_]:
     return mask
 
 
-def _hold(model: ModelProto, name: str, mask: NDArray[np.bool_], dtype: np.dtype) -> None:
-    """Append nodes that make `name` from `name__whole`, dead elements being zero."""
-    source, target = f"{name}__whole", name
+def _zero_point(graph: Any, node: Any, zeros: dict[str, str]) -> dict[str, str]:
+    """The tensor that says what zero is in the integers a node makes, by the name of its output."""
+    first = node.outputs[0]
+    if node.op == "DynamicQuantizeLinear":
+        return {first: node.outputs[2]} if node.outputs[2] else {}
+    if np.dtype(graph.dtypes.get(first, np.float32)).name not in ("int8", "uint8"):
+        return {}
+    if node.op in ZEROS:
+        found = (*node.inputs, *[""] * 9)[ZEROS[node.op]]
+        return {first: found} if found and prod(graph.shapes.get(found, (0, 0))) == 1 else {}
+    moved = next((zeros[name] for name in node.inputs if name in zeros), "")
+    return dict.fromkeys(node.outputs, moved) if moved else {}
+
+
+def _hold(
+    model: ModelProto, name: str, mask: NDArray[np.bool_], dtype: np.dtype, zero: str = ""
+) -> None:
+    """Append nodes that make `name` from `name__whole`, dead elements being zero.
+
+    `zero` is the tensor that says which number that is, if it is not 0.
+    """
+    source, target, mask = f"{name}__whole", name, _tight(mask)
     carrier = _carrier(dtype)
     nodes: list[NodeProto] = []
     if carrier != dtype:
         kind = helper.np_dtype_to_tensor_dtype(carrier)
         nodes.append(helper.make_node("Cast", [source], [f"{source}_as"], to=kind))
         source, target = f"{source}_as", f"{name}__held"
+        if zero:
+            nodes.append(helper.make_node("Cast", [zero], [f"{name}__point"], to=kind))
+            zero = f"{name}__point"
     if opset_of(model) < 9:  # no Where yet
         constants = {f"{name}__mask": mask.astype(carrier)}
         nodes.append(helper.make_node("Mul", [source, f"{name}__mask"], [target]))
     else:
         constants = {f"{name}__mask": mask, f"{name}__zero": np.zeros((), carrier)}
-        picked = [f"{name}__mask", source, f"{name}__zero"]
+        picked = [f"{name}__mask", source, zero or f"{name}__zero"]
         nodes.append(helper.make_node("Where", picked, [target]))
     if carrier != dtype:
         kind = helper.np_dtype_to_tensor_dtype(dtype)
@@ -69,6 +153,14 @@ def _hold(model: ModelProto, name: str, mask: NDArray[np.bool_], dtype: np.dtype
         nodes.append(cast)
     model.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in constants.items())
     model.graph.node.extend(nodes)
+
+
+def _tight(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask without axes along which it is the same: these may have any size."""
+    for a in range(mask.ndim):
+        head = mask.take([0], axis=a)
+        mask = head if (mask == head).all() else mask
+    return mask
 
 
 def _carrier(dtype: np.dtype) -> np.dtype:

@@ -31,6 +31,9 @@ AFFINE = frozenset(["LayerNormalization", "RMSNormalization", "SimplifiedLayerNo
 SKIPPED = frozenset(["SkipLayerNormalization", "SkipSimplifiedLayerNormalization"])
 """Replaced by the sum they start with, then as above."""
 
+EMBEDDED = "EmbedLayerNormalization"
+"""Replaced by a sum of rows of its tables, of which the places give the first, then as above."""
+
 REDUCED = frozenset(
     ["ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceLogSum", "ReduceLogSumExp"]
 )
@@ -53,7 +56,11 @@ def twin(
         if name_of(node) not in names:
             result.graph.node.append(node)
             continue
-        new = _replace(result, node, opset)
+        if node.op_type == EMBEDDED:
+            read = {name for other in nodes for name in other.input}
+            new = _embedded(result, node, read | {o.name for o in result.graph.output})
+        else:
+            new = _replace(result, node, opset)
         if new is None:
             return None
         result.graph.node.extend(new)
@@ -135,6 +142,24 @@ def _skipped(node: NodeProto) -> list[NodeProto] | None:
     if bias:
         parts.append(helper.make_node("Add", [names[0], bias], names[1:]))
     return parts + _affine(total, scale, beta, node.output[0])
+
+
+def _embedded(model: ModelProto, node: NodeProto, read: Collection[str]) -> list[NodeProto] | None:
+    """The sum of rows, which may be an output too, then the same as for a norm alone."""
+    if any(name in read for name in node.output[1:2]):
+        return None  # somebody uses the lengths it finds
+    first = f"{node.output[0]}__first"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0, np.int64), first))
+    rows = zip(node.input[2:5], (node.input[0], first, node.input[1]), strict=True)
+    total = (*node.output[2:], "")[0] or f"{node.output[0]}__sum"
+    names: list[str] = []
+    parts: list[NodeProto] = []
+    for table, index in rows:
+        if table:
+            names.append(f"{total}__r{len(names)}")
+            parts.append(helper.make_node("Gather", [table, index], names[-1:]))
+    parts.append(helper.make_node("Sum", names, [total]))
+    return parts + _affine(total, node.input[5], node.input[6], node.output[0])
 
 
 def _summed(model: ModelProto, node: NodeProto, opset: int) -> list[NodeProto]:

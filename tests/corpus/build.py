@@ -34,7 +34,7 @@ def case(
 ) -> Case:
     """A model of one node; its inputs are called a, b, c..."""
     domain = attrs.pop("domain", "")
-    names = ["" if x is None else "abcdefghij"[i] for i, x in enumerate(inputs)]
+    names = ["" if x is None else "abcdefghijklmnop"[i] for i, x in enumerate(inputs)]
     outputs = [f"y{k}" for k in range(outs)] if isinstance(outs, int) else list(outs)
     node = helper.make_node(op, names, outputs, domain=domain or None, **attrs)
     arrays = {n: np.asarray(x) for n, x in zip(names, inputs, strict=True) if x is not None}
@@ -59,9 +59,15 @@ def model_of(
     )
     inferred = shape_inference.infer_shapes(model).graph.output
     for info, known in zip(model.graph.output, inferred, strict=True):
-        info.type.tensor_type.elem_type = known.type.tensor_type.elem_type or TensorProto.FLOAT
+        kind = TensorProto.UINT8 if is_of_bytes(nodes[-1]) else TensorProto.FLOAT
+        info.type.tensor_type.elem_type = known.type.tensor_type.elem_type or kind
     shapes = "_".join("x".join(map(str, x.shape)) for x in arrays.values())
     return Case(f"extra_{said}_{shapes}".replace(" ", ""), key, model, arrays)
+
+
+def is_of_bytes(node: NodeProto) -> bool:
+    """Whether an operator of onnxruntime's makes bytes, which ONNX's inference does not know."""
+    return node.op_type.startswith("QLinear") or (node.op_type == "QGemm" and len(node.input) > 7)
 
 
 def chain(key: str, opset: int, text: str, **arrays: np.ndarray) -> Case:

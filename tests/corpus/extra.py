@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.corpus import plain, weights
+from tests.corpus import integers, plain, weights
 from tests.corpus.cases import Case
 
 FAMILIES = (
@@ -13,6 +13,10 @@ FAMILIES = (
     weights.norms,
     weights.sequences,
     weights.attentions,
+    integers.products,
+    integers.convolutions,
+    integers.others,
+    integers.blocks,
     plain.movements,
     plain.joints,
     plain.summaries,

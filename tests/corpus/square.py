@@ -114,7 +114,8 @@ def square(
         for info in model.graph.output:
             shape(info, None)
     inside = {n: mask_of(notes.images[n], left) for n in variant.feeds if n in notes.images}
-    held = {n: hold(a, inside.get(n)) for n, a in variant.feeds.items()}
+    zeros = zero_points(graph, variant.feeds)
+    held = {n: hold(a, inside.get(n), zeros.get(n)) for n, a in variant.feeds.items()}
     try:
         want = runner.run(big, held)
     except Exception as error:  # e.g. a division of integers by the zeros of the mask
@@ -143,11 +144,52 @@ def frozen_because(coupling: Coupling) -> str:
     return "; ".join(sorted(used))
 
 
-def hold(array: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+ZEROS = {
+    "QLinearConv": {0: 2, 3: 5},
+    "QLinearMatMul": {0: 2, 3: 5},
+    "QLinearAdd": {0: 2, 3: 5},
+    "QLinearMul": {0: 2, 3: 5},
+    "QGemm": {0: 2, 3: 5},
+    "ConvInteger": {0: 2, 1: 3},
+    "MatMulInteger": {0: 2, 1: 3},
+    "MatMulIntegerToFloat": {0: 4, 1: 5},
+    "DynamicQuantizeMatMul": {1: 3},
+    "QLinearLeakyRelu": {0: 2},
+    "QLinearSigmoid": {0: 2},
+    "QLinearAveragePool": {0: 2},
+    "QLinearGlobalAveragePool": {0: 2},
+    "QLinearConcat": {2: 4, 5: 7},
+}
+"""Which input is the zero point of another."""
+
+
+def zero_points(graph: Any, feeds: Arrays) -> dict[str, np.ndarray]:
+    """What zero is in the integers of an input."""
+    known = {**graph.consts, **feeds}
+    return {
+        node.inputs[i]: known[node.inputs[z]]
+        for node in graph.nodes
+        for i, z in ZEROS.get(node.op, {}).items()
+        if z < len(node.inputs) and fits(known.get(node.inputs[z]), known.get(node.inputs[i]))
+    }
+
+
+def fits(zero: np.ndarray | None, array: np.ndarray | None) -> bool:
+    """Whether there is one zero point, or one per column."""
+    return (
+        zero is not None
+        and array is not None
+        and (zero.size == 1 or zero.shape == array.shape[-1:])
+    )
+
+
+def hold(array: np.ndarray, mask: np.ndarray | None, zero: np.ndarray | None = None) -> np.ndarray:
     """Zero where the mask is false."""
     if mask is None or mask.all():
         return array
-    return np.where(mask, array, np.zeros((), array.dtype)).astype(array.dtype)
+    return np.where(mask, array, np.zeros((), array.dtype) if zero is None else zero).astype(
+        array.dtype
+    )
 
 
 def select(array: Any, image: Image | None, left: Survivors) -> Any:

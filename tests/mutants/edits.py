@@ -102,8 +102,8 @@ EDITS = (
     Edit(
         "grouped weights are cut as if they had no groups",
         "spa/rewrite/shrink.py",
-        "    apart = all(line is not None for line in lines)",
-        "    apart = True",
+        "    if all(lines):",
+        "    if True:",
         ("grouped",),
     ),
     Edit(

@@ -1,10 +1,10 @@
 """Small nets for every test: motifs by name, and random mixtures of them."""
 
-from tests.nets import convolutional, operators, sequential, structural
+from tests.nets import convolutional, fused, integer, operators, recurrent, sequential, structural
 from tests.nets.motif import MOTIFS, Motif
 from tests.nets.net import BATCH, SIZES, Net
 from tests.nets.random_net import random_net
 
-FAMILIES = (convolutional, sequential, structural, operators)
+FAMILIES = (convolutional, sequential, recurrent, structural, operators, fused, integer)
 
 __all__ = ["BATCH", "FAMILIES", "MOTIFS", "SIZES", "Motif", "Net", "random_net"]

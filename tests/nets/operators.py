@@ -1,4 +1,4 @@
-"""Motifs of special operators: recurrent layers, quantised weights, what optimisers fuse."""
+"""Motifs of special operators: quantised weights, what optimisers fuse."""
 
 from __future__ import annotations
 
@@ -9,29 +9,6 @@ from tests.nets.motif import motif
 from tests.nets.net import Net
 
 FUSED = "com.microsoft"
-
-
-def recurrent(n: Net, op: str, x: str, read: int, state: int, directions: int = 1) -> str:
-    """`[L, N, C]` to `[L, N, directions * state]`."""
-    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[op] * state
-    weights = (
-        n.weight(directions, gates, read, scale=read**-0.5),
-        n.weight(directions, gates, state, scale=state**-0.5),
-        n.weight(directions, 2 * gates, scale=0.1),
-    )
-    way = "bidirectional" if directions == 2 else "forward"
-    y = n.node(op, x, *weights, hidden_size=state, direction=way)
-    y = n.Transpose(y, perm=[0, 2, 1, 3])
-    return n.Reshape(y, n.ints(0, 0, directions * state))
-
-
-@motif("10 12")
-def recurrent_layers(n: Net) -> str:  # what they read may go, their own state stays
-    y = n.Transpose(n.linear(n.input("x", 6, 5), 5, 12), perm=[1, 0, 2])
-    y = recurrent(n, "LSTM", n.Relu(y), 12, 4, directions=2)
-    y = n.Tanh(n.linear(y, 8, 10))
-    y = recurrent(n, "RNN", recurrent(n, "GRU", y, 10, 4), 4, 3)
-    return n.linear(n.Transpose(y, perm=[1, 0, 2]), 3, 5)
 
 
 def stored_as_integers(n: Net, *shape: int, axis: int | None = 0, dtype: type = np.int8) -> str:

@@ -252,6 +252,7 @@ IMAGE = [
 TOKEN = [
     t.norm, t.position, t.class_token, t.pooled_tokens, t.feed_forward, t.mixer, t.convolution_1d,
     t.attention, t.attention, t.attention, t.attention_across, t.attention_linear, t.windows,
+    t.recurrent, t.recurrent,
 ]  # fmt: skip
 
 

@@ -139,6 +139,26 @@ def attention_linear(m: Mixture, x: Feature) -> Made:
     return Feature(net.Add(x.name, net.linear(o, heads * width, x.size)), x.size, x.area)
 
 
+def recurrent(m: Mixture, x: Feature) -> Made:
+    """A layer over the tokens, in one direction or both, started by zeros, numbers or nothing."""
+    net, (length,) = m.net, x.area
+    op, ways, size = m.pick("LSTM", "GRU", "RNN"), m.pick(1, 2), m.pick(3, 4, 6)
+    y = net.Transpose(x.name, perm=[1, 0, 2])
+    rows = {"LSTM": 4, "GRU": 3, "RNN": 1}[op] * size
+    given = [net.weight(ways, rows, n, scale=n**-0.5) for n in (x.size, size)]
+    given += [net.weight(ways, 2 * rows, scale=0.1)] if m.chance(0.7) else [""]
+    if m.chance(0.4):
+        batch = net.unsqueeze(net.Gather(net.Shape(y), net.const(np.int64(1))), 0)
+        shape = net.Concat(net.ints(ways), batch, net.ints(size), axis=0)
+        zeros = m.chance(0.5)
+        given += ["", net.ConstantOfShape(shape) if zeros else net.Expand(net.scalar(0.3), shape)]
+    more = {"activations": ["Sigmoid"] * ways} if op == "RNN" and m.chance(0.5) else {}
+    way = "bidirectional" if ways == 2 else m.pick("forward", "reverse")
+    y = net.node(op, y, *given, hidden_size=size, direction=way, **more)
+    y = net.Transpose(y, perm=[2, 0, 1, 3])
+    return Feature(net.reshape(y, length, ways * size), ways * size, x.area)
+
+
 def windows(m: Mixture, x: Feature) -> Made:
     """Pairs of neighbours become longer batches, are mixed, and come back."""
     net, (length,) = m.net, x.area

@@ -9,6 +9,7 @@ import pytest
 from onnx import defs
 
 from spa import rules
+from spa.rules import standard
 
 CONTRIB = {"com.microsoft"}
 UNLISTED = {("", "SimplifiedLayerNormalization"), ("ai.onnx.preview", "FlexAttention")}
@@ -41,6 +42,29 @@ def test_every_entry_has_a_status_and_frozen_ones_say_why(entries):
     assert entries["", "Conv"]["status"] == "ruled"
     assert entries["", "Softmax"]["status"] == "lossy"
     assert entries["", "NonZero"]["status"] == "frozen"
+
+
+def test_no_operator_is_frozen_without_a_reason_of_its_own(entries):
+    silent = [key for key, entry in entries.items() if entry["note"] == standard.UNRULED]
+    assert not silent
+
+
+def test_reasons_are_given_once_and_for_operators_that_have_no_rule():
+    said = [
+        (domain, op)
+        for domain, known in standard.listed().items()
+        for names in known.values()
+        for op in names.split()
+    ]
+    assert len(set(said)) == len(said)
+    assert not set(said) & rules.NOTES.keys()
+    assert standard.reasons().keys() == set(said)
+
+
+def test_lists_what_onnxruntime_has_in_its_own_domain(entries):
+    state = pytest.importorskip("onnxruntime.capi.onnxruntime_pybind11_state")
+    known = {s.name for s in state.get_all_operator_schema() if s.domain == "com.microsoft"}
+    assert known <= {op for domain, op in entries if domain == "com.microsoft"}
 
 
 def test_importing_the_rules_imports_no_onnx():

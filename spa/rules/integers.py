@@ -1,0 +1,245 @@
+"""Products and sums of integers: their zero is the zero point, so a dead channel adds nothing.
+
+Scales and zero points lie beside the tensors they belong to, so these operators number their inputs
+differently from their floating-point kin, whose rules they share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from spa import labels
+from spa.labels import Image, Plane, Shape
+from spa.rules.contract import gemm, matrices
+from spa.rules.convolve import conv, conv_group, conv_last, groups_left
+from spa.rules.join import concat
+from spa.rules.meet import still, together
+from spa.rules.normalize import per_channel
+from spa.rules.registry import Fixes, refit, rule
+from spa.trace.op import Op
+
+if TYPE_CHECKING:
+    from spa.trace.check import Sizes
+
+MICROSOFT = "com.microsoft"
+BLOCKS = "a block of quantised numbers shares a scale"
+
+
+class Facing(Op):
+    """An op whose input i is number `places[i]` of the node."""
+
+    def __init__(self, op: Op, *places: int) -> None:
+        self._at, self.node, self.version, self.places = op._at, op.node, op.version, places
+        self.x = tuple(op.x[p] if p < len(op.x) else None for p in places)
+
+    def has(self, i: int) -> bool:
+        """Whether input `i` is given."""
+        return i < len(self.places) and super().has(self.places[i])
+
+    def value(self, i: int) -> np.ndarray | None:
+        """The value of input `i` if it is known."""
+        return super().value(self.places[i]) if self.has(i) else None
+
+    def is_const(self, i: int) -> bool:
+        """Whether input `i` is stored in the file."""
+        return self.has(i) and super().is_const(self.places[i])
+
+    def is_float(self, i: int) -> bool:
+        """Whether input `i` has a floating-point type."""
+        return super().is_float(self.places[i])
+
+    def shape(self, i: int) -> Shape:
+        """Shape of input `i`."""
+        return super().shape(self.places[i])
+
+    def param(
+        self, i: int, view: Sequence[int], times: float = 0.0, **planes: Plane | tuple[int, ...]
+    ) -> list[Plane]:
+        """Input `i`, seen as `view`, under planes."""
+        return super().param(self.places[i], view, times, **planes)
+
+
+def _scales(op: Op, inputs: Collection[int], out: Image, axis: int) -> None:
+    """Scales and zero points of one tensor: one number, or one per channel of the output."""
+    for i in inputs:
+        if not op.has(i):
+            continue
+        shape = op.shape(i)
+        if op.decide(lambda shape=shape: prod(shape) == 1):  # type: ignore[misc]
+            still(op, i, reason="scales a whole tensor")
+        elif len(shape) == 1:
+            planes = [q for p in out.over(axis) if (q := op.squash(p, (axis,))) is not None]
+            per_channel(op, i, len(out.shape), planes[:1], "follows", axis)
+        else:
+            op.freeze(out, "scaled by several numbers per channel")
+
+
+@rule("ConvInteger", note="one zero point, or one per channel")
+def conv_integer(op: Op, x: Image, *_: Image) -> Image:  # as Conv
+    made = conv(Facing(op, 0, 1), x)
+    still(op, 2)
+    _scales(op, (3,), made, 1)
+    return made
+
+
+@rule("QLinearConv", note="one scale, or one per channel")
+def qlinear_conv(op: Op, x: Image, *_: Image) -> Image:  # as Conv
+    still(op, 1, 2, 6, 7)
+    made = conv(Facing(op, 0, 3, 8), x)
+    _scales(op, (4, 5), made, 1)
+    return made
+
+
+@rule("QLinearConv", domain=MICROSOFT, note="channels second or last")
+def qlinear_conv_of_runtime(op: Op, x: Image, *_: Image) -> Image:  # as Conv
+    if not op.attr("channels_last", 0):
+        return qlinear_conv(op, x)
+    still(op, 1, 2, 6, 7)
+    made = conv_last(Facing(op, 0, 3, 8), x)
+    _scales(op, (4, 5), made, len(made.shape) - 1)
+    return made
+
+
+refit("ConvInteger")(conv_group)
+
+
+@refit("QLinearConv")
+@refit("QLinearConv", domain=MICROSOFT)
+def qlinear_groups(new: Sizes) -> Fixes:
+    return groups_left(new, 3)
+
+
+def _product(op: Op, b: int, left: Collection[int], right: Collection[int]) -> Image:
+    """Input 0 times input `b`, with scales of rows on the left and of columns on the right."""
+    out = matrices(Facing(op, 0, b))
+    rank = len(out.shape)
+    _scales(op, left, out, rank - 2)
+    _scales(op, right, out, rank - 1)
+    return out
+
+
+def _plus(op: Op, i: int, out: Image) -> Image:
+    """A bias per column."""
+    if op.has(i):
+        per_channel(op, i, len(out.shape), out.over(len(out.shape) - 1), axis=len(out.shape) - 1)
+    return out
+
+
+@rule("MatMulInteger", note="one zero point, or one per row and column")
+def matmul_integer(op: Op, *_: Image) -> Image:  # as MatMul
+    return _product(op, 1, (2,), (3,))
+
+
+@rule("QLinearMatMul", note="one scale, or one per row and column")
+def qlinear_matmul(op: Op, *_: Image) -> Image:  # as MatMul
+    still(op, 6, 7)
+    return _product(op, 3, (1, 2), (4, 5))
+
+
+@rule("MatMulIntegerToFloat", domain=MICROSOFT)
+def to_float(op: Op, *_: Image) -> Image:  # as MatMul
+    return _plus(op, 6, _product(op, 1, (2, 4), (3, 5)))
+
+
+@rule("DynamicQuantizeMatMul", domain=MICROSOFT)
+def dynamic_matmul(op: Op, *_: Image) -> Image:  # as MatMul
+    if op.is_const(0):  # its range is that of all that is stored
+        still(op, *range(len(op.x)), reason="a stored tensor is scaled as a whole")
+        return op.rock()
+    return _plus(op, 4, _product(op, 1, (), (2, 3)))
+
+
+@rule("QGemm", domain=MICROSOFT)
+def qgemm(op: Op, *_: Image) -> Image:  # as Gemm
+    still(op, 1, 2, 7, 8)
+    out = gemm(Facing(op, 0, 3, 6))
+    _scales(op, (4, 5), out, 1)
+    return out
+
+
+@rule("QLinearAdd", "QLinearMul", domain=MICROSOFT)
+def qlinear_nary(op: Op, *_: Image) -> Image:  # *, * -> *
+    still(op, 1, 2, 4, 5, 6, 7)
+    return Image(op.out(), together(Facing(op, 0, 3), (0, 1), len(op.out())))
+
+
+@rule("QLinearLeakyRelu", "QLinearSigmoid", domain=MICROSOFT)
+def qlinear_unary(op: Op, *_: Image) -> Image:  # * -> *
+    still(op, 1, 2, 3, 4)
+    return op.like(op.operand(0))
+
+
+@rule("QLinearAveragePool", "QLinearGlobalAveragePool", domain=MICROSOFT)
+def qlinear_pool(op: Op, x: Image, *_: Image) -> Image:  # n c * -> n c *
+    still(op, 1, 2, 3, 4)
+    channels = len(x.shape) - 1 if op.attr("channels_last", 0) else 1
+    return op.like(op.only(x, 0, channels, reason="pooled"))
+
+
+@rule("QLinearConcat", domain=MICROSOFT)
+def qlinear_concat(op: Op, *_: Image) -> Image:  # a, b -> (a b)
+    parts = range(2, len(op.x), 3)
+    still(op, 0, 1, *(i for i in range(2, len(op.x)) if i not in parts))
+    return concat(Facing(op, *parts))
+
+
+@rule("MatMulNBits", domain=MICROSOFT, note="columns one by one, rows block by block")
+def n_bits(op: Op, *_: Image) -> Image:  # * (k b), o k ., o k, o . -> * o
+    if not all(op.is_const(i) for i in (1, 2, 3) if op.has(i)):
+        still(op, *range(len(op.x)), reason="its weight is computed")
+        return op.rock()
+    still(op, 4)
+    rows, blocks, blob = op.shape(1)
+    x, rank = op.operand(0), len(op.shape(0))
+    read = op.along(x, rank - 1)
+    inner = _blocks(op, read, blocks)
+    times = prod(x.shape[:-1]) * op.attr("block_size") / max(blob, 1)
+    lanes = labels.lay(inner, (1,), 3)
+    made = op.param(1, (rows, blocks, blob), times=times, makes=(0,), reads=lanes)[0].dense
+    _beside(op, 2, made, inner)
+    if op.has(3):
+        _beside(op, 3, made, inner)
+    out = op.made(made, rank - 1) if op.decide(lambda: bool(made.any())) else op.rock()
+    if op.has(5):
+        per_channel(op, 5, rank, out.planes, axis=rank - 1)
+    return out
+
+
+def _blocks(op: Op, read: np.ndarray, blocks: int) -> np.ndarray:
+    """Labels of the blocks, of which each goes as a whole; a broken one at the end stays."""
+    if len(read) != blocks * op.attr("block_size"):
+        op.same(read, np.zeros_like(read), BLOCKS)
+        return np.zeros(blocks, np.int64)
+    lanes = read.reshape(blocks, -1)
+    op.same(lanes[:, :1], lanes, BLOCKS)
+    return lanes[:, 0]
+
+
+def _beside(op: Op, i: int, made: np.ndarray, inner: np.ndarray) -> None:
+    """Scales or zero points, `[o, k]`; zero points may lie several to a byte."""
+    lanes = op.decide(lambda: prod(op.shape(i)) // max(len(made), 1))
+    if lanes != op.decide(lambda: len(inner)):  # packed: what shares a byte goes together
+        share = op.decide(lambda: 8 // op.attr("bits", 4))
+        if len(inner) % share:
+            op.same(inner, np.zeros_like(inner), "zero points share a byte")
+            inner = np.zeros(-(-len(inner) // share), np.int64)
+        else:
+            packed = inner.reshape(-1, share)
+            op.same(packed[:, :1], packed, "zero points share a byte")
+            inner = packed[:, 0]
+    columns, rows = labels.lay(inner, (1,), 2), labels.lay(made, (0,), 2)
+    op.param(i, (len(made), len(inner)), follows0=rows, follows1=columns)
+
+
+@refit("MatMulNBits", domain=MICROSOFT)
+def n_bits_sizes(new: Sizes) -> Fixes:
+    if (new.node.index, 1) not in new.notes.params:
+        return {}
+    rows, blocks, _ = new.view(1)
+    whole = new.old_shape(1)[1]
+    kept = blocks * new.attr("block_size") if blocks < whole else new.attr("K")
+    return {"N": int(rows), "K": int(kept)}

@@ -1,0 +1,127 @@
+"""Motifs of integers: operators on bytes, weights scaled by channel and by block."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+from onnx import TensorProto
+
+from tests.nets.motif import motif
+from tests.nets.net import Net
+
+MICROSOFT = "com.microsoft"
+
+
+def whole(n: Net, *shape: int, dtype: type = np.int8, most: int = 100) -> str:
+    """Stored integers of about that size."""
+    low = -most if dtype is not np.uint8 else 0
+    return n.const(n.random.integers(low, most, shape).astype(dtype))
+
+
+def scale(n: Net, *shape: int, size: float = 0.01) -> str:
+    return n.const(((n.random.random(shape) + 0.5) * size).astype(np.float32))
+
+
+def point(n: Net, value: int = 0, dtype: type = np.uint8) -> str:
+    return n.const(dtype(value))
+
+
+def q_conv(n: Net, x: str, given: tuple[str, str], read: int, make: int, **attrs: int) -> str:
+    """A convolution of bytes, scaled per channel; its result has scale 0.1 and zero 30."""
+    weight = whole(n, make, read // attrs.get("group", 1), 3, 3)
+    zeros = n.const(np.zeros(make, np.int8))
+    ways = (weight, scale(n, make), zeros, n.const(np.float32(0.1)), point(n, 30))
+    bias = whole(n, make, dtype=np.int32, most=300)
+    return n.QLinearConv(x, *given, *ways, bias, pads=[1] * 4, **attrs)
+
+
+@motif("6 8", opset=13)
+def convolutions_of_bytes(n: Net) -> str:
+    first = n.const(np.float32(0.05)), point(n, 20)
+    more = n.const(np.float32(0.1)), point(n, 30)
+    y = q_conv(n, n.QuantizeLinear(n.input("x", 3, 6, 6), *first), first, 3, 8)
+    y = n.MaxPool(y, kernel_shape=[3, 3], pads=[1] * 4)
+    z = q_conv(n, q_conv(n, y, more, 8, 6), more, 6, 8)
+    y = n.QLinearAdd(y, *more, z, *more, *more, domain=MICROSOFT)
+    y = q_conv(n, y, more, 8, 8, group=8)
+    y = n.QLinearGlobalAveragePool(y, *more, *more, domain=MICROSOFT)
+    y = n.QLinearLeakyRelu(y, *more, *more, domain=MICROSOFT, alpha=0.1)
+    y = n.QLinearMatMul(n.Flatten(y), *more, whole(n, 8, 5), scale(n, 5),
+                        n.const(np.zeros(5, np.int8)), *more)  # fmt: skip
+    return n.DequantizeLinear(y, *more)
+
+
+@motif("10 12 6", opset=13)
+def products_of_bytes(n: Net) -> str:  # ranges are found while it runs
+    def through(x: str, read: int, make: int) -> str:
+        q, size, zero = n.DynamicQuantizeLinear(x, outs=3)
+        y = n.MatMulInteger(q, whole(n, read, make), zero, n.const(np.zeros(make, np.int8)))
+        y = n.Mul(n.Cast(y, to=TensorProto.FLOAT), n.Mul(size, scale(n, make)))
+        return n.Add(y, n.weight(make))
+
+    y = n.Relu(through(n.linear(n.input("x", 6, 5), 5, 12), 12, 10))
+    stored = whole(n, 10, 6, dtype=np.uint8), scale(n, 6), n.const(np.full(6, 50, np.uint8))
+    y = n.DynamicQuantizeMatMul(y, *stored, n.weight(6), domain=MICROSOFT)
+    q, size, zero = n.DynamicQuantizeLinear(n.Relu(y), outs=3)
+    last = (whole(n, 6, 5), size, scale(n, 1), zero, point(n, 3, np.int8))
+    return n.MatMulIntegerToFloat(q, *last, n.weight(5), domain=MICROSOFT)
+
+
+@motif("5 6", opset=13)
+def convolutions_while_running(n: Net) -> str:
+    q, size, zero = n.DynamicQuantizeLinear(n.Relu(n.conv(n.input("x", 3, 6, 6), 3, 6)), outs=3)
+    y = n.ConvInteger(q, whole(n, 5, 6, 3, 3), zero, point(n, 2, np.int8), pads=[1] * 4)
+    y = n.Mul(n.Cast(y, to=TensorProto.FLOAT), n.Mul(size, n.scalar(0.01)))
+    return n.head(n.Relu(n.Add(y, n.weight(1, 5, 1, 1))), 5)
+
+
+@motif("4 6", opset=21)
+def scaled_by_block(n: Net) -> str:  # 24 columns are 4 blocks, 12 are 6
+    y = n.linear(n.input("x", 6, 5), 5, 24)
+    stored = whole(n, 24, 12), scale(n, 4, 12), n.const(np.zeros((4, 12), np.int8))
+    y = n.MatMul(n.Relu(y), n.DequantizeLinear(*stored, axis=0, block_size=6))
+    small = n.random.integers(-7, 7, (5, 12)).astype(ml_dtypes.int4)
+    weight = n.DequantizeLinear(n.const(small), scale(n, 5, 6, size=0.1), axis=1, block_size=2)
+    return n.Gemm(n.Reshape(n.Tanh(y), n.ints(-1, 12)), weight, transB=1)
+
+
+@motif("2 4 48", opset=13)
+def packed_in_bits(n: Net) -> str:  # MatMulNBits: blocks of 16 rows, two to a byte of zeros
+    def bits(x: str, read: int, make: int, zeros: bool = False, bias: bool = False) -> str:
+        blocks = read // 16
+        tensors = [whole(n, make, blocks, 8, dtype=np.uint8, most=255), scale(n, make, blocks)]
+        given = [whole(n, make, -(-blocks // 2), dtype=np.uint8, most=255)] if zeros else []
+        given += ["", "", n.weight(make)][len(given) :] if bias else []
+        return n.MatMulNBits(x, *tensors, *given, domain=MICROSOFT, K=read, N=make, bits=4,
+                             block_size=16)  # fmt: skip
+
+    y = n.Relu(n.linear(n.input("x", 6, 5), 5, 64))
+    y = n.Relu(bits(y, 64, 64, zeros=True))
+    y = n.Tanh(bits(y, 64, 48, bias=True))
+    return n.linear(y, 48, 5)
+
+
+@motif("6 8", opset=13)
+def biases_of_32_bits(n: Net) -> str:  # between QuantizeLinear and DequantizeLinear
+    def stored(size: int, *shape: int, dtype: type = np.int8) -> str:
+        zeros = n.const(np.zeros(size, dtype))
+        return n.DequantizeLinear(whole(n, *shape, dtype=dtype), scale(n, size), zeros, axis=0)
+
+    y = n.Conv(n.input("x", 3, 6, 6), stored(8, 8, 3, 3, 3), stored(8, 8, dtype=np.int32))
+    step = n.const(np.float32(0.05)), point(n, 20)
+    y = n.DequantizeLinear(n.QuantizeLinear(n.Relu(y), *step), *step)
+    y = n.Conv(y, stored(6, 6, 8, 3, 3), stored(6, 6, dtype=np.int32))
+    return n.head(n.Relu(y), 6)
+
+
+@motif("4 6 8", opset=19)
+def small_floats(n: Net) -> str:  # weights of 8 bits
+    def stored(*shape: int, dtype: type) -> str:
+        return n.const((n.random.standard_normal(shape) / 3).astype(dtype))
+
+    first = stored(8, 3, 3, 3, dtype=ml_dtypes.float8_e4m3fn)
+    y = n.Conv(n.input("x", 3, 6, 6), n.DequantizeLinear(first, scale(n, 8, size=1), axis=0))
+    second = stored(6, 8, 3, 3, dtype=ml_dtypes.float8_e5m2)
+    y = n.Conv(n.Relu(y), n.DequantizeLinear(second, n.const(np.float32(0.5))))
+    y = n.Flatten(n.GlobalAveragePool(n.Relu(y)))
+    return n.linear(n.Tanh(n.linear(y, 6, 4)), 4, 5)
