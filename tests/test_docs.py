@@ -82,7 +82,12 @@ def test_the_readme_gives_every_exit_code_the_meaning_the_help_gives():
 
 
 def test_the_readme_has_only_options_that_exist():
-    known = {o for c in COMMANDS for p in group.get_command(None, c).params for o in p.opts}
+    known = {
+        o
+        for c in COMMANDS
+        for p in group.get_command(None, c).params
+        for o in (*p.opts, *p.secondary_opts)
+    }
     used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text_of(README)))
     assert used <= known | {"--help", "--version"}, used - known
 

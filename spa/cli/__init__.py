@@ -21,6 +21,7 @@ COMMANDS = {
     "apply": "Apply a plan to a model or to a fresh export of it",
     "verify": "Compare two models: loads, shapes, drift, latency; gates for CI",
     "bench": "Latency and memory in onnxruntime, side by side in one run",
+    "zoo": "Prune many models: isolated, resumable, parallel, on one machine or a cluster",
     "ops": "List the supported operators",
     "doctor": "Versions, providers, limits; paste this into a bug report",
 }
@@ -33,6 +34,7 @@ Exit codes:
   3    input missing, unreadable, invalid or unsupported
   4    target not reached or nothing to prune
   5    verification or a gate failed
+  6    some models of a zoo failed
   7    time or memory limit
   130  interrupted"""
 

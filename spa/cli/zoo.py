@@ -1,0 +1,188 @@
+"""`spa zoo`: many models, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from spa.cli import options as declare
+from spa.cli import values
+from spa.cli.sections import Decorator
+from spa.cli.shell import Answer, run, shell_of
+from spa.events import Tell
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from spa.reports.zoo import Zoo
+
+
+def without(name: str, decorators: Sequence[Decorator]) -> tuple[Decorator, ...]:
+    """Options of `spa prune` but one, whose name means something else here."""
+
+    def declares(decorator: Decorator) -> bool:
+        def blank() -> None: ...
+
+        decorator(blank)
+        return name in [each.name for each in blank.__click_params__]  # type: ignore[attr-defined]
+
+    return tuple(each for each in decorators if not declares(each))
+
+
+RUNNING = (
+    declare.option(
+        "Running",
+        "-d",
+        "--dest",
+        metavar="DEST",
+        type=click.Path(file_okay=False),
+        required=True,
+        help="Folder of the results, which keep their paths below the sources.",
+    ),
+    declare.option(
+        "Running",
+        "--config",
+        metavar="FILE.(toml|yaml)",
+        type=click.Path(),
+        help="Options per model: tables under globs, of which later ones win.",
+    ),
+    declare.option(
+        "Running",
+        "-j",
+        "--jobs",
+        type=click.IntRange(min=1),
+        help="Models at once on this machine.  Default: half of its processors.",
+    ),
+    declare.option(
+        "Running",
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
+        help="Give up on a model after so long.",
+    ),
+    declare.option(
+        "Running",
+        "--memory",
+        type=values.memory,
+        metavar="SIZE",
+        help="End a model's process that holds more than this, such as 4G.",
+    ),
+    declare.option(
+        "Running",
+        "--retries",
+        type=click.IntRange(min=0),
+        default=1,
+        show_default=True,
+        help="How often a model whose process crashed is tried again.",
+    ),
+    declare.option(
+        "Running",
+        "--shard",
+        metavar="I/N",
+        help="Only this share of the models; shares need not know of each other.",
+    ),
+    declare.option(
+        "Running",
+        "--engine",
+        type=click.Choice(["local", "dask", "ray"]),
+        default="local",
+        show_default=True,
+        help="Who does the work.",
+    ),
+    declare.option(
+        "Running", "--address", help="Where the scheduler or head of a cluster answers."
+    ),
+    declare.option("Running", "--fail-fast", is_flag=True, help="End with the first failure."),
+    declare.option(
+        "Running",
+        "--accept",
+        type=click.Choice(["unchanged", "refused", "missed", "none"]),
+        multiple=True,
+        default=("unchanged",),
+        show_default=True,
+        help="What is no failure, besides a pruned model; repeatable.",
+    ),
+    declare.option("Running", "--force", is_flag=True, help="Prune also what is done already."),
+)
+
+
+@click.command(
+    "zoo",
+    cls=declare.SectionCommand,
+    epilog=declare.VARIABLES.format(name="SPA_ZOO"),
+)
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@declare.options(
+    RUNNING,
+    declare.HOW_MUCH,
+    declare.SCORING,
+    without("memory", declare.FITTING),
+    declare.INPUTS,
+    declare.WHERE,
+    declare.MODEL,
+    declare.VERIFY,
+    declare.GATES,
+    without("timeout", declare.SHELL),
+)
+def command(sources: tuple[str, ...], **options: Any) -> int:
+    """Prune many models, each in a process of its own; run it again to go on.
+
+    SOURCE is a folder, a file, a glob, a list (.txt with a path or URL a line, .toml with a
+    [[model]] each), here or behind a URL (s3://, gs://, https://...).
+
+    Example: spa zoo models/ -d slim/ --ratio 0.5 --jobs 4
+    """
+    dest = Path(options["dest"])
+    shell = shell_of("zoo", {**options, "timeout": None})
+
+    def work(tell: Tell) -> Answer:
+        plan = _plan(sources, dest, options)
+        from spa.cli.zoo_live import listening
+        from spa.zoo.run import zoo
+
+        with listening(quiet=shell.quiet, plain=shell.verbose > 0) as listen:
+            made = zoo(plan, listen)
+        return Answer(made, made["exit_code"])
+
+    def show(made: Zoo) -> RenderableType:
+        from spa.reports import zoo_screen
+
+        stem = f".{made['shard'].replace('/', '-of-')}" if made["shard"] else ""
+        return zoo_screen.summary(made, [str(dest / f"summary{stem}.(json|csv|md|html|xml)")])
+
+    return run(shell, work, show)
+
+
+def _plan(sources: tuple[str, ...], dest: Path, options: dict[str, Any]) -> Any:
+    declare.contradict("scorer", "saliency")
+    recipe = declare.recipe_from({**options, "memory": None})
+    from spa.zoo.config import Common, read_rules
+    from spa.zoo.run import Plan
+
+    common = Common(
+        recipe=recipe,
+        ratio_given=options["ratio"] is not None,
+        timeout=options["timeout"],
+        memory=options["memory"],
+        retries=options["retries"],
+        force=options["force"],
+    )
+    jobs = options["jobs"] or max(1, (os.cpu_count() or 1) // 2)
+    accepted = [each for each in options["accept"] if each != "none"]
+    config = options["config"]
+    return Plan(
+        sources=sources,
+        dest=dest,
+        common=common,
+        rules=read_rules(config) if config else (),
+        shard=options["shard"],
+        engine=options["engine"],
+        address=options["address"],
+        jobs=jobs,
+        fail_fast=options["fail_fast"],
+        accepted=accepted,
+    )

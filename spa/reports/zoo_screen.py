@@ -1,0 +1,85 @@
+"""A zoo on the screen: lines while it runs, a table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from spa.reports import wording
+from spa.reports.screen import filled, line, table, text
+from spa.reports.zoo import Row, Zoo, is_failure
+from spa.reports.zoo_text import HEADS, cells, change, examples, headline, totals
+
+LATENCY = HEADS.index("Latency")  # a screen has no room for it beside the speed-up
+MOST_ROWS = 100
+LAST = 8
+WIDTH = 36
+
+
+def summary(zoo: Zoo, files: Sequence[str]) -> RenderableType:
+    """Show totals, why models came to nothing, and where to read more."""
+    parts: list[RenderableType] = [text(headline(zoo), "title")]
+    if zoo["models"]:
+        made = table(*HEADS[:LATENCY], *HEADS[LATENCY + 1 :], left=2)
+        shown = zoo["models"][:MOST_ROWS]
+        parts.append(filled(made, [_cells(row, zoo["accepted"]) for row in shown]))
+    hidden = len(zoo["models"]) - MOST_ROWS
+    if hidden > 0:
+        parts.append(text(f"{hidden:,} more are in the summary files", "dim"))
+    parts += [line(status, f"{count}  {words}") for status, count, words in totals(zoo)]
+    for reason in zoo["reasons"]:
+        words = f"{len(reason['models'])} × {reason['reason']} ({examples(reason)})"
+        parts.append(line(f"exit {reason['exit_code']}", words, "dim"))
+    spent = f"{wording.seconds(zoo['wall_seconds'])}, {zoo['reused']:,} known before"
+    parts.append(line("Time", f"{spent}, at most {wording.size(zoo['peak_rss_bytes'])} a process"))
+    parts.append(line("Summary", ", ".join(files)))
+    return Group(*parts)
+
+
+def _cells(row: Row, accepted: Sequence[str]) -> tuple[object, ...]:
+    name, _, *rest = cells(row)
+    del rest[LATENCY - 2]
+    tone = "good" if row["status"] == "pruned" else "dim"
+    tone = "bad" if is_failure(row, accepted) else tone
+    return (wording.shorten(wording.printable(name), WIDTH), text(row["status"], tone), *rest)
+
+
+def sentence(row: Row, done: int, total: int, *, reused: bool) -> str:
+    """One finished model in one line."""
+    place = f"[{done}/{total}] {row['name']}: {row['status']}"
+    if reused:
+        return f"{place}, known before"
+    if row["status"] != "pruned":
+        return f"{place} (exit code {row['exit_code']}): {row['error']}"
+    drift = f"drift {wording.measure(row['drift'])}"
+    spent = wording.seconds(row["seconds"])
+    return f"{place}, {change(row, 'bytes')} bytes, {change(row, 'macs')} MACs, {drift}, {spent}"
+
+
+def live(
+    running: Mapping[str, float], last: Sequence[Row], counts: Mapping[str, int], total: int
+) -> RenderableType:
+    """What happens now: counts, what runs and since when, and what ended last."""
+    made = Table.grid(padding=(0, 2))
+    made.add_column(overflow="ellipsis", no_wrap=True, max_width=WIDTH)
+    for _ in range(4):
+        made.add_column(no_wrap=True)
+    for row in last[-LAST:]:
+        made.add_row(
+            Text(wording.printable(row["name"])),
+            text(row["status"], "good" if row["status"] == "pruned" else "warning"),
+            text(change(row, "bytes")),
+            text(wording.measure(row["drift"])),
+            text(wording.seconds(row["seconds"])),
+        )
+    for name, seconds in running.items():
+        made.add_row(
+            Text(wording.printable(name)), text("running", "dim"), "", "", wording.seconds(seconds)
+        )
+    done = sum(counts.values())
+    words = ", ".join(f"{number} {status}" for status, number in counts.items())
+    of = f"{done} of {total} done: {words}" if total else "starting"
+    return Group(made, text(of, "title"))

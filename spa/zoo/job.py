@@ -1,0 +1,135 @@
+"""The process of one model: `python -m spa.zoo.job ORDER.json`.
+
+It hashes the model with its data files, stops if that is known, and else prunes it as `spa prune`
+would.  It dies with its parent, so that a killed run leaves no orphans.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from spa.errors import ReadError, SpaError, UsageError
+from spa.zoo.paths import is_inside, sha256, stamp
+
+
+def main(order_path: str) -> int:
+    """Carry out one order and return the exit code of `spa prune`."""
+    _die_with_parent()
+    order = json.loads(Path(order_path).read_text(encoding="utf-8"))
+    source = Path(order["source"])
+    looked = look(source)
+    looked["known"] = order["known"] == looked["digest"]
+    Path(order["looked"]).write_text(json.dumps(looked), encoding="utf-8")
+    if looked["known"] or order["recipe"] is None:
+        return 0
+    return _prune(order, looked)
+
+
+def look(source: Path) -> dict[str, Any]:
+    """Hash a model and its data files.
+
+    Returns:
+        `sha256` of the file, `digest` of all, `files`: locations of data files beside it (relative,
+        also those that are missing), and `stamps` of all that are there.
+    """
+    whole = {"sha256": sha256(source) if source.is_file() else None}
+    digest = hashlib.sha256(str(whole["sha256"]).encode())
+    stamps = {".": stamp(source)} if source.is_file() else {}
+    locations = _locations(source)
+    for location in locations:
+        path = source.parent / location
+        if is_inside(location) and path.is_file():
+            stamps[location] = stamp(path)
+            digest.update(f"{location} {sha256(path)}".encode())
+    return {**whole, "digest": digest.hexdigest(), "files": locations, "stamps": stamps}
+
+
+def _locations(source: Path) -> list[str]:
+    """Where a model keeps its data; a file that is no model has none."""
+    import onnx
+
+    from spa.graph.tensors import is_external, location_of, tensors_of
+
+    try:
+        proto = onnx.load(source, load_external_data=False)
+        tensors = [tensor for tensor, _ in tensors_of(proto) if is_external(tensor)]
+        return sorted({location_of(tensor)[0] for tensor in tensors})
+    except Exception:  # whatever is wrong with it, pruning finds out and says so
+        return []
+
+
+def _prune(order: dict[str, Any], looked: dict[str, Any]) -> int:
+    """Prune, and leave a report whatever happens."""
+    from spa import reports
+    from spa.reports.schema import unread
+
+    report: Any
+    try:
+        report = _pruned(order, looked)
+    except (Exception, KeyboardInterrupt) as error:
+        report = dict(getattr(error, "report", None) or reports.empty_report("prune"))
+        report["exit_code"], report["error"] = _exit_code(error), _sentence(error)
+        report["status"] = "interrupted" if report["exit_code"] == 130 else "failed"
+        report["input"] = report["input"] or unread(order["source"])
+    reports.write(report, order["report"])
+    return int(report["exit_code"])
+
+
+def _pruned(order: dict[str, Any], looked: dict[str, Any]) -> Any:
+    expected = order["sha256"]
+    if expected is not None and looked["sha256"] != str(expected).lower():
+        raise ReadError(
+            f"{order['name']} has the sha256 {looked['sha256']} where its list says {expected}; "
+            "fetch it again, or correct the list"
+        )
+    from spa import pipeline
+    from spa.zoo.config import recipe_from
+
+    recipe = recipe_from(order["recipe"])
+    return pipeline.prune(order["source"], recipe, output=order["output"], force=True).report
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, SpaError):
+        return error.exit_code
+    if isinstance(error, MemoryError):
+        return 7
+    return 130 if isinstance(error, KeyboardInterrupt) else 1
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, SpaError):
+        return str(error) or type(error).__name__
+    if isinstance(error, MemoryError):
+        return "out of memory; give more with --memory, or fewer --jobs"
+    lines = str(error).strip().splitlines()
+    return f"internal error: {type(error).__name__}{f': {lines[0]}' if lines else ''}"
+
+
+def _die_with_parent() -> None:
+    """End when the parent does: standard input is a pipe that then closes."""
+    if sys.platform == "linux":
+        import ctypes
+        import signal
+
+        set_death_signal = 1
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
+
+    def watch() -> None:
+        while os.read(0, 1024):
+            pass
+        os._exit(130)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise UsageError("spa.zoo.job takes one order; it is started by spa zoo")
+    sys.exit(main(sys.argv[1]))

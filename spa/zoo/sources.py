@@ -1,0 +1,173 @@
+"""What a person names becomes a list of models, each with a place below the destination.
+
+A model keeps its path below the folder, glob or list that named it.  It follows from this source
+alone, so that adding another source moves nothing.
+"""
+
+from __future__ import annotations
+
+import glob as globs
+import os
+import posixpath
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from spa.errors import ReadError, UsageError
+from spa.zoo import remote
+from spa.zoo.listed import entries_of
+from spa.zoo.model import Found
+from spa.zoo.paths import has_magic, is_inside, is_url, local
+
+BESIDE = (".data", "_data")  # what exporters call the data file of a large model
+LISTS = (".txt", ".toml")
+
+
+def find(sources: Iterable[str], dest: Path) -> list[Found]:
+    """The models of all sources, largest first.
+
+    Args:
+        sources: folders, files, globs, lists (`.txt`, `.toml`), paths or URLs.
+        dest: what is in there is a result and not a source.
+
+    Raises:
+        ReadError: a source does not exist or holds no model.
+        UsageError: two models would go to one place.
+    """
+    avoid = os.path.realpath(dest)
+    places: dict[str, Found] = {}
+    seen: dict[str, str] = {}
+    for source in sources:
+        for found in _expanded(source, avoid):
+            if seen.setdefault(found.source, found.name) != found.name:
+                continue  # one file that two sources name is pruned once
+            other = places.setdefault(found.name, found)
+            if other.source != found.source:
+                raise UsageError(
+                    f"{other.source} and {found.source} would both become {found.name} in the "
+                    "destination; name a folder above both, or use one destination for each"
+                )
+    for found in places.values():
+        _check_place(found, avoid)
+    return sorted(places.values(), key=lambda each: (-each.size, each.name))
+
+
+def _check_place(found: Found, dest: str) -> None:
+    if not is_inside(found.name):
+        raise UsageError(f"the name {found.name!r} leads out of the destination; choose another")
+    target = os.path.join(dest, *found.name.split("/"))
+    if not is_url(found.source) and os.path.realpath(found.source) == target:
+        raise UsageError(
+            f"the result of {found.source} would take its own place; name a destination with -d "
+            "that holds no sources"
+        )
+
+
+def _expanded(source: str, avoid: str) -> list[Found]:
+    source = local(source)
+    if Path(source).suffix.lower() in LISTS and not has_magic(source):
+        found = list(_listed(source, avoid))
+    else:
+        found = list(_plain(source, "", avoid))
+    if not found:
+        raise ReadError(f"no .onnx file in {source}; check what it names")
+    return found
+
+
+def _listed(source: str, avoid: str) -> Iterator[Found]:
+    """The entries of a list; each is anything but another list."""
+    for entry in entries_of(source):
+        where = local(entry.where)
+        prefix = _kept(entry.written) if entry.name is None else entry.name
+        single = Found(prefix, where, 0, entry.sha256, entry.options)
+        if where.lower().endswith(".onnx") and not has_magic(where):
+            size = 0 if is_url(where) else _size(where)
+            yield Found(prefix, _absolute(where), size, single.sha256, single.options)
+            continue
+        for found in _plain(where, _stem_of_glob(prefix), avoid):
+            yield Found(found.name, found.source, found.size, None, entry.options)
+
+
+def _plain(source: str, prefix: str, avoid: str) -> Iterator[Found]:
+    """A file, a folder or a glob, here or elsewhere."""
+    if is_url(source):
+        yield from _remote(source, prefix)
+    elif has_magic(source) and not os.path.exists(source):
+        root = _stem_of_glob(source)
+        for path in sorted(globs.glob(source, recursive=True)):
+            if os.path.isdir(path):
+                yield from _folder(path, _joined(prefix, _below(path, root)), avoid)
+            elif path.lower().endswith(".onnx") and not _inside(path, avoid):
+                yield _file(path, _joined(prefix, _below(path, root)))
+    elif os.path.isdir(source):
+        yield from _folder(source, prefix, avoid)
+    elif os.path.isfile(source):
+        yield _file(source, prefix or os.path.basename(source))
+    else:
+        raise ReadError(f"{source} does not exist; check the path")
+
+
+def _folder(folder: str, prefix: str, avoid: str) -> Iterator[Found]:
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and not _inside(os.path.join(root, name), avoid)
+        )
+        for name in sorted(names):
+            path = os.path.join(root, name)
+            if name.lower().endswith(".onnx") and not name.startswith("."):
+                yield _file(path, _joined(prefix, _below(path, folder)))
+
+
+def _remote(url: str, prefix: str) -> Iterator[Found]:
+    if url.lower().endswith(".onnx") and not has_magic(url):
+        yield Found(prefix or posixpath.basename(unquote(urlsplit(url).path)), url)
+        return
+    for name, each, size in remote.listing(url, _stem_of_glob(url), glob=has_magic(url)):
+        yield Found(_joined(prefix, name), each, size)
+
+
+def _file(path: str, name: str) -> Found:
+    return Found(name, _absolute(path), _size(path))
+
+
+def _size(path: str) -> int:
+    """Bytes of a model with the data file it most likely has: an order, not an account."""
+    if not os.path.isfile(path):
+        raise ReadError(f"{path} does not exist; check the path")
+    beside = (path + ending for ending in BESIDE)
+    return sum(os.path.getsize(each) for each in (path, *beside) if os.path.isfile(each))
+
+
+def _absolute(path: str) -> str:
+    return path if is_url(path) else os.path.abspath(path)
+
+
+def _inside(path: str, folder: str) -> bool:
+    return (os.path.realpath(path) + os.sep).startswith(folder + os.sep)
+
+
+def _below(path: str, folder: str) -> str:
+    return os.path.relpath(path, folder or ".").replace(os.sep, "/")
+
+
+def _joined(prefix: str, name: str) -> str:
+    return posixpath.join(prefix, name) if prefix else name
+
+
+def _stem_of_glob(source: str) -> str:
+    """The folder above the first wildcard; without wildcards, the whole."""
+    parts = source.replace(os.sep, "/").split("/")
+    plain = next((k for k, part in enumerate(parts) if has_magic(part)), len(parts))
+    return "/".join(parts[:plain]) or ("/" if source.startswith("/") else "")
+
+
+def _kept(written: str) -> str:
+    """A path or URL of a list as a place: itself, without what is only true on this machine."""
+    if is_url(written):
+        url = urlsplit(local(written))
+        return f"{url.netloc}{unquote(url.path)}".strip("/")
+    plain = os.path.splitdrive(written)[1].replace(os.sep, "/")
+    parts = posixpath.normpath(plain).split("/")
+    return "/".join(part for part in parts if part not in ("", ".", ".."))
