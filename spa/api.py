@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 from spa import pipeline
@@ -44,6 +44,10 @@ def prune(
     min_reduction: float | None = None,
     max_drift: float | None = None,
     min_speedup: float | None = None,
+    budget_bytes: int | None = None,
+    check: str | Callable[[str], Any] | None = None,
+    max_drop: float | None = None,
+    min_score: float | None = None,
     strict: bool = False,
     reconstruct: bool | None = None,
     calib: str | None = None,
@@ -86,6 +90,10 @@ def prune(
         min_reduction: gate on the share of `of` that is gone.
         max_drift: gate on the relative L2 difference of every output.
         min_speedup: gate on the measured speed-up.
+        budget_bytes: gate on the size of the file.
+        check: function of a model's path, or a command line as in the shell, that gives a score.
+        max_drop: gate on how far the score may fall below the original's.
+        min_score: gate on the score.
         strict: whether an operator without a rule is an error.
         reconstruct: whether to refit what stays; by default with a scorer that measures.
         calib: file or folder of inputs to fit on, instead of synthetic ones.
@@ -117,8 +125,9 @@ def prune(
         max_layer_ratio=max_layer_ratio, round_to=round_to, min_channels=min_channels,
         ignore=_globs("ignore", ignore), only=_globs("only", only),
         input_shape=dict(input_shape or {}), seed=seed, device=device, verify=verify,
-        min_reduction=min_reduction, max_drift=max_drift, min_speedup=min_speedup, strict=strict,
-        reconstruct=reconstruct, calib=calib, probe=probe, samples=samples,
+        min_reduction=min_reduction, max_drift=max_drift, min_speedup=min_speedup,
+        budget_bytes=budget_bytes, check=check, max_drop=max_drop, min_score=min_score,
+        strict=strict, reconstruct=reconstruct, calib=calib, probe=probe, samples=samples,
         allocation=allocation, repair=repair, sequential=sequential, rotate=rotate, steps=steps,
         memory=memory, input_range=_range(input_range), mean=_numbers(mean), std=_numbers(std),
     )  # fmt: skip

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from spa.errors import UsageError
 
@@ -58,6 +58,11 @@ class Recipe:
         min_reduction: gate, the share of `of` that must really be gone.
         max_drift: gate, the largest relative L2 difference an output may show.
         min_speedup: gate, the least factor by which the pruned model must be faster.
+        budget_bytes: gate, what the written file, external data included, may weigh at most.
+        check: the user's own judge of a model file: a command line with `{model}` in it, an entry
+            point `module:function`, or a function that takes a path; higher scores are better.
+        max_drop: gate, how far below the original's score the pruned model's may be.
+        min_score: gate, the least score of the pruned model.
         strict: an operator frozen because it is unknown is an error.
         reconstruct: False is repair "none", True is "full" unless `repair` says how.
         repair: what is refitted by least squares: nothing, biases, a mix of the channels that stay,
@@ -98,6 +103,10 @@ class Recipe:
     min_reduction: float | None = None
     max_drift: float | None = None
     min_speedup: float | None = None
+    budget_bytes: int | None = None
+    check: str | Callable[[str], Any] | None = None
+    max_drop: float | None = None
+    min_score: float | None = None
     strict: bool = False
     reconstruct: bool | None = None
     calib: str | None = None
@@ -140,6 +149,7 @@ class Recipe:
         _check_pixels(self)
         _check_shapes(self.input_shape)
         _check_gates(self)
+        _check_own(self)
         return self
 
 
@@ -267,6 +277,9 @@ def _check_gates(recipe: Recipe) -> None:
             f"--min-speedup is a factor above 0, not {recipe.min_speedup:g}; "
             "1.2 demands 20 % more speed"
         )
+    size = recipe.budget_bytes
+    if size is not None and not (_whole(size) and size >= 1):
+        raise UsageError(f"--budget-bytes is a number of bytes of at least 1, not {size!r}")
     if recipe.verify != "none":
         return
     for name in ("max_drift", "min_speedup"):
@@ -274,6 +287,23 @@ def _check_gates(recipe: Recipe) -> None:
             raise UsageError(
                 f"--{name.replace('_', '-')} must run the models and --verify none forbids it; "
                 "use --verify run"
+            )
+
+
+def _check_own(recipe: Recipe) -> None:
+    if recipe.check is not None:
+        from spa.check import validate
+
+        validate(recipe.check)
+    if recipe.max_drop is not None and not 0 <= recipe.max_drop < math.inf:
+        raise UsageError(f"--max-drop must be at least 0, not {recipe.max_drop:g}")
+    if recipe.min_score is not None and not math.isfinite(recipe.min_score):
+        raise UsageError(f"--min-score must be a finite number, not {recipe.min_score:g}")
+    for name in ("max_drop", "min_score"):
+        if getattr(recipe, name) is not None and recipe.check is None:
+            raise UsageError(
+                f"--{name.replace('_', '-')} is about the score of a --check, and none is given; "
+                "write --check 'python eval.py {model}'"
             )
 
 

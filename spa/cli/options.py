@@ -228,6 +228,22 @@ GATES = (
     option("Checks", "--min-reduction", type=float, help="Fail unless this share is gone."),
     option("Checks", "--max-drift", type=float, help="Fail if an output moves more (relative L2)."),
     option("Checks", "--min-speedup", type=float, help="Fail unless this many times faster."),
+    option(
+        "Checks",
+        "--budget-bytes",
+        type=values.memory,
+        metavar="SIZE",
+        help="Fail if the file, external data included, is larger, such as 4M.",
+    ),
+    option(
+        "Checks",
+        "--check",
+        metavar="COMMAND",
+        help="Your own judge: 'python eval.py {model}', whose last number is the score (higher is "
+        "better), or module:function.",
+    ),
+    option("Checks", "--max-drop", type=float, help="Fail if the score falls by more than this."),
+    option("Checks", "--min-score", type=float, help="Fail if the score is below this."),
 )
 
 REPORT = (
