@@ -1,7 +1,7 @@
-"""Token ids: sequences of valid ids, half of them common words, between the marks they need.
+"""Token ids: sequences of valid ids, common ones more often, between the marks they need.
 
 Nothing known here reads like text; measured on a sentence encoder, valid ids of plausible lengths
-come within a few points of real sentences, as long as the mask agrees with them.
+come near to real sentences, as long as the mask agrees with them and rare ids stay rare.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from spa.probes.probe import generator
 from spa.probes.vocabulary import Vocabulary
 
-COMMON = 0.45
-"""The share of common words, as in running text."""
+COMMON = 0.25
+"""The share of the commonest words, by Zipf's law."""
 
 
 def tokens(
@@ -38,12 +38,22 @@ def _sequence(
     if vocabulary.common.size:
         ranks = np.arange(1, len(vocabulary.common) + 1)
         common = random.choice(vocabulary.common, shape, p=(1 / ranks) / (1 / ranks).sum())
+        if vocabulary.ranked:
+            ids = vocabulary.ordinary[_ranks(random, shape, len(ranks), len(vocabulary.ordinary))]
         ids = np.where(random.random(shape) < COMMON, common, ids)
     first, last = vocabulary.first, vocabulary.last
     if shape and shape[-1] > len(first) + len(last):
         ids[..., : len(first)] = first
         ids[..., shape[-1] - len(last) :] = last
     return np.asarray(ids, np.int64)
+
+
+def _ranks(
+    random: np.random.Generator, shape: tuple[int, ...], low: int, high: int
+) -> NDArray[np.int64]:
+    """Ranks in `[low, high)` whose logarithms are uniform: one over the rank, as in text."""
+    drawn = np.exp(np.log(low) + random.random(shape) * np.log(high / low))
+    return np.asarray(np.minimum(drawn.astype(np.int64), high - 1))
 
 
 def constant(rows: Sequence[int], shape: tuple[int, ...], value: float) -> NDArray[np.float64]:

@@ -21,16 +21,21 @@ HEAD = 150
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Ordinary ids, the common ones among them, and what a sequence begins and ends with."""
+    """Ordinary ids, the common ones among them, and what a sequence begins and ends with.
+
+    `ranked`: ordinary ids go from common to rare.
+    """
 
     name: str
     ordinary: Ids
     common: Ids = field(default_factory=lambda: np.zeros(0, np.int64))
     first: tuple[int, ...] = ()
     last: tuple[int, ...] = ()
+    ranked: bool = False
 
 
-# size: name, first and last ordinary id, the commonest word, what sequences begin and end with
+# size: name, first and last ordinary id, the commonest word (0 where ids do not go by frequency),
+# what sequences begin and end with
 KNOWN: dict[int, tuple[str, int, int, int, tuple[int, ...], tuple[int, ...]]] = {
     30522: ("uncased WordPiece", 1996, 29612, 1996, (101,), (102,)),
     30527: ("uncased WordPiece with <s>", 2000, 29616, 2000, (0,), (2,)),
@@ -39,7 +44,7 @@ KNOWN: dict[int, tuple[str, int, int, int, tuple[int, ...], tuple[int, ...]]] = 
     28996: ("cased WordPiece", 1103, 28000, 1103, (101,), (102,)),
     119547: ("multilingual WordPiece", 10100, 119000, 10100, (101,), (102,)),
     105879: ("multilingual uncased WordPiece", 10100, 105000, 10100, (101,), (102,)),
-    21128: ("Chinese characters", 670, 7991, 670, (101,), (102,)),
+    21128: ("Chinese characters", 670, 7991, 0, (101,), (102,)),
     50257: ("byte-level BPE", 256, 50255, 256, (), ()),
     50304: ("byte-level BPE, padded", 256, 50255, 256, (), ()),
     50265: ("byte-level BPE with <s>", 4, 50259, 4, (0,), (2,)),
@@ -65,8 +70,8 @@ def vocabulary(size: int, table: NDArray[np.generic] | None = None) -> Vocabular
     """The vocabulary of `size` ids whose embeddings are the rows of `table`, if they are known."""
     if size in KNOWN:
         name, low, high, head, first, last = KNOWN[size]
-        common = np.arange(head, head + HEAD)
-        return Vocabulary(name, np.arange(low, high + 1), common, first, last)
+        common = np.arange(head, head + HEAD if head else head)
+        return Vocabulary(name, np.arange(low, high + 1), common, first, last, ranked=head > 0)
     if size in BYTES:
         text = np.frombuffer(f" {LETTERS}{LETTERS.upper()}0123456789.,;:-\n".encode(), np.uint8)
         common = np.frombuffer(f" {LETTERS[:12]}".encode(), np.uint8)
