@@ -161,8 +161,21 @@ def test_a_network_is_measured_once_and_the_page_tells(tmp_path, monkeypatch, ca
 
     monkeypatch.setattr(tools, "measure", never)
     monkeypatch.setattr(tools, "export", never)
-    assert script.main(argv) == 0
+    assert script.main([*argv, "--strict"]) == 0
     assert (tmp_path / "markdown").read_text() == page
+
+
+def test_strict_fails_where_a_result_is_not_valid(tmp_path):
+    script, results = part("zoo_table"), part("zoo.results")
+    listing = listed(tmp_path, tmp_path / "net.onnx")
+    [net] = part("zoo.nets").load(listing)
+    kept = results.Results(tmp_path / "results.jsonl")
+    kept.keep(net.key, "export", "torchscript", {"valid": True, "stored": 10})
+    kept.keep(net.key, "spa", "1", {"valid": False, "why": "differs", "seconds": 1.0})
+    paths = [f"--{name}={tmp_path / name}" for name in ("markdown", "json")]
+    argv = [str(tmp_path), "--nets", str(listing), *paths, "--print"]
+    assert script.main(argv) == 0
+    assert script.main([*argv, "--strict"]) == 1
 
 
 def test_what_cannot_be_exported_is_listed(tmp_path):

@@ -16,17 +16,19 @@ def stored(path: Path) -> int:
     """The floating-point numbers a file holds, those in bodies and constants included."""
     import onnx
 
-    def held(graph: Any) -> int:
-        count = sum(math.prod(t.dims) for t in graph.initializer if t.data_type in FLOATS)
-        for node in graph.node:
-            for attribute in node.attribute:
-                if attribute.HasField("t") and attribute.t.data_type in FLOATS:
-                    count += math.prod(attribute.t.dims)
-                if attribute.HasField("g"):
-                    count += held(attribute.g)
-        return count
-
     return held(onnx.load(path, load_external_data=False).graph)
+
+
+def held(graph: Any) -> int:
+    """The floating-point numbers of a graph."""
+    count = sum(math.prod(t.dims) for t in graph.initializer if t.data_type in FLOATS)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t") and attribute.t.data_type in FLOATS:
+                count += math.prod(attribute.t.dims)
+            if attribute.HasField("g"):
+                count += held(attribute.g)
+    return count
 
 
 def runs(path: Path) -> list[list[int]]:

@@ -45,7 +45,8 @@ class Row:
         if not self.valid(tool):
             return None
         if "stored" in found and self.exported:
-            return 1 - found["stored"] / self.export["stored"]
+            before: int = found.get("before", self.export["stored"])
+            return 1 - found["stored"] / before
         removed: float | None = found.get("removed")
         return removed
 
@@ -173,7 +174,7 @@ def _cells(row: Row) -> list[str]:
     peers = [cell for tool in PEERS for cell in (_removed(row, tool), _seconds(row, tool))]
     return [
         name, f"{row.export['stored'] / 1e6:.2f} M", _removed(row, "spa"),
-        percent(reduction.get("macs")), _seconds(row, "spa"),
+        percent(reduction.get("macs")) if row.valid("spa") else "", _seconds(row, "spa"),
         percent(halved.get("macs")) if row.valid("spa macs") else _failed(row, "spa macs"),
         *peers, _stays(row),
     ]  # fmt: skip
