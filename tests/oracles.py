@@ -19,7 +19,7 @@ from onnx import ModelProto
 from spa import runtime
 from spa.budgets import allocate
 from spa.coupling import Coupling, analyse, misplaced, refine
-from spa.coupling.cost import Cost, is_parameter
+from spa.coupling.cost import Cost, is_parameter, stored
 from spa.criteria import score
 from spa.errors import TargetError
 from spa.graph import Graph, read
@@ -190,9 +190,9 @@ def cost(coupling: Coupling, alive: Alive, small: ModelProto) -> None:
     assert count_macs(again.graph) == promised.macs
     uses = Counter(p.tensor for p in coupling.notes.params.values() if p.tensor)
     copies = set(again.graph.consts) - set(coupling.graph.consts)
-    copied = max(uses.values()) > 1 and any(is_parameter(again.graph, name) for name in copies)
-    if not copied:
+    if max(uses.values()) < 2 or not any(is_parameter(again.graph, name) for name in copies):
         assert found.params == promised.params, f"{found.params} params, {promised.params} promised"
+    assert found.params == stored(small)
     assert count_params(again.graph) == found.params
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import ModelProto
 
 from spa import labels
 from spa.coupling.model import Coupling
@@ -161,6 +162,15 @@ def is_parameter(graph: object, name: str) -> bool:
 @cache
 def _is_counted(dtype: np.dtype[Any]) -> bool:
     return np.dtype(dtype).name not in UNCOUNTED
+
+
+def stored(model: ModelProto) -> float:
+    """Parameters that a model holds, where `Cost` counts every tensor of the original once.
+
+    A tensor of which two uses keep other elements is stored twice.
+    """
+    held = (*model.graph.initializer, *stored_inside(model.graph))
+    return float(sum(prod(t.dims) for t in held if t.data_type not in UNCOUNTED_IN_BODIES))
 
 
 def reduction(before: Sizes, after: Sizes) -> dict[str, float]:

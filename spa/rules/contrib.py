@@ -6,7 +6,7 @@ from spa import labels
 from spa.labels import Image
 from spa.rules import pointwise, quantize
 from spa.rules.contract import gemm, matrices
-from spa.rules.convolve import conv, conv_group, conv_last
+from spa.rules.convolve import conv_group, conv_last, convolved
 from spa.rules.meet import follow, meet, still, together, wide_axes
 from spa.rules.normalize import MEAN
 from spa.rules.registry import refit, rule
@@ -22,8 +22,8 @@ refit("FusedConv", "NhwcConv", "NhwcFusedConv", domain=MICROSOFT)(conv_group)
 
 
 @rule("FusedConv", domain=MICROSOFT)
-def fused_conv(op: Op, x: Image, *rest: Image) -> Image:  # as Conv, plus a tensor of its output
-    return _plus(op, conv(op, x, *rest))
+def fused_conv(op: Op, x: Image, *_: Image) -> Image:  # as Conv, plus a tensor of its output
+    return _plus(op, convolved(op, x))
 
 
 @rule("NhwcConv", "NhwcFusedConv", domain=MICROSOFT, note="channels last; no kernel on most CPUs")

@@ -20,12 +20,32 @@ if TYPE_CHECKING:
 MIXED = "mixed by a convolution"
 
 
-@rule("Conv")
+@rule("Conv", note="lossy where it slides along channels that lie where pixels do")
 def conv(op: Op, x: Image, *_: Image) -> Image:  # n (g i) *, (g o) i *k, (g o) -> n (g o) *
+    return _slide(op, x) if op.decide(lambda: _slides(op, x)) else convolved(op, x)
+
+
+def convolved(op: Op, x: Image) -> Image:
+    """What all convolutions of images say whose channels come first."""
     g, (go, i, *k) = op.attr("group", 1), op.shape(1)
     read = op.along(x, 1, MIXED).reshape(g, i)
     make = _weigh(op, (g, go // g, i, *k), read, (0, 2), float(prod(op.out()[2:]) * op.out()[0]))
     return _result(op, make, read, 2)
+
+
+def _slides(op: Op, x: Image) -> bool:
+    """Whether one filter slides along channels that lie where pixels do, and leaves as many."""
+    across = bool(x.axes - {0, 1}) and 1 not in x.axes
+    return across and x.shape == op.out() and op.is_const(1) and op.shape(1)[:2] == (1, 1)
+
+
+def _slide(op: Op, x: Image) -> Image:
+    """Channels side by side under a filter: of what is left, each has other neighbours."""
+    op.lossy("a convolution along channels, of which some are gone")
+    per_channel(op, 2, len(x.shape), ())
+    view = (*op.out(), *op.shape(1)[2:])
+    op.work(view, 1.0, *[labels.lay(p.dense, p.axes, len(view)) for p in x.planes])
+    return op.like(x)
 
 
 @rule("ConvTranspose")

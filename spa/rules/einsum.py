@@ -129,15 +129,18 @@ def _between(
     everything: Letters = tuple(sizes)
     shared = has[0] & has[1]
     summed = shared - set(out)
+    found = [
+        [_unsummed(op, p, letters, shared | set(out)) for p in x.planes] if x is not None else []
+        for x, letters in zip(op.x, terms, strict=False)
+    ]
     inner: list[list[Plane]] = [[], []]
     batch: list[list[Plane]] = [[], []]
     outer: list[Plane] = []
-    for side in (0, 1):
-        x, letters = op.x[side], terms[side]
-        for whole in x.planes if x is not None else ():
-            p = _unsummed(op, whole, letters, shared | set(out))
-            if p is None:
-                continue
+    whole = op.decide(lambda: _whole(found, terms, summed, has, sizes))
+    for side, letters in enumerate(terms):
+        for p in filter(None, found[side]):
+            keep = [a for a in p.axes if letters[a] not in whole]
+            p = op.squash(p, keep) or p if keep else p  # what stays takes nothing along
             over = {letters[a] for a in p.axes}
             if over & summed:
                 q = op.squash(p, [a for a in p.axes if letters[a] in shared], "mixed by a product")
@@ -148,24 +151,50 @@ def _between(
             else:
                 outer.append(_lay(p, letters, everything))
     _pair(op, inner, "contracted with a tensor that cannot be cut")
-    _pair(op, batch, "meets a tensor that cannot be cut")
-    result = [*outer, *batch[0]]
+    result = [*outer, *_pair(op, batch, "meets a tensor that cannot be cut")]
     op.work(tuple(sizes.values()), 1.0, *inner[0], *result)
     return Image(op.out(), tuple(_lay(p, everything, out) for p in result))
 
 
-def _pair(op: Op, sides: Sequence[Sequence[Plane]], reason: str) -> None:
-    """Planes of two operands over common axes are the same; one without a partner is frozen."""
+def _whole(
+    found: Sequence[Sequence[Plane | None]],
+    terms: Sequence[Letters],
+    summed: frozenset[str],
+    has: Has,
+    sizes: dict[str, int],
+) -> frozenset[str]:
+    """The summed letters that stay whole, because one operand has no labels there.
+
+    A plane over what is summed and what passes can be cut along one of the two: the longer one.
+    """
+    over = [
+        [frozenset(letters[a] for a in p.axes) for p in filter(None, planes)]
+        for planes, letters in zip(found, terms, strict=True)
+    ]
+    whole = summed - (frozenset().union(*over[0]) & frozenset().union(*over[1]))
+    for letters in (*over[0], *over[1]):
+        passing = letters - (has[0] & has[1])
+        if passing and prod(sizes[c] for c in passing) > prod(sizes[c] for c in letters & summed):
+            whole |= letters & summed
+    return whole
+
+
+def _pair(op: Op, sides: Sequence[Sequence[Plane]], reason: str) -> list[Plane]:
+    """Planes of two operands over common axes are the same; one without a partner is frozen.
+
+    Returns the left ones that have a partner.
+    """
     left, right = sides
-    taken: set[int] = set()
+    partner: dict[int, Plane] = {}
     for p in left:
-        for k, q in enumerate(right):
-            if k not in taken and set(p.axes) & set(q.axes):
-                op.same(p.ids, q.ids)
-                taken.add(k)
-                break
-        else:
+        free = (k for k, q in enumerate(right) if k not in partner and set(p.axes) & set(q.axes))
+        k = next(free, None)
+        if k is None:
             op.freeze(p, reason)
+        else:
+            op.same(p.ids, right[k].ids)
+            partner[k] = p
     for k, q in enumerate(right):
-        if k not in taken:
+        if k not in partner:
             op.freeze(q, reason)
+    return list(partner.values())

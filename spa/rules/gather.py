@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spa import labels
 from spa.labels import Image, Plane
-from spa.rules.meet import still
+from spa.rules.meet import apart, still
 from spa.rules.registry import Fixes, refit, rule
 from spa.trace.op import Op
 
@@ -34,7 +35,7 @@ def gather(op: Op, *_: Image) -> Image:  # a n b, i -> a i b
 def _by_data(op: Op, axis: int, rank: int) -> Image:
     """An embedding table, or rows picked by data: channels of a row, and those of the indices."""
     rest = [a for a in range(rank) if a != axis]
-    x = op.only(op.operand(0, rest), *rest, reason="indexed by data")
+    x = op.only(_table(op, rest), *rest, reason="indexed by data")
     index = op.operand(1, ())
     more = len(index.shape) - 1
 
@@ -44,6 +45,18 @@ def _by_data(op: Op, axis: int, rank: int) -> Image:
     kept = [lay(p, [a if a < axis else a + more for a in p.axes]) for p in x.planes]
     kept += [lay(p, [a + axis for a in p.axes]) for p in index.planes]
     return Image(op.out(), tuple(kept))
+
+
+def _table(op: Op, axes: Sequence[int]) -> Image:
+    """What rows are picked from; a stored one makes labels along `axes`.
+
+    Several axes make matrices of the rows, whose products will tell what they read from what they
+    make: each axis has labels of its own.
+    """
+    if not op.is_const(0):
+        return op.operand(0)
+    matrices = op.decide(lambda: sum(op.shape(0)[a] > 1 for a in axes) > 1)
+    return apart(op, 0, *[[a] for a in axes]) if matrices else op.operand(0, axes)
 
 
 @refit("Gather")
@@ -69,7 +82,7 @@ def gather_nd(op: Op, *_: Image) -> Image:  # p c, i -> i c
     still(op, 1)
     index = op.shape(1)
     lead = op.attr("batch_dims", 0) + index[-1]
-    x = op.operand(0, range(lead, len(op.shape(0))))
+    x = _table(op, range(lead, len(op.shape(0))))
     rank, shift = len(op.out()), len(index) - 1 - lead
     rest = tail(op, x, lead)
     planes = [labels.lay(p.dense, [a + lead + shift for a in p.axes], rank) for p in rest.planes]

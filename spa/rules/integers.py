@@ -15,7 +15,7 @@ import numpy as np
 from spa import labels
 from spa.labels import Image, Plane, Shape
 from spa.rules.contract import gemm, matrices
-from spa.rules.convolve import conv, conv_group, conv_last, groups_left
+from spa.rules.convolve import conv_group, conv_last, convolved, groups_left
 from spa.rules.join import concat
 from spa.rules.meet import still, together
 from spa.rules.normalize import per_channel
@@ -80,7 +80,7 @@ def _scales(op: Op, inputs: Collection[int], out: Image, axis: int) -> None:
 
 @rule("ConvInteger", note="one zero point, or one per channel")
 def conv_integer(op: Op, x: Image, *_: Image) -> Image:  # as Conv
-    made = conv(Facing(op, 0, 1), x)
+    made = convolved(Facing(op, 0, 1), x)
     still(op, 2)
     _scales(op, (3,), made, 1)
     return made
@@ -89,7 +89,7 @@ def conv_integer(op: Op, x: Image, *_: Image) -> Image:  # as Conv
 @rule("QLinearConv", note="one scale, or one per channel")
 def qlinear_conv(op: Op, x: Image, *_: Image) -> Image:  # as Conv
     still(op, 1, 2, 6, 7)
-    made = conv(Facing(op, 0, 3, 8), x)
+    made = convolved(Facing(op, 0, 3, 8), x)
     _scales(op, (4, 5), made, 1)
     return made
 

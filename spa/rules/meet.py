@@ -34,9 +34,9 @@ def wide_axes(op: Op, shapes: Sequence[Shape]) -> tuple[frozenset[int], ...]:
 def meet(op: Op, images: Sequence[Image], wide: Sequence[frozenset[int]]) -> tuple[Plane, ...]:
     """The planes of a tensor whose elements are made from those of `images` at the same place.
 
-    Planes of different operands over the same axes are one; an operand that is wide along the axes
-    of a plane, but has no labels there, freezes the plane.  A single channel that is stretched over
-    many cannot go.
+    Planes of different operands over the same axes are one.  An axis along which some operand is
+    wide without labels stays whole: a plane over it and others is tied along it, one over nothing
+    else is frozen.  A single channel that is stretched over many cannot go.
     """
     joined: list[Plane] = []
     broad = frozenset[int]().union(*wide)
@@ -56,10 +56,10 @@ def meet(op: Op, images: Sequence[Image], wide: Sequence[frozenset[int]]) -> tup
                 joined.append(p)
     free = []
     for q in joined:
-        if any((w & set(q.axes)) - x.axes for x, w in zip(images, wide, strict=True)):
-            op.freeze(q, "meets a tensor that cannot be cut")
-        else:
-            free.append(q)
+        stays = {a for x, w in zip(images, wide, strict=True) for a in w - x.axes}
+        keep = [a for a in q.axes if a not in stays]
+        left = op.squash(q, keep, "meets a tensor that cannot be cut")
+        free += [] if left is None else [left]
     return tuple(free)
 
 

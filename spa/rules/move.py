@@ -85,7 +85,21 @@ def expand(op: Op, *_: Image) -> Image:  # a 1 -> a b
         return _lost(op, x)
     if op.is_const(0) and op.is_float(0) and prod(x.shape) == 1:
         return filled(op)
-    return Image(shape, labels.lift(x, len(shape)).planes)
+    x = labels.lift(x, len(shape))
+    return Image(shape, (*x.planes, *_copies(op, x)))
+
+
+def _copies(op: Op, x: Image) -> list[Plane]:
+    """Labels of what is written out along axes on which `x` has a single element.
+
+    Copies are equal, so any number of them will do: they follow the channels that they meet.
+    Beside channels of its own, a tensor is stretched over pixels or tokens, which are none.
+    """
+    shape = op.out()
+    narrow = op.decide(
+        lambda: () if x.planes else tuple(a for a, n in enumerate(shape) if n > 1 == x.shape[a])
+    )
+    return [labels.lay(op.fresh(shape[a]), [a], len(shape)) for a in narrow]
 
 
 def filled(op: Op) -> Image:
@@ -128,12 +142,22 @@ def tile(op: Op, *_: Image) -> Image:  # a -> (r a)
     x, shape, repeats = op.operand(0), op.out(), op.value(1)
     if repeats is None or 0 in shape:
         return _lost(op, x)
-    return Image(shape, tuple(_repeat(p, repeats) for p in x.planes))
+    return Image(shape, (*[_repeat(p, repeats) for p in x.planes], *_copies(op, x)))
 
 
 def _repeat(p: Plane, repeats: Sequence[int] | np.ndarray) -> Plane:
     times = [int(n) if a in p.axes else 1 for a, n in enumerate(repeats)]
     return Plane(np.tile(p.ids, times), p.axes)
+
+
+@refit("Tile")
+def tile_repeats(new: Sizes) -> Fixes:
+    repeats = new.value(1)
+    if repeats is None:
+        return {}
+    old, now = np.array(new.old_out()), np.array(new.out())
+    copied = (now != old) & (np.array(new.old_shape(0)) == 1)
+    return {1: np.where(copied, now, repeats).astype(repeats.dtype)}
 
 
 @rule("Shape", "RandomNormal", "RandomUniform", note="no channels in its result")

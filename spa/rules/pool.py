@@ -8,12 +8,22 @@ from spa.rules.registry import rule
 from spa.trace.op import Op
 
 
-@rule("AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
+@rule("AveragePool", "LpPool", "GlobalLpPool")
 def pool(op: Op, x: Image, *_: Image) -> Image:  # n c * -> n c *
     x = op.only(x, 0, 1, reason="pooled")
     if x.shape[:2] != op.out()[:2]:
         raise ValueError("pooling keeps its channels")
     return op.like(x)
+
+
+@rule("GlobalAveragePool", "GlobalMaxPool", note="lossy where channels lie where pixels do")
+def global_pool(op: Op, x: Image) -> Image:  # n c * -> n c *
+    gone = set(range(2, len(x.shape)))
+    if x.shape[:2] != op.out()[:2]:
+        raise ValueError("pooling keeps its channels")
+    if gone & x.axes:  # a mean over tokens' features, written as a pool
+        op.lossy(f"{op.node.op} over channels, of which some are gone")
+    return op.like(Image(x.shape, tuple(p for p in x.planes if not gone & set(p.axes))))
 
 
 @rule("MaxPool", note="not if it returns positions")

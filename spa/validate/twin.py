@@ -7,7 +7,7 @@ one that works element by element, it must.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
@@ -40,12 +40,28 @@ REDUCED = frozenset(
 """Replaced by ReduceSum, which does not see zeros."""
 
 
+POOLED = frozenset(["GlobalAveragePool", "GlobalMaxPool"])
+"""Replaced by the sum of what is pooled, without signs."""
+
+SLIDING = "Conv"
+"""Replaced by what goes in: each channel without its neighbours."""
+
+WIDE = 4
+"""A calm twin divides by the usual size of a tensor, and bends what is so many times that."""
+
+
 def twin(
-    model: ModelProto, names: Collection[str], name_of: Callable[[NodeProto], str]
+    model: ModelProto,
+    names: Collection[str],
+    name_of: Callable[[NodeProto], str],
+    usual: Mapping[str, np.ndarray] | None = None,
 ) -> ModelProto | None:
     """The model with the nodes called `names` replaced; None where one has no replacement.
 
-    `name_of` tells what a node is called, so that nameless nodes can be found too.
+    `name_of` tells what a node is called, so that nameless nodes can be found too.  `usual` gives
+    the size of what a tensor holds (a scalar of its type): it is divided by that, as a norm would,
+    and bounded only far out.  Without, values far beyond 1 end as signs, which in a deep model turn
+    with the last bit of its input.
     """
     result = ModelProto()
     result.CopyFrom(model)
@@ -63,8 +79,40 @@ def twin(
             new = _replace(result, node, opset)
         if new is None:
             return None
+        new = [part for step in new for part in _calm(result, step, usual or {})]
         result.graph.node.extend(new)
     return result
+
+
+def sizes_wanted(
+    model: ModelProto, names: Collection[str], name_of: Callable[[NodeProto], str]
+) -> ModelProto:
+    """The model with an output more for what goes into every node called one of `names`."""
+    result = ModelProto()
+    result.CopyFrom(model)
+    shown = {o.name for o in model.graph.output} | {i.name for i in model.graph.input}
+    for node in model.graph.node:
+        if name_of(node) in names and node.input[0] not in shown:
+            shown.add(node.input[0])
+            result.graph.output.append(helper.make_empty_tensor_value_info(node.input[0]))
+    return result
+
+
+def _calm(model: ModelProto, step: NodeProto, usual: Mapping[str, np.ndarray]) -> list[NodeProto]:
+    """A Tanh of what has a known size becomes a division by it that is bounded far out only."""
+    size = usual.get(step.input[0])
+    if step.op_type != "Tanh" or size is None:
+        return [step]
+    given, made = step.input[0], step.output[0]
+    names = [f"{made}__{word}" for word in ("size", "width", "small", "bent")]
+    width = size.dtype.type(WIDE)
+    for name, value in zip(names, (size * width, np.asarray(width)), strict=False):
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+    return [
+        helper.make_node("Div", [given, names[0]], [names[2]]),
+        helper.make_node("Tanh", [names[2]], [names[3]]),
+        helper.make_node("Mul", [names[3], names[1]], [made]),
+    ]
 
 
 def unquantised(model: ModelProto) -> ModelProto:
@@ -109,6 +157,10 @@ def _replace(model: ModelProto, node: NodeProto, opset: int) -> list[NodeProto] 
         return None  # somebody uses the statistic itself
     if node.op_type in REDUCED:
         return _summed(model, node, opset)
+    if node.op_type in POOLED:
+        return [helper.make_node("GlobalLpPool", node.input, node.output, p=1)]
+    if node.op_type == SLIDING:
+        return [helper.make_node("Identity", node.input[:1], node.output)]
     if node.op_type in BOUNDED:
         return [helper.make_node("Tanh", node.input[:1], node.output[:1])]
     if node.op_type in AFFINE:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto
 
 from spa import runtime
 from spa.coupling.model import Coupling
@@ -21,7 +21,7 @@ from spa.trace.collect import Reason
 from spa.validate.drift import Drift, drift, relative_error
 from spa.validate.inputs import feeds_at, other_batch
 from spa.validate.mask import masked
-from spa.validate.twin import twin, unquantised, unsaturated
+from spa.validate.twin import sizes_wanted, twin, unquantised, unsaturated
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "float16": 5e-2, "bfloat16": 2e-1}
 """Largest difference to the masked original, over the largest output; in float32 3e-6 is usual."""
@@ -100,6 +100,10 @@ def verify(
             if error is not None and error > tolerance(graph):
                 models = tuple(m and unsaturated(m) for m in models)
                 error = _difference(models, bases, feeds, optimize, device)
+            if error is not None and error > tolerance(graph) and lossy:
+                usual = _usual(coupling, alive, lossy, feeds, device)
+                models = _comparable(coupling, alive, small, lossy, usual)
+                error = _difference(models, bases, feeds, optimize, device)
             if error is not None and error > tolerance(graph):
                 noise = _noise(models[0], bases[0], feeds, device)
                 _close(graph, error, noise, batch, advice)
@@ -110,7 +114,11 @@ def verify(
 
 
 def _comparable(
-    coupling: Coupling, alive: NDArray[np.bool_], small: ModelProto, lossy: tuple[Reason, ...]
+    coupling: Coupling,
+    alive: NDArray[np.bool_],
+    small: ModelProto,
+    lossy: tuple[Reason, ...],
+    usual: dict[str, np.ndarray] | None = None,
 ) -> tuple[ModelProto | None, ...]:
     """The masked original and the pruned model, both without lossy ops; None where these stay.
 
@@ -123,9 +131,32 @@ def _comparable(
         return models
     called = names_of(coupling.graph)
     names = {reason.node for reason in lossy}
-    return tuple(
-        twin(m, names, lambda node: called.get((node.op_type, node.output[0]), "")) for m in models
-    )
+
+    def name_of(node: NodeProto) -> str:
+        return called.get((node.op_type, node.output[0]), "")
+
+    return tuple(twin(m, names, name_of, usual) for m in models)
+
+
+def _usual(
+    coupling: Coupling,
+    alive: NDArray[np.bool_],
+    lossy: tuple[Reason, ...],
+    feeds: Any,
+    device: Any,
+) -> dict[str, np.ndarray]:
+    """The size (root of the mean square) of what goes into lossy ops in the masked original."""
+    called = names_of(coupling.graph)
+    names = {reason.node for reason in lossy}
+    whole = masked(coupling, alive)
+    model = sizes_wanted(whole, names, lambda n: called.get((n.op_type, n.output[0]), ""))
+    found = _outputs(model, feeds, False, device, coupling.graph.source.base_dir)
+    extra = [o.name for o in model.graph.output[len(whole.graph.output) :]]
+    sizes = {
+        name: np.sqrt(np.mean(np.square(found[name], dtype=np.float64))).astype(found[name].dtype)
+        for name in extra
+    }
+    return {name: size for name, size in sizes.items() if np.isfinite(size) and size > 0}
 
 
 def _difference(

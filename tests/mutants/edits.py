@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from tests.mutants.edit import UNCHECKED, UNTRIED, Edit
+from tests.mutants.mixture_edits import MIXTURE_EDITS
 from tests.mutants.rule_edits import RULE_EDITS
 
 EDITS = (
     *RULE_EDITS,
+    *MIXTURE_EDITS,
     # labels
     Edit(
         "a reshape forgets labels of merged axes",
@@ -76,6 +78,13 @@ EDITS = (
         "choices are not tried out",
         *UNTRIED,
         ("matrix_flattened",),
+    ),
+    Edit(
+        "not all that a file holds is counted",
+        "spa/coupling/cost.py",
+        "    held = (*model.graph.initializer, *stored_inside(model.graph))",
+        "    held = (*model.graph.initializer[:1], *stored_inside(model.graph))",
+        ("shared_with_different_cuts", "shared_bias"),
     ),
     # the rewriter
     Edit(

@@ -18,9 +18,9 @@ RULE_EDITS = (
     Edit(
         "meeting a tensor without labels freezes nothing",
         f"{RULES}/meet.py",
-        '            op.freeze(q, "meets a tensor that cannot be cut")\n',
-        "            free.append(q)\n",
-        ("mlp_mixer",),
+        "        keep = [a for a in q.axes if a not in stays]\n",
+        "        keep = list(q.axes)\n",
+        ("mixer_and_flatten",),
     ),
     Edit(
         "a single channel may be stretched over others",
@@ -46,15 +46,15 @@ RULE_EDITS = (
     Edit(
         "contracted channels of two activations are not the same",
         f"{RULES}/einsum.py",
-        "                op.same(p.ids, q.ids)\n                taken.add(k)",
-        "                taken.add(k)",
+        "            op.same(p.ids, right[k].ids)\n",
+        "",
         ("attention_separate",),
     ),
     Edit(
         "what is contracted without a partner is not frozen",
         f"{RULES}/einsum.py",
-        "        else:\n            op.freeze(p, reason)\n    for k, q",
-        "    for k, q",
+        "            op.freeze(p, reason)\n        else:",
+        "            pass\n        else:",
         ("sparse_constant",),
         BLIND,
     ),
@@ -434,7 +434,7 @@ RULE_EDITS = (
     Edit(
         "rows of an embedding are channels",
         f"{RULES}/gather.py",
-        'x = op.only(op.operand(0, rest), *rest, reason="indexed by data")',
+        'x = op.only(_table(op, rest), *rest, reason="indexed by data")',
         "x = op.operand(0)",
         ("tied_embedding",),
     ),

@@ -1,10 +1,28 @@
 """Small nets for every test: motifs by name, and random mixtures of them."""
 
-from tests.nets import convolutional, fused, integer, operators, recurrent, sequential, structural
+from tests.nets import (
+    convolutional,
+    fused,
+    integer,
+    mixtures,
+    operators,
+    recurrent,
+    sequential,
+    structural,
+)
 from tests.nets.motif import MOTIFS, Motif
 from tests.nets.net import BATCH, SIZES, Net
 from tests.nets.random_net import random_net
 
-FAMILIES = (convolutional, sequential, recurrent, structural, operators, fused, integer)
+FAMILIES = (
+    convolutional,
+    sequential,
+    recurrent,
+    structural,
+    mixtures,
+    operators,
+    fused,
+    integer,
+)
 
 __all__ = ["BATCH", "FAMILIES", "MOTIFS", "SIZES", "Motif", "Net", "random_net"]

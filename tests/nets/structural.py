@@ -120,7 +120,7 @@ def scale_by_shape_arithmetic(n: Net) -> str:  # attention divides by the root o
     return n.linear(n.Add(y, n.linear(o, 8, 12)), 12, 5)
 
 
-@motif("6", opset=14, batch=BATCH, fixed=True)
+@motif("6 8", opset=14, batch=BATCH, fixed=True)
 def zeros_by_shape_arithmetic(n: Net) -> str:  # a tensor of another's size keeps its channels
     y = n.Relu(first(n))
     value = helper.make_tensor("v", TensorProto.FLOAT, [1], [0.5])

@@ -135,3 +135,22 @@ def test_what_takes_its_place(lossy, ops, opset):
             assert np.array_equal(np.frombuffer(stored[new.input[1]].raw_data, np.int64), [1])
             kept.pop("axes")
         assert attributes == kept
+
+
+def loud(depth, size=48):
+    """A deep model whose sums are far from 1 wherever a norm does not hold them."""
+    n = Net()
+    y = n.conv(n.input("x", 3, 8, 8), 3, size)
+    for _ in range(depth):
+        y = n.group_norm(y, size, 4, (8, 8))
+        y = n.Conv(n.Relu(y), n.weight(size, size, 3, 3, scale=0.5), pads=[1] * 4)
+    return n.done(n.head(y, size))
+
+
+def test_a_twin_is_calm_where_sums_are_large():
+    coupling, alive, small = pruned(loud(40))
+    verdict = verify(coupling, alive, small)
+    assert len(verdict.lossy) == 40 and verdict.equivalence < 1e-5
+    large = [name for name, array in weights(small).items() if array.ndim == 4]
+    with pytest.raises(VerifyError):
+        verify(coupling, alive, changed(small, large[20], swapped))
