@@ -12,7 +12,7 @@ from spa.executor.sites import Site
 from spa.executor.survey import Survey
 
 SPREAD = 1e-6  # of an output's energy: what varies less is rounding
-DETAIL = 0.3  # of the mean variance of a sink: directions that vary less count less
+DETAIL = 1.0  # of the mean variance of a sink: directions that vary less count less
 Matrix = NDArray[np.float64]
 
 

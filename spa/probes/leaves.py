@@ -21,7 +21,9 @@ Floats = NDArray[np.float32]
 SHAPES = 96
 SMALLEST, LARGEST = 0.045, 0.6
 """Radii, as shares of the shorter side."""
-CHROMA = 0.4
+CHROMA, TINT = 0.25, 0.24
+"""How colourful shapes are, and how much the light of a whole picture is."""
+BRIGHTNESS = 0.36
 TEXTURE = 0.02
 SHADING = 0.06
 """How much a shape darkens from one side to the other, and a picture from corner to corner."""
@@ -73,7 +75,7 @@ def _paint(randoms: list[np.random.Generator], channels: int, height: int, width
 
 def _draw(randoms: list[np.random.Generator], channels: int, height: int, width: int) -> Leaves:
     """Everything random about the shapes, picture by picture so that each has its own."""
-    drawn = np.stack([r.random((SHAPES, 8 + channels), np.float32) for r in randoms])
+    drawn = np.stack([r.random((SHAPES, 8 + 2 * channels), np.float32) for r in randoms])
     side = min(height, width)
     margin = 0.1 * side
     at = drawn[..., :2] * np.array([height + 2 * margin, width + 2 * margin], np.float32) - margin
@@ -83,10 +85,11 @@ def _draw(randoms: list[np.random.Generator], channels: int, height: int, width:
     stretch = np.exp(0.9 * (drawn[..., 3] - 0.5))
     turn = 2 * np.pi * drawn[..., 4]
     # Pictures differ in brightness and contrast.
-    bright = 0.46 + 0.22 * (drawn[:, :1, 5] - 0.5)
+    bright = 0.46 + BRIGHTNESS * (drawn[:, :1, 5] - 0.5)
     light = bright + (0.6 + 0.5 * drawn[:, :1, 7]) * (drawn[..., 6] - 0.5)
-    hue = drawn[..., 8:] - drawn[..., 8:].mean(-1, keepdims=True)
-    colour = light[..., None] + CHROMA * hue
+    hue, tint = np.split(drawn[..., 8:] - 0.5, 2, axis=-1)
+    cast = CHROMA * hue + TINT * tint[:, :1]
+    colour = light[..., None] + cast - cast.mean(-1, keepdims=True)
     shade = 2 * SHADING * (drawn[..., 5] - 0.5)
     both = np.stack([radius * stretch, radius / stretch], -1)
     return Leaves(
