@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from spa._version import __version__
-    from spa.api import apply, bench, inspect, plan, prune, read, verify
+    from spa.api import apply, bench, inspect, plan, prune, read, sweep, verify
     from spa.errors import SpaError
     from spa.pipeline import Outcome as Result
     from spa.plans import Plan
@@ -29,6 +29,7 @@ __all__ = [
     "plan",
     "prune",
     "read",
+    "sweep",
     "verify",
 ]
 

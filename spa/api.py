@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     import onnx
 
     from spa.pipeline import Outcome
+    from spa.reports.sweep import Sweep
 
-__all__ = ["apply", "bench", "inspect", "plan", "prune", "read", "verify"]
+__all__ = ["apply", "bench", "inspect", "plan", "prune", "read", "sweep", "verify"]
 
 
 def prune(
@@ -242,6 +243,46 @@ def verify(
         VerifyError: the models do not match, or a gate failed.
     """
     return pipeline.verify(original, pruned, Recipe(**options), tell, level=level)
+
+
+def sweep(
+    model: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
+    ratios: Sequence[float] = (),
+    *,
+    precision: float = 0.01,
+    output: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    tell: Tell = quiet,
+    **options: Any,
+) -> Sweep:
+    """Try several ratios on one model, which is read and scored once; or search.
+
+    Args:
+        model: path, bytes, stream or ModelProto; never changed.
+        ratios: shares to remove; none: the largest that passes the gates is sought.
+        precision: how finely a search looks, as a share.
+        output: where to write the smallest model that passes (not at all by default).
+        force: whether `output` may be replaced.
+        tell: callback for progress events.
+        options: further fields of `Recipe`, named as for `prune`; a search needs `max_drift`, or
+            `check` with `max_drop` or `min_score`.
+
+    Returns:
+        A dict with `rows`, one per ratio, `best`, and an `exit_code` other than 0 where no model
+        passes.
+
+    Raises:
+        SpaError: nothing could be tried; as for `prune`.
+    """
+    return pipeline.sweep(
+        model,
+        Recipe(**options),
+        tell,
+        ratios=ratios,
+        precision=precision,
+        output=output,
+        force=force,
+    )
 
 
 def bench(

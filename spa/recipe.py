@@ -37,6 +37,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 DATA_FREE = frozenset(("l1", "l2", "fpgm", "random"))
 """Scorers that look at weights alone."""
+GATES = ("min_reduction", "max_drift", "min_speedup", "budget_bytes", "max_drop", "min_score")
+"""Fields that demand something of the result."""
 LEAST_MEMORY = 1 << 20
 MOST_STEPS = 100
 

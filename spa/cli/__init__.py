@@ -21,6 +21,7 @@ COMMANDS = {
     "apply": "Apply a plan to a model or to a fresh export of it",
     "verify": "Compare two models: loads, shapes, drift, latency; gates for CI",
     "bench": "Latency and memory in onnxruntime, side by side in one run",
+    "sweep": "Try several ratios, or find the smallest model that passes its gates",
     "zoo": "Prune many models: isolated, resumable, parallel, on one machine or a cluster",
     "ops": "List the supported operators",
     "doctor": "Versions, providers, limits; paste this into a bug report",

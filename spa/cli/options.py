@@ -10,11 +10,18 @@ import click
 from click.core import ParameterSource
 
 from spa.cli import values
-from spa.cli.sections import Decorator, SectionCommand, SectionOption, option, options
+from spa.cli.sections import (
+    Decorator,
+    SectionCommand,
+    SectionOption,
+    option,
+    options,
+    without,
+)
 from spa.errors import UsageError
 from spa.recipe import CHOICES, Recipe
 
-__all__ = ["SectionCommand", "SectionOption", "option", "options"]
+__all__ = ["SectionCommand", "SectionOption", "option", "options", "without"]
 
 SCORERS = ("l1", "l2", "fpgm", "random", "act", "obspa")
 DEFAULT = Recipe()

@@ -49,3 +49,15 @@ def options(*sets: Sequence[Decorator]) -> Decorator:
         return function
 
     return decorate
+
+
+def without(name: str, decorators: Sequence[Decorator]) -> tuple[Decorator, ...]:
+    """Options but one, whose name means something else, or nothing, to some command."""
+
+    def declares(decorator: Decorator) -> bool:
+        def blank() -> None: ...
+
+        decorator(blank)
+        return name in [each.name for each in blank.__click_params__]  # type: ignore[attr-defined]
+
+    return tuple(each for each in decorators if not declares(each))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,6 @@ import click
 
 from spa.cli import options as declare
 from spa.cli import values
-from spa.cli.sections import Decorator
 from spa.cli.shell import Answer, run, shell_of
 from spa.events import Tell
 
@@ -19,18 +17,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from spa.reports.zoo import Zoo
-
-
-def without(name: str, decorators: Sequence[Decorator]) -> tuple[Decorator, ...]:
-    """Options of `spa prune` but one, whose name means something else here."""
-
-    def declares(decorator: Decorator) -> bool:
-        def blank() -> None: ...
-
-        decorator(blank)
-        return name in [each.name for each in blank.__click_params__]  # type: ignore[attr-defined]
-
-    return tuple(each for each in decorators if not declares(each))
 
 
 RUNNING = (
@@ -120,13 +106,13 @@ RUNNING = (
     RUNNING,
     declare.HOW_MUCH,
     declare.SCORING,
-    without("memory", declare.FITTING),
+    declare.without("memory", declare.FITTING),
     declare.INPUTS,
     declare.WHERE,
     declare.MODEL,
     declare.VERIFY,
     declare.GATES,
-    without("timeout", declare.SHELL),
+    declare.without("timeout", declare.SHELL),
 )
 def command(sources: tuple[str, ...], **options: Any) -> int:
     """Prune many models, each in a process of its own; run it again to go on.

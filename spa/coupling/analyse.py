@@ -146,7 +146,8 @@ def misplaced(coupling: Coupling, alive: NDArray[np.bool_]) -> list[MisplacedErr
 
 
 def refine(coupling: Coupling, errors: list[MisplacedError]) -> Coupling:
-    """The coupling with less freedom where a chosen cut did not fit."""
+    """A coupling with less freedom where a chosen cut did not fit; the given one stays as it is."""
+    notes = coupling.notes.twin()
     for error in errors:
-        resolve(coupling.notes, coupling.root, error)
-    return settle(coupling.notes)
+        resolve(notes, coupling.root, error)
+    return settle(notes)

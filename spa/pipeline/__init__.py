@@ -8,5 +8,16 @@ from spa.pipeline.doctor import doctor
 from spa.pipeline.inspect import inspect, make_plan
 from spa.pipeline.outcome import Outcome
 from spa.pipeline.prune import apply, prune
+from spa.pipeline.sweep import sweep
 
-__all__ = ["Outcome", "apply", "bench", "doctor", "inspect", "make_plan", "prune", "verify"]
+__all__ = [
+    "Outcome",
+    "apply",
+    "bench",
+    "doctor",
+    "inspect",
+    "make_plan",
+    "prune",
+    "sweep",
+    "verify",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -73,12 +73,29 @@ def _answers(coupling: Coupling, recipe: Recipe, journal: Journal) -> None:
         )
 
 
-def choose(coupling: Coupling, recipe: Recipe, journal: Journal) -> tuple[Coupling, Alive]:
-    """Score and allocate; in several rounds, what is left is refitted and scored again."""
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """A model with scores: what the choices for any number of budgets start from.
+
+    `scores` are by unit, `[labels]`; `feeds` are the inputs they were measured on, if any.
+    """
+
+    coupling: Coupling
+    scores: NDArray[np.float64]
+    feeds: Feeds
+
+
+def rank(coupling: Coupling, recipe: Recipe, journal: Journal) -> Ranked:
+    """Score every channel; the budget of the recipe has no say in it."""
     feeds: Feeds = ()
     if recipe.measures:
         feeds = probe_feeds(coupling.graph, recipe, journal)
-    scores = _scored(coupling, recipe, feeds, journal)
+    return Ranked(coupling, _scored(coupling, recipe, feeds, journal), feeds)
+
+
+def choose(ranked: Ranked, recipe: Recipe, journal: Journal) -> tuple[Coupling, Alive]:
+    """Allocate; in several rounds, what is left is refitted and scored again."""
+    coupling, scores, feeds = ranked.coupling, ranked.scores, ranked.feeds
     for turn in range(1, recipe.steps + 1):
         share = 1 - (1 - recipe.ratio) ** (turn / recipe.steps)
         part = recipe if turn == recipe.steps else replace(recipe, ratio=share)

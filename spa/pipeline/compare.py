@@ -18,9 +18,10 @@ from spa.events import Step, Tell, quiet
 from spa.graph import Graph, read
 from spa.pipeline import facts
 from spa.pipeline.check import compare
-from spa.pipeline.gates import check_gates
+from spa.pipeline.gates import check_gates, score_original
 from spa.pipeline.journal import Journal, peak_memory
 from spa.pipeline.prune import carried_plan, is_refitted
+from spa.pipeline.staged import file_of
 from spa.plans import place
 from spa.recipe import Recipe
 from spa.validate import Verdict, drift, measure
@@ -55,6 +56,7 @@ def verify(
         with journal.stage("load"):
             first = read(original, input_shapes=recipe.input_shape)
             second = read(pruned, input_shapes=recipe.input_shape)
+        score_original(first, recipe, journal)
         with journal.stage("couple"):
             couplings = analyse(first), analyse(second)
             sizes = [Cost(c)(c.everything()) for c in couplings]
@@ -81,7 +83,7 @@ def verify(
                 fitted=is_refitted(second.proto),
                 base_dir=second.source.base_dir,
             )
-        check_gates(report, recipe)
+        check_gates(journal, recipe, lambda: file_of(second))
     return journal.succeed()
 
 

@@ -2,34 +2,162 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
+from spa import check
 from spa.errors import VerifyError
+from spa.graph import Graph
+from spa.pipeline.journal import Journal
+from spa.pipeline.staged import File, file_of
 from spa.recipe import Recipe
+from spa.reports.facts import gate_words
+
+AT_LEAST, AT_MOST = 1, -1
+Asked = Iterable[tuple[str, float | None, float | None, int]]
+LESS, MORE = "prune less or loosen the gate", "prune more or loosen the gate"
+ADVICE = {
+    "min_reduction": MORE,
+    "min_speedup": MORE,
+    "budget_bytes": MORE,
+    "max_drift": LESS,
+    "max_drop": LESS,
+    "min_score": LESS,
+}
 
 
-def check_gates(report: dict[str, Any], recipe: Recipe) -> None:
-    """Fill the section `gates` and raise VerifyError for the first demand that is not met."""
+def score_original(graph: Graph, recipe: Recipe, journal: Journal) -> None:
+    """Ask the user's check about the original; fills `check`, where there is one.
+
+    It comes before all work, so that a check that cannot run says so at once.
+
+    Raises:
+        VerifyError: it fails on the original, and --max-drop needs that score.
+        UsageError: there is no such command or function.
+    """
+    if recipe.check is None:
+        return
+    found = {"command": check.name_of(recipe.check), "before": None, "after": None, "drop": None}
+    journal.report["check"] = {**found, "error": None}
+    with journal.stage("check"), file_of(graph) as (path, _):
+        said = check.score(recipe.check, path)
+    journal.report["check"]["before"] = said.value
+    if recipe.max_drop is not None and said.value is None:
+        why = said.trouble or "it gives no finite number"
+        journal.report["check"]["error"] = why
+        raise VerifyError(
+            f"the check fails on the original already ({why}), so that --max-drop has no measure; "
+            "mend the check, or leave out --max-drop"
+        )
+
+
+def check_gates(
+    journal: Journal,
+    recipe: Recipe,
+    file: Callable[[], AbstractContextManager[File]],
+    *,
+    weigh: bool = False,
+) -> None:
+    """Fill the sections `gates` and `check`.
+
+    What is measured already comes first; the user's check, which may take long, only if that holds.
+
+    Args:
+        journal: with the report so far.
+        recipe: the demands.
+        file: the pruned model as a file, asked for only where a demand needs it.
+        weigh: whether its size is wanted even so.
+
+    Raises:
+        VerifyError: for the first demand that is not met.
+        UsageError: the user's check does not exist.
+    """
+    report = journal.report
+    if recipe.check is None and recipe.budget_bytes is None and not weigh:
+        _tell(report, _measured(report, recipe))
+        return _demand(report)
+    with file() as (path, size):
+        _weighed(report, size)
+        _tell(report, _measured(report, recipe))
+        _demand(report)
+        if recipe.check is not None:
+            with journal.stage("check"):
+                _score(report, recipe.check, check.score(recipe.check, path))
+            _tell(report, _scored(report, recipe))
+            _obey(report)
+            _demand(report)
+
+
+def check_sizes(report: dict[str, Any], recipe: Recipe) -> None:
+    """The demands that more pruning helps to meet, alone; raises as `check_gates` does."""
+    _tell(report, (each for each in _measured(report, recipe) if ADVICE[each[0]] is MORE))
+    _demand(report)
+
+
+def _measured(report: dict[str, Any], recipe: Recipe) -> Asked:
     reduction = report["reduction"] or {}
     drift = ((report["verify"] or {}).get("drift") or {}).values()
     speedup = (report["latency"] or {}).get("speedup")
-    asked = (
-        ("min_reduction", recipe.min_reduction, reduction.get(recipe.of), 1),
-        ("max_drift", recipe.max_drift, max(drift, default=None), -1),
-        ("min_speedup", recipe.min_speedup, speedup, 1),
+    size = (report["output"] or {}).get("bytes")
+    return (
+        ("min_reduction", recipe.min_reduction, reduction.get(recipe.of), AT_LEAST),
+        ("max_drift", recipe.max_drift, max(drift, default=None), AT_MOST),
+        ("min_speedup", recipe.min_speedup, speedup, AT_LEAST),
+        ("budget_bytes", recipe.budget_bytes, size, AT_MOST),
     )
+
+
+def _scored(report: dict[str, Any], recipe: Recipe) -> Asked:
+    found = report["check"]
+    return (
+        ("max_drop", recipe.max_drop, found["drop"], AT_MOST),
+        ("min_score", recipe.min_score, found["after"], AT_LEAST),
+    )
+
+
+def _weighed(report: dict[str, Any], size: int) -> None:
+    report["output"]["bytes"] = size
+    before = report["input"]["bytes"]
+    report["reduction"]["bytes"] = 1.0 - size / before if before else None
+
+
+def _score(report: dict[str, Any], asked: check.Check, said: check.Score) -> None:
+    found = report.setdefault("check", {"before": None})
+    drop = None
+    if said.value is not None and found["before"] is not None:
+        drop = round(found["before"] - said.value, 12)  # 0.93 - 0.92 is no more than 0.01
+    found |= {"command": check.name_of(asked), "after": said.value, "drop": drop}
+    found["error"] = said.trouble
+
+
+def _tell(report: dict[str, Any], asked: Asked) -> None:
     for name, limit, value, sign in asked:
         if limit is not None:
             passed = value is not None and sign * value >= sign * limit
             report["gates"].append(
                 {"name": name, "limit": float(limit), "value": value, "passed": passed}
             )
+
+
+def _obey(report: dict[str, Any]) -> None:
+    """A check that fails by itself, with a reason of its own."""
+    why = report["check"]["error"]
+    if why is not None:
+        command = report["check"]["command"]
+        raise VerifyError(
+            f"the gate --check {command!r} failed on the pruned model ({why}); nothing was "
+            "written, prune less or mend the check"
+        )
+
+
+def _demand(report: dict[str, Any]) -> None:
     for gate in report["gates"]:
         if not gate["passed"]:
-            option = "--" + gate["name"].replace("_", "-")
-            value = gate["value"]
-            measured = "could not be measured" if value is None else f"is {value:.4g}"
+            option, name = "--" + gate["name"].replace("_", "-"), gate["name"].split("_")[1]
+            words = gate_words(gate)
+            measured = "could not be measured" if gate["value"] is None else f"is {words.measured}"
             raise VerifyError(
-                f"the gate {option} {gate['limit']:g} failed: {gate['name'].split('_')[1]} "
-                f"{measured}; nothing was written, prune less or loosen the gate"
+                f"the gate {option} {words.limit} failed: {name} {measured}; nothing was written, "
+                f"{ADVICE[gate['name']]}"
             )

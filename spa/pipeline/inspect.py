@@ -10,7 +10,7 @@ from spa.coupling import Coupling
 from spa.coupling.cost import Cost, reduction
 from spa.events import Tell, quiet
 from spa.pipeline import facts
-from spa.pipeline.choose import choose, measuring
+from spa.pipeline.choose import choose, measuring, rank
 from spa.pipeline.journal import Journal
 from spa.pipeline.prune import couple, recipe_facts, sizes_note
 from spa.pipeline.rotate import rotated
@@ -48,7 +48,7 @@ def make_plan(model: Any, recipe: Recipe, tell: Tell = quiet) -> Plan:
 
         def work(settled: Recipe) -> tuple[Coupling, Any, tuple[str, ...]]:
             turned, names = rotated(coupling, settled, journal)
-            return *choose(turned, settled, journal), names
+            return *choose(rank(turned, settled, journal), settled, journal), names
 
         (chosen, alive, names), recipe = measuring(recipe, coupling, journal, work)
         cost = Cost(chosen)

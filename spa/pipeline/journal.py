@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from spa.events import Done, Note, Started, Tell
@@ -27,9 +29,12 @@ PACKAGES = (
 class Journal:
     """Holds the report of a run; whatever raises leaves with the report as far as it got."""
 
-    def __init__(self, command: str, tell: Tell) -> None:
+    def __init__(
+        self, command: str, tell: Tell, output: str | os.PathLike[str] | None = None
+    ) -> None:
         self.report: dict[str, Any] = dict(empty_report(command))
         self.tell = tell
+        self.name = "model.onnx" if output is None else Path(output).name  # of what is made
         self.probe: Probe | None = None  # where inputs come from, once somebody has asked
         self.feeds: list[dict[str, Any]] = []  # those to fit on
         self._began = time.perf_counter()

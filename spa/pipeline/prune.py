@@ -6,6 +6,7 @@ import base64
 import os
 import zlib
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +16,25 @@ from onnx import ModelProto
 
 from spa._version import __version__
 from spa.coupling import Coupling, analyse
-from spa.coupling.cost import Cost, batch_symbol, reduction
+from spa.coupling.cost import Cost, batch_symbol, reduction, stored
 from spa.criteria import MEASURED
 from spa.errors import ReadError
 from spa.events import Tell, quiet
 from spa.graph import Graph, read, save
 from spa.pipeline import facts
 from spa.pipeline.check import check
-from spa.pipeline.choose import PLAIN, choose, follow, measuring
-from spa.pipeline.gates import check_gates
+from spa.pipeline.choose import PLAIN, choose, follow, measuring, rank
+from spa.pipeline.gates import check_gates, score_original
 from spa.pipeline.journal import Journal
 from spa.pipeline.outcome import Outcome
 from spa.pipeline.refit import refitted
 from spa.pipeline.rotate import as_rotated, rotated
+from spa.pipeline.staged import staged
 from spa.plans import Plan, plan_of
-from spa.recipe import Recipe
+from spa.recipe import GATES, Recipe
 from spa.rewrite import rewrite
 
-LATER = frozenset(
-    ("device", "memory", "verify", "min_reduction", "max_drift", "min_speedup", "strict")
-)
+LATER = frozenset(("device", "memory", "verify", "strict", "check", *GATES))
 """Fields of a recipe that have no say in what is kept."""
 
 REFITTED = "spa.reconstructed"
@@ -66,11 +66,12 @@ def prune(
     Raises:
         SpaError: with the partial report as its attribute `report`.
     """
-    journal = Journal("prune", tell)
+    journal = Journal("prune", tell, output)
     with journal.written():
         recipe.validate()
         given = Plan.load(plan) if isinstance(plan, (str, os.PathLike)) else plan
         coupling = couple(model, recipe, journal)
+        score_original(coupling.graph, recipe, journal)
         if given is None:
             outcome = _scored(coupling, recipe, journal)
         else:
@@ -91,11 +92,12 @@ def apply(
     force: bool = False,
 ) -> Outcome:
     """Cut a model as a plan says; arguments and errors as for `prune`."""
-    journal = Journal("apply", tell)
+    journal = Journal("apply", tell, output)
     with journal.written():
         recipe.validate()
         given = plan if isinstance(plan, Plan) else Plan.load(plan)
         coupling = couple(model, recipe, journal)
+        score_original(coupling.graph, recipe, journal)
         outcome = _planned(coupling, given, recipe, journal)
         if output is not None:
             deliver(outcome, coupling.graph, output, force)
@@ -135,20 +137,30 @@ class Made:
     cut: ModelProto
     small: ModelProto
 
+    def plan(self, recipe: Recipe, rotated: tuple[str, ...]) -> Plan:
+        """What was kept, as a plan."""
+        return plan_of(self.coupling, self.alive, recipe_facts(recipe), rotated)
+
 
 def _scored(coupling: Coupling, recipe: Recipe, journal: Journal) -> Outcome:
     """Choose what goes, and take it out."""
 
     def work(settled: Recipe) -> tuple[Made, tuple[str, ...]]:
         turned, names = rotated(coupling, settled, journal)
-        chosen, alive = choose(turned, settled, journal)
-        cut = _cut(chosen, alive, journal, checked=True)
-        small = repair(chosen, alive, cut, settled, journal)
-        return Made(coupling, chosen, alive, cut, small), names
+        chosen, alive = choose(rank(turned, settled, journal), settled, journal)
+        return make(coupling, chosen, alive, settled, journal), names
 
     (made, names), recipe = measuring(recipe, coupling, journal, work)
-    plan = plan_of(made.coupling, made.alive, recipe_facts(recipe), names)
-    return _finish(made, plan, recipe, journal)
+    return finish(made, made.plan(recipe, names), recipe, journal)
+
+
+def make(
+    original: Coupling, chosen: Coupling, alive: Alive, recipe: Recipe, journal: Journal
+) -> Made:
+    """Cut what was chosen, and refit what stays."""
+    cut = _cut(chosen, alive, journal, checked=True)
+    small = repair(chosen, alive, cut, recipe, journal)
+    return Made(original, chosen, alive, cut, small)
 
 
 def _planned(coupling: Coupling, plan: Plan, recipe: Recipe, journal: Journal) -> Outcome:
@@ -165,7 +177,7 @@ def _planned(coupling: Coupling, plan: Plan, recipe: Recipe, journal: Journal) -
             raise
         journal.warn(f"nothing is refitted, as the model cannot be measured: {error}")
     made = plan_of(turned, alive, plan.recipe, names)
-    return _finish(Made(coupling, turned, alive, cut, small), made, recipe, journal)
+    return finish(Made(coupling, turned, alive, cut, small), made, recipe, journal)
 
 
 def as_planned(recipe: Recipe, plan: Plan) -> Recipe:
@@ -206,11 +218,14 @@ def repair(
     return small
 
 
-def _finish(made: Made, plan: Plan, recipe: Recipe, journal: Journal) -> Outcome:
-    """Sign, account, verify, measure, and pass the gates."""
+def finish(
+    made: Made, plan: Plan, recipe: Recipe, journal: Journal, *, weigh: bool = False
+) -> Outcome:
+    """Sign, account, verify, measure, and pass the gates; `weigh` asks for the file's size."""
     coupling, graph, small = made.coupling, made.original.graph, made.small
     report, cost = journal.report, Cost(coupling)
     before, after = cost(coupling.everything()), cost(made.alive)
+    after = replace(after, params=stored(small))
     sign(small, graph, plan, refitted=small is not made.cut or bool(plan.rotated))
     report["output"] = facts.output_facts(small, after)
     report["reduction"] = {**reduction(before, after), "bytes": None}
@@ -220,8 +235,10 @@ def _finish(made: Made, plan: Plan, recipe: Recipe, journal: Journal) -> Outcome
     if recipe.verify != "none":
         with journal.stage("verify"):
             check(made.original, coupling, made.alive, made.cut, small, recipe, journal)
-    check_gates(report, recipe)
-    return Outcome(small, plan, report, 0, graph.source.base_dir)
+    base = graph.source.base_dir
+    file = partial(staged, small, base, journal.name)
+    check_gates(journal, recipe, file, weigh=weigh)
+    return Outcome(small, plan, report, 0, base)
 
 
 def sizes_note(graph: Graph, journal: Journal) -> None:

@@ -61,17 +61,17 @@ def reasons(report: Report, most: int = MOST_REASONS) -> list[Table]:
 
 
 def _verification(report: Report) -> list[Table]:
-    if not report.get("verify"):
-        return []
-    verify = report["verify"]
-    tone = "good" if verify and verify["passed"] else "bad"
-    lines = [line("Verified", facts.verdict(report), tone)]
-    for gate in report.get("gates") or []:
-        words = (
-            f"{gate['name'].replace('_', '-')} {'passed' if gate['passed'] else 'FAILED'}: "
-            f"measured {wording.measure(gate['value'])}, the limit is {gate['limit']:g}"
-        )
-        lines.append(line("Gate", words, "good" if gate["passed"] else "bad"))
+    lines = []
+    verify = report.get("verify")
+    if verify:
+        tone = "good" if verify["passed"] else "bad"
+        lines.append(line("Verified", facts.verdict(report), tone))
+    for gate in facts.gates(report):
+        words = f"{gate.name} {'passed' if gate.passed else 'FAILED'}: {gate.sentence}"
+        lines.append(line("Gate", words, "good" if gate.passed else "bad"))
+    check = facts.check(report)
+    if check:
+        lines.append(line("Check", check.sentence, "dim" if check.passed else "bad"))
     return lines
 
 

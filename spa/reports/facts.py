@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import Any, Literal, cast
 
 from spa.reports import wording
-from spa.reports.schema import GroupFacts, LossyFacts, Report
+from spa.reports.schema import Gate, GroupFacts, LossyFacts, Report
 
 Tone = Literal["good", "bad", "plain"]
 MOST_PORTS = 8
@@ -77,6 +77,21 @@ class Moved:
     cosine: float | None
 
 
+@dataclass(frozen=True)
+class GateWords:
+    """One demand in words."""
+
+    name: str
+    limit: str
+    measured: str
+    passed: bool
+
+    @property
+    def sentence(self) -> str:
+        """What was measured, and what was asked for."""
+        return f"measured {self.measured}, the limit is {self.limit}"
+
+
 def model(report: Report, side: Literal["input", "output"]) -> Mapping[str, Any]:
     """Return what is known about one of the two models, or nothing."""
     found = report.get(side)
@@ -103,7 +118,7 @@ def comparison(report: Report) -> list[Row]:
     for key, label in (("params", "parameters"), ("macs", "MACs"), ("channels", "channels")):
         rows.append(_amount(report, key, label))
     rows.append(_amount(report, "bytes", "file size"))
-    rows += _latency(report) + _drift(report)
+    rows += _latency(report) + _drift(report) + _score(report)
     return [row for row in rows if (row.before, row.after) != (wording.NOTHING,) * 2]
 
 
@@ -242,6 +257,59 @@ def _drift(report: Report) -> list[Row]:
     if worst is None:
         return []
     return [Row("drift (relative L2)", wording.NOTHING, wording.measure(worst[1]), "")]
+
+
+def _score(report: Report) -> list[Row]:
+    check = report.get("check")
+    if not check:
+        return []
+    before, after, drop = check["before"], check["after"], check["drop"]
+    change = wording.NOTHING if drop is None else f"{-drop:+.3g}" if drop else "same"
+    tone: Tone = "plain" if not drop else "bad" if drop > 0 else "good"
+    return [Row("score", wording.score(before), wording.score(after), change, tone)]
+
+
+@dataclass(frozen=True)
+class CheckWords:
+    """The user's own check in words."""
+
+    command: str
+    passed: bool
+    error: str
+
+    @property
+    def sentence(self) -> str:
+        """What was run, and why it failed if it did."""
+        return self.command if self.passed else f"{self.command}: {self.error}"
+
+
+def check(report: Report) -> CheckWords | None:
+    """Return what the user's check was, None where there was none."""
+    told = report.get("check")
+    if not told:
+        return None
+    why = wording.printable(told["error"] or "")
+    return CheckWords(wording.printable(told["command"]), not why, why)
+
+
+def gates(report: Report) -> list[GateWords]:
+    """Return what was asked for, in words."""
+    return [gate_words(gate) for gate in report.get("gates") or []]
+
+
+def gate_words(gate: Gate) -> GateWords:
+    """Put one demand into words; a number of bytes is counted out, so that near misses show."""
+    exact = gate["name"].endswith("_bytes")
+    value = gate["value"]
+    if value is None:
+        measured = wording.NOTHING
+    elif exact:
+        measured = f"{value:.0f}"
+    else:
+        measured = f"{value:.4g}"
+    limit = f"{gate['limit']:.0f}" if exact else f"{gate['limit']:g}"
+    name = wording.printable(gate["name"]).replace("_", "-")
+    return GateWords(name, limit, measured, gate["passed"])
 
 
 def headlines(report: Report) -> list[Headline]:

@@ -101,9 +101,9 @@ def _comparison(report: Report) -> Markup | None:
 
 def _verification(report: Report) -> Markup | None:
     verify = report.get("verify")
-    if not verify:
+    if not (verify or report.get("gates") or report.get("check")):
         return None
-    tone = "good" if verify["passed"] else "bad"
+    tone = "plain" if not verify else "good" if verify["passed"] else "bad"
     rows = [
         (_code(each.name), wording.measure(each.drift), wording.measure(each.cosine))
         for each in facts.outputs(report)
@@ -114,7 +114,16 @@ def _verification(report: Report) -> Markup | None:
         _table(("Output", "Drift (relative L2)", "Cosine"), rows, 2),
         _lossy(report),
         _gates(report),
+        _check(report),
     )
+
+
+def _check(report: Report) -> Markup | None:
+    check = facts.check(report)
+    if check is None:
+        return None
+    why = None if check.passed else element("span", f" {check.error}", class_="bad")
+    return element("p", "Checked with ", _code(check.command), why)
 
 
 def _lossy(report: Report) -> Markup | None:
@@ -128,16 +137,16 @@ def _lossy(report: Report) -> Markup | None:
 def _gates(report: Report) -> Markup | None:
     rows = [
         (
-            gate["name"].replace("_", "-"),
+            gate.name,
             element(
                 "span",
-                "passed" if gate["passed"] else "failed",
-                class_="good" if gate["passed"] else "bad",
+                "passed" if gate.passed else "failed",
+                class_="good" if gate.passed else "bad",
             ),
-            f"{gate['limit']:g}",
-            wording.measure(gate["value"]),
+            gate.limit,
+            gate.measured,
         )
-        for gate in report.get("gates") or []
+        for gate in facts.gates(report)
     ]
     return _table(("Gate", "Result", "Limit", "Measured"), rows, 2)
 

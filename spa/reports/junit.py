@@ -71,11 +71,14 @@ def _verify(report: Report) -> Case:
 
 
 def _gates(report: Report) -> list[Case]:
-    cases = []
-    for gate in report.get("gates") or []:
-        words = f"measured {wording.measure(gate['value'])}, the limit is {gate['limit']:g}"
-        name = gate["name"].replace("_", "-")
-        cases.append(Case(name, "passed" if gate["passed"] else "failure", words))
+    cases = [
+        Case(gate.name, "passed" if gate.passed else "failure", gate.sentence)
+        for gate in facts.gates(report)
+    ]
+    check = facts.check(report)
+    if check:
+        spent = (report.get("timings") or {}).get("check") or 0.0
+        cases.append(Case("check", "passed" if check.passed else "failure", check.error, spent))
     return cases
 
 

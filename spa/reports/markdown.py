@@ -43,25 +43,22 @@ def _comparison(report: Report) -> list[Sequence[str]]:
 
 
 def _verification(report: Report) -> str:
-    if not report.get("verify"):
+    check = facts.check(report)
+    if not (report.get("verify") or report.get("gates") or check):
         return ""
     rows = [
         (each.name, wording.measure(each.drift), wording.measure(each.cosine))
         for each in facts.outputs(report)
     ]
     gates = [
-        (
-            g["name"].replace("_", "-"),
-            f"{g['limit']:g}",
-            wording.measure(g["value"]),
-            "yes" if g["passed"] else "NO",
-        )
-        for g in report.get("gates") or []
+        (each.name, each.limit, each.measured, "yes" if each.passed else "NO")
+        for each in facts.gates(report)
     ]
     parts = [
         f"## Verification\n\n{_safe(facts.verdict(report))}",
         _table(("Output", "Relative L2 drift", "Cosine"), rows, numbers=True),
         _table(("Gate", "Limit", "Measured", "Passed"), gates),
+        _safe(f"Checked with {check.sentence}") if check else "",
         _list("", [f"{x['op']} {x['node']}: {x['reason']}" for x in facts.lossy(report)]),
     ]
     return "\n\n".join(part for part in parts if part)

@@ -134,12 +134,25 @@ class Latency(TypedDict):
 
 
 class Gate(TypedDict):
-    """One demand of --min-reduction, --max-drift or --min-speedup; value None: not measured."""
+    """One demand, by the name of its option; value None: not measured."""
 
     name: str
     limit: float
     value: float | None
     passed: bool
+
+
+class CheckFacts(TypedDict):
+    """What the user's own check said of the two models; `error` is why it failed.
+
+    `drop` is how far the score fell, so below 0 where it rose.
+    """
+
+    command: str
+    before: float | None
+    after: float | None
+    drop: float | None
+    error: str | None
 
 
 class OpCounts(TypedDict):
@@ -174,6 +187,7 @@ class Report(_Report, total=False):
 
     ops: OpCounts | None
     gates: list[Gate]
+    check: CheckFacts
     notes: list[str]
 
 

@@ -87,6 +87,11 @@ def measure(number: float | None) -> str:
     return NOTHING if number is None else f"{number:.3g}"
 
 
+def score(number: float | None) -> str:
+    """A score as a person compares it: four significant digits."""
+    return NOTHING if number is None else f"{number:.4g}"
+
+
 def shape(dims: Sequence[int | str | None]) -> str:
     """A tensor's shape: symbols stay, an unknown size is a question mark."""
     return f"[{', '.join('?' if dim is None else printable(dim) for dim in dims)}]"

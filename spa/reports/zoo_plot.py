@@ -52,8 +52,10 @@ class _Scale:
         return value if self.linear else math.log10(max(value, self.low))
 
 
-def scatter(dots: Sequence[Dot], x: Axis, y: Axis) -> Markup | None:
-    """Draw dots over a grid; None where there are none.
+def scatter(
+    dots: Sequence[Dot], x: Axis, y: Axis, *, joined: bool = False, what: str = "models"
+) -> Markup | None:
+    """Draw dots over a grid, joined by a line if asked for; None where there are none.
 
     Values at or below zero lie on the lower edge of a logarithmic axis.
     """
@@ -81,12 +83,18 @@ def scatter(dots: Sequence[Dot], x: Axis, y: Axis) -> Markup | None:
         *_grid(across, up),
         *marks,
         *_titles(x, y),
+        _line(shown, across, up) if joined else None,
         *circles,
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
         class_="plot",
         role="img",
-        aria_label=f"{y.title} against {x.title} of {len(shown)} models",
+        aria_label=f"{y.title} against {x.title} of {len(shown)} {what}",
     )
+
+
+def _line(shown: Sequence[Dot], across: _Scale, up: _Scale) -> Markup:
+    points = " ".join(f"{across(dot.x):.1f},{up(dot.y):.1f}" for dot in shown)
+    return element("polyline", points=points, fill="none", class_="joined")
 
 
 def _scale(values: Sequence[float], axis: Axis, begin: float, end: float) -> _Scale:

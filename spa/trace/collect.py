@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -243,6 +244,12 @@ class Collect:
     def hold(self, ids: Ids, reason: Reason) -> None:
         """Freeze these labels too."""
         self._rocks.append((np.unique(ids), reason))
+
+    def twin(self) -> Collect:
+        """The same notes; what is tied or held there changes nothing here."""
+        other = copy(self)
+        other._pairs, other._rocks = self._pairs.copy(), self._rocks.copy()
+        return other
 
     def pairs(self) -> tuple[Ids, Ids]:
         """Labels that are one channel, pair by pair."""

@@ -1,0 +1,135 @@
+"""`spa sweep`: ratio against drift, size and latency, or a search for the smallest good model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from spa.cli import files, values
+from spa.cli import options as declare
+from spa.cli.shell import Answer, run, shell_of
+from spa.errors import UsageError
+from spa.events import Tell
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+OUTPUT = "Where the smallest model that passes goes; without it none is written."
+TRYING = (
+    declare.option(
+        "How much",
+        "--ratios",
+        type=values.numbers("0.1,0.2,0.3"),
+        metavar="A,B,C",
+        help="Shares to try, each between 0 and 1.  Default: a search for the largest that passes "
+        "--max-drift, or --check with --max-drop or --min-score.",
+    ),
+    declare.option(
+        "How much",
+        "--precision",
+        type=float,
+        default=0.01,
+        show_default=True,
+        help="How finely a search looks, as a share.",
+    ),
+)
+DRAWING = (
+    declare.option(
+        "Output", "--csv", metavar="FILE", type=click.Path(), help="Write the table as CSV."
+    ),
+    declare.option(
+        "Output",
+        "--plot",
+        metavar="FILE.(svg|html|png)",
+        type=click.Path(),
+        help="Draw what is lost against what is gone.",
+    ),
+)
+
+
+@click.command(
+    "sweep",
+    cls=declare.SectionCommand,
+    epilog=declare.VARIABLES.format(name="SPA_SWEEP"),
+)
+@click.argument("source", metavar="INPUT")
+@declare.options(
+    TRYING,
+    declare.without("ratio", declare.HOW_MUCH),
+    declare.SCORING,
+    declare.FITTING,
+    declare.INPUTS,
+    declare.WHERE,
+    declare.MODEL,
+    declare.VERIFY,
+    declare.GATES,
+    declare.output_option(OUTPUT),
+    declare.FORCE,
+    DRAWING,
+    declare.SHELL,
+)
+def command(source: str, **options: Any) -> int:
+    """Try several ratios on one model, or find the smallest that passes its gates.
+
+    INPUT is an ONNX file, or - for stdin.  It is read and scored once for all ratios.
+
+    Example: spa sweep model.onnx --ratios 0.1,0.2,0.3,0.4,0.5 --plot sweep.svg
+
+    Example: spa sweep model.onnx --max-drift 0.1 -o small.onnx
+    """
+    wanted = [options[name] for name in ("csv", "plot") if options[name]]
+    files.check_distinct(source, options["output"], *wanted)
+    shell = shell_of("sweep", options, source=source)
+
+    def show(made: Any) -> RenderableType:
+        if "rows" not in made:  # it failed before anything was tried
+            from spa.reports import console
+
+            return console.summary(made)
+        from spa.reports import sweep_text
+
+        return sweep_text.summary(made, wanted)
+
+    return run(shell, lambda tell: _sweep(source, options, wanted, tell), show)
+
+
+def _sweep(source: str, options: dict[str, Any], wanted: list[str], tell: Tell) -> Answer:
+    declare.contradict("scorer", "saliency")
+    recipe = declare.recipe_from(options)
+    output, force = options["output"], options["force"]
+    if output == files.STREAM:
+        raise UsageError("a sweep writes no model to standard output; give -o FILE")
+    if output is not None:
+        files.check_output(output, source, force=force)
+    for path in wanted:
+        files.check_output(path, source, force=True)
+    from spa.reports import sweep as report
+    from spa.reports import sweep_plot
+
+    if options["plot"]:
+        sweep_plot.check_path(options["plot"])
+    from spa import pipeline
+
+    made = pipeline.sweep(
+        files.model_from(source),
+        recipe,
+        tell,
+        ratios=options["ratios"] or (),
+        precision=options["precision"],
+        output=output,
+        force=force,
+    )
+    if options["csv"]:
+        _write(options["csv"], report.to_csv(made).encode("utf-8", "replace"))
+    if options["plot"]:
+        _write(options["plot"], sweep_plot.drawn(made, options["plot"]))
+    return Answer(made, made["exit_code"])
+
+
+def _write(path: str, contents: bytes) -> None:
+    try:
+        Path(path).write_bytes(contents)
+    except OSError as error:
+        raise UsageError(f"cannot write {path} ({error.strerror}); name another file") from error
