@@ -22,8 +22,9 @@ SHAPES = 96
 SMALLEST, LARGEST = 0.045, 0.6
 """Radii, as shares of the shorter side."""
 CHROMA, TINT = 0.25, 0.24
-"""How colourful shapes are, and how much the light of a whole picture is."""
+"""How colourful shapes are, and the light of a whole picture: as much as in small photographs."""
 BRIGHTNESS = 0.36
+"""How far pictures differ in brightness."""
 TEXTURE = 0.02
 SHADING = 0.06
 """How much a shape darkens from one side to the other, and a picture from corner to corner."""

@@ -109,6 +109,15 @@ def test_uniform_fills_its_range():
     assert found.mean() == pytest.approx(0.5, abs=0.01)
 
 
+def test_leaves_are_as_colourful_and_bright_as_photographs():
+    found = leaves(range(200), 3, 32, 32)
+    grey = found.mean(1, keepdims=True)
+    tint = (found - grey).mean((2, 3), keepdims=True)
+    assert 0.04 < (found - grey - tint).std() < 0.06
+    assert 0.045 < tint.std() < 0.07
+    assert 0.10 < grey.mean((1, 2, 3)).std() < 0.15
+
+
 def test_vectors_are_standard_normal():
     found = vectors(range(500), (40,))
     assert found.mean() == pytest.approx(0, abs=0.03)
