@@ -34,7 +34,7 @@ from spa.plans import Plan, plan_of
 from spa.recipe import GATES, Recipe
 from spa.rewrite import rewrite
 
-LATER = frozenset(("device", "memory", "verify", "strict", "check", *GATES))
+LATER = frozenset(("device", "verify", "strict", "check", *GATES))
 """Fields of a recipe that have no say in what is kept."""
 
 REFITTED = "spa.reconstructed"

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from spa import labels
 from spa.labels import Image
-from spa.rules import pointwise, quantize
 from spa.rules.contract import gemm, matrices
 from spa.rules.convolve import conv_group, conv_last, convolved
 from spa.rules.meet import follow, meet, still, together, wide_axes
 from spa.rules.normalize import MEAN
+from spa.rules.pointwise import nary, unary
+from spa.rules.quantize import convert
 from spa.rules.registry import refit, rule
 from spa.trace.op import Op
 
 MICROSOFT = "com.microsoft"
 
-rule("Gelu", "QuickGelu", domain=MICROSOFT)(pointwise.unary)
-rule("BiasGelu", "FastGelu", domain=MICROSOFT)(pointwise.nary)
-rule("QuantizeLinear", "DequantizeLinear", domain=MICROSOFT)(quantize.convert)
+rule("Gelu", "QuickGelu", domain=MICROSOFT)(unary)
+rule("BiasGelu", "FastGelu", domain=MICROSOFT)(nary)
+rule("QuantizeLinear", "DequantizeLinear", domain=MICROSOFT)(convert)
 rule("FusedGemm", domain=MICROSOFT)(gemm)
 refit("FusedConv", "NhwcConv", "NhwcFusedConv", domain=MICROSOFT)(conv_group)
 
