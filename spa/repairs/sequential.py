@@ -37,6 +37,11 @@ Array = NDArray[Any]
 Matrix = NDArray[np.float64]
 
 
+def _mixes(site: Site, groups: int) -> bool:
+    """Whether channels have several columns each, which one mixture may serve."""
+    return groups == 1 and isinstance(site.form, Convolution) and not site.form.transposed
+
+
 @dataclass(frozen=True)
 class Repaired:
     """What was done at one site: relative squared error on held-back inputs, before and after."""
@@ -150,16 +155,34 @@ class _Walk:
         fit = [k for k in every if k not in judge] or judge
         if self.mode == "bias":
             weight, bias = start, self._shifted(site, fit, start, old) if affine else old
-        elif start.shape[2] > LARGEST or self.mode == "mix":
-            if len(start) > 1 or not isinstance(site.form, Convolution) or site.form.transposed:
-                return
+        elif _mixes(site, len(start)) and (start.shape[2] > LARGEST or self.mode == "mix"):
             weight, bias = self._mix(site, fit, old)
+        elif self.mode == "mix":
+            return
         else:
-            sums = Moments(start.shape[0], start.shape[2], start.shape[1])
-            for chunk in self._chunks(site, fit, start.shape):
-                sums.add(chunk.columns, chunk.wanted, chunk.samples)
-            weight, bias = ridge(sums, start, self.strength, affine)
+            weight, bias = self._fit(site, fit, (start, old), affine)
         self._accept(site, (start, old), (weight, bias), judge)
+
+    def _fit(
+        self, site: Site, batches: Sequence[int], old: tuple[Matrix, Matrix], affine: bool
+    ) -> tuple[Matrix, Matrix]:
+        """Least squares on all features; of wide sites block by block, on what the others leave."""
+        if old[0].shape[2] <= LARGEST:
+            sums = Moments(old[0].shape[0], old[0].shape[2], old[0].shape[1])
+            for chunk in self._chunks(site, batches, old[0].shape):
+                sums.add(chunk.columns, chunk.wanted, chunk.samples)
+            return ridge(sums, old[0], self.strength, affine)
+        weight, bias = old[0].copy(), old[1].copy()
+        for low in range(0, weight.shape[2], LARGEST):
+            own = weight[:, :, low : low + LARGEST]
+            sums = Moments(own.shape[0], own.shape[2], own.shape[1])
+            for chunk in self._chunks(site, batches, weight.shape):
+                columns = chunk.columns[:, low : low + LARGEST]
+                wanted = chunk.gap(weight, bias) + own.astype(np.float32) @ columns
+                sums.add(columns, wanted, chunk.samples)
+            own[...], gained = ridge(sums, own, self.strength, affine)
+            bias += gained
+        return weight, bias
 
     def _shifted(self, site: Site, batches: Sequence[int], weight: Matrix, bias: Matrix) -> Matrix:
         """The bias that makes up for what is missing on average."""

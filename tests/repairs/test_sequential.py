@@ -222,3 +222,13 @@ def test_inputs_that_are_no_numbers_change_nothing():
     assert not any(d.kept for d in done)
     for name, array in stored(cut).items():
         np.testing.assert_array_equal(stored(small)[name], array)
+
+
+@pytest.mark.parametrize("kind", ["MatMul", "Gemm", "GemmT"])
+def test_wide_products_are_fitted_block_by_block(kind, monkeypatch):
+    feeds = inputs(64, 3)
+    whole = miss(*[halves(plain(kind), feeds)[k] for k in (0, 2)], feeds)
+    monkeypatch.setattr(sequential, "LARGEST", 3)  # of 4 features that stay
+    coupling, cut, small, done = halves(plain(kind), feeds)
+    assert any(site.kept for site in done)
+    assert whole - 1e-6 <= miss(coupling, small, feeds) < 0.7 * miss(coupling, cut, feeds)
