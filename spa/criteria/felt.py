@@ -70,5 +70,14 @@ class Felt:
         floor = max(DETAIL * float(np.mean(np.diag(covariance))), SPREAD * energy, 1e-30)
         whole = covariance + floor * np.eye(rows)
         dims = float(np.trace(np.linalg.solve(whole, covariance)))
-        whitening = np.linalg.inv(np.linalg.cholesky(whole))
-        return np.asarray(whitening, np.float64), max(dims, SPREAD)
+        return _whitening(whole, floor), max(dims, SPREAD)
+
+
+def _whitening(whole: Matrix, floor: float) -> Matrix:
+    """A matrix T with TᵀT the inverse of `whole`, of which nothing should be less than `floor`."""
+    try:
+        return np.asarray(np.linalg.inv(np.linalg.cholesky(whole)), np.float64)
+    except np.linalg.LinAlgError:  # sums of large numbers left more rounding than there is variance
+        values, vectors = np.linalg.eigh(whole)
+        scaled = vectors / np.sqrt(np.maximum(values, floor))
+        return np.asarray(scaled.T, np.float64)

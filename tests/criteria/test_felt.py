@@ -40,3 +40,15 @@ def test_an_error_is_a_mean_over_places():
     np.testing.assert_allclose(measure.error(site, np.concatenate([change] * 3)), once, rtol=1e-5)
     np.testing.assert_allclose(measure.error(site, 3 * change), 9 * once, rtol=1e-5)
     assert once > 0
+
+
+def test_rounding_that_hides_a_variance_is_no_error():
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.standard_normal((6, 6)))[0]
+    whole = turn * np.array([3.0, 2.0, 1.0, 0.5, 0.1, -1e-3]) @ turn.T
+    found = module._whitening(whole, 0.1)
+    expected = turn / np.array([3.0, 2.0, 1.0, 0.5, 0.1, 0.1]) @ turn.T
+    np.testing.assert_allclose(found.T @ found, expected, atol=1e-9)
+    sound = whole + 0.1 * np.eye(6)
+    found = module._whitening(sound, 0.1)
+    np.testing.assert_allclose(found.T @ found, np.linalg.inv(sound), atol=1e-9)
