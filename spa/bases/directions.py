@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from spa.bases.free import Free
 from spa.coupling.model import Coupling
-from spa.executor.cells import Cells
+from spa.executor.cells import Cells, where
 from spa.executor.columns import places_for
 from spa.executor.least_squares import Moments
+from spa.executor.sinks import Ways, scaled
 from spa.executor.sites import Site, sites_of
 from spa.executor.stream import Batches, Stream
 from spa.executor.survey import survey
@@ -31,6 +32,7 @@ LEAST = 1e-5  # of the mean variance: what varies less is treated as if it varie
 Matrix = NDArray[np.float64]
 Sides = tuple[Matrix, Matrix]
 Feeds = Sequence[Mapping[str, NDArray[Any]]]
+Users = Mapping[str, Sequence[tuple[Any, int]]]
 
 
 def directions(
@@ -41,6 +43,7 @@ def directions(
     None where a reader is no site, so that nothing is known of what it makes of its channels.
     """
     sites = {s.node.index: s for s in sites_of(coupling)}
+    users = Ways(coupling.graph).users
     found: list[Sides | None] = [None] * len(parts)
     grams: dict[int, dict[int, Matrix]] = {}
     stops: dict[int, list[int]] = {}
@@ -53,7 +56,7 @@ def directions(
     def look(stop: int, stream: Stream) -> None:
         for k in stops[stop]:
             if parts[k].product is not None:
-                found[k] = _multiplied(coupling, parts[k], stream)
+                found[k] = _multiplied(coupling, parts[k], stream, users)
             else:
                 own = grams.setdefault(k, {})
                 own[stop] = _gram(coupling, parts[k], sites[stop].x, stream)
@@ -69,15 +72,10 @@ def directions(
 
 def _read(coupling: Coupling, part: Free, site: Site, gram: Matrix, consts: Any) -> Sides:
     """(G, G^½ WᵀW G^½) `[cells, n, n]` of one reader, both as shares of their whole."""
-    weight = site.weight(coupling)
-    gain = site.sink.gain(consts)
-    if gain is not None:
-        weight = weight * gain.reshape(weight.shape[:2])[:, :, None]
-    units = site.units(coupling)[0]
-    order = np.argsort(units, kind="stable")
-    first = np.searchsorted(units[order], part.cells)
-    times = int((units == part.cells.flat[0]).sum())
-    own = weight[0][:, order[first[..., None] + np.arange(times)]]  # rows, cells, n, times
+    weight = scaled(site.weight(coupling), site.sink.gain(consts))
+    at = where(site.units(coupling)[0], part.cells)
+    assert at is not None  # a use of the part holds them all, equally often
+    own = weight[0][:, at]  # rows, cells, n, times
     metric = np.einsum("rcit,rcjt->cij", own, own, optimize=True)
     root = _root(gram)[0]
     felt = root @ metric @ root
@@ -94,9 +92,9 @@ def _orthonormal(gram: Matrix, felt: Matrix) -> Sides:
     return q, q
 
 
-def _multiplied(coupling: Coupling, part: Free, stream: Stream) -> Sides:
+def _multiplied(coupling: Coupling, part: Free, stream: Stream, users: Users) -> Sides:
     """(Tq, Tk)."""
-    deaf = _deaf(coupling.graph, part.product)
+    deaf = _deaf(coupling.graph, part.product, users)
     grams = [
         _gram(coupling, part, part.product.inputs[i], stream, centred=deaf == i) for i in (0, 1)
     ]
@@ -106,17 +104,13 @@ def _multiplied(coupling: Coupling, part: Free, stream: Stream) -> Sides:
     return roots[0][1] @ u * scale, roots[1][1] @ vt.swapaxes(1, 2) * scale
 
 
-def _deaf(graph: Any, product: Any) -> int | None:
+def _deaf(graph: Any, product: Any, users: Users) -> int | None:
     """The factor whose mean makes no difference, as a softmax follows; None: neither."""
-    users: dict[str, list[Any]] = {}
-    for node in graph.nodes:
-        for name in node.inputs:
-            users.setdefault(name, []).append(node)
     names, seen = [product.outputs[0]], set()
     rank = len(graph.shapes[product.outputs[0]])
     while names:
         name = names.pop()
-        for node in users.get(name, ()):
+        for node, _ in users.get(name, ()):
             if node.index in seen:
                 continue
             seen.add(node.index)

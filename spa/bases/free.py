@@ -31,7 +31,6 @@ MOVES = frozenset(
 SUMS = frozenset(("Add", "Sub", "Sum"))
 FACTORS = frozenset(("Mul", "Div"))
 PRODUCTS = frozenset(("MatMul", "Gemm", "Conv", "Einsum"))
-MAKER, READER = 0, 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,21 +183,20 @@ class _Search:
 
     def _linear(self, node: Any, g: int, held: set[int]) -> bool:
         """Whether a node treats the channels of a cell alike, and linearly."""
-        names = [n for n in node.inputs if n]
-        carried = [bool(self._carried(n, g)) or i in held for i, n in enumerate(node.inputs) if n]
         if node.domain or node.captured:
             return False
         if node.op == "Shape":
             return True
+        carried = [bool(self._carried(n, g)) or i in held for i, n in enumerate(node.inputs) if n]
         if node.op in MOVES:
             return carried[0] or node.op == "Concat"
         if node.op in SUMS:
             return all(carried)
         if node.op in FACTORS:
-            return carried == [True, False] and self._scalar(node, names[1], g)
+            return carried == [True, False] and self._scalar(node, node.inputs[1], g)
         if node.op not in PRODUCTS or node.attrs.get("group", 1) != 1:
             return False
-        return not held & {0, 1} or len(held & {0, 1}) == 1
+        return len(held & {0, 1}) < 2
 
     def _multiplied(self, node: Any, g: int) -> bool:
         """Whether a node multiplies two activations that both hold the group."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling
+from spa.executor.sinks import scaled
 from spa.executor.sites import Site
 from spa.executor.survey import Survey
 
@@ -39,9 +40,7 @@ class Felt:
         Returns:
             `[groups, rows, m]` and `[groups]`.
         """
-        gain = site.sink.gain(self.consts)
-        if gain is not None:
-            matrix = matrix * gain.reshape(matrix.shape[:2])[:, :, None]
+        matrix = scaled(matrix, site.sink.gain(self.consts))
         made, whole = np.empty_like(matrix), np.ones(len(matrix))
         for g in range(len(matrix)):
             key = site.node.index, g

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling, Group
 from spa.criteria.felt import Felt
+from spa.criteria.hull import hull
 from spa.criteria.unread import fill
 from spa.executor.least_squares import Moments, shrunken
 from spa.executor.sites import Site, concerned, sites_of
@@ -27,7 +28,6 @@ from spa.executor.survey import survey
 
 RIDGE = 1e-2
 STEPS = 32  # at most so many greedy steps per group
-TIE = 1e-9  # share by which equal slopes are told apart
 LARGEST = 2400  # features of a site whose inverse is kept; beyond, kernel positions are summed
 Matrix = NDArray[np.float64]
 
@@ -164,8 +164,6 @@ def greedy(group: Group, problems: list[Problem], scores: NDArray[np.float64]) -
     A score is the slope of the convex hull below the curve of errors against channels removed, so
     that it never falls in the order of removal; ties are told apart by that order.
     """
-    from scipy.optimize import isotonic_regression
-
     alive = np.ones(len(scores), bool)
     cells = group.cells.copy()
     width = cells.shape[1]
@@ -187,8 +185,7 @@ def greedy(group: Group, problems: list[Problem], scores: NDArray[np.float64]) -
                 p.remove(dead)
         cells = cells[:, take:]
         width -= take
-    slopes = isotonic_regression(np.concatenate(costs, axis=1).mean(0)).x
-    scores[np.concatenate(gone, axis=1)] = slopes * (1 + TIE * np.arange(len(slopes)))
+    scores[np.concatenate(gone, axis=1)] = hull(np.concatenate(costs, axis=1).mean(0))
 
 
 def _together(problems: list[Problem], alive: NDArray[np.bool_], size: int) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from spa.coupling.model import Coupling, Group
 from spa.criteria.aggregate import aggregate
 from spa.criteria.felt import Felt
+from spa.criteria.hull import hull
 from spa.criteria.magnitude import squares
 from spa.executor.cells import Cells
 from spa.executor.sinks import Ways
@@ -83,21 +84,17 @@ class _Trial:
             parts = [np.square(cells.columns(x)).mean((2, 3)) for x in stream.values[name]]
             energy *= np.mean(parts, axis=0)
         self.order = np.argsort(energy, axis=1, kind="stable")
-        self.energy = np.take_along_axis(energy, self.order, axis=1).mean(0)
         self.cells = np.take_along_axis(group.cells, self.order, axis=1)
 
     def slopes(self) -> Scores:
         """Cost of each channel in order, `[n]`, such that sums of scores are the error."""
-        from scipy.optimize import isotonic_regression
-
         n = self.cells.shape[1]
         counts = np.unique(np.linspace(0, n, min(LEVELS, n) + 1).astype(int))
         errors = np.concatenate([[0.0], self._errors(counts[1:])])
         if not np.isfinite(errors).all():
             return errors
         steps = np.repeat(np.diff(errors) / np.diff(counts), np.diff(counts)) / len(self.cells)
-        rising = isotonic_regression(steps).x
-        return np.asarray(rising * (1 + 1e-9 * np.arange(n)))
+        return hull(steps)
 
     def _errors(self, counts: NDArray[np.int64]) -> Scores:
         """Summed errors of the next sites with so many channels of each cell silenced."""

@@ -13,14 +13,18 @@ Array = NDArray[Any]
 
 
 def places(plane: Plane, root: Ids, cells: Ids) -> Ids | None:
-    """Flat places in a plane of the units of `cells` `[cells, n]`, as `[cells present, n, times]`.
+    """Flat places in a plane of the units of `cells`, as `where` finds them."""
+    return where(root[plane.dense].ravel(), cells)
+
+
+def where(units: Ids, cells: Ids) -> Ids | None:
+    """Places in a row of units of those of `cells` `[cells, n]`, as `[cells present, n, times]`.
 
     Cells that are not there at all are left out.  None where there are none, or where units do not
     all occur equally often.
     """
-    flat = root[plane.dense].ravel()
-    order = np.argsort(flat, kind="stable")
-    ranked = flat[order]
+    order = np.argsort(units, kind="stable")
+    ranked = units[order]
     first = np.searchsorted(ranked, cells, "left")
     times = np.searchsorted(ranked, cells, "right") - first
     there = times.any(1)

@@ -48,6 +48,11 @@ class Sink:
         return found
 
 
+def scaled(matrix: Gain, gain: Gain | None) -> Gain:
+    """Rows `[groups, rows, m]` as they arrive at a sink of such a gain."""
+    return matrix if gain is None else matrix * gain.reshape(matrix.shape[:2])[:, :, None]
+
+
 class Ways:
     """Follows outputs through one graph."""
 

@@ -22,15 +22,10 @@ from spa.pipeline.inputs import probe_of
 from spa.pipeline.journal import Journal
 from spa.recipe import Recipe
 from spa.reports.facts import measured_on
+from spa.reports.wording import LARGE_DRIFT
 from spa.validate import Drift, Verdict, measure, total, verify
 from spa.validate.inputs import Feeds, Inputs, feeds_at, fresh, random
 from spa.validate.verify import is_quantised
-
-LARGE_DRIFT = 0.3
-"""Relative L2 of an output that earns a warning.
-
-Of 56 pruned classifiers (four networks, two scorers, 5 to 50 % of the MACs) the 23 that drifted
-less lost 0.4 points of top-1 in the median and 6 at most, the other 33 lost 19 in the median."""
 
 
 def check(

@@ -18,6 +18,7 @@ from spa.graph import read
 from spa.pipeline.inputs import Feeds, probe_feeds
 from spa.pipeline.journal import Journal
 from spa.pipeline.refit import carried, refitted
+from spa.pipeline.rotate import rotated
 from spa.plans import Plan, place
 from spa.recipe import Recipe
 from spa.rewrite import rewrite
@@ -77,20 +78,23 @@ def _answers(coupling: Coupling, recipe: Recipe, journal: Journal) -> None:
 class Ranked:
     """A model with scores: what the choices for any number of budgets start from.
 
-    `scores` are by unit, `[labels]`; `feeds` are the inputs they were measured on, if any.
+    `scores` are by unit, `[labels]`; `feeds` are the inputs they were measured on, if any;
+    `rotated` are the stored tensors whose channels were mixed first.
     """
 
     coupling: Coupling
     scores: NDArray[np.float64]
     feeds: Feeds
+    rotated: tuple[str, ...]
 
 
 def rank(coupling: Coupling, recipe: Recipe, journal: Journal) -> Ranked:
-    """Score every channel; the budget of the recipe has no say in it."""
+    """Score every channel, in the basis that suits a cut; the ratio has no say in it."""
+    coupling, names = rotated(coupling, recipe, journal)
     feeds: Feeds = ()
     if recipe.measures:
         feeds = probe_feeds(coupling.graph, recipe, journal)
-    return Ranked(coupling, _scored(coupling, recipe, feeds, journal), feeds)
+    return Ranked(coupling, _scored(coupling, recipe, feeds, journal), feeds, names)
 
 
 def choose(ranked: Ranked, recipe: Recipe, journal: Journal) -> tuple[Coupling, Alive]:

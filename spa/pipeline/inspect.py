@@ -13,7 +13,6 @@ from spa.pipeline import facts
 from spa.pipeline.choose import choose, measuring, rank
 from spa.pipeline.journal import Journal
 from spa.pipeline.prune import couple, recipe_facts, sizes_note
-from spa.pipeline.rotate import rotated
 from spa.plans import Plan, plan_of
 from spa.recipe import Recipe
 
@@ -47,8 +46,8 @@ def make_plan(model: Any, recipe: Recipe, tell: Tell = quiet) -> Plan:
         coupling = couple(model, recipe, journal)
 
         def work(settled: Recipe) -> tuple[Coupling, Any, tuple[str, ...]]:
-            turned, names = rotated(coupling, settled, journal)
-            return *choose(rank(turned, settled, journal), settled, journal), names
+            ranked = rank(coupling, settled, journal)
+            return *choose(ranked, settled, journal), ranked.rotated
 
         (chosen, alive, names), recipe = measuring(recipe, coupling, journal, work)
         cost = Cost(chosen)

@@ -28,7 +28,7 @@ from spa.pipeline.gates import check_gates, score_original
 from spa.pipeline.journal import Journal
 from spa.pipeline.outcome import Outcome
 from spa.pipeline.refit import refitted
-from spa.pipeline.rotate import as_rotated, rotated
+from spa.pipeline.rotate import as_rotated
 from spa.pipeline.staged import staged
 from spa.plans import Plan, plan_of
 from spa.recipe import GATES, Recipe
@@ -146,9 +146,9 @@ def _scored(coupling: Coupling, recipe: Recipe, journal: Journal) -> Outcome:
     """Choose what goes, and take it out."""
 
     def work(settled: Recipe) -> tuple[Made, tuple[str, ...]]:
-        turned, names = rotated(coupling, settled, journal)
-        chosen, alive = choose(rank(turned, settled, journal), settled, journal)
-        return make(coupling, chosen, alive, settled, journal), names
+        ranked = rank(coupling, settled, journal)
+        chosen, alive = choose(ranked, settled, journal)
+        return make(coupling, chosen, alive, settled, journal), ranked.rotated
 
     (made, names), recipe = measuring(recipe, coupling, journal, work)
     return finish(made, made.plan(recipe, names), recipe, journal)

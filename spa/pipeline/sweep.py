@@ -11,19 +11,16 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from spa.coupling import Coupling
 from spa.errors import SpaError, TargetError, UsageError, VerifyError
 from spa.events import Step, Tell, quiet
-from spa.graph import save
 from spa.pipeline.choose import Ranked, choose, measuring, rank
 from spa.pipeline.gates import check_sizes, score_original
 from spa.pipeline.journal import Journal
 from spa.pipeline.outcome import Outcome
-from spa.pipeline.prune import couple, finish, make, sizes_note
-from spa.pipeline.rotate import rotated
+from spa.pipeline.prune import couple, deliver, finish, make, sizes_note
 from spa.recipe import GATES, Recipe
 from spa.reports.sweep import Row, Status, Sweep, empty, row_of, summarize
 
@@ -70,8 +67,7 @@ def sweep(
         score_original(coupling.graph, recipe, journal)
 
         def work(settled: Recipe) -> _Trials:
-            turned, names = rotated(coupling, settled, journal)
-            trials = _Trials(coupling, rank(turned, settled, journal), names, settled, journal)
+            trials = _Trials(coupling, rank(coupling, settled, journal), settled, journal)
             if ratios:
                 trials.each(sorted({*map(float, ratios)}))
             else:
@@ -92,7 +88,13 @@ def sweep(
     )
     if output is not None and result["exit_code"] == 0:
         assert trials.best is not None
-        _deliver(trials.best.outcome, output, force, result)
+        deliver(trials.best.outcome, trials.original.graph, output, force)
+        written = trials.best.outcome.report["output"]
+        result["output"] = {
+            "path": written["path"],
+            "sha256": written["sha256"],
+            "bytes": written["bytes"],
+        }
     return result
 
 
@@ -134,11 +136,10 @@ class _Trials:
         self,
         original: Coupling,
         ranked: Ranked,
-        rotated: tuple[str, ...],
         recipe: Recipe,
         journal: Journal,
     ) -> None:
-        self.original, self.ranked, self.rotated = original, ranked, rotated
+        self.original, self.ranked = original, ranked
         self.recipe, self.journal = recipe, journal
         self.rows: dict[float, Row] = {}
         self.best: _Best | None = None
@@ -191,7 +192,8 @@ class _Trials:
             return {**self._known[key], "ratio": recipe.ratio}
         made = make(self.original, chosen, alive, recipe, branch)
         try:
-            outcome = finish(made, made.plan(recipe, self.rotated), recipe, branch, weigh=True)
+            plan = made.plan(recipe, self.ranked.rotated)
+            outcome = finish(made, plan, recipe, branch, weigh=True)
         except VerifyError as error:
             self._known[key] = row_of(recipe.ratio, recipe.of, branch.report, "missed", str(error))
             raise
@@ -239,9 +241,3 @@ def _verdict(trials: _Trials, recipe: Recipe) -> dict[str, Any]:
 def _nearest(trials: _Trials) -> str:
     row = min(trials.rows.values(), key=lambda row: row["ratio"])
     return f"at ratio {row['ratio']:g} {row['error']}"
-
-
-def _deliver(outcome: Outcome, output: str | os.PathLike[str], force: bool, result: Sweep) -> None:
-    source = outcome.report["input"]["path"]
-    saved = save(outcome.model, output, force=force, base_dir=outcome.base_dir, source=source)
-    result["output"] = {"path": str(Path(output)), "sha256": saved.sha256, "bytes": saved.bytes}

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 
 from spa.reports import facts, wording
 from spa.reports.html_bars import Bar, bars, legend, stack
+from spa.reports.html_page import page
 from spa.reports.html_style import STYLE
 from spa.reports.markup import Child, Markup, element, join
 from spa.reports.schema import GroupFacts, Report
 
 MOST_GROUPS = 400
 MOST_REASONS = 40
-# The page may style itself and do nothing else, whatever a model's names contain.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def to_html(report: Report) -> str:
@@ -32,16 +31,7 @@ def to_html(report: Report) -> str:
         _notes(report),
         _foot(report),
     )
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        element("title", f"spa {report['command']}: {facts.model_name(report)}"),
-        element("style", Markup(STYLE)),
-    )
-    page = element("html", head, element("body", body), lang="en")
-    return f"<!doctype html>\n{page}\n"
+    return page(f"spa {report['command']}: {facts.model_name(report)}", STYLE, body)
 
 
 def _head(report: Report) -> Markup:

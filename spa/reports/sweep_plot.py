@@ -9,11 +9,12 @@ from pathlib import Path
 
 from spa.errors import UsageError
 from spa.reports import wording
+from spa.reports.html_page import page
 from spa.reports.html_style import STYLE
 from spa.reports.markup import Markup, element
 from spa.reports.sweep import Row, Sweep
 from spa.reports.sweep_text import cells, gates, headline, heads, unit
-from spa.reports.zoo_html import MORE_STYLE, POLICY
+from spa.reports.zoo_html import MORE_STYLE
 from spa.reports.zoo_plot import HEIGHT, WIDTH, Axis, Dot, scatter
 
 CONVERTER = "cairosvg"
@@ -141,15 +142,7 @@ def to_html(sweep: Sweep) -> str:
         element("footer", element("p", f"spa sweep · {sweep['spa_version']}")),
         class_="wide",
     )
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        element("title", f"spa sweep: {headline(sweep)}"),
-        element("style", Markup(STYLE + MORE_STYLE + OWN_STYLE)),
-    )
-    return f"<!doctype html>\n{element('html', head, element('body', body), lang='en')}\n"
+    return page(f"spa sweep: {headline(sweep)}", STYLE + MORE_STYLE + OWN_STYLE, body)
 
 
 def to_png(sweep: Sweep) -> bytes:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from spa.reports import wording
+from spa.reports.html_page import page
 from spa.reports.html_style import STYLE
 from spa.reports.markup import Child, Markup, element, join
 from spa.reports.zoo import Row, Zoo, is_failure
 from spa.reports.zoo_plot import Axis, Dot, scatter
 from spa.reports.zoo_text import HEADS, cells, examples, headline, share_removed, totals
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-LARGE_DRIFT = 0.3  # above it a warning is due
 MORE_STYLE = """
 .plots { display: grid; gap: 0 16px; grid-template-columns: repeat(auto-fit, minmax(380px, 1fr)); }
 .plot { display: block; width: 100%; height: auto; }
@@ -43,16 +42,7 @@ def to_html(zoo: Zoo) -> str:
         _foot(zoo),
         class_="wide",
     )
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        element("title", f"spa zoo: {headline(zoo)}"),
-        element("style", Markup(STYLE + MORE_STYLE)),
-    )
-    page = element("html", head, element("body", body), lang="en")
-    return f"<!doctype html>\n{page}\n"
+    return page(f"spa zoo: {headline(zoo)}", STYLE + MORE_STYLE, body)
 
 
 def _head(zoo: Zoo) -> Markup:
@@ -111,7 +101,7 @@ def _tiles(zoo: Zoo) -> Markup:
 def _plots(zoo: Zoo) -> Markup | None:
     rows = [row for row in zoo["models"] if row["status"] == "pruned"]
     size = Axis("parameters that are left, %", linear=True)
-    drift = Axis("drift (relative L2)", mark=LARGE_DRIFT)
+    drift = Axis("drift (relative L2)", mark=wording.LARGE_DRIFT)
     speed = Axis("speed-up (latency before / after)", mark=1.0)
     plots = [
         _card("Size against drift", scatter(_dots(rows, "drift"), size, drift)),
@@ -126,7 +116,7 @@ def _dots(rows: Iterable[Row], of: str) -> list[Dot]:
     for row in rows:
         removed, value = share_removed(row, "params"), row[of]  # type: ignore[literal-required]
         if removed is not None and value is not None:
-            bad = value > LARGE_DRIFT if of == "drift" else value < 1
+            bad = value > wording.LARGE_DRIFT if of == "drift" else value < 1
             dots.append(Dot(100 * (1 - removed), value, _title(row), "warn" if bad else None))
     return dots
 
