@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +82,7 @@ def summed(
     """The saliency summed over all axes but those kept, for several sets of axes at once.
 
     Works in slabs that fit into the cache, because a whole array of squares costs more to allocate
-    than to compute, and sums the axes before the kept ones first: contiguous rows.
+    than to compute.
     """
     if not getattr(weigh, "elementwise", False):
         array, weigh = weigh(tensor, array), _as_is
@@ -105,11 +106,18 @@ def summed(
 def _collapsed(
     slab: NDArray[np.float32], axes: Sequence[int], wide: Sequence[int]
 ) -> NDArray[np.float32]:
-    """A slab summed over the `wide` axes outside `axes`, those before the first of these first."""
-    first = min(axes, default=slab.ndim)
-    if first > wide[0]:
-        slab = slab.sum(tuple(range(first)), keepdims=True)
-    rest = tuple(a for a in wide if a > first and a not in axes)
+    """A slab summed over the `wide` axes outside `axes`: by products with ones, the fastest way."""
+    inner = tuple(a for a in wide if a in axes)
+    if inner and wide.index(inner[-1]) - wide.index(inner[0]) == len(inner) - 1:
+        before, own = prod(slab.shape[: inner[0]]), prod(slab.shape[a] for a in inner)
+        result = slab.reshape(before, -1)
+        if before > 1:
+            result = np.ones(before, np.float32) @ result
+        result = result.reshape(own, -1)
+        if result.shape[1] > 1:
+            result = result @ np.ones(result.shape[1], np.float32)
+        return result.reshape([n if a in inner else 1 for a, n in enumerate(slab.shape)])
+    rest = tuple(a for a in wide if a not in axes)
     return slab.sum(rest, keepdims=True) if rest else slab
 
 
