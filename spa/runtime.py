@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from spa import indices
 from spa.errors import ReadError
 
 if TYPE_CHECKING:
@@ -228,14 +229,6 @@ def _random(
     return np.ones(shape, dtype)
 
 
-_CARRYING = (
-    "Cast Identity Reshape Squeeze Unsqueeze Flatten Transpose Slice Concat Clip Expand Gather "
-    "Split Max Min Where"
-)
-CARRIERS = frozenset(_CARRYING.split())
-"""Ops that hand integers on unchanged, as far as their range goes."""
-
-
 def _meaning(
     graph: Graph, name: str, users: Mapping[str, list[Node]]
 ) -> tuple[list[int], list[int]]:
@@ -246,33 +239,17 @@ def _meaning(
     while todo:
         tensor = todo.pop()
         for node in users.get(tensor, ()):
-            if node.op in INDEXED and tensor in node.inputs[1:2]:
-                limits += _limit(graph, node)
-            elif node.op == "OneHot" and node.inputs[0] == tensor:
-                depth = graph.consts.get(node.inputs[1])
-                limits += [] if depth is None else [int(depth.reshape(-1)[0])]
-            elif node.op == "Equal":
+            found = [limit for limit, _ in indices.tables(graph, node, tensor)]
+            limits += found
+            if found:
+                continue
+            if node.op == "Equal":
                 others = [graph.consts.get(other) for other in node.inputs if other != tensor]
                 compared += [int(v.reshape(-1)[0]) for v in others if v is not None and v.size == 1]
-            elif node.op in CARRIERS and node.outputs[0] not in seen:
+            elif node.op in indices.CARRIERS and node.outputs[0] not in seen:
                 seen.update(node.outputs)
                 todo.extend(node.outputs)
     return limits, compared
-
-
-INDEXED = {"Gather": "axis", "GatherElements": "axis", "ScatterElements": "axis"}
-INDEXED |= {"GatherND": "", "ScatterND": ""}
-
-
-def _limit(graph: Graph, node: Node) -> list[int]:
-    shape = graph.shapes.get(node.inputs[0])
-    if not shape:
-        return []
-    key = INDEXED[node.op]
-    if key:
-        return [shape[node.attrs.get(key, 0)]]
-    depth = graph.shapes.get(node.inputs[1], (1,))[-1]
-    return [min(shape[: max(1, depth)])]
 
 
 # --- single nodes -------------------------------------------------------------------------------

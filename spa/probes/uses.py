@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spa import runtime
+from spa import indices
 from spa.graph.model import Graph, Node
 
 Users = Mapping[str, list[Node]]
@@ -55,20 +55,10 @@ def integers(graph: Graph, name: str, users: Users) -> Integers:
     tables: list[str] = []
     compared: list[int] = []
     for tensor, node in reached(name, users):
-        if node.op in runtime.INDEXED and tensor == node.inputs[1]:
-            shape = graph.shapes.get(node.inputs[0])
-            if shape and node.op == "Gather":
-                limits.append(shape[node.attrs.get("axis", 0)])
-                tables.append(node.inputs[0])
-            elif shape and runtime.INDEXED[node.op]:
-                limits.append(shape[node.attrs.get(runtime.INDEXED[node.op], 0)])
-            elif shape:
-                depth = graph.shapes.get(node.inputs[1], (1,))[-1]
-                limits.append(min(shape[: max(1, depth)]))
-        elif node.op == "OneHot" and node.inputs[0] == tensor:
-            value = _scalar(graph, node.inputs[1])
-            limits += [] if value is None else [int(value)]
-        elif node.op == "Equal":
+        for limit, table in indices.tables(graph, node, tensor):
+            limits.append(limit)
+            tables += [] if table is None else [table]
+        if node.op == "Equal":
             (other,) = [name for name in node.inputs if name != tensor] or [tensor]
             value, classes = _scalar(graph, other), _one_hot(graph, other)
             compared += [] if value is None else [int(value)]
@@ -83,8 +73,8 @@ def reached(name: str, users: Users) -> Iterator[tuple[str, Node]]:
         tensor = todo.pop()
         for node in users.get(tensor, ()):
             yield tensor, node
-            indexes = node.op in runtime.INDEXED and tensor != node.inputs[0]
-            if node.op in runtime.CARRIERS and not indexes and node.outputs[0] not in seen:
+            indexes = indices.takes_indices(node, tensor)
+            if node.op in indices.CARRIERS and not indexes and node.outputs[0] not in seen:
                 seen.update(node.outputs)
                 todo.extend(node.outputs)
 
@@ -100,7 +90,7 @@ def masks_out(graph: Graph, name: str, users: Users) -> bool:
                 if (low[0] < MASKED) != (low[1] < MASKED):
                     return (low[0] < MASKED) == true
                 continue
-            if node.op in runtime.CARRIERS | {"Not", "And", "Or"} and node.outputs[0] not in seen:
+            if node.op in indices.CARRIERS | {"Not", "And", "Or"} and node.outputs[0] not in seen:
                 seen.add(node.outputs[0])
                 todo.append((node.outputs[0], true != (node.op == "Not")))
     return False

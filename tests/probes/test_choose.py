@@ -34,7 +34,7 @@ def model(nodes, inputs, constants, output, metadata=None):
             [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
             [numpy_helper.from_array(np.asarray(v), n) for n, v in constants.items()],
         ),
-        opset_imports=[helper.make_opsetid("", 17)],
+        opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)],
         ir_version=8,
     )
     helper.set_model_props(proto, metadata or {})
@@ -263,6 +263,18 @@ def test_text_of_a_fixed_length():
     assert {feeds["ids"].shape[1] for feeds in probe.batches(5, 2)} == {24}
     assert probe.feeds(50)["ids"].min() > 0 and probe.feeds(50)["ids"].max() < 900
     runs(graph, probe)
+
+
+def test_fused_embeddings_are_tables_too():
+    fused = {"domain": "com.microsoft"}
+    node = ("EmbedLayerNormalization", "ids kinds table places types g b", "y", fused)
+    constants = {"table": weights(900, 8), "places": weights(64, 8), "types": weights(2, 8)}
+    constants |= {"g": weights(8), "b": weights(8)}
+    inputs = {name: ("i", ("N", "L")) for name in ("ids", "kinds")}
+    probe = probe_for(model([node], inputs, constants, "y"))
+    feeds = probe.feeds(8)
+    assert probe.kind == "tokens" and len(np.unique(feeds["ids"])) > 8
+    assert feeds["ids"].max() < 900 and (feeds["kinds"] == 0).all()
 
 
 def test_sequences_are_no_longer_than_the_model_takes():

@@ -1,0 +1,63 @@
+"""Which integers are indices, and below what: read off the operators that take them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from spa.graph.model import Graph, Node
+
+_CARRYING = (
+    "Cast Identity Reshape Squeeze Unsqueeze Flatten Transpose Slice Concat Clip Expand Gather "
+    "Split Max Min Where"
+)
+CARRIERS = frozenset(_CARRYING.split())
+"""Ops that hand integers on unchanged, as far as their range goes."""
+
+TABLES = {
+    "Gather": {1: 0},
+    "GatherElements": {1: 0},
+    "GatherND": {1: 0},
+    "ScatterElements": {1: 0},
+    "ScatterND": {1: 0},
+    "GatherBlockQuantized": {1: 0},
+    "EmbedLayerNormalization": {0: 2, 1: 4, 8: 3},
+}
+"""By operator: which inputs are indices, and the input whose rows they number."""
+
+ALONG_AXIS = frozenset(("Gather", "GatherElements", "ScatterElements"))
+WHOLE_ROWS = frozenset(("Gather", "EmbedLayerNormalization"))
+"""Operators that give back the rows of a table as they are."""
+
+
+def tables(graph: Graph, node: Node, tensor: str) -> Iterator[tuple[int, str | None]]:
+    """The limits of `tensor` where `node` takes it as indices, and the table if it has rows."""
+    for index, data in TABLES.get(node.op, {}).items():
+        if node.inputs[index : index + 1] != (tensor,):
+            continue
+        table = node.inputs[data] if data < len(node.inputs) else ""
+        limit = _limit(node.op, graph.shapes.get(table), node, graph.shapes.get(tensor, ()))
+        if limit is not None:
+            yield limit, table if node.op in WHOLE_ROWS else None
+    if node.op == "OneHot" and node.inputs[0] == tensor:
+        depth = graph.consts.get(node.inputs[1])
+        if depth is not None and depth.size == 1:
+            yield int(depth.reshape(-1)[0]), None
+
+
+def _limit(
+    op: str, shape: tuple[int, ...] | None, node: Node, indices: tuple[int, ...]
+) -> int | None:
+    """The length of the axis that is indexed; None if the table has none."""
+    if not shape:
+        return None
+    if op in ("GatherND", "ScatterND"):
+        return min(shape[: max(1, (indices or (1,))[-1])])
+    axis = node.attrs.get("gather_axis" if op == "GatherBlockQuantized" else "axis", 0)
+    return shape[axis if op in ALONG_AXIS or op == "GatherBlockQuantized" else 0]
+
+
+def takes_indices(node: Node, tensor: str) -> bool:
+    """Whether `tensor` enters as indices, not as what is indexed."""
+    return any(node.inputs[i : i + 1] == (tensor,) for i in TABLES.get(node.op, ()))
