@@ -26,7 +26,8 @@ SIZES = ("bytes", "params", "macs")
 class Row(TypedDict):
     """One model; sizes and figures are None where nothing was measured.
 
-    `transient` says that a rerun tries it again, `drift` is the largest over the outputs.
+    `transient` says that a rerun tries it again, `drift` is the largest over the outputs, scores
+    are those of the user's own check.
     """
 
     name: str
@@ -43,6 +44,8 @@ class Row(TypedDict):
     macs_after: int | None
     drift: float | None
     top1_agreement: float | None
+    score_before: float | None
+    score_after: float | None
     before_ms: float | None
     after_ms: float | None
     speedup: float | None

@@ -10,7 +10,7 @@ from spa.reports.html_style import STYLE
 from spa.reports.markup import Child, Markup, element, join
 from spa.reports.zoo import Row, Zoo, is_failure
 from spa.reports.zoo_plot import Axis, Dot, scatter
-from spa.reports.zoo_text import HEADS, cells, examples, headline, share_removed, totals
+from spa.reports.zoo_text import cells, examples, headline, heads, share_removed, totals
 
 MORE_STYLE = """
 .plots { display: grid; gap: 0 16px; grid-template-columns: repeat(auto-fit, minmax(380px, 1fr)); }
@@ -138,27 +138,28 @@ def _outcomes(zoo: Zoo) -> Markup | None:
         )
         for each in zoo["reasons"]
     ]
-    heads = ("Models", "Exit code", "Status", "Reason", "For example")
+    titles = ("Models", "Exit code", "Status", "Reason", "For example")
     meanings = _table(("Status", "Models", "Meaning"), totals(zoo), "counts")
-    reasons = _table(heads, rows, "whys")
+    reasons = _table(titles, rows, "whys")
     return _card("What became of them", meanings, reasons)
 
 
 def _models(zoo: Zoo) -> Markup | None:
     lines: list[Markup] = []
+    columns = heads(zoo)
     for row in zoo["models"]:
-        shown = cells(row)
+        shown = cells(row, columns)
         tone = "good" if row["status"] == "pruned" else None
         tone = "bad" if is_failure(row, zoo["accepted"]) else tone
         words: list[Child] = [element("code", shown[0]), element("span", shown[1], class_=tone)]
         lines.append(_line([*words, *shown[2:]], 2))
         if row["error"]:
-            why = element("td", row["error"], colspan=len(HEADS))
+            why = element("td", row["error"], colspan=len(columns))
             lines.append(element("tr", why, class_="why"))
     if not lines:
         return None
-    heads = [element("th", h, class_="number" if k >= 2 else None) for k, h in enumerate(HEADS)]
-    return _card("Models", element("table", element("tr", *heads), *lines, class_="models"))
+    titles = [element("th", h, class_="number" if k >= 2 else None) for k, h in enumerate(columns)]
+    return _card("Models", element("table", element("tr", *titles), *lines, class_="models"))
 
 
 def _line(row: Sequence[Child], words: int) -> Markup:
@@ -167,12 +168,12 @@ def _line(row: Sequence[Child], words: int) -> Markup:
 
 
 def _table(
-    heads: Sequence[str], rows: Iterable[Sequence[Child]], kind: str | None = None
+    names: Sequence[str], rows: Iterable[Sequence[Child]], kind: str | None = None
 ) -> Markup | None:
     lines = [element("tr", *(element("td", cell) for cell in row)) for row in rows]
     if not lines:
         return None
-    titles = element("tr", *(element("th", head) for head in heads))
+    titles = element("tr", *(element("th", name) for name in names))
     return element("table", titles, *lines, class_=kind)
 
 

@@ -11,9 +11,9 @@ from rich.text import Text
 from spa.reports import wording
 from spa.reports.screen import filled, line, table, text
 from spa.reports.zoo import Row, Zoo, is_failure
-from spa.reports.zoo_text import HEADS, cells, change, examples, headline, totals
+from spa.reports.zoo_text import cells, change, examples, headline, heads, totals
 
-LATENCY = HEADS.index("Latency")  # a screen has no room for it beside the speed-up
+ELSEWHERE = ("Latency", "Score before")  # a screen has no room for it beside what came of it
 MOST_ROWS = 100
 LAST = 8
 WIDTH = 36
@@ -23,9 +23,10 @@ def summary(zoo: Zoo, files: Sequence[str]) -> RenderableType:
     """Show totals, why models came to nothing, and where to read more."""
     parts: list[RenderableType] = [text(headline(zoo), "title")]
     if zoo["models"]:
-        made = table(*HEADS[:LATENCY], *HEADS[LATENCY + 1 :], left=2)
+        columns = [head for head in heads(zoo) if head not in ELSEWHERE]
         shown = zoo["models"][:MOST_ROWS]
-        parts.append(filled(made, [_cells(row, zoo["accepted"]) for row in shown]))
+        lines = [_cells(row, columns, zoo["accepted"]) for row in shown]
+        parts.append(filled(table(*columns, left=2), lines))
     hidden = len(zoo["models"]) - MOST_ROWS
     if hidden > 0:
         parts.append(text(f"{hidden:,} more are in the summary files", "dim"))
@@ -39,9 +40,8 @@ def summary(zoo: Zoo, files: Sequence[str]) -> RenderableType:
     return Group(*parts)
 
 
-def _cells(row: Row, accepted: Sequence[str]) -> tuple[object, ...]:
-    name, _, *rest = cells(row)
-    del rest[LATENCY - 2]
+def _cells(row: Row, columns: Sequence[str], accepted: Sequence[str]) -> tuple[object, ...]:
+    name, _, *rest = cells(row, columns)
     tone = "good" if row["status"] == "pruned" else "dim"
     tone = "bad" if is_failure(row, accepted) else tone
     return (wording.shorten(wording.printable(name), WIDTH), text(row["status"], tone), *rest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from xml.etree import ElementTree
 
 from spa.reports import wording
@@ -36,28 +36,36 @@ def to_markdown(zoo: Zoo) -> str:
         _table(
             ("Models", "Exit code", "Reason", "For example"), list(map(_reason, zoo["reasons"]))
         ),
-        _table(HEADS, [cells(row) for row in zoo["models"]]),
+        _table(heads(zoo), [cells(row, heads(zoo)) for row in zoo["models"]]),
         _pending(zoo),
     )
     return "\n\n".join(filter(None, sections)) + "\n"
 
 
-HEADS = ("Model", "Status", "Size", "Change", "Parameters", "MACs", "Drift", "Latency", "Speed")
+VIEWS: dict[str, Callable[[Row], str]] = {
+    "Model": lambda row: row["name"],
+    "Status": lambda row: row["status"],
+    "Size": lambda row: wording.size(row["bytes_after"] or row["bytes_before"]),
+    "Change": lambda row: change(row, "bytes"),
+    "Parameters": lambda row: change(row, "params"),
+    "MACs": lambda row: change(row, "macs"),
+    "Drift": lambda row: wording.measure(row["drift"]),
+    "Score before": lambda row: wording.score(row["score_before"]),
+    "Score": lambda row: wording.score(row["score_after"]),
+    "Latency": lambda row: wording.milliseconds(row["after_ms"]),
+    "Speed": lambda row: wording.factor(row["speedup"]),
+}
 
 
-def cells(row: Row) -> tuple[str, ...]:
+def heads(zoo: Zoo) -> tuple[str, ...]:
+    """The columns of the table of models; scores only where a check gave any."""
+    scored = any(row["score_before"] is not None for row in zoo["models"])
+    return tuple(head for head in VIEWS if scored or not head.startswith("Score"))
+
+
+def cells(row: Row, columns: Sequence[str]) -> tuple[str, ...]:
     """A model as people read it; what was not measured is a dash."""
-    return (
-        row["name"],
-        row["status"],
-        wording.size(row["bytes_after"] or row["bytes_before"]),
-        change(row, "bytes"),
-        change(row, "params"),
-        change(row, "macs"),
-        wording.measure(row["drift"]),
-        wording.milliseconds(row["after_ms"]),
-        wording.factor(row["speedup"]),
-    )
+    return tuple(VIEWS[head](row) for head in columns)
 
 
 def change(row: Row, of: str) -> str:

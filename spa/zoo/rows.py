@@ -34,6 +34,8 @@ def row_of(job: Job, report: Mapping[str, Any], ended: Ending, attempts: int) ->
     drift = [each for each in (verify.get("drift") or {}).values() if each is not None]
     row["drift"] = max(drift, default=None)
     row["top1_agreement"] = verify.get("top1_agreement")
+    check = report.get("check") or {}
+    row["score_before"], row["score_after"] = check.get("before"), check.get("after")
     row["before_ms"], row["after_ms"] = latency.get("before_ms"), latency.get("after_ms")
     row["speedup"] = latency.get("speedup")
     row["warnings"] = list(report.get("warnings") or ())
@@ -97,6 +99,8 @@ def failed(
         macs_after=None,
         drift=None,
         top1_agreement=None,
+        score_before=None,
+        score_after=None,
         before_ms=None,
         after_ms=None,
         speedup=None,

@@ -10,11 +10,13 @@ import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
+from rich.console import Console
 
 from spa.reports.zoo import Row, generic, summarize
 from spa.reports.zoo_html import to_html
 from spa.reports.zoo_plot import HEIGHT, WIDTH, Axis, Dot, scatter
-from spa.reports.zoo_screen import live
+from spa.reports.zoo_screen import live, summary
+from spa.reports.zoo_text import to_markdown
 from spa.zoo.model import Job
 from spa.zoo.rows import failed
 from tests.zoo.samples import QUICK, start
@@ -79,6 +81,16 @@ def test_names_cannot_break_out_of_the_page():
     )
     page = to_html(zoo(bad, row("x.onnx", exit_code=3, error="<b>no</b>")))
     assert "<script" not in page and "<b>no" not in page and page.count("<circle") == 2
+
+
+def test_scores_are_shown_where_a_check_gave_any():
+    plain, scored = row("a"), row("b", score_before=0.9312, score_after=0.9205)
+    for show in (to_markdown, to_html):
+        assert "Score" not in show(zoo(plain))
+        assert "0.9312" in show(zoo(plain, scored)) and "0.9205" in show(zoo(plain, scored))
+    screen = io.StringIO()
+    Console(file=screen, width=140).print(summary(zoo(plain, scored), []))
+    assert "0.9205" in screen.getvalue()
 
 
 # Totals and reasons
