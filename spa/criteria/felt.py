@@ -47,7 +47,8 @@ class Felt:
             if key not in self._metrics:
                 self._metrics[key] = self._metric(site, g, matrix.shape[1])
             whitening, whole[g] = self._metrics[key]
-            made[g] = whitening @ matrix[g]
+            wide = whitening.ndim == 1
+            made[g] = whitening[:, None] * matrix[g] if wide else whitening @ matrix[g]
         return made, whole
 
     def error(self, site: Site, change: NDArray[Any]) -> float:
@@ -58,9 +59,16 @@ class Felt:
         return float(shares.sum() / rows.shape[2])
 
     def _metric(self, site: Site, g: int, rows: int) -> tuple[Matrix, float]:
-        """The inverse of the Cholesky factor of what errors are measured against, and the whole."""
+        """The inverse of the Cholesky factor of what errors are measured against, and the whole.
+
+        Of a sink with very many channels only the diagonal, `[rows]`.
+        """
         tensor = site.sink.tensor
         covariance, energy = self.seen.covariance[tensor], self.seen.energy[tensor]
+        if covariance.ndim == 1:
+            var = covariance[g * rows : (g + 1) * rows]
+            floor = max(DETAIL * float(var.mean()), SPREAD * energy, 1e-30)
+            return 1 / np.sqrt(var + floor), max(float((var / (var + floor)).sum()), SPREAD)
         if site.sink.axis is None:
             covariance = covariance * np.eye(rows)
         else:

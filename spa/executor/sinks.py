@@ -20,6 +20,7 @@ class Sink:
     """The way of a site's output, up to where it meets another activation or is used twice.
 
     Attributes:
+        output: what the site makes.
         tensor: what has become of the output there (the sum, where it is added to something).
         axis: the axis of all these tensors that the rows lie along; None if they lie along several.
         steps: the nodes that scale the rows, with the inputs that say by how much.
@@ -28,6 +29,7 @@ class Sink:
         stream: the other summand, where the way ends in a sum of activations of one shape.
     """
 
+    output: str
     tensor: str
     axis: int | None
     steps: tuple[Any, ...] = ()
@@ -36,8 +38,13 @@ class Sink:
     stream: str | None = None
 
     def gain(self, consts: Mapping[str, NDArray[Any]]) -> Gain | None:
-        """What the rows are multiplied by on the way, `[rows]`; None: nothing."""
+        """What the rows are multiplied by on the way, `[rows]`; None: nothing.
+
+        `consts` may also say how the output itself is moved (see `Stream`).
+        """
         found: Gain | None = None
+        if self.output in consts:
+            found = np.asarray(consts[self.output][0], np.float64)
         for node, i in self.steps:
             if node.op == "BatchNormalization":
                 scale, var = (np.asarray(consts[node.inputs[k]], np.float64) for k in (1, 4))
@@ -74,7 +81,7 @@ class Ways:
 
     def sink(self, node: Any, axis: int | None) -> Sink:
         """Follow the output of a site whose rows lie along `axis` of it."""
-        name = node.outputs[0]
+        made = name = node.outputs[0]
         steps: list[Any] = []
         holder = self._own(node)
         while self.alone(name):
@@ -99,17 +106,24 @@ class Ways:
                 elif holder is None and not steps and self.alone(other):
                     holder = after, 1 - i
             elif after.op == "Add" and not fixed and self._alike(other, name) and other != name:
-                return self._result(after.outputs[0], axis, steps, holder, self._known(other, node))
+                stream = self._known(other, node)
+                return self._result(made, after.outputs[0], axis, steps, holder, stream)
             else:
                 break
             name = after.outputs[0]
-        return self._result(name, axis, steps, holder, None)
+        return self._result(made, name, axis, steps, holder, None)
 
     def _result(
-        self, name: str, axis: int | None, steps: list[Any], holder: Any, stream: str | None
+        self,
+        output: str,
+        name: str,
+        axis: int | None,
+        steps: list[Any],
+        holder: Any,
+        stream: str | None,
     ) -> Sink:
         bias = holder[0].inputs[holder[1]] if holder else None
-        return Sink(name, axis, tuple(steps), bias, holder, stream)
+        return Sink(output, name, axis, tuple(steps), bias, holder, stream)
 
     def _own(self, node: Any) -> tuple[Any, int] | None:
         """The site's own bias input, if it has one that is stored for it alone."""

@@ -44,7 +44,8 @@ class Stream:
         graph: the analysed original, for types by tensor name and the folder of external data.
         feeds: one dict of inputs per batch.
         device: where it runs.
-        instead: stored tensors to run with in place of those in `weights`, by name.
+        instead: stored tensors to run with in place of those in `weights`, by name; for the
+            output of a node, a factor and a summand `[2, channels]` that it is moved by (axis 1).
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Stream:
     ) -> None:
         self.model, self.device = model, device
         self.base_dir, self._dtypes = graph.source.base_dir, graph.dtypes
+        self._shapes = graph.shapes
         self.nodes: list[NodeProto] = list(model.graph.node)
         self.weights: dict[str, TensorProto] = {t.name: t for t in model.graph.initializer}
         self.instead: dict[str, NDArray[Any]] = dict(instead or {})
@@ -107,8 +109,9 @@ class Stream:
     def _part(self, segment: list[NodeProto], wanted: Sequence[str]) -> Part:
         used = {n for node in segment for n in names_in(node)}
         inputs = sorted(n for n in used if n in self.values)
+        moved, affines = self._moved(segment)
         graph = helper.make_graph(
-            segment,
+            moved,
             "segment",
             [helper.make_tensor_value_info(n, self._type(n), None) for n in inputs],
             [helper.make_tensor_value_info(n, self._type(n), None) for n in wanted],
@@ -117,12 +120,39 @@ class Stream:
             graph, opset_imports=list(self.model.opset_import), ir_version=self.model.ir_version
         )
         for name in sorted(used):
-            if name in self.instead:
-                part.graph.initializer.append(numpy_helper.from_array(self.instead[name], name))
-            elif name in self.weights:
-                part.graph.initializer.append(self.weights[name])
+            if name in self.weights:
+                value = self.instead.get(name)
+                stored = None if value is None else numpy_helper.from_array(value, name)
+                part.graph.initializer.append(stored or self.weights[name])
+        part.graph.initializer.extend(affines)
         session = runtime.session(part, base_dir=self.base_dir, device=self.device)
         return Part(session, tuple(inputs), tuple(wanted))
+
+    def _moved(self, segment: list[NodeProto]) -> tuple[list[NodeProto], list[TensorProto]]:
+        """The nodes of a segment, their outputs moved where that is asked for."""
+        nodes: list[NodeProto] = []
+        stored: list[TensorProto] = []
+        for node in segment:
+            name = node.output[0] if node.output else ""
+            affine = self.instead.get(name) if name not in self.weights else None
+            if affine is None:
+                nodes.append(node)
+                continue
+            names = [f"{name}/{word}" for word in ("plain", "factor", "scaled", "summand")]
+            plain, factor, scaled, summand = names
+            made = NodeProto()
+            made.CopyFrom(node)
+            made.output[0] = plain
+            nodes += [
+                made,
+                helper.make_node("Mul", [plain, factor], [scaled]),
+                helper.make_node("Add", [scaled, summand], [name]),
+            ]
+            rank = len(self._shapes[name])
+            for own, value in zip((factor, summand), affine, strict=True):
+                array = value.reshape(-1, *(1,) * (rank - 2)).astype(self._dtypes[name])
+                stored.append(numpy_helper.from_array(array, own))
+        return nodes, stored
 
     def _type(self, name: str) -> int:
         if name in self.values:

@@ -2,8 +2,9 @@
 
 Probe inputs are not what a model was trained on, and every BatchNormalization would pass the
 difference on.  Normalising by the statistics of the probe itself, layer after layer, puts the
-activations back where the weights expect them.  Sites are fitted before the BatchNormalization, in
-raw numbers, so that nothing has to be converted when the true statistics return.
+activations back where the weights expect them, and so does what can be recovered of statistics
+that were folded into the weights (see `recovered`).  Sites are fitted before either, in raw
+numbers, so that nothing has to be converted when the true statistics return.
 """
 
 from __future__ import annotations
@@ -18,18 +19,22 @@ from numpy.typing import NDArray
 from spa.coupling.model import Coupling
 from spa.executor.columns import places_for
 from spa.executor.least_squares import Moments
+from spa.executor.moments import moments
+from spa.executor.recovered import recover
 from spa.executor.stream import Batches, Stream
 
+WIDEST = 4096  # channels whose covariance is kept
 ENOUGH = 256  # numbers per channel below which statistics of a batch are noise
 Array = NDArray[Any]
 
 
 @dataclass
 class Survey:
-    """`statistics` replace stored tensors by name.
+    """`statistics` replace stored tensors, and move activations, by name (see `Stream`).
 
-    `covariance` is that of a tensor's channels `[channels, channels]`, or the variance of all its
-    numbers `[1, 1]` where no axis of channels was named; `energy` is the mean square of a channel.
+    `covariance` is that of a tensor's channels `[channels, channels]`, their variances `[channels]`
+    where there are more than `WIDEST`, or the variance of all its numbers `[1, 1]` where no axis of
+    channels was named; `energy` is the mean square of a channel.
     """
 
     statistics: dict[str, Array] = field(default_factory=dict)
@@ -52,13 +57,15 @@ def survey(
         coupling: the analysed model.
         feeds: probe inputs, one dict per batch.
         wanted: tensors whose covariance is asked for, with their channel axis.
-        batch_norm: whether BatchNormalization takes the statistics of the batch.
+        batch_norm: whether BatchNormalization takes the statistics of the batch, folded or not.
         device: where to run.
         looks: what else wants to see the activations, by the number of the node that comes next.
     """
     graph, looks = coupling.graph, looks or {}
     found = Survey()
-    stream = Stream(graph.proto, graph, feeds, device)
+    if batch_norm:
+        found.statistics |= recover(coupling, feeds, device)
+    stream = Stream(graph.proto, graph, feeds, device, found.statistics)
     stops: dict[int, list[Any]] = {}
     for name, axis in wanted:
         if name in stream.values:
@@ -99,21 +106,14 @@ def _norms(graph: Any) -> dict[int, Any]:
     }
 
 
-def moments(batches: Batches) -> tuple[Array, Array, int]:
-    """Mean and variance along axis 1, float64 `[channels]`, and how many numbers each."""
-    rest = (0, *range(2, batches[0].ndim))
-    shape = (-1, *(1,) * (len(rest) - 1))
-    count = sum(x.size // max(x.shape[1], 1) for x in batches)
-    mean = sum(x.sum(rest, dtype=np.float64) for x in batches) / max(count, 1)
-    gaps = (x - mean.reshape(shape).astype(x.dtype) for x in batches)
-    # a second pass: sums of squares lose everything where the mean is large
-    square = sum(np.square(gap).sum(rest, dtype=np.float64) for gap in gaps)
-    return mean, square / max(count, 1), count
-
-
 def _measure(found: Survey, name: str, axis: int | None, batches: Batches) -> None:
     """Covariance of a tensor, from as many places as are enough for its channels."""
     rows = batches[0].shape[axis] if axis is not None else 1
+    if axis is not None and rows > WIDEST:
+        mean, var, _ = moments([np.moveaxis(x, axis, 1) for x in batches])
+        found.covariance[name] = var
+        found.energy[name] = float((var + np.square(mean)).mean())
+        return
     sums = Moments(1, rows)
     for x in batches:
         flat = (x.reshape(1, -1) if axis is None else np.moveaxis(x, axis, 0)).reshape(rows, -1)

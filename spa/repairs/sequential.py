@@ -20,6 +20,7 @@ from spa.coupling.model import Coupling
 from spa.events import Step, Tell, quiet
 from spa.executor.forms import Convolution
 from spa.executor.least_squares import Moments, ridge
+from spa.executor.select import select
 from spa.executor.sites import Site, sites_of
 from spa.executor.stream import Stream
 from spa.executor.survey import survey
@@ -114,14 +115,23 @@ class _Walk:
         self.pruned = Stream(copy, graph, feeds, device)
         self.weights = Weights(self.pruned)
         for node in graph.nodes:
+            if node.outputs and node.outputs[0] in seen:
+                self._move(node, seen[node.outputs[0]])
             for i, name in enumerate(node.inputs):
-                if name in seen:
+                if name in seen and name in graph.consts:
                     own = self.weights.node(node).input[i]
                     self.pruned.instead[own] = self._cut(node, i, seen[name])
         self.targets = Targets(
             coupling, self.left, self.dense, self.pruned, self.consts, sequential
         )
         self.done: list[Repaired] = []
+
+    def _move(self, node: Any, affine: Array) -> None:
+        """Let the pruned stream move what is left of an output as the dense one does."""
+        name = node.outputs[0]
+        axes = (1, -1, *(1,) * (len(self.graph.shapes[name]) - 2))
+        sides = [select(s.reshape(axes), self.notes.images[name], self.left) for s in affine]
+        self.pruned.instead[name] = np.stack([side.reshape(-1) for side in sides])
 
     def _cut(self, node: Any, i: int, value: Array) -> Array:
         """What is left of a value for a stored tensor."""

@@ -54,12 +54,20 @@ class Targets:
 
     def target(self, site: Site, batch: int) -> Array:
         """What the site should compute, to make up for the stream it is added to as well."""
-        target = self.select(site.y, self.dense.values[site.y][batch])
+        target = self._plain(site, self.dense.values[site.y][batch])
         stream = site.sink.stream
         if not self.sequential or stream is None or stream not in self.pruned.values:
             return target
         lost = self.select(stream, self.dense.values[stream][batch])
         return target + self._before(site, lost - self.pruned.values[stream][batch])
+
+    def _plain(self, site: Site, made: Array) -> Array:
+        """What is left of a site's output, as the site itself computes it: not moved."""
+        if site.y in self.consts:
+            shape = (-1, *(1,) * (made.ndim - 2))
+            scale, shift = (s.reshape(shape).astype(made.dtype) for s in self.consts[site.y])
+            made = (made - shift) / scale
+        return self.select(site.y, made)
 
     def _before(self, site: Site, change: Array) -> Array:
         """The change of the site's output that changes the sink by so much."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from spa.criteria import felt as module
 from spa.criteria.obs import problems_of
+from spa.executor import survey
 from spa.executor.sites import concerned, sites_of
 from tests.carried import coupling_of
 from tests.criteria.test_obs import feeds_for
@@ -52,3 +53,20 @@ def test_rounding_that_hides_a_variance_is_no_error():
     sound = whole + 0.1 * np.eye(6)
     found = module._whitening(sound, 0.1)
     np.testing.assert_allclose(found.T @ found, np.linalg.inv(sound), atol=1e-9)
+
+
+def test_very_wide_sinks_are_measured_channel_by_channel(monkeypatch):
+    coupling = coupling_of("digits")
+    feeds = feeds_for(coupling.graph)
+    measure, _ = problems_of(coupling, feeds, "cpu")
+    site = first_site(coupling, measure)
+    full = measure.seen.covariance[site.sink.tensor]
+    monkeypatch.setattr(survey, "WIDEST", 4)
+    wide, _ = problems_of(coupling, feeds, "cpu")
+    var = wide.seen.covariance[site.sink.tensor]
+    np.testing.assert_allclose(var, np.diag(full), rtol=0.05)  # all places, not a choice of them
+    floor = module.DETAIL * var.mean()
+    gain = site.sink.gain(wide.consts)
+    rows, whole = wide.rows(site, (np.sqrt(var) / gain)[None, :, None])
+    np.testing.assert_allclose(np.square(rows).sum(), whole[0], rtol=1e-6)
+    np.testing.assert_allclose(whole[0], (var / (var + floor)).sum(), rtol=1e-6)
