@@ -1,10 +1,11 @@
 # The only door to the project's chores; `make` prints this list.
 PYTHON ?= python
 N ?= 300
+RATIO ?= 0.25
 UNIT = not slow and not models and not fuzz and not corpus
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test fast lint types size fuzz corpus golden mutants cov check clean
+.PHONY: help demo install test fast lint types size fuzz corpus golden mutants cov zoo docs check clean
 
 help:  ## print this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' \
@@ -50,6 +51,16 @@ mutants:  ## sabotage the rules one line at a time; the tests must notice
 
 cov:  ## the whole test suite with branch coverage
 	$(PYTHON) -m pytest --cov --cov-report=term-missing
+
+zoo:  ## fetch the real models of models/zoo.toml, prune each by RATIO=0.25, print the table
+	$(PYTHON) scripts/fetch_models.py
+	-$(PYTHON) -m spa zoo models/zoo.toml -d build/zoo --ratio $(RATIO) --timeout 900 --accept unchanged --accept refused
+	@cat build/zoo/summary.md
+
+docs:  ## write the reference from the code, build the site into build/site
+	$(PYTHON) -m pip install --quiet -e '.[docs]'
+	$(PYTHON) scripts/docs_reference.py
+	$(PYTHON) -m mkdocs build --strict
 
 check: lint types size test  ## what must pass before a change is handed in
 

@@ -48,6 +48,12 @@ def outcome(dest: Path) -> tuple[list[dict[str, object]], object, object]:
     return rows, made["totals"], made["reasons"]
 
 
+def largest(dest: Path) -> int:
+    """Bytes of the largest process."""
+    made = json.loads((dest / "summary.json").read_text(encoding="utf-8"))
+    return max(row["peak_rss_bytes"] or 0 for row in made["models"])
+
+
 def left_over(dest: Path) -> list[str]:
     """Files that are neither a result nor a record."""
     made = json.loads((dest / "summary.json").read_text(encoding="utf-8"))
@@ -100,7 +106,8 @@ def main() -> int:
         calm, rough = Path(place) / "calm", Path(place) / "rough"
         began = time.perf_counter()
         begin(asked.folder, calm, options).wait()
-        print(f"left alone: {time.perf_counter() - began:.0f} s")
+        spent = time.perf_counter() - began
+        print(f"left alone: {spent:.0f} s, largest process {largest(calm) >> 20} MiB", flush=True)
         began = time.perf_counter()
         chance = random.Random(asked.seed)
         parents, others = torment(asked.folder, rough, options, asked.kills, asked.pause, chance)

@@ -157,15 +157,18 @@ def _sums(models: Sequence[Row]) -> dict[str, int]:
 
 
 def reasons(models: Iterable[Row]) -> list[Reason]:
-    """Why models were not pruned, those shared by most first."""
+    """Why models were not pruned, those shared by most first; in full where all said the same."""
     found: dict[tuple[int, str], Reason] = {}
     for row in models:
         if row["status"] == "pruned":
             continue
-        words = generic(row["error"] or MEANINGS[row["status"]], row)
-        key = (row["exit_code"], words)
-        empty = Reason(status=row["status"], exit_code=row["exit_code"], reason=words, models=[])
-        found.setdefault(key, empty)["models"].append(row["name"])
+        said = row["error"] or MEANINGS[row["status"]]
+        words = generic(said, row)
+        first = Reason(status=row["status"], exit_code=row["exit_code"], reason=said, models=[])
+        reason = found.setdefault((row["exit_code"], words), first)
+        reason["models"].append(row["name"])
+        if reason["reason"] != said:
+            reason["reason"] = words
     return sorted(found.values(), key=lambda each: (-len(each["models"]), each["reason"]))
 
 

@@ -13,8 +13,6 @@ from spa.zoo import remote
 from spa.zoo.paths import is_url
 from spa.zoo.tables import read_toml
 
-KNOWN = frozenset(("name", "path", "url", "sha256", "options"))
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -25,6 +23,7 @@ class Entry:
     name: str | None = None
     sha256: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    fetch: str | None = None  # the command that brings it, where the list names one
 
 
 def entries_of(source: str) -> list[Entry]:
@@ -60,7 +59,7 @@ def _from(source: str, written: str) -> str:
 
 
 def _tables(data: Mapping[str, Any], source: str) -> Iterator[Entry]:
-    """Every `[[model]]`: `path`, `url`, or a `name` in the list's `folder`."""
+    """Every `[[model]]`: `path`, `url`, or a `name` in the list's `folder`, filled by `fetch`."""
     models = data.get("model")
     if not isinstance(models, list) or not all(isinstance(each, Mapping) for each in models):
         raise ReadError(f"{source} lists no models; write a [[model]] table for each")
@@ -69,9 +68,9 @@ def _tables(data: Mapping[str, Any], source: str) -> Iterator[Entry]:
         name = table.get("name")
         if name is not None:
             name = name if str(name).endswith(".onnx") else f"{name}.onnx"
-        written = table.get("path") or table.get("url")
+        written, fetch = table.get("path") or table.get("url"), None
         if written is None and name is not None:
-            written = posixpath.join(folder, name)
+            written, fetch = posixpath.join(folder, name), data.get("fetch")
         if not isinstance(written, str):
             raise ReadError(
                 f"model {number} of {source} has neither path, url nor name; give it one of them"
@@ -79,4 +78,5 @@ def _tables(data: Mapping[str, Any], source: str) -> Iterator[Entry]:
         options = table.get("options", {})
         if not isinstance(options, Mapping):
             raise ReadError(f"the options of {written} in {source} are no table; write key = value")
-        yield Entry(written, _from(source, written), name, table.get("sha256"), options)
+        where = _from(source, written)
+        yield Entry(written, where, name, table.get("sha256"), options, fetch)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import glob as globs
 import os
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from spa.errors import ReadError, UsageError
 from spa.zoo import remote
-from spa.zoo.listed import entries_of
+from spa.zoo.listed import Entry, entries_of
 from spa.zoo.model import Found
 from spa.zoo.paths import has_magic, is_inside, is_url, local
 
@@ -76,7 +76,9 @@ def _expanded(source: str, avoid: str) -> list[Found]:
 
 def _listed(source: str, avoid: str) -> Iterator[Found]:
     """The entries of a list; each is anything but another list."""
-    for entry in entries_of(source):
+    entries = entries_of(source)
+    _check_fetched(entries, source)
+    for entry in entries:
         where = local(entry.where)
         prefix = _kept(entry.written) if entry.name is None else entry.name
         single = Found(prefix, where, 0, entry.sha256, entry.options)
@@ -86,6 +88,19 @@ def _listed(source: str, avoid: str) -> Iterator[Found]:
             continue
         for found in _plain(where, _stem_of_glob(prefix), avoid):
             yield Found(found.name, found.source, found.size, None, entry.options)
+
+
+def _check_fetched(entries: Sequence[Entry], source: str) -> None:
+    """Say how to get what a list's own command has not brought yet."""
+    brought = [entry for entry in entries if entry.fetch and not is_url(entry.where)]
+    missing = [entry for entry in brought if not os.path.exists(local(entry.where))]
+    if missing:
+        names = ", ".join(str(entry.name) for entry in missing[:3])
+        more = ", ..." if len(missing) > 3 else ""
+        raise ReadError(
+            f"{len(missing)} of {len(entries)} models of {source} are not there yet "
+            f"({names}{more}); fetch them with: {missing[0].fetch}"
+        )
 
 
 def _plain(source: str, prefix: str, avoid: str) -> Iterator[Found]:

@@ -1,0 +1,298 @@
+"""Write docs/reference from the code: options, Python API, operators, report and exit codes.
+
+    python scripts/docs_reference.py [--check]
+
+--check writes nothing and fails where a page is not what the code says; the tests do the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator
+from html import escape
+from pathlib import Path
+from typing import Any, get_type_hints, is_typeddict
+
+import click
+
+import spa
+from spa import errors
+from spa.cli import COMMANDS, EXIT_CODES
+from spa.cli import spa as group
+from spa.reports import schema
+from spa.reports.ops import MEANINGS
+from spa.rules import catalogue
+
+FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+BAR = "&#124;"
+MARK = "<!-- Written by scripts/docs_reference.py from the code; do not edit. -->"
+
+
+def cell(words: object) -> str:
+    """Text as it may stand in a table."""
+    return " ".join(str(words).split()).replace("|", BAR)
+
+
+def code(words: object) -> str:
+    """Code in a table; where it has a bar, in the one spelling that every renderer reads."""
+    text = str(words)
+    return f"<code>{escape(text, quote=False)}</code>" if "|" in text else f"`{text}`"
+
+
+def table(*heads: str) -> Callable[[Iterator[tuple[object, ...]]], Iterator[str]]:
+    """A table of Markdown with these heads."""
+
+    def rows(cells: Iterator[tuple[object, ...]]) -> Iterator[str]:
+        yield f"| {' | '.join(heads)} |"
+        yield f"|{'---|' * len(heads)}"
+        for each in cells:
+            yield f"| {' | '.join(map(cell, each))} |"
+        yield ""
+
+    return rows
+
+
+def paragraphs(text: str) -> Iterator[str]:
+    """A docstring's paragraphs, each on a line of its own."""
+    for part in re.split(r"\n\s*\n", inspect.cleandoc(text)):
+        yield " ".join(part.split())
+        yield ""
+
+
+# The shell
+
+
+def shell() -> Iterator[str]:
+    """Every command and every option."""
+    yield from ["# Commands", "", MARK, ""]
+    yield "Every option can be set by an environment variable: `SPA_PRUNE_RATIO=0.5` for"
+    yield "`spa prune --ratio 0.5`. [Exit codes](exit_codes.md) are those of all commands."
+    yield ""
+    for name in COMMANDS:
+        yield from command(name)
+
+
+def command(name: str) -> Iterator[str]:
+    """One command: what it does, an example, its options by section."""
+    made = group.get_command(None, name)  # type: ignore[arg-type]
+    assert made is not None
+    context = click.Context(made, info_name=f"spa {name}")
+    yield from [f"## spa {name}", ""]
+    examples = []
+    for part in paragraphs(made.help or ""):
+        if part.startswith("Example: "):
+            examples.append(part.removeprefix("Example: "))
+        elif part or not examples:
+            yield part
+    usage = " ".join(made.collect_usage_pieces(context))
+    yield from ["```text", f"spa {name} {usage}", "```", ""]
+    if examples:
+        yield from ["```sh", *examples, "```", ""]
+    sections: dict[str, list[click.Option]] = {}
+    for parameter in made.params:
+        if isinstance(parameter, click.Option) and not parameter.hidden:
+            sections.setdefault(getattr(parameter, "section", "Output"), []).append(parameter)
+    for title, found in sections.items():
+        yield from [f"**{title}**", ""]
+        yield from table("option", "default", "meaning")(option(each, context) for each in found)
+
+
+def option(made: click.Option, context: click.Context) -> tuple[str, str, str]:
+    """An option as a row."""
+    names, words = made.get_help_record(context) or ("", "")
+    words, _, extra = words.partition("  [")
+    facts = dict(each.partition(": ")[::2] for each in extra.removesuffix("]").split("; "))
+    default = facts.get("default", "required" if "required" in facts else "")
+    return code(names), code(default) if default else "", words
+
+
+# Python
+
+
+def python() -> Iterator[str]:
+    """Everything that `import spa` offers."""
+    yield from ["# Python", "", MARK, ""]
+    yield "Everything here is a name of the module `spa`; whatever else can be imported may change."
+    yield ""
+    for name in spa.__all__:
+        value = getattr(spa, name)
+        if inspect.isfunction(value):
+            yield from function(f"spa.{name}", value, "##")
+        elif inspect.isclass(value):
+            yield from class_of(f"spa.{name}", value)
+    yield from ["## Errors", "", "All are `spa.SpaError`s of the module `spa.errors`.", ""]
+    kinds = [v for v in vars(errors).values() if inspect.isclass(v)]
+    yield from table("error", "exit code", "meaning")(
+        (f"`{kind.__name__}`", kind.exit_code, (kind.__doc__ or "").split(".")[0]) for kind in kinds
+    )
+
+
+def class_of(name: str, value: type) -> Iterator[str]:
+    """A class: what it is, its fields, its public methods."""
+    yield from [f"## {name}", ""]
+    yield from docstring(value.__doc__ or "")
+    if dataclasses.is_dataclass(value):
+        hints = {field.name: field for field in dataclasses.fields(value)}
+        yield from table("field", "type", "default")(
+            (code(field.name), code(plain(field.type)), default_of(field))
+            for field in hints.values()
+        )
+    for method, made in vars(value).items():
+        made = made.__func__ if isinstance(made, (classmethod, staticmethod)) else made
+        if inspect.isfunction(made) and not method.startswith("_"):
+            yield from function(f"{name}.{method}", made, "###")
+
+
+def default_of(field: dataclasses.Field[Any]) -> str:
+    """A field's default, as code."""
+    if field.default is not dataclasses.MISSING:
+        return f"`{field.default!r}`"
+    factory = field.default_factory
+    return f"`{factory()!r}`" if factory is not dataclasses.MISSING else ""
+
+
+def function(name: str, made: Callable[..., Any], heading: str) -> Iterator[str]:
+    """A function: its signature and what its docstring says."""
+    yield from [f"{heading} {name}", "", "```python", *signature(name, made), "```", ""]
+    yield from docstring(made.__doc__ or "")
+
+
+def signature(name: str, made: Callable[..., Any]) -> Iterator[str]:
+    """A signature, on one line if it fits."""
+    found = inspect.signature(made)
+    parts, star = [], False
+    for each in found.parameters.values():
+        if each.kind is each.KEYWORD_ONLY and not star:
+            parts.append("*")
+            star = True
+        parts.append(plain(each))
+    end = f") -> {plain(found.return_annotation)}"
+    line = f"{name}({', '.join(parts)}{end}"
+    yield from [line] if len(line) <= 96 else [f"{name}(", *(f"    {p}," for p in parts), end]
+
+
+def plain(annotation: object) -> str:
+    """A parameter or type as a person would write it."""
+    words = annotation if isinstance(annotation, str) else str(annotation)
+    words = re.sub(r": '([^']*)'", r": \1", words).strip("'")
+    return words.replace("'", '"').replace("<function quiet", "quiet").split(" at 0x")[0]
+
+
+def docstring(text: str) -> Iterator[str]:
+    """A docstring of Google's kind as paragraphs and tables."""
+    for part in re.split(r"\n\s*\n", inspect.cleandoc(text)):
+        head, _, rest = part.partition("\n")
+        if head in ("Args:", "Attributes:", "Raises:"):
+            yield from [f"**{head[:-1]}**", ""]
+            yield from table("name", "meaning")(entries(rest))
+        elif head == "Returns:":
+            yield from [f"**Returns** {' '.join(rest.split())}", ""]
+        elif not part.startswith(">>>"):
+            yield from [" ".join(part.split()), ""]
+
+
+def entries(text: str) -> Iterator[tuple[str, str]]:
+    """What a section of a docstring lists, name by name."""
+    for each in re.split(r"\n(?=\S)", inspect.cleandoc(text)):
+        name, _, words = each.partition(":")
+        yield f"`{name}`", words
+
+
+# The rest
+
+
+def operators() -> Iterator[str]:
+    """What `spa ops` lists."""
+    yield from ["# Operators", "", MARK, ""]
+    yield "What `spa ops` lists: operators by domain, and what is done with channels at each."
+    yield ""
+    yield from table("status", "meaning")((f"*{key}*", words) for key, words in MEANINGS.items())
+    facts = catalogue()
+    for domain in dict.fromkeys(fact["domain"] for fact in facts):
+        found = [fact for fact in facts if fact["domain"] == domain]
+        yield from [f"## {domain or 'ai.onnx'}", ""]
+        yield from table("operator", "status", "note")(
+            (f"`{fact['op']}`", fact["status"], fact["note"]) for fact in found
+        )
+
+
+def report() -> Iterator[str]:
+    """The report's schema."""
+    yield from ["# Report", "", MARK, ""]
+    yield f"What `--json` prints and `--report FILE.json` writes: schema {schema.SCHEMA_VERSION}. A"
+    yield "section that was not reached is null; keys that are marked optional may be missing."
+    yield ""
+    kinds = [v for v in vars(schema).values() if is_typeddict(v) and v.__name__[0] != "_"]
+    kinds.sort(key=lambda kind: kind is not schema.Report)
+    for kind in kinds:
+        yield from [f"## {kind.__name__}", ""]
+        yield from paragraphs(kind.__doc__ or "")
+        hints = get_type_hints(kind)
+        yield from table("key", "type", "")(
+            (code(key), code(type_of(hint)), "" if key in kind.__required_keys__ else "optional")
+            for key, hint in hints.items()
+        )
+
+
+def type_of(hint: Any) -> str:
+    """A type of the report as people write it."""
+    words = hint.__name__ if isinstance(hint, type) and hint.__module__ != "types" else hint
+    words = str(hint) if hasattr(hint, "__args__") else str(words)
+    words = words.replace("spa.reports.schema.", "").replace("typing.", "")
+    return words.replace("NoneType", "None").replace("'", '"')
+
+
+def exit_codes() -> Iterator[str]:
+    """What a script reads."""
+    yield from ["# Exit codes", "", MARK, ""]
+    found = re.findall(r"^  (\d+) +(.+)$", EXIT_CODES, re.MULTILINE)
+    by_code = {
+        kind.exit_code: kind.__name__
+        for kind in vars(errors).values()
+        if inspect.isclass(kind) and kind is not errors.SpaError
+    }
+    yield from table("code", "meaning", "in Python")(
+        (code, words, f"`{by_code[int(code)]}`" if int(code) in by_code else "")
+        for code, words in found
+    )
+    yield "Every error is one sentence on standard error that says what, where and what next."
+
+
+PAGES = {
+    "cli": shell,
+    "python": python,
+    "operators": operators,
+    "report": report,
+    "exit_codes": exit_codes,
+}
+
+
+def page(name: str) -> str:
+    """A page of the reference."""
+    return "\n".join(PAGES[name]()).rstrip("\n") + "\n"
+
+
+def main() -> int:
+    """Write the pages, or compare them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, fail on a difference")
+    check = parser.parse_args().check
+    stale = []
+    for name in PAGES:
+        path, text = FOLDER / f"{name}.md", page(name)
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(path.name)
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    print(f"{'stale' if check else 'written'}: {', '.join(stale) or 'nothing'}")
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
