@@ -26,7 +26,7 @@ def prune(
     model: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
     ratio: float = 0.5,
     *,
-    of: Literal["macs", "params", "channels"] = "macs",
+    of: Literal["macs", "params", "channels", "latency"] = "macs",
     scorer: str = Recipe.scorer,
     saliency: str | None = None,
     aggregate: Literal["sum", "mean", "max"] = "sum",
@@ -38,6 +38,7 @@ def prune(
     min_channels: int = 1,
     ignore: Sequence[str] = (),
     only: Sequence[str] = (),
+    heads: Literal["free", "tied", "whole"] = "free",
     input_shape: Mapping[str, Sequence[int]] | None = None,
     seed: int = 0,
     device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -60,6 +61,7 @@ def prune(
     rotate: bool = True,
     steps: int = 1,
     memory: int | None = None,
+    threads: int | None = None,
     input_range: Sequence[float] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -84,6 +86,7 @@ def prune(
         min_channels: the least any group keeps.
         ignore: globs of what stays whole.
         only: globs of what may be cut.
+        heads: how finely attention is cut.
         input_shape: sizes for symbolic dimensions, by input name.
         seed: of random scores and of validation inputs.
         device: where validation runs.
@@ -106,6 +109,7 @@ def prune(
         rotate: whether channels between linear maps are mixed first, so that few carry most.
         steps: rounds of cutting a little, refitting and scoring again.
         memory: bytes that activations and statistics may take; by default half of what is free.
+        threads: of one run where latency is measured; by default onnxruntime's choice.
         input_range: lowest and highest value of a pixel, before `mean` and `std`.
         mean: subtracted from pixels; one number or one per channel.
         std: divides pixels; one number or one per channel.
@@ -124,13 +128,14 @@ def prune(
         ratio=ratio, of=of, scorer=scorer, saliency=saliency, aggregate=aggregate,
         normalize=normalize, scope=scope, layer_ratio=dict(layer_ratio or {}),
         max_layer_ratio=max_layer_ratio, round_to=round_to, min_channels=min_channels,
-        ignore=_globs("ignore", ignore), only=_globs("only", only),
+        ignore=_globs("ignore", ignore), only=_globs("only", only), heads=heads,
         input_shape=dict(input_shape or {}), seed=seed, device=device, verify=verify,
         min_reduction=min_reduction, max_drift=max_drift, min_speedup=min_speedup,
         budget_bytes=budget_bytes, check=check, max_drop=max_drop, min_score=min_score,
         strict=strict, reconstruct=reconstruct, calib=calib, probe=probe, samples=samples,
         allocation=allocation, repair=repair, sequential=sequential, rotate=rotate, steps=steps,
-        memory=memory, input_range=_range(input_range), mean=_numbers(mean), std=_numbers(std),
+        memory=memory, threads=threads, input_range=_range(input_range), mean=_numbers(mean),
+        std=_numbers(std),
     )  # fmt: skip
     return pipeline.prune(model, recipe, tell, output=output, force=force)
 
@@ -212,7 +217,7 @@ def inspect(
     Args:
         model: path, bytes, stream or ModelProto; never changed.
         tell: callback for progress events.
-        options: `ignore`, `only`, `input_shape`, `strict`, as for `prune`.
+        options: `ignore`, `only`, `heads`, `input_shape`, `strict`, as for `prune`.
 
     Raises:
         ReadError: the model cannot be read.

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from spa.errors import UsageError
 
-Unit = Literal["macs", "params", "channels"]
+Unit = Literal["macs", "params", "channels", "latency"]
 Aggregate = Literal["sum", "mean", "max"]
 Normalize = Literal["none", "mean", "max", "gaussian"]
 Scope = Literal["global", "local"]
@@ -22,6 +22,7 @@ Device = Literal["auto", "cpu", "cuda"]
 Verify = Literal["none", "run", "equivalence"]
 Allocation = Literal["uniform", "greedy", "curves"]
 Repair = Literal["auto", "none", "bias", "mix", "full"]
+Heads = Literal["free", "tied", "whole"]
 Probe = Literal["auto", "leaves", "uniform", "gaussian", "tokens", "audio", "vectors"]
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -34,6 +35,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "allocation": get_args(Allocation),
     "repair": get_args(Repair),
     "probe": get_args(Probe),
+    "heads": get_args(Heads),
 }
 DATA_FREE = frozenset(("l1", "l2", "fpgm", "random"))
 """Scorers that look at weights alone."""
@@ -49,7 +51,7 @@ class Recipe:
 
     Attributes:
         ratio: the share to remove, 0 < ratio < 1; a given plan takes its place.
-        of: what the ratio is a ratio of.
+        of: what the ratio is a ratio of; "latency" is time as measured on this machine.
         scorer: the name of the criterion; a saliency file takes its place.  "auto" is "obspa", or
             "l2" where the model cannot be run on inputs made for it.
         saliency: a file with one number per weight, by initializer name.
@@ -57,6 +59,8 @@ class Recipe:
         max_layer_ratio: no layer loses a larger share of its channels than this.
         round_to: channels kept in a layer are a multiple of this, "auto" where it pays.
         min_channels: no layer keeps fewer channels than this.
+        heads: how finely attention is cut: every head keeps channels of its own, all heads keep the
+            same positions, or heads go as a whole.
         min_reduction: gate, the share of `of` that must really be gone.
         max_drift: gate, the largest relative L2 difference an output may show.
         min_speedup: gate, the least factor by which the pruned model must be faster.
@@ -75,6 +79,7 @@ class Recipe:
             with a scorer that measures and a repair.
         allocation: how the budget is shared out: the same share everywhere, cheapest channel first,
             or the best total along error curves.
+        threads: of one run where latency is measured; None: onnxruntime's choice.
         steps: rounds of cutting a little, refitting and scoring again.
         memory: bytes that measuring may take; None: what is usual, at most half of what is free.
         calib: file or folder of inputs to fit on, instead of synthetic ones.
@@ -98,6 +103,7 @@ class Recipe:
     min_channels: int = 1
     ignore: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
+    heads: Heads = "free"
     input_shape: Mapping[str, Sequence[int]] = field(default_factory=dict)
     seed: int = 0
     device: Device = "auto"
@@ -120,6 +126,7 @@ class Recipe:
     rotate: bool = True
     steps: int = 1
     memory: int | None = None
+    threads: int | None = None
     input_range: tuple[float, float] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
@@ -219,6 +226,8 @@ def _check_repair(recipe: Recipe) -> None:
         raise UsageError(
             f"--memory {memory} is less than 1M, too little for any model; 4G is four GiB"
         )
+    if recipe.threads is not None and not (_whole(recipe.threads) and recipe.threads >= 1):
+        raise UsageError(f"--threads must be a whole number of at least 1, not {recipe.threads!r}")
     asked = None if recipe.repair == "auto" else recipe.repair != "none"
     if recipe.steps > 1 and recipe.saliency is not None:
         raise UsageError(

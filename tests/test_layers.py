@@ -25,6 +25,7 @@ probes executor
 bases criteria budgets rewrite plans
 repairs
 validate
+latency
 reports
 pipeline
 zoo

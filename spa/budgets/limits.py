@@ -54,7 +54,7 @@ def limits(coupling: Coupling, recipe: Recipe) -> tuple[Limit, ...]:
 def _names_in(coupling: Coupling) -> set[str]:
     """Everything a glob may call: groups, their tensors and nodes, other nodes, other constants."""
     known = {name for group in coupling.groups for name in names(group)}
-    known.update(node.name for node in coupling.graph.nodes)
+    known.update(node.name for node in coupling.graph.order)
     known.update(coupling.graph.consts)
     return known
 
@@ -62,7 +62,7 @@ def _names_in(coupling: Coupling) -> set[str]:
 def _limit(group: Group, recipe: Recipe) -> Limit:
     if matches(group, recipe.ignore) or (recipe.only and not matches(group, recipe.only)):
         return Limit(np.zeros(1, np.int64))
-    size, cells = group.cells.shape[1], len(group.cells)
+    size, cells = group.cells.shape[1], len(group.cells) * group.width
     least = max(1, -(-recipe.min_channels // cells))
     for glob, share in recipe.layer_ratio.items():
         if matches(group, [glob]):
@@ -76,7 +76,10 @@ def _limit(group: Group, recipe: Recipe) -> Limit:
 
 
 def _rounded(size: int, cells: int, most: int, round_to: int | str) -> NDArray[np.int64]:
-    """Removable numbers per cell that leave a multiple of `round_to` channels in the group."""
+    """Removable numbers per cell that leave a multiple of `round_to` channels in the group.
+
+    `cells` is how many channels go with every unit of a cell.
+    """
     removed = np.arange(max(most, 0) + 1)
     multiple = multiple_for(size * cells) if round_to == "auto" else int(round_to)
     if multiple > 1:

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,17 @@ FRIENDLY: tuple[int | Literal["auto"], ...] = ("auto", 8, 4)
 Alive = NDArray[np.bool_]
 
 
+class Share(Protocol):
+    """What a choice costs, by name."""
+
+    def share(self, of: str) -> float:
+        """The figure called `of`."""
+
+
+Price = Callable[[Alive], Share]
+"""What keeping the units in `alive` costs, such as `Cost`."""
+
+
 def allocate(coupling: Coupling, scores: NDArray[np.float64], recipe: Recipe) -> Alive:
     """Choose what is kept: bool `[labels]` by unit, the target met with as little excess as fits.
 
@@ -38,32 +49,41 @@ def allocate(coupling: Coupling, scores: NDArray[np.float64], recipe: Recipe) ->
     """
     cost = Cost(coupling)
     if recipe.round_to != "auto":
-        return _meet(coupling, cost, scores, recipe, DETOURS)[0]
+        return meet(coupling, cost, scores, recipe, limits(coupling, recipe), DETOURS)[0]
     found: list[tuple[float, int, Alive]] = []
     for turn, round_to in enumerate(FRIENDLY):
         try:
             detours = DETOURS if round_to == FRIENDLY[-1] else 0
             width = replace(recipe, round_to=round_to)
-            alive, excess = _meet(coupling, cost, scores, width, detours)
+            bounds = limits(coupling, width)
+            alive, excess = meet(coupling, cost, scores, width, bounds, detours)
         except TargetError:
             continue
         found.append((excess, turn, alive))
         if excess <= EXCESS:
             break
     if not found:
-        return _meet(coupling, cost, scores, replace(recipe, round_to=1), DETOURS)[0]
+        width = replace(recipe, round_to=1)
+        return meet(coupling, cost, scores, width, limits(coupling, width), DETOURS)[0]
     return min(found, key=lambda f: f[:2])[2]
 
 
-def _meet(
-    coupling: Coupling, cost: Cost, scores: NDArray[np.float64], recipe: Recipe, detours: int
+def meet(
+    coupling: Coupling,
+    cost: Price,
+    scores: NDArray[np.float64],
+    recipe: Recipe,
+    bounds: Sequence[Limit],
+    detours: int = DETOURS,
 ) -> tuple[Alive, float]:
-    """The choice for one width multiple, and by how much it removes more than asked for.
+    """The choice within the limits, and by how much it removes more than asked for.
 
     Scores that are errors are divided by prices, and the prices taken again at the choice they led
     to; the choice with the least error is kept.
+
+    Raises:
+        TargetError: nothing can be pruned, or the target is out of reach.
     """
-    bounds = limits(coupling, recipe)
     priced = recipe.allocation == "curves" and recipe.measures
     scope = "local" if recipe.allocation == "uniform" else recipe.scope
     best: tuple[bool, float, float, Alive] | None = None
@@ -82,7 +102,7 @@ def _meet(
 
 def _reach(
     coupling: Coupling,
-    cost: Cost,
+    cost: Price,
     sequence: Moves,
     bounds: Sequence[Limit],
     recipe: Recipe,
@@ -122,7 +142,7 @@ def _reach(
 
 
 def per_price(
-    coupling: Coupling, cost: Cost, scores: NDArray[np.float64], of: str, at: Alive
+    coupling: Coupling, cost: Price, scores: NDArray[np.float64], of: str, at: Alive
 ) -> NDArray[np.float64]:
     """Errors over what a channel of the group saves: the least error per saving goes first.
 

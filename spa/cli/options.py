@@ -44,7 +44,7 @@ def choice(section: str, name: str, words: str, *more: str) -> Decorator:
 
 HOW_MUCH = (
     option("How much", "-r", "--ratio", type=float, help="Share to remove, 0 < RATIO < 1."),
-    choice("How much", "--of", "What the ratio is a ratio of."),
+    choice("How much", "--of", "What the ratio is a ratio of; latency is measured here and now."),
     choice("How much", "--scope", "One budget for the model, or the same share in every group."),
     choice(
         "How much",
@@ -92,6 +92,12 @@ HOW_MUCH = (
         default=DEFAULT.min_channels,
         show_default=True,
         help="No layer keeps fewer channels.",
+    ),
+    option(
+        "How much",
+        "--threads",
+        type=click.IntRange(min=1),
+        help="Threads that latency is measured with.  Default: onnxruntime's choice.",
     ),
 )
 
@@ -205,6 +211,7 @@ WHERE = (
         multiple=True,
         help="Cut nothing but these; repeatable.",
     ),
+    choice("Where", "--heads", "Each keeps channels of its own, all the same, or heads go whole."),
     option(
         "Where",
         "--strict",

@@ -147,7 +147,13 @@ def pair(
     base = graph.source.base_dir
     models = ((graph.proto, base), (small, base_dir or base))
     return [
-        runtime.session(model, device=recipe.device, base_dir=folder, optimize=optimize)
+        runtime.session(
+            model,
+            device=recipe.device,
+            base_dir=folder,
+            optimize=optimize,
+            threads=recipe.threads or 0,
+        )
         for model, folder in models
     ]
 
@@ -158,7 +164,7 @@ def latency(graph: Graph, sessions: Sequence[Any], recipe: Recipe) -> dict[str, 
     timing = measure(sessions, [feeds, feeds], runs=30, warmup=2, seconds=1.0)
     return {
         "provider": sessions[0].get_providers()[0],
-        "threads": None,
+        "threads": recipe.threads,
         "runs": len(timing.millis),
         "before_ms": timing.medians[0],
         "after_ms": timing.medians[1],

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa import runtime
-from spa.budgets import allocate
 from spa.coupling import Coupling, analyse, misplaced, refine
 from spa.criteria import score
 from spa.errors import ReadError, TargetError
@@ -19,6 +18,7 @@ from spa.pipeline.inputs import Feeds, probe_feeds
 from spa.pipeline.journal import Journal
 from spa.pipeline.refit import carried, refitted
 from spa.pipeline.rotate import rotated
+from spa.pipeline.timed import allocated
 from spa.plans import Plan, place
 from spa.recipe import Recipe
 from spa.rewrite import rewrite
@@ -135,7 +135,7 @@ def _allocated(
     """Where a choice does not fit, take away that freedom, score and choose again."""
     for _ in range(ROUNDS):
         with journal.stage("allocate"):
-            alive = allocate(coupling, scores, recipe)
+            alive = allocated(coupling, scores, recipe, journal)
             errors = misplaced(coupling, alive)
         if not errors:
             return coupling, alive, scores
@@ -163,7 +163,8 @@ def _again(
         small = refitted(coupling, alive, small, recipe, journal)[0]
     with journal.stage("couple"):
         base = coupling.graph.source.base_dir
-        left = analyse(read(small, input_shapes=recipe.input_shape, base_dir=base))
+        graph = read(small, input_shapes=recipe.input_shape, base_dir=base)
+        left = analyse(graph, heads=coupling.heads)
     found = _scored(left, recipe, feeds, journal)
     return carried(coupling, alive, left, scores, found)
 

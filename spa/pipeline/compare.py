@@ -20,7 +20,7 @@ from spa.pipeline import facts
 from spa.pipeline.check import compare
 from spa.pipeline.gates import check_gates, score_original
 from spa.pipeline.journal import Journal, peak_memory
-from spa.pipeline.prune import carried_plan, is_refitted
+from spa.pipeline.prune import carried_plan, heads_of, is_refitted
 from spa.pipeline.staged import file_of
 from spa.plans import place
 from spa.recipe import Recipe
@@ -58,7 +58,9 @@ def verify(
             second = read(pruned, input_shapes=recipe.input_shape)
         score_original(first, recipe, journal)
         with journal.stage("couple"):
-            couplings = analyse(first), analyse(second)
+            plan = carried_plan(second.proto)
+            heads = "free" if plan is None else heads_of(plan)
+            couplings = analyse(first, heads=heads), analyse(second, heads=heads)
             sizes = [Cost(c)(c.everything()) for c in couplings]
         report = journal.report
         report["input"] = facts.input_facts(couplings[0], sizes[0])

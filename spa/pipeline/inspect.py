@@ -13,6 +13,7 @@ from spa.pipeline import facts
 from spa.pipeline.choose import choose, measuring, rank
 from spa.pipeline.journal import Journal
 from spa.pipeline.prune import couple, recipe_facts, sizes_note
+from spa.pipeline.timed import saved
 from spa.plans import Plan, plan_of
 from spa.recipe import Recipe
 
@@ -55,7 +56,7 @@ def make_plan(model: Any, recipe: Recipe, tell: Tell = quiet) -> Plan:
         plan = plan_of(chosen, alive, recipe_facts(recipe), names)
         report = journal.report
         report["groups"] = facts.group_facts(chosen, alive, cost)
-        report["reduction"] = {**reduction(before, after), "bytes": None}
+        report["reduction"] = {**reduction(before, after), "bytes": None, **saved(report)}
         report["output"] = {"path": None, "sha256": None, "bytes": None, **facts.counts(after)}
         sizes_note(coupling.graph, journal)
     journal.succeed()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from spa.events import Done, Note, Started, Tell
+from spa.latency import Whole
 from spa.probes import Probe
 from spa.reports.schema import empty_report
 
@@ -37,6 +38,7 @@ class Journal:
         self.name = "model.onnx" if output is None else Path(output).name  # of what is made
         self.probe: Probe | None = None  # where inputs come from, once somebody has asked
         self.feeds: list[dict[str, Any]] = []  # those to fit on
+        self.whole: Whole | None = None  # the model, ready to be timed, once it has been
         self._began = time.perf_counter()
 
     @contextmanager

@@ -8,7 +8,7 @@ import zlib
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +30,12 @@ from spa.pipeline.outcome import Outcome
 from spa.pipeline.refit import refitted
 from spa.pipeline.rotate import as_rotated
 from spa.pipeline.staged import staged
+from spa.pipeline.timed import saved
 from spa.plans import Plan, plan_of
-from spa.recipe import GATES, Recipe
+from spa.recipe import CHOICES, GATES, Heads, Recipe
 from spa.rewrite import rewrite
 
-LATER = frozenset(("device", "verify", "strict", "check", *GATES))
+LATER = frozenset(("device", "threads", "verify", "strict", "check", *GATES))
 """Fields of a recipe that have no say in what is kept."""
 
 REFITTED = "spa.reconstructed"
@@ -70,6 +71,8 @@ def prune(
     with journal.written():
         recipe.validate()
         given = Plan.load(plan) if isinstance(plan, (str, os.PathLike)) else plan
+        if given is not None:
+            recipe = replace(recipe, heads=heads_of(given))
         coupling = couple(model, recipe, journal)
         score_original(coupling.graph, recipe, journal)
         if given is None:
@@ -96,6 +99,7 @@ def apply(
     with journal.written():
         recipe.validate()
         given = plan if isinstance(plan, Plan) else Plan.load(plan)
+        recipe = replace(recipe, heads=heads_of(given))
         coupling = couple(model, recipe, journal)
         score_original(coupling.graph, recipe, journal)
         outcome = _planned(coupling, given, recipe, journal)
@@ -110,7 +114,7 @@ def couple(model: Any, recipe: Recipe, journal: Journal) -> Coupling:
     with journal.stage("load"):
         graph = read(model, input_shapes=recipe.input_shape)
     with journal.stage("couple"):
-        coupling = analyse(graph, tell=journal.tell)
+        coupling = analyse(graph, heads=recipe.heads, tell=journal.tell)
         cost = Cost(coupling)
     journal.report["input"] = facts.input_facts(coupling, cost(coupling.everything()))
     journal.report["frozen"] = facts.frozen_facts(coupling)
@@ -180,6 +184,12 @@ def _planned(coupling: Coupling, plan: Plan, recipe: Recipe, journal: Journal) -
     return finish(Made(coupling, turned, alive, cut, small), made, recipe, journal)
 
 
+def heads_of(plan: Plan) -> Heads:
+    """How finely a plan cuts attention."""
+    said = plan.recipe.get("heads")
+    return cast("Heads", said if said in CHOICES["heads"] else "free")
+
+
 def as_planned(recipe: Recipe, plan: Plan) -> Recipe:
     """The recipe with the scorer of a plan, and its repair where the recipe leaves that open."""
     scorer, saliency = plan.recipe.get("scorer"), plan.recipe.get("saliency")
@@ -228,7 +238,7 @@ def finish(
     after = replace(after, params=stored(small))
     sign(small, graph, plan, refitted=small is not made.cut or bool(plan.rotated))
     report["output"] = facts.output_facts(small, after)
-    report["reduction"] = {**reduction(before, after), "bytes": None}
+    report["reduction"] = {**reduction(before, after), "bytes": None, **saved(report)}
     report["groups"] = facts.group_facts(coupling, made.alive, cost)
     report["ops"] = {"before": facts.op_counts(graph.proto), "after": facts.op_counts(small)}
     sizes_note(graph, journal)

@@ -50,4 +50,4 @@ def _mixed(coupling: Coupling, parts: list[Free], recipe: Recipe, journal: Journ
             f"{len(parts)} groups of channels between linear maps take the basis in which few of "
             "them carry most (--no-rotate leaves it)"
         )
-        return analyse(replace(graph, source=source)), names
+        return analyse(replace(graph, source=source), heads=coupling.heads), names

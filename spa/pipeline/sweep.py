@@ -207,6 +207,7 @@ class _Trials:
         branch = Journal("prune", self.journal.tell)
         branch.name = self.journal.name
         branch.probe, branch.feeds = self.journal.probe, self.journal.feeds
+        branch.whole = self.journal.whole
         for name in SHARED:
             if name in self.journal.report:
                 shared = self.journal.report[name]
@@ -220,6 +221,7 @@ class _Trials:
             spent[stage] = spent.get(stage, 0.0) + seconds
         self.journal.probe = self.journal.probe or branch.probe
         self.journal.feeds = self.journal.feeds or branch.feeds
+        self.journal.whole = self.journal.whole or branch.whole
 
 
 def _verdict(trials: _Trials, recipe: Recipe) -> dict[str, Any]:

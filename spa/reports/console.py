@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from spa.reports import facts, wording
+from spa.reports import facts, latency, wording
 from spa.reports.schema import Report
 from spa.reports.screen import filled, line, table, text
 
@@ -22,6 +22,7 @@ def summary(report: Report, files: Sequence[Path] = ()) -> RenderableType:
         *_groups(report),
         *reasons(report),
         *_verification(report),
+        *_budget(report),
         *warnings(report),
         *_notes(report),
         *_time(report),
@@ -73,6 +74,11 @@ def _verification(report: Report) -> list[Table]:
     if check:
         lines.append(line("Check", check.sentence, "dim" if check.passed else "bad"))
     return lines
+
+
+def _budget(report: Report) -> list[Table]:
+    found = enumerate(latency.sentences(report))
+    return [line("" if k else "Budget", words, "dim" if k else "plain") for k, words in found]
 
 
 def warnings(report: Report) -> list[Table]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from spa.reports import facts, wording
+from spa.reports import facts, latency, wording
 from spa.reports.html_bars import Bar, bars, legend, stack
 from spa.reports.html_page import page
 from spa.reports.html_style import STYLE
@@ -25,6 +25,7 @@ def to_html(report: Report) -> str:
         _warnings(report),
         _comparison(report),
         _verification(report),
+        _budget(report),
         _groups(report),
         _frozen(report),
         _costs(report),
@@ -106,6 +107,11 @@ def _verification(report: Report) -> Markup | None:
         _gates(report),
         _check(report),
     )
+
+
+def _budget(report: Report) -> Markup | None:
+    words = [element("p", each) for each in latency.sentences(report)]
+    return _card("Latency as a budget", *words) if words else None
 
 
 def _check(report: Report) -> Markup | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from spa.reports import facts, wording
+from spa.reports import facts, latency, wording
 from spa.reports.schema import GroupFacts, Report
 
 MOST_GROUPS = 200
@@ -18,6 +18,7 @@ def to_markdown(report: Report) -> str:
         _head(report),
         _table(("", "Original", "Pruned", "Change"), _comparison(report), numbers=True),
         _verification(report),
+        _list("Latency as a budget", latency.sentences(report)),
         _groups(report),
         _frozen(report),
         _list("Warnings", report.get("warnings") or ()),

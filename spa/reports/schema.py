@@ -82,13 +82,17 @@ class InputFacts(OutputFacts):
     producer: str | None
 
 
-class Reduction(TypedDict):
-    """Shares that are really gone; negative where something grew."""
-
+class _Reduction(TypedDict):
     params: float | None
     macs: float | None
     channels: float | None
     bytes: float | None
+
+
+class Reduction(_Reduction, total=False):
+    """Shares that are really gone; negative where something grew; latency where it was a budget."""
+
+    latency: float | None
 
 
 class LossyFacts(TypedDict):
@@ -131,6 +135,49 @@ class Latency(TypedDict):
     before_ms: float | None
     after_ms: float | None
     speedup: float | None
+
+
+class Points(TypedDict):
+    """Where the times of a table come from; those without a measurement follow the width."""
+
+    measured: int
+    cached: int
+    estimated: int
+    failed: int
+
+
+class HolderFacts(TypedDict):
+    """Operators of one kind with what hangs off them; `share` is of the model's time.
+
+    `op` is "run" for what a run costs apart from its operators.
+    """
+
+    op: str
+    pieces: int
+    share: float
+    shrinks: bool
+
+
+class LatencyBudget(TypedDict):
+    """How a share of the time was removed; `asked`, `predicted`, `measured` are shares.
+
+    `measured` may be below `asked` by no more than `tolerance`.
+    """
+
+    asked: float
+    predicted: float
+    measured: float
+    tolerance: float
+    before_ms: float
+    overhead_ms: float
+    provider: str
+    threads: int | None
+    cpu: str
+    turns: int
+    points: Points
+    seconds: float
+    cache: str | None
+    holders: list[HolderFacts]
 
 
 class Gate(TypedDict):
@@ -188,6 +235,7 @@ class Report(_Report, total=False):
     ops: OpCounts | None
     gates: list[Gate]
     check: CheckFacts
+    latency_budget: LatencyBudget
     notes: list[str]
 
 

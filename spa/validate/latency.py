@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,12 @@ class Timing:
         """Median of the paired ratios first / k-th session; above 1 is faster than the first."""
         return [float(r) for r in np.median(self.millis[:, :1] / self.millis, axis=0)]
 
+    @property
+    def calm(self) -> list[float]:
+        """Mean latency of every session's fastest tenth of runs, ms: what a busy machine shows."""
+        fastest = np.sort(self.millis, axis=0)[: max(1, len(self.millis) // 10)]
+        return [float(m) for m in fastest.mean(0)]
+
 
 def measure(
     sessions: Sequence[Any],
@@ -35,10 +41,12 @@ def measure(
     runs: int,
     warmup: int,
     seconds: float | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Timing:
     """Run every session in turn, `runs` times, in alternating order.
 
     With `seconds`, measuring stops once that much time has gone (at least three runs are taken).
+    `clock` tells the seconds that count.
     """
     for _ in range(warmup):
         for session, feed in zip(sessions, feeds, strict=True):
@@ -49,9 +57,9 @@ def measure(
         row = np.zeros(len(sessions))
         order = range(len(sessions)) if turn % 2 == 0 else range(len(sessions))[::-1]
         for k in order:
-            begin = time.perf_counter()
+            begin = clock()
             sessions[k].run(None, feeds[k])
-            row[k] = (time.perf_counter() - begin) * 1e3
+            row[k] = (clock() - begin) * 1e3
         rows.append(row)
         if seconds is not None and turn >= 2 and time.perf_counter() - started > seconds:
             break

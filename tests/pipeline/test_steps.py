@@ -61,13 +61,13 @@ def test_scores_of_what_is_left_are_those_of_the_same_channels(name):
 
 
 def test_every_round_scores_what_is_left(monkeypatch):
-    shares, right = [], choosing.allocate
+    shares, right = [], choosing.allocated
 
-    def allocate(coupling, scores, recipe):
+    def allocated(coupling, scores, recipe, journal):
         shares.append(recipe.ratio)
-        return right(coupling, scores, recipe)
+        return right(coupling, scores, recipe, journal)
 
-    monkeypatch.setattr(choosing, "allocate", allocate)
+    monkeypatch.setattr(choosing, "allocated", allocated)
     heard = []
     recipe = Recipe(ratio=0.488, scorer="l2", steps=3, verify="none", round_to=1)
     outcome = pipeline.prune(DIGITS, recipe, heard.append)

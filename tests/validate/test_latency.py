@@ -32,7 +32,8 @@ def bench(monkeypatch):
         sessions = [Fake(n, calls, clock, m) for n, m in zip("abc", millis, strict=False)]
         monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
         feeds = [{"x": session.name} for session in sessions]
-        return measure(sessions, feeds, **{"runs": 4, "warmup": 0, **options}), "".join(calls)
+        options = {"runs": 4, "warmup": 0, "clock": lambda: clock[0], **options}
+        return measure(sessions, feeds, **options), "".join(calls)
 
     return call
 

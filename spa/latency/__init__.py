@@ -1,0 +1,20 @@
+"""Latency as a budget: what operators take at which widths, and choices that save time."""
+
+from spa.latency.machine import Machine, machine
+from spa.latency.stopwatch import Whole, stopwatch
+from spa.latency.store import Store, cache_folder
+from spa.latency.table import Table
+from spa.latency.target import Reached, facts, reach
+
+__all__ = [
+    "Machine",
+    "Reached",
+    "Store",
+    "Table",
+    "Whole",
+    "cache_folder",
+    "facts",
+    "machine",
+    "reach",
+    "stopwatch",
+]

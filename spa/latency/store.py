@@ -1,0 +1,103 @@
+"""Timings kept between runs: one file per machine, in the user's cache folder.
+
+A file that cannot be read, or is about another machine, counts as empty.  It is replaced in one
+step, and what another run has written meanwhile is kept, so that concurrent runs only add to it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from spa.latency.machine import Machine
+
+FORMAT = 1
+VARIABLE = "SPA_CACHE"
+OFF = frozenset(("", "0", "off", "none"))
+
+
+def cache_folder() -> Path | None:
+    """Where timings are kept, None where they are not.
+
+    `SPA_CACHE` names the folder, or is `off`; else it is what the system provides for caches.
+    """
+    named = os.environ.get(VARIABLE)
+    if named is not None:
+        return None if named.strip().lower() in OFF else Path(named).expanduser()
+    if sys.platform == "darwin":
+        return _home("Library/Caches")
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        return Path(local) / "spa" / "cache" if local else _home("AppData/Local")
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    return Path(given) / "spa" if os.path.isabs(given) else _home(".cache")
+
+
+def _home(below: str) -> Path | None:
+    try:
+        return Path.home() / below / "spa"
+    except RuntimeError:  # an account without a home
+        return None
+
+
+class Store:
+    """Milliseconds by key, for one machine; `folder` None keeps them in memory only."""
+
+    def __init__(self, machine: Machine, folder: Path | None) -> None:
+        self.machine = machine
+        self.path = folder and folder / f"latency-{machine.key}.json"
+        self._times = self._read()
+        self._fresh: dict[str, float] = {}
+
+    def get(self, key: str) -> float | None:
+        """What is known of a key."""
+        return self._times.get(key)
+
+    def put(self, times: Mapping[str, float]) -> None:
+        """Remember; `flush` makes it last."""
+        self._times.update(times)
+        self._fresh.update(times)
+
+    def flush(self) -> bool:
+        """Write what is new; whether it will be there next time."""
+        if self.path is None:
+            return False
+        if not self._fresh:
+            return True
+        told = {
+            "format": FORMAT,
+            "machine": asdict(self.machine),
+            "milliseconds": {**self._read(), **self._fresh},
+        }
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=self.path.parent, suffix=".tmp")
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    json.dump(told, file)
+                os.replace(name, self.path)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+        except OSError:  # a cache that cannot be written costs time, not the run
+            return False
+        self._fresh = {}
+        return True
+
+    def _read(self) -> dict[str, float]:
+        if self.path is None:
+            return {}
+        try:
+            told = json.loads(self.path.read_text(encoding="utf-8"))
+            if told["format"] != FORMAT or told["machine"] != asdict(self.machine):
+                return {}
+            found = {str(key): float(value) for key, value in told["milliseconds"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+        return {key: value for key, value in found.items() if math.isfinite(value) and value >= 0}

@@ -1,0 +1,229 @@
+"""Reach a share of the measured time: allocate by the table, time the result, correct the aim."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from spa.budgets.limits import Limit, limits
+from spa.budgets.moves import moves
+from spa.budgets.search import meet
+from spa.coupling.analyse import misplaced
+from spa.coupling.model import Coupling
+from spa.errors import TargetError
+from spa.latency.clock import Clock
+from spa.latency.holders import Holder, holders, why
+from spa.latency.menu import menus, paying
+from spa.latency.table import Table
+from spa.recipe import Recipe
+from spa.rewrite import rewrite
+
+TOLERANCE = 0.01
+"""Of the whole: how far below the target a measurement may be and count as having met it."""
+EXCESS = 0.03
+"""Of the whole: how far above the target nobody looks for a closer choice."""
+TURNS = 6
+LEAST = 1e-3
+WIDTHS: tuple[int | Literal["auto"], ...] = ("auto", 8, 4)
+Alive = NDArray[np.bool_]
+
+
+class Timed(Protocol):
+    """The unpruned model on this machine; see `spa.latency.stopwatch.Whole`."""
+
+    fastest: float
+    overhead: float
+
+    def removed(self, small: ModelProto) -> float:
+        """The share of the time that a pruned model saves."""
+
+
+@dataclass(frozen=True, eq=False)
+class Aim:
+    """One choice: what the table says that it saves, and what was measured, as shares.
+
+    `measured` is None where the choice does not fit and nothing could be built.
+    """
+
+    alive: Alive
+    predicted: float
+    measured: float | None
+
+    @property
+    def share(self) -> float:
+        """What was measured."""
+        return -math.inf if self.measured is None else self.measured
+
+
+@dataclass(frozen=True, eq=False)
+class Reached:
+    """A choice that meets the target, and how it was found."""
+
+    aim: Aim
+    turns: int
+    holders: tuple[Holder, ...]
+
+
+def reach(
+    coupling: Coupling,
+    scores: NDArray[np.float64],
+    recipe: Recipe,
+    table: Table,
+    whole: Timed,
+) -> Reached:
+    """Choose what is kept so that `recipe.ratio` of the measured time is gone.
+
+    A choice that does not fit at some node is returned as it is, unmeasured.
+
+    Raises:
+        TargetError: it cannot be reached; says how much can, as measured, and what holds the rest.
+    """
+    best: Aim | None = None  # that went furthest of those that miss the target
+    found: list[Reached] = []
+    clock: Clock | None = None
+    for round_to in WIDTHS if recipe.round_to == "auto" else (recipe.round_to,):
+        part = replace(recipe, round_to=round_to)
+        allowed = menus(coupling, limits(coupling, part))
+        clock = Clock(coupling, table.surfaces(allowed), whole.fastest, whole.overhead)
+        hunt = _Hunt(coupling, scores, part, allowed, clock, whole)
+        aim = hunt.run()
+        if aim.measured is None:
+            return Reached(aim, hunt.turns, ())
+        if aim.share >= recipe.ratio - TOLERANCE:
+            found.append(Reached(aim, hunt.turns, holders(coupling, clock)))
+            if aim.share <= recipe.ratio + 2 * EXCESS:
+                break
+        elif best is None or aim.share > best.share:
+            best = aim
+    if found:
+        return min(found, key=lambda f: f.aim.share)
+    assert best is not None and clock is not None
+    most = max(0, math.floor(1000 * best.share)) / 10
+    raise TargetError(
+        f"at most {most:g} % of the latency can be removed on this machine, as measured, not "
+        f"{100 * recipe.ratio:g} % ({why(holders(coupling, clock))}); lower --ratio, loosen "
+        "--max-layer-ratio, --min-channels, --round-to, --ignore or --only, or count --of macs"
+    )
+
+
+class _Hunt:
+    """One search, with widths of one kind."""
+
+    def __init__(
+        self,
+        coupling: Coupling,
+        scores: NDArray[np.float64],
+        recipe: Recipe,
+        allowed: Sequence[Limit],
+        clock: Clock,
+        whole: Timed,
+    ) -> None:
+        self.coupling, self.scores, self.recipe = coupling, scores, recipe
+        self.clock, self.whole = clock, whole
+        self.bounds = paying(coupling, allowed, self._milliseconds)
+        if all(len(limit.steps) == 1 for limit in self.bounds):
+            self.bounds = tuple(allowed)  # where no width pays, let the measurement say so
+        self.full = self._milliseconds(coupling.everything())
+        self.turns = 0
+        self.known: dict[bytes, Aim] = {}
+
+    def _milliseconds(self, alive: Alive) -> float:
+        return self.clock(alive).latency
+
+    def run(self) -> Aim:
+        """The least choice that meets the target, else the one that goes furthest."""
+        ratio = self.recipe.ratio
+        low, high = 0.0, 1.0  # aims that gave too little, and enough
+        tried: list[Aim] = []
+        asked = ratio
+        while self.turns < TURNS:
+            aim, deepest = self._take(asked)
+            if aim.measured is None:
+                return aim
+            tried.append(aim)
+            if ratio - TOLERANCE <= aim.share <= ratio + EXCESS:
+                break
+            if aim.share < ratio:
+                if deepest:
+                    break
+                low = max(low, asked)
+            else:
+                high = min(high, asked)
+            asked = asked + ratio - aim.share
+            if not low < asked < high:
+                asked = (low + high) / 2
+            if high - low < LEAST:
+                break
+        enough = [aim for aim in tried if aim.share >= ratio - TOLERANCE]
+        if enough:
+            return min(enough, key=lambda aim: aim.share)
+        return max(tried, key=lambda aim: aim.share)
+
+    def _take(self, asked: float) -> tuple[Aim, bool]:
+        """The choice for one predicted share, and whether it is all that can go."""
+        self.turns += 1
+        part = replace(self.recipe, ratio=asked)
+        deepest = False
+        try:
+            alive, _ = meet(self.coupling, self.clock, self.scores, part, self.bounds)
+        except TargetError:
+            alive, deepest = self._deepest(), True
+        key = alive.tobytes()
+        if key not in self.known:
+            self.known[key] = self._timed(alive)
+        return self.known[key], deepest
+
+    def _timed(self, alive: Alive) -> Aim:
+        predicted = 1.0 - self._milliseconds(alive) / self.full if self.full else 0.0
+        if misplaced(self.coupling, alive):
+            return Aim(alive, predicted, None)
+        small = rewrite(self.coupling, alive, checked=True)
+        return Aim(alive, predicted, self.whole.removed(small))
+
+    def _deepest(self) -> Alive:
+        """All that the limits let go.
+
+        Raises:
+            TargetError: that is nothing.
+        """
+        sequence = moves(self.coupling, self.scores, self.bounds, "local")
+        alive = sequence.alive(len(sequence.group))
+        if alive.all():
+            meet(self.coupling, self.clock, self.scores, self.recipe, self.bounds)
+        return alive
+
+
+def facts(reached: Reached, recipe: Recipe, table: Table, whole: Timed) -> dict[str, Any]:
+    """The section `latency_budget` of a report."""
+    machine, tally = table.store.machine, table.tally
+    aim = reached.aim
+    return {
+        "asked": recipe.ratio,
+        "predicted": aim.predicted,
+        "measured": aim.measured,
+        "tolerance": TOLERANCE,
+        "before_ms": whole.fastest,
+        "overhead_ms": whole.overhead,
+        "provider": machine.provider,
+        "threads": machine.threads or None,
+        "cpu": machine.cpu,
+        "turns": reached.turns,
+        "points": {
+            "measured": tally.measured,
+            "cached": tally.cached,
+            "estimated": tally.estimated,
+            "failed": tally.failed,
+        },
+        "seconds": tally.seconds,
+        "cache": str(table.store.path) if table.store.path else None,
+        "holders": [holder.fact() for holder in reached.holders],
+    }
+
+
+__all__ = ["Reached", "facts", "reach"]

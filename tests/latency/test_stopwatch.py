@@ -1,0 +1,72 @@
+"""Timing that a busy machine does not mislead, in onnxruntime itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from spa.latency import Whole, stopwatch
+from spa.latency.extract import Trial
+from spa.latency.stopwatch import _saved
+from spa.rewrite import rewrite
+from spa.validate.latency import Timing
+from tests.carried import coupling_of
+
+pytest.importorskip("onnxruntime")
+
+
+def products(width, count, op="MatMul"):
+    """A chain of products of one width, as a trial."""
+    names = [f"t{k}" for k in range(count + 1)]
+    nodes = [helper.make_node(op, [a, "w"], [b]) for a, b in pairwise(names)]
+    port = [
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, (width, width))
+        for n in (names[0], names[-1])
+    ]
+    weight = numpy_helper.from_array(np.eye(width, dtype=np.float32), "w")
+    graph = helper.make_graph(nodes, "g", port[:1], port[1:], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return Trial(f"{op}{width}x{count}", model, {"t0": np.ones((width, width), np.float32)})
+
+
+def test_more_work_takes_longer():
+    short, long = stopwatch("cpu", 1)([products(64, 1), products(512, 4)])
+    assert 0 <= short < long
+
+
+def test_twice_less_once_is_once():
+    once, twice = products(512, 2), products(512, 4)
+    both = replace(once, twice=twice.model)
+    plain, difference = stopwatch("cpu", 1)([once, both])
+    assert 0.3 * plain < difference < 3 * plain
+
+
+def test_what_does_not_run_has_no_time():
+    broken = products(8, 1, op="NoSuchOperator")
+    assert stopwatch("cpu", 1)([broken, products(64, 1)])[0] is None
+    half = replace(products(64, 1), twice=broken.model)
+    assert stopwatch("cpu", 1)([half]) == [None]
+
+
+def test_the_fastest_runs_count():
+    """Nine of ten runs are interrupted, and those of one model longer."""
+    millis = np.tile([10.0, 6.0], (100, 1))
+    millis[10:] += np.random.default_rng(0).exponential([5.0, 50.0], (90, 2))
+    assert _saved(millis) == pytest.approx(0.4, abs=0.02)
+    assert Timing(millis).speedups[1] < 1.0, "which the median of pairs would take for slower"
+
+
+@pytest.mark.slow
+def test_a_whole_model_is_timed_against_its_own():
+    coupling = coupling_of("fashion")
+    whole = Whole(coupling, "cpu", 1, 0)
+    assert 0 < whole.overhead < whole.fastest
+    assert abs(whole.removed(coupling.graph.proto)) < 0.2, "nothing is gone"
+    alive = coupling.everything()
+    for group in coupling.groups:
+        alive[group.cells[:, : group.size // 2]] = False
+    assert whole.removed(rewrite(coupling, alive)) > 0.2
