@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from spa import labels
 from spa.coupling.describe import frozen_of, groups_of
+from spa.coupling.heads import Heads, alike, tie, wide
 from spa.coupling.model import Coupling
 from spa.coupling.partition import Partition, partition, rooted
 from spa.events import Tell, quiet
@@ -21,18 +22,26 @@ TRIALS = (0.5, 0.0, 0.25, 0.75)  # shares of every cell to drop, but at least on
 ROUNDS = 200
 
 
-def analyse(graph: object, *, strict: bool = False, tell: Tell = quiet) -> Coupling:
+def analyse(
+    graph: object, *, strict: bool = False, heads: Heads = "free", tell: Tell = quiet
+) -> Coupling:
     """Find the groups of coupled channels of a graph.
 
     Args:
         graph: as read by `spa.graph.read`.
         strict: let an error inside a rule through instead of freezing its node (for tests).
+        heads: how finely attention is cut.
         tell: where progress goes.
     """
-    return settle(Collect(graph, strict).sweep())
+    notes = Collect(graph, strict).sweep()
+    if heads == "tied":
+        tie(notes)
+    elif heads == "whole" and notes.headed:
+        notes = Collect(graph, strict, alike(notes)).sweep()
+    return settle(notes, heads)
 
 
-def settle(notes: Collect) -> Coupling:
+def settle(notes: Collect, heads: Heads = "free") -> Coupling:
     """Solve the notes; merge or freeze what cannot be placed, until random choices fit."""
     for _ in range(ROUNDS):
         roots = notes.roots()
@@ -41,19 +50,21 @@ def settle(notes: Collect) -> Coupling:
             continue
         errors, steady = _try_out(notes, roots, parts)
         if not errors:
+            groups = groups_of(notes, roots, parts.cells)
             return Coupling(
                 notes.graph,
                 notes,
                 roots,
-                groups_of(notes, roots, parts.cells),
+                wide(notes, roots.solid, groups) if heads == "whole" else groups,
                 frozen_of(notes, roots),
                 steady,
+                heads,
             )
         for error in errors:
             resolve(notes, roots.solid, error)
     for cells in partition(notes, notes.roots().solid).cells:
         notes.hold(cells, Reason("no placement was found", "", ""))
-    return settle(notes)
+    return settle(notes, heads)
 
 
 def _even_out(notes: Collect, parts: Partition) -> bool:
@@ -62,9 +73,11 @@ def _even_out(notes: Collect, parts: Partition) -> bool:
         notes.hold(units, Reason("as many are needed as in a row that cannot be cut", "", ""))
     for units in parts.odd:
         notes.hold(units, Reason("its rows do not divide evenly into equal cells", "", ""))
+    for runs in parts.coarse:
+        notes.tie(runs[:, :1], runs)
     for rows in {id(r): r for r in parts.uneven}.values():
         notes.tie(rows[:1], rows)
-    return bool(parts.stuck or parts.odd or parts.uneven)
+    return bool(parts.stuck or parts.odd or parts.coarse or parts.uneven)
 
 
 def _try_out(
@@ -83,7 +96,7 @@ def _try_out(
             alive[rng.permuted(cells, axis=1)[:, :drop]] = False
         if alive.all():
             break
-        errors = check(Survivors(notes, roots.solid, alive), notes.graph.nodes, passed)
+        errors = check(Survivors(notes, roots.solid, alive), notes.graph.order, passed)
         if errors:
             return errors, frozenset()
         if not passed:
@@ -117,7 +130,7 @@ def indifferent(notes: Collect, root: Ids) -> frozenset[int]:
                     return False
         return len({box(p) for p in notes.meetings.boxes(node)}) < 2
 
-    return frozenset(node.index for node in notes.graph.nodes if fits_all(node))
+    return frozenset(node.index for node in notes.graph.order if fits_all(node))
 
 
 def resolve(notes: Collect, root: Ids, error: MisplacedError) -> None:
@@ -142,7 +155,7 @@ def resolve(notes: Collect, root: Ids, error: MisplacedError) -> None:
 def misplaced(coupling: Coupling, alive: NDArray[np.bool_]) -> list[MisplacedError]:
     """What does not fit if only `alive` (bool `[labels]`, by unit) is kept; empty when all does."""
     left = Survivors(coupling.notes, coupling.root, alive)
-    return check(left, coupling.graph.nodes, coupling.steady)
+    return check(left, coupling.graph.order, coupling.steady)
 
 
 def refine(coupling: Coupling, errors: list[MisplacedError]) -> Coupling:
@@ -150,4 +163,4 @@ def refine(coupling: Coupling, errors: list[MisplacedError]) -> Coupling:
     notes = coupling.notes.twin()
     for error in errors:
         resolve(notes, coupling.root, error)
-    return settle(notes)
+    return settle(notes, coupling.heads)

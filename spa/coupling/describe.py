@@ -9,6 +9,7 @@ import numpy as np
 
 from spa import labels
 from spa.coupling.model import Frozen, Group, Member
+from spa.graph.model import FLOW
 from spa.labels import ROCK, Ids, Shape
 from spa.trace.collect import Collect, Reason, Roots
 from spa.trace.param import MAKES, Param
@@ -40,7 +41,8 @@ def groups_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Gro
         if param.tensor is None:
             continue
         where = tensor_axes(notes, param)
-        node = notes.graph.nodes[param.node].name
+        at = notes.graph.at(param.node)
+        node, domain = at.name, at.domain
         for role, plane in param.planes:
             place = notes.meetings.place(plane)
             inside = held.get(place)
@@ -53,7 +55,7 @@ def groups_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Gro
             member = known.setdefault(member, member)
             for k in inside:
                 members[k][id(member)] = member
-            if role == MAKES:
+            if role == MAKES and domain != FLOW:  # the weights, not a state's first value
                 for k in inside:
                     names.setdefault(k, param.tensor)
     result = []

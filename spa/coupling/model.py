@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spa.coupling.heads import Heads
 from spa.labels import Ids
 from spa.trace.collect import Collect, Reason, Roots
 
@@ -26,13 +27,15 @@ class Member:
 class Group:
     """Coupled channels: every cell (row) keeps the same number of its units (columns).
 
-    `cells` is int64 `[cells, n]`; a plain convolution has one cell, attention one per head.
+    `cells` is int64 `[cells, n]`; a plain convolution has one cell, attention one per head.  Where
+    whole heads are units, `width` is how many channels of the tensor that gives the name each is.
     """
 
     id: int
     name: str
     cells: Ids
     members: tuple[Member, ...]
+    width: int = 1
 
     @property
     def size(self) -> int:
@@ -59,7 +62,7 @@ class Coupling:
     """What was learnt about a graph: notes of the sweep, their solution, the groups.
 
     `steady` are the numbers of nodes that fit every choice, because they fit one in which not all
-    of their channels died.
+    of their channels died.  `heads` says how finely attention is cut.
     """
 
     graph: Any
@@ -68,6 +71,7 @@ class Coupling:
     groups: tuple[Group, ...]
     frozen: tuple[Frozen, ...]
     steady: frozenset[int] = frozenset()
+    heads: Heads = "free"
 
     @property
     def root(self) -> Ids:

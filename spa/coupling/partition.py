@@ -24,12 +24,15 @@ FEW = 0.25  # share of a class that may be frozen to let the rest be cut
 class Partition:
     """Cells `[cells, n]` per group, and what stands in the way of being one.
 
-    `uneven` are rows to merge, because the units over them cannot keep equal counts; `odd` are the
-    few units that keep cells from having equal sizes; `stuck` are units in lockstep with bedrock.
+    `uneven` are rows to merge, because the units over them cannot keep equal counts; `coarse` are
+    units `[units, run]` to merge along a run, because others in lockstep take as many positions;
+    `odd` are the few units that keep cells from having equal sizes; `stuck` are units in lockstep
+    with bedrock.
     """
 
     cells: tuple[Ids, ...]
     uneven: tuple[Ids, ...]
+    coarse: tuple[Ids, ...]
     odd: tuple[Ids, ...]
     stuck: tuple[Ids, ...]
 
@@ -67,14 +70,20 @@ def partition(notes: Collect, root: Ids) -> Partition:
     units = _owned(notes, root)
     order = np.argsort(step[units], kind="stable")
     classes = np.split(units[order], np.flatnonzero(np.diff(step[units[order]])) + 1)
+    stuck = [group for group in classes if units.size and step[group[0]] == step[ROCK]]
+    loose = [group for group in classes if units.size and step[group[0]] != step[ROCK]]
+    return _cells(loose, cell, several, stuck)
+
+
+def _cells(
+    classes: list[Ids], cell: NDArray[np.uint64], several: list[Ids], stuck: list[Ids]
+) -> Partition:
+    """Cut classes in lockstep into cells, `cell` being a number by label for the rows it is in."""
     found: list[Ids] = []
     uneven: list[Ids] = []
+    coarse: list[Ids] = []
     odd: list[Ids] = []
-    stuck: list[Ids] = []
-    for group in classes if units.size else []:
-        if step[group[0]] == step[ROCK]:
-            stuck.append(group)
-            continue
+    for group in classes:
         own = cell[group]
         if (own == own[0]).all():
             if len(group) > 1:
@@ -83,14 +92,17 @@ def partition(notes: Collect, root: Ids) -> Partition:
         _, where, counts = np.unique(own, return_inverse=True, return_counts=True)
         if len(counts) > 1 and (counts.min() != counts.max() or counts[0] == 1):
             few = _odd_ones(where, counts)
-            if few.any():
+            runs = _coarser(several, group)
+            if runs:
+                coarse += runs
+            elif few.any():
                 odd.append(group[few])
             else:
                 uneven.append(_fewest_rows(several, group))
         else:
             found.append(group[np.argsort(where, kind="stable")].reshape(len(counts), -1))
     found.sort(key=lambda c: int(c.min()))
-    return Partition(tuple(found), tuple(uneven), tuple(odd), tuple(stuck))
+    return Partition(tuple(found), tuple(uneven), tuple(coarse), tuple(odd), tuple(stuck))
 
 
 def _odd_ones(where: NDArray[np.intp], counts: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -103,6 +115,32 @@ def _odd_ones(where: NDArray[np.intp], counts: NDArray[np.intp]) -> NDArray[np.b
     outside = counts[where] != usual
     few = usual > 1 and outside.sum() <= FEW * len(where)
     return outside if few else np.zeros(len(where), bool)
+
+
+def _coarser(several: list[Ids], group: Ids) -> list[Ids]:
+    """Runs of units to merge, so that units of all rows of one image take as many positions.
+
+    A rotation turns queries and keys in pairs; values that lie beside them then go in pairs, too.
+    """
+    for rows in several:
+        own = rows[np.isin(rows, group).all(1)]
+        if len(own) < 2:
+            continue
+        ordered = np.sort(own, axis=1)
+        kinds = 1 + (ordered[:, 1:] != ordered[:, :-1]).sum(1)
+        fewest = int(kinds.min())
+        if fewest == kinds.max() or fewest < 2 or (kinds % fewest).any():
+            continue
+        runs = []
+        for row, several_kinds in zip(own, kinds.tolist(), strict=True):
+            units, first, often = np.unique(row, return_index=True, return_counts=True)
+            if (often != often[0]).any():
+                break
+            if several_kinds > fewest:
+                runs.append(units[np.argsort(first)].reshape(fewest, -1))
+        else:
+            return runs
+    return []
 
 
 def _lockstep(kind: NDArray[np.uint64], several: list[Ids]) -> Ids:

@@ -1,6 +1,8 @@
-"""MACs that no rule told of: operators without a rule, and the bodies of If, Loop and Scan.
+"""MACs that no rule told of: operators without a rule, in bodies too.
 
-They cannot be cut, but they are part of the whole that a ratio is a ratio of.
+They cannot be cut, but they are part of the whole that a ratio is a ratio of.  A Scan's body counts
+as often as it runs, a Loop's as often as it may (once where nobody knows), an If the mean of its
+branches that multiply at all: nobody knows which is taken.
 """
 
 from __future__ import annotations
@@ -8,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
+
+from onnx import helper
 
 from spa.labels import Shape
 
@@ -17,9 +21,9 @@ Count = Callable[[Sequence[Any], Mapping[str, Any], Any], Any]
 
 def untold(graph: Any, told: Iterable[int]) -> float:
     """MACs of the nodes whose number is not in `told`; 0 for those of unknown shape."""
-    known, nodes = set(told), graph.proto.graph.node
-    costly = [n.index for n in graph.nodes if n.op in COUNTS or n.op in BODIES]
-    return sum(_node(nodes[index], graph.shapes) for index in costly if index not in known)
+    known = set(told)
+    costly = [n for n in graph.order if n.op in COUNTS or n.op in BODIES]
+    return float(sum(n.times * _node(n, graph.shapes) for n in costly if n.index not in known))
 
 
 def stored_inside(graph: Any) -> Iterator[Any]:
@@ -39,33 +43,39 @@ def _bodies_of(node: Any) -> list[Any]:
 
 
 def _node(node: Any, shapes: Shapes) -> float:
-    if node.op_type in BODIES:
-        return _inside(node, shapes)
-    if node.op_type not in COUNTS:
-        return 0.0
-    sizes = [shapes.get(name) for name in node.input]
-    attrs = {a.name: a for a in node.attribute}
+    if node.op in BODIES:
+        return _closed(node, shapes)
+    sizes = [shapes.get(name) for name in node.inputs]
+    return _counted(node.op, sizes, node.attrs, shapes.get(node.outputs[0]))
+
+
+def _counted(op: str, sizes: Sequence[Any], attrs: Mapping[str, Any], out: Any) -> float:
     try:
-        return float(COUNTS[node.op_type](sizes, attrs, shapes.get(node.output[0])))
+        return float(COUNTS[op](sizes, attrs, out))
     except (TypeError, IndexError, ValueError):  # a shape is not known, or none of a product
         return 0.0
 
 
-def _inside(node: Any, shapes: Shapes) -> float:
-    """The dearest branch of an If; a Scan's body as often as it runs; a Loop's once."""
-    dearest = 0.0
-    for body in _bodies_of(node):
-        known = {**shapes, **{t.name: tuple(t.dims) for t in body.initializer}}
-        dearest = max(dearest, sum(_node(inner, known) for inner in body.node))
-    if node.op_type != "Scan" or node.input[-1] not in shapes:
-        return dearest
-    axes = next((a.ints for a in node.attribute if a.name == "scan_input_axes"), None) or [0]
-    return float(dearest * shapes[node.input[-1]][axes[-1]])
+def _closed(node: Any, shapes: Shapes) -> float:
+    """Bodies that cannot be followed: the dearest branch of an If, one step of a Scan or Loop."""
+    bodies = [body for body in node.attrs.values() if hasattr(body, "node")]
+    return max((_inside(body, shapes) for body in bodies), default=0.0)
+
+
+def _inside(body: Any, shapes: Shapes) -> float:
+    known = {**shapes, **{t.name: tuple(t.dims) for t in body.initializer}}
+    total = 0.0
+    for node in body.node:
+        if node.op_type in COUNTS:
+            attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+            sizes = [known.get(name) for name in node.input]
+            total += _counted(node.op_type, sizes, attrs, known.get(node.output[0]))
+        total += max((_inside(inner, known) for inner in _bodies_of(node)), default=0.0)
+    return total
 
 
 def _product(x: Sequence[Any], attrs: Mapping[str, Any], out: Any) -> Any:
-    transposed = "transA" in attrs and attrs["transA"].i
-    return prod(out) * x[0][-2 if transposed else -1]
+    return prod(out) * x[0][-2 if attrs.get("transA", 0) else -1]
 
 
 def _recurrent(x: Sequence[Any], _: Mapping[str, Any], out: Any) -> Any:
@@ -73,7 +83,9 @@ def _recurrent(x: Sequence[Any], _: Mapping[str, Any], out: Any) -> Any:
 
 
 def _einsum(x: Sequence[Any], attrs: Mapping[str, Any], _: Any) -> Any:
-    terms = attrs["equation"].s.decode().replace(" ", "").split("->")[0].split(",")
+    equation = attrs["equation"]
+    text = equation.decode() if isinstance(equation, bytes) else equation
+    terms = text.replace(" ", "").split("->")[0].split(",")
     if len(terms) == 1 or any("." in term for term in terms):
         return 0.0
     letters = zip("".join(terms), (n for shape in x for n in shape), strict=True)

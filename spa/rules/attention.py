@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spa import labels
-from spa.labels import Ids, Image
+from spa.labels import Ids, Image, Plane
 from spa.rules.meet import still
 from spa.rules.registry import Fixes, refit, rule
 from spa.trace.op import Op
@@ -78,6 +78,8 @@ def attend(op: Op, q: Ids, k: Ids, v: Ids, sizes: tuple[int, ...]) -> Ids:
     out = np.repeat(v, len(q) // len(k), axis=0)
     op.rows(q)
     op.rows(k)
+    for own in (q, k, v):
+        op.heads(Plane(own, (0, 1)), 0)
     op.cells(q.reshape(len(k), -1), v)
     both = np.concatenate([q, out], axis=1)  # every query meets every key, once per channel of each
     op.work((*sizes, *both.shape), 1.0, labels.lay(both, (3, 4), 5))
@@ -108,21 +110,20 @@ def grid(op: Op, i: int, axes: tuple[int, ...]) -> Ids:
     """The labels of an operand over several axes, of which the last lies within heads."""
     x = op.operand(i, ())
     shape = tuple(x.shape[a] for a in axes)
-    planes = [p for p in op.only(x, *axes, reason=FUSED).planes if _within(op, x, p.axes, axes[-1])]
+    planes = _within(op, op.only(x, *axes, reason=FUSED), axes[-1])
     ids = [np.broadcast_to(p.ids.reshape([p.ids.shape[a] for a in axes]), shape) for p in planes]
     for other in ids[1:]:
         op.same(ids[0], other)
     return ids[0] if ids else np.zeros(shape, np.int64)
 
 
-def _within(op: Op, x: Image, axes: tuple[int, ...], last: int) -> bool:
-    """Whether a plane lies within heads; one over whole heads is frozen."""
-    if last in axes:
-        return True
+def _within(op: Op, x: Image, last: int) -> list[Plane]:
+    """The planes that lie within heads, or over whole heads; of both kinds, the latter freeze."""
+    within = [p for p in x.planes if last in p.axes]
     for p in x.planes:
-        if last not in p.axes:
+        if within and last not in p.axes:
             op.freeze(p, FUSED)
-    return False
+    return within or list(x.planes)
 
 
 def shown(op: Op, ids: Ids, k: int) -> Image:

@@ -141,7 +141,11 @@ def _between(
         for p in filter(None, found[side]):
             keep = [a for a in p.axes if letters[a] not in whole]
             p = op.squash(p, keep) or p if keep else p  # what stays takes nothing along
+            p = _narrow(op, p)
             over = {letters[a] for a in p.axes}
+            each = [a for a in p.axes if letters[a] in shared - summed]
+            if len(each) < len(p.axes):
+                op.heads(p, *each)
             if over & summed:
                 q = op.squash(p, [a for a in p.axes if letters[a] in shared], "mixed by a product")
                 if q is not None:
@@ -154,6 +158,14 @@ def _between(
     result = [*outer, *_pair(op, batch, "meets a tensor that cannot be cut")]
     op.work(tuple(sizes.values()), 1.0, *inner[0], *result)
     return Image(op.out(), tuple(_lay(p, everything, out) for p in result))
+
+
+def _narrow(op: Op, p: Plane) -> Plane:
+    """The plane without axes along which all is one channel; at least one axis stays."""
+    if len(p.axes) == 1:
+        return p
+    keep = op.decide(lambda: labels.tighten(p).axes)
+    return op.squash(p, keep) or p if keep else p
 
 
 def _whole(

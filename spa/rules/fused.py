@@ -31,11 +31,38 @@ MICROSOFT = "com.microsoft"
 @rule("Attention", domain=MICROSOFT, note="its scale is kept; not with a past, or rotated: by head")
 def attention(op: Op, x: Image, *_: Image) -> list[Image]:  # b s i, i (q k v), (q k v) -> b s v
     still(op, 3, 5, 6)
-    read = op.along(x, 2, "projected")
+    return _projected(op, x, _labels(op), 4)
+
+
+@rule("QAttention", domain=MICROSOFT, note="as Attention; queries, keys and values stay as wide")
+def attention_of_bytes(op: Op, x: Image, *_: Image) -> list[Image]:  # b s i, i (q k v) -> b s v
+    still(op, 3, 5, 6)
+    k, v = _labels(op)
+    op.rows(np.concatenate([k, v]))
+    columns = np.concatenate([k.ravel(), k.ravel(), v.ravel()])
+    for i in (4, 7):  # one scale and zero point for all columns, or one for each
+        if op.has(i) and _per_column(op, i):
+            _bias(op, i, columns, "follows")
+        else:
+            still(op, i)
+    return _projected(op, x, (k, v), 8)
+
+
+def _per_column(op: Op, i: int) -> bool:
+    return op.decide(lambda: op.shape(i) not in ((), (1,)))
+
+
+def _labels(op: Op) -> tuple[Ids, Ids]:
+    """New labels of queries (and keys), and of values, `[heads, size of a head]` each."""
     count, widths = op.attr("num_heads"), _widths(op)
+    return op.fresh(widths[0]).reshape(count, -1), op.fresh(widths[2]).reshape(count, -1)
+
+
+def _projected(op: Op, x: Image, made: tuple[Ids, Ids], past: int) -> list[Image]:
+    """Attention behind its projection, input 1 with bias 2; input `past` has earlier keys."""
+    read = op.along(x, 2, "projected")
     # queries and keys share labels that no tensor has alone: hence not made by the weight itself
-    k = op.fresh(widths[0]).reshape(count, -1)
-    v = op.fresh(widths[2]).reshape(count, -1)
+    k, v = made
     flat = np.concatenate([k.ravel(), k.ravel(), v.ravel()])
     times = float(np.prod(x.shape[:2]))
     rows, columns = labels.lay(read, (0,), 2), labels.lay(flat, (1,), 2)
@@ -49,10 +76,10 @@ def attention(op: Op, x: Image, *_: Image) -> list[Image]:  # b s i, i (q k v), 
     _bias(op, 2, flat)
     if op.attr("do_rotary", 0):
         op.same(k[:, :1], k)
-    past = op.shape(4)[3] if op.has(4) else 0
-    out = attend(op, k, k, v, (*x.shape[:2], x.shape[1] + past))
-    if op.has(4) or (op.outputs > 1 and op.node.outputs[1]):
-        still(op, 4)
+    before = op.shape(past)[3] if op.has(past) else 0
+    out = attend(op, k, k, v, (*x.shape[:2], x.shape[1] + before))
+    if op.has(past) or (op.outputs > 1 and op.node.outputs[1]):
+        still(op, past)
         whole_heads(op, k, v, "keys and values of all heads are handed on")
     return [shown(op, out, 0), *op.rocks(1)][: op.outputs]
 
@@ -64,9 +91,9 @@ def _widths(op: Op | Sizes) -> list[int]:
     return [int(n) for n in stated] if stated else [shape[1] // 3] * 3
 
 
-def _bias(op: Op, i: int, flat: Ids) -> None:
+def _bias(op: Op, i: int, flat: Ids, role: str = "scales") -> None:
     if op.is_const(i):
-        op.param(i, flat.shape, scales=labels.lay(flat, (0,), 1))
+        op.param(i, flat.shape, times=0.0, **{role: labels.lay(flat, (0,), 1)})
     elif op.has(i):
         op.same(op.along(op.operand(i), 0), flat)
 
@@ -81,6 +108,14 @@ def attention_sizes(new: Sizes) -> Fixes:
     if new.attr("qkv_hidden_sizes") or k != v:
         fixes["qkv_hidden_sizes"] = [k, k, v]
     return fixes
+
+
+@refit("QAttention", domain=MICROSOFT)
+def sizes_of_bytes(new: Sizes) -> Fixes:
+    """Heads as a whole, and the scale as it was."""
+    count, (now, _) = new.attr("num_heads"), counts(new)
+    scale = new.attr("scale") or (new.old_shape(1)[1] // 3 // count) ** -0.5
+    return {"num_heads": now, "scale": scale}
 
 
 @rule(

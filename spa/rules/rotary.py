@@ -41,7 +41,9 @@ def _rotate(op: Op, tables: tuple[int, int]) -> Image:
     else:
         pairs = part.reshape(whole, 2, -1).swapaxes(1, 2)
     op.same(pairs[:, :, :1], pairs)
-    if all(op.is_const(i) for i in tables):
+    if op.decide(lambda: bool((ids == ids[:, :1]).all())):
+        still(op, *tables)  # whole heads need whole tables
+    elif all(op.is_const(i) for i in tables):
         op.same(pairs[:1], pairs)
         for i in tables:
             _table(op, i, pairs[0, :, 0])

@@ -51,6 +51,9 @@ def slice_(op: Op, *_: Image) -> Image:  # c -> picked c
     for axis, start, end, step in bounds:
         if axis in x.axes:
             places = np.arange(x.shape[axis])[start:end:step]
+            if not places.size:  # no channel is left to tell how long other axes are: these stay
+                for p in x.over(axis):
+                    op.squash(p, (axis,))
             _gaps(op, x, axis, places, abs(step))
             x = labels.take(x, places, axis)
     return op.like(x)
@@ -101,6 +104,11 @@ def _rebound(kept: NDArray[np.bool_], start: int, end: int, step: int) -> tuple[
     found = set()
     for row in kept:
         old = np.arange(len(row))[start:end:step]
+        if not len(
+            old
+        ):  # nothing was picked: what a rotation leaves alone, where it leaves nothing
+            found.add((0, 0))
+            continue
         rank = (np.cumsum(row) - 1)[old[row[old]]]
         if not len(rank) or (np.diff(rank) != step).any():
             raise ValueError("a slice would no longer pick the same channels")
