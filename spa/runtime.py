@@ -130,10 +130,15 @@ def _options(optimize: bool, threads: int) -> Any:
 
 
 def _in_memory(model: onnx.ModelProto, options: Any) -> tuple[bytes, list[Any]]:
-    """The bytes of a model; above 2 GiB its large weights are handed over beside them."""
+    """The bytes of a model; above 2 GiB its large weights are handed over beside them.
+
+    So are those that were set aside in a temporary file, which onnxruntime would not look into.
+    """
     from onnx import ModelProto, TensorProto, numpy_helper
 
-    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) < IN_MEMORY:
+    aside = any(_set_aside(tensor) for tensor in model.graph.initializer)
+    inside = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
+    if not aside and inside < IN_MEMORY:
         return model.SerializeToString(), []
     shell = ModelProto()
     for field, value in model.ListFields():
@@ -145,7 +150,8 @@ def _in_memory(model: onnx.ModelProto, options: Any) -> tuple[bytes, list[Any]]:
             _assign(shell.graph, field, value)
     names = []
     for tensor in model.graph.initializer:
-        if len(tensor.raw_data) < 1024:
+        file = _set_aside(tensor)
+        if len(tensor.raw_data) < 1024 and not file:
             shell.graph.initializer.add().CopyFrom(tensor)
             continue
         stub = shell.graph.initializer.add(
@@ -156,10 +162,25 @@ def _in_memory(model: onnx.ModelProto, options: Any) -> tuple[bytes, list[Any]]:
         )
         stub.external_data.add(key="location", value="memory")
         names.append(tensor.name)
-        array = numpy_helper.to_array(tensor)
+        array = _there(tensor, file) if file else numpy_helper.to_array(tensor)
         kept.append(engine().OrtValue.ortvalue_from_numpy_with_onnx_type(array, tensor.data_type))
     options.add_external_initializers(names, kept)
     return shell.SerializeToString(), kept
+
+
+def _set_aside(tensor: onnx.TensorProto) -> str:
+    """The temporary file of our own that a tensor lies in, if any; others are told by folder."""
+    found = (e.value for e in tensor.external_data if e.key == "location")
+    return next((path for path in found if os.path.isabs(path)), "")
+
+
+def _there(tensor: onnx.TensorProto, file: str) -> np.ndarray:
+    """A tensor that was set aside, mapped."""
+    from onnx import helper
+
+    offset = next(int(e.value) for e in tensor.external_data if e.key == "offset")
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    return np.asarray(np.memmap(file, dtype, "r", offset, tuple(tensor.dims)))
 
 
 def _assign(message: Any, field: Any, value: Any) -> None:

@@ -238,7 +238,7 @@ def agree(
 
 def tolerance(graph: Graph, optimize: bool) -> float:
     """How far two ways of computing a graph may be apart."""
-    if optimize and any(node.op == "DequantizeLinear" for node in graph.nodes):
+    if optimize and any(node.op == "DequantizeLinear" for node in graph.order):
         return INTEGER_KERNELS
     kinds = {np.dtype(d).name for d in graph.dtypes.values()} & set(TOLERANCE)
     return max((TOLERANCE[k] for k in kinds), default=0.0)
@@ -275,14 +275,14 @@ def count_params(graph: Graph) -> int:
     return sum(array.size for name, array in graph.consts.items() if is_parameter(graph, name))
 
 
-def count_macs(graph: Graph) -> int:
+def count_macs(graph: Graph) -> float:
     """Multiplications of all products for one sample, from shapes alone."""
-    sized = [n for n in graph.nodes if all(t in graph.shapes for t in (*n.inputs, *n.outputs) if t)]
+    sized = [n for n in graph.order if all(t in graph.shapes for t in (*n.inputs, *n.outputs) if t)]
     counts = [(COUNTS.get(f"{n.domain}.{n.op}", COUNTS.get(n.op)), n) for n in sized]
-    total = sum(count(graph, n) for count, n in counts if count)
+    total = sum(count(graph, n) * n.times for count, n in counts if count)
     samples = graph.dims.get(BATCH, 1)
-    assert total % samples == 0
-    return total // samples
+    assert 4 * total % samples == 0  # of two branches the mean
+    return total / samples
 
 
 def _conv(graph: Graph, node: Any) -> int:
@@ -372,6 +372,7 @@ COUNTS: dict[str, Callable[[Graph, Any], int]] = {
         ("MatMulInteger", "QLinearMatMul", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"), _matmul
     ),
     "com.microsoft.Attention": _projected,
+    "QAttention": _projected,
     **dict.fromkeys(("Attention", "MultiHeadAttention", "GroupQueryAttention"), _attention),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
 }

@@ -65,7 +65,7 @@ class Free:
 
 def tensors_of(part: Free, graph: Any) -> frozenset[str]:
     """The stored tensors that hold the part."""
-    return frozenset(graph.nodes[use.node].inputs[use.input] for use in part.uses)
+    return frozenset(graph.at(use.node).inputs[use.input] for use in part.uses)
 
 
 def free(coupling: Coupling) -> list[Free]:
@@ -86,7 +86,7 @@ class _Search:
         for p in self.notes.params.values():
             self.params[p.node].append(p)
         self.zones: dict[int, list[Any]] = defaultdict(list)
-        for node in self.graph.nodes:
+        for node in self.graph.order:
             for g in self._near(node):
                 self.zones[g].append(node)
 
@@ -183,8 +183,8 @@ class _Search:
 
     def _linear(self, node: Any, g: int, held: set[int]) -> bool:
         """Whether a node treats the channels of a cell alike, and linearly."""
-        if node.domain or node.captured:
-            return False
+        if node.domain or node.captured or node.index >= len(self.graph.nodes):
+            return False  # unknown, or inside a body
         if node.op == "Shape":
             return True
         carried = [bool(self._carried(n, g)) or i in held for i, n in enumerate(node.inputs) if n]

@@ -133,7 +133,7 @@ class _Next:
         mine[group.cells] = True
         root = self.coupling.root
         return [
-            self.coupling.graph.nodes[p.node]
+            self.coupling.graph.at(p.node)
             for p in self.coupling.notes.params.values()
             if p.tensor is None and any(mine[root[q.ids]].any() for _, q in p.planes)
         ]

@@ -22,6 +22,9 @@ from spa.graph.facts import (
 MOST_ROUNDS = 4
 """Walks over a body in search of types that hold in every iteration."""
 
+MOST_TRIPS = 1 << 20
+"""A Loop that may run more often is one that its condition ends."""
+
 Types = Mapping[str, TypeProto]
 Kinds = list[TypeProto | None]
 
@@ -56,7 +59,17 @@ def _outputs(body: onnx.GraphProto, inputs: Types, scope: Scope) -> Kinds:
     here = {name: found.types.get(name) for name in (*(info.name for info in body.input), *made)}
     for name, kind in (*found.inner.items(), *here.items()):
         facts.inner[name] = _join(kind, facts.inner.get(name, kind))
+    _keep_values(made, found, facts)
     return [found.types.get(output.name) for output in body.output]
+
+
+def _keep_values(made: Sequence[str], found: Facts, facts: Facts) -> None:
+    """Keep the values of a body's tensors that the latest walk knows: it is the most general."""
+    for name in made:
+        facts.inner_values.pop(name, None)
+        if name in found.values:
+            facts.inner_values[name] = found.values[name]
+    facts.inner_values.update(found.inner_values)
 
 
 def _join(left: TypeProto | None, right: TypeProto | None) -> TypeProto:
@@ -116,10 +129,21 @@ def _loop(step: Step, scope: Scope) -> Types:
         return _outputs(body, _named(body, [*fixed, *states]), scope)[1:]
 
     kept, outputs = _settled(once, carried)
-    trips = value_of(node.input[0], scope.program, scope.facts) if node.input[0] else None
-    runs = int(trips.reshape(())) if trips is not None and not node.input[1] else None
+    runs = trips_of(node, scope.program, scope.facts)
+    if node.input[1] and not scope.facts.full:  # it may end before
+        runs = None
     stacked = [_stacked(kind, runs, 0) for kind in outputs[len(carried) :]]
     return dict(zip(node.output, [*kept, *stacked], strict=False))
+
+
+def trips_of(node: onnx.NodeProto, program: Program, facts: Facts) -> int | None:
+    """How often a Loop may run, if that is known and not as good as for ever."""
+    name = node.input[0]
+    trips = value_of(name, program, facts) if name else None
+    trips = facts.inner_values.get(name) if trips is None else trips
+    if trips is None or trips.size != 1 or not 0 <= int(trips.reshape(())) <= MOST_TRIPS:
+        return None
+    return int(trips.reshape(()))
 
 
 def _scan(step: Step, scope: Scope) -> Types:

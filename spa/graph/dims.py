@@ -196,14 +196,14 @@ def choose(
     engine = None if engine is None else _remembering(engine)
     best: tuple[tuple[bool, int, int], dict[str, int]] | None = None
     for sizes in candidates(axes.kinds, fixed):
-        facts = walk(program, concrete(inputs, axes, sizes), engine=engine, stop=True)
+        facts = walk(program, concrete(inputs, axes, sizes), engine=engine, stop=True, full=True)
         if not facts.errors and not facts.doubts:
             return sizes, facts
         rank = (bool(facts.errors), facts.doubts, -len(facts.types))
         if best is None or rank < best[0]:
             best = (rank, sizes)
     sizes = best[1] if best is not None else dict(fixed)
-    return sizes, walk(program, concrete(inputs, axes, sizes), engine=engine)
+    return sizes, walk(program, concrete(inputs, axes, sizes), engine=engine, full=True)
 
 
 def is_complete(program: Program, facts: Facts) -> bool:

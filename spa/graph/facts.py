@@ -58,9 +58,11 @@ class Facts:
     values: MutableMapping[str, np.ndarray] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     inner: dict[str, TypeProto] = field(default_factory=dict)  # of tensors inside subgraphs
+    inner_values: dict[str, np.ndarray] = field(default_factory=dict)  # known in every iteration
     partial: MutableMapping[str, tuple[int | None, ...]] = field(default_factory=dict)
     doubts: int = 0  # branches that cannot run while the other one can
     stop: bool = False  # end the walk at the first error
+    full: bool = False  # take it that a Loop with a condition runs as often as it may
     _shapes: dict[str, tuple[TypeProto, Shape | None]] = field(default_factory=dict)
 
     def shape(self, name: str) -> Shape | None:

@@ -1,7 +1,7 @@
 """Ifs whose condition is a constant make way for the branch that is taken.
 
 Exporters leave such nodes behind where a rank or a size decided, and a pruner sees far less inside
-a branch than outside.  Names stay as they are; where they would clash the If stays, too.
+a branch than outside.  Names stay as they are; where they clash the If stays until that is settled.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from onnx import GraphProto, NodeProto, helper
 
-from spa.graph.normalize import graphs_in, lift_constants, replace_nodes
+from spa.graph.normalize import captured_names, graphs_in, lift_constants, replace_nodes
 from spa.graph.tensors import Consts
 
 
@@ -23,6 +23,7 @@ def flatten(graph: GraphProto) -> bool:
         return False
     defined = Counter(_names(graph, deep=True))
     nodes: list[NodeProto] = []
+    idle: set[str] = set()  # what nobody may read any more
     changed = False
     for index, node in enumerate(graph.node):
         pair = branches[index]
@@ -31,6 +32,7 @@ def flatten(graph: GraphProto) -> bool:
             continue
         taken, dropped = pair
         changed = True
+        idle.update(captured_names(node))
         defined.subtract(_names(dropped, deep=True))
         graph.initializer.extend(taken.initializer)
         graph.sparse_initializer.extend(taken.sparse_initializer)
@@ -44,7 +46,17 @@ def flatten(graph: GraphProto) -> bool:
     if changed:
         replace_nodes(graph, nodes)
         lift_constants(graph)
+        for node in graph.node:
+            idle.difference_update(node.input, captured_names(node))
+        drop_initializers(graph, idle.difference(info.name for info in graph.output))
     return changed
+
+
+def drop_initializers(graph: GraphProto, names: set[str]) -> None:
+    """Remove initializers by name."""
+    for index in reversed(range(len(graph.initializer))):
+        if graph.initializer[index].name in names:
+            del graph.initializer[index]
 
 
 def _branches(node: NodeProto, consts: Consts) -> tuple[GraphProto, GraphProto] | None:

@@ -19,7 +19,7 @@ from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
 from spa.graph import dims
 from spa.graph.evaluate import BOUNDED, QUANTIZERS, evaluate, words
 from spa.graph.facts import Facts, Program, Step, prepare
-from spa.graph.flatten import flatten
+from spa.graph.flatten import drop_initializers, flatten
 from spa.graph.mapped import Mapped
 from spa.graph.normalize import captured_names, opsets_of, replace_nodes
 from spa.graph.salvage import salvage
@@ -223,13 +223,6 @@ def _graft(graph: GraphProto, folded: set[int], values: Mapping[str, np.ndarray]
     drop_initializers(graph, {name for name in gone if read[name] <= 0 and name not in fixed})
     for name, value in values.items():
         graph.initializer.append(numpy_helper.from_array(value, name))
-
-
-def drop_initializers(graph: GraphProto, names: set[str]) -> None:
-    """Remove initializers by name."""
-    for index in reversed(range(len(graph.initializer))):
-        if graph.initializer[index].name in names:
-            del graph.initializer[index]
 
 
 def _share_copies(graph: GraphProto) -> None:

@@ -21,13 +21,14 @@ import onnx
 from spa.errors import ReadError, SpaError
 from spa.events import Done, Started, Tell, quiet
 from spa.graph import dims as sizes_of
-from spa.graph.facts import Facts, Program, static_shape
+from spa.graph.facts import Facts, static_shape
 from spa.graph.fold import fold
 from spa.graph.guard import check_bytes, check_graph, check_model
 from spa.graph.mapped import Mapped, state_of
-from spa.graph.model import Graph, Node, Source
-from spa.graph.names import unused
-from spa.graph.normalize import captured_names, normalize, opsets_of
+from spa.graph.model import Graph, Source
+from spa.graph.nodes import nodes_of
+from spa.graph.normalize import normalize, opsets_of
+from spa.graph.scopes import open_bodies
 from spa.graph.tensors import (
     dtype_of,
     external_bytes,
@@ -202,6 +203,8 @@ def _graph(origin: Origin, input_shapes: Mapping[str, Sequence[int]] | None) -> 
     check_graph(proto.graph, opsets_of(proto), origin.label)
     mapped = origin.mapped if proto is origin.proto else None  # converted: other weights
     program, known = fold(proto, origin.base_dir, mapped)
+    if any(step.branches for step in program.steps) and open_bodies(proto):
+        program, known = fold(proto, origin.base_dir)  # what bodies store lies elsewhere now
     inputs = list(proto.graph.input)
     axes = sizes_of.axes_of(inputs, input_shapes)
     fixed = sizes_of.hinted(inputs, axes, input_shapes)
@@ -209,18 +212,21 @@ def _graph(origin: Origin, input_shapes: Mapping[str, Sequence[int]] | None) -> 
         sizes, facts = dict(fixed), known
     else:
         sizes, facts = sizes_of.choose(program, inputs, axes, fixed, infer_node)
+    nodes = nodes_of(program, facts)
     return Graph(
         proto=proto,
-        nodes=_nodes(program),
+        nodes=nodes.main,
         inputs=tuple(info.name for info in inputs),
         outputs=tuple(info.name for info in proto.graph.output),
         shapes=MappingProxyType(_shapes(facts)),
         dtypes=MappingProxyType(_dtypes(facts)),
         consts=program.consts,
-        values=MappingProxyType(dict(facts.values)),
+        values=MappingProxyType({**facts.inner_values, **facts.values}),
         dims=MappingProxyType(sizes),
         dynamic=MappingProxyType(dict(axes.symbols)),
         source=_source(origin, proto),
+        inner=nodes.inner,
+        order=nodes.order,
     )
 
 
@@ -253,55 +259,3 @@ def _dtypes(facts: Facts) -> dict[str, np.dtype]:
         elem_type = kind.tensor_type.elem_type if kind.HasField("tensor_type") else 0
         dtypes[name] = dtype_of(elem_type)
     return dtypes
-
-
-def _nodes(program: Program) -> tuple[Node, ...]:
-    nodes: list[Node] = []
-    taken: set[str] = set()
-    for index, step in enumerate(program.steps):
-        proto = step.node
-        first = next((name for name in proto.output if name), "")
-        name = _unique(proto.name or f"{proto.op_type}:{first}", taken)
-        nodes.append(
-            Node(
-                index=index,
-                op=proto.op_type,
-                domain="" if proto.domain == "ai.onnx" else proto.domain,
-                version=step.version,
-                name=name,
-                inputs=tuple(proto.input),
-                outputs=tuple(proto.output),
-                attrs=MappingProxyType({a.name: _python(a) for a in proto.attribute}),
-                captured=captured_names(proto) if step.branches else (),
-            )
-        )
-    return tuple(nodes)
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    unique = unused(name, taken, "#")
-    taken.add(unique)
-    return unique
-
-
-def _python(attribute: onnx.AttributeProto) -> Any:
-    """An attribute as int, float, str, list, array or GraphProto."""
-    value = onnx.helper.get_attribute_value(attribute)
-    if isinstance(value, bytes):
-        return _text(value)
-    if attribute.type == onnx.AttributeProto.STRINGS:
-        return [_text(item) for item in value]
-    if isinstance(value, onnx.TensorProto):
-        return onnx.numpy_helper.to_array(value)
-    if attribute.type == onnx.AttributeProto.TENSORS:
-        return [onnx.numpy_helper.to_array(item) for item in value]
-    if attribute.type in (onnx.AttributeProto.INTS, onnx.AttributeProto.FLOATS):
-        return list(value)
-    return value
-
-
-def _text(value: bytes) -> str | bytes:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value

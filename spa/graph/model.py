@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,10 @@ import numpy as np
 
 if TYPE_CHECKING:
     import onnx
+
+
+FLOW = "spa.flow"
+"""The domain of what happens at the borders of bodies; no file has such nodes."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,13 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One operation; tensors are names, `""` is an absent optional one."""
+    """One operation; tensors are names, `""` is an absent optional one.
+
+    The bodies of an If, Loop or Scan that can be followed are in `bodies`, by attribute.  What
+    crosses their borders are nodes of their own (domain `FLOW`), in `before` and `after` the
+    bodies; `slots` says which input of the operation each of their inputs is (-1: none).  `times`
+    is how often one inference runs the node.
+    """
 
     index: int
     op: str
@@ -39,6 +49,11 @@ class Node:
     outputs: tuple[str, ...]
     attrs: Mapping[str, Any]
     captured: tuple[str, ...] = ()
+    bodies: Mapping[str, tuple[Node, ...]] = field(default_factory=dict)
+    before: tuple[Node, ...] = ()
+    after: tuple[Node, ...] = ()
+    slots: tuple[int, ...] = ()
+    times: float = 1.0
 
     def __str__(self) -> str:
         """What an error message calls this node."""
@@ -50,7 +65,9 @@ class Graph:
     """A normalised model: functions inlined, constants folded, nodes sorted, sizes chosen.
 
     `shapes`, `dtypes` and `values` hold for the sizes in `dims`; a tensor whose shape nobody
-    could tell is absent from `shapes`.  `proto` must not be changed: copy it first.
+    could tell is absent from `shapes`.  `proto` must not be changed: copy it first.  `inner` are
+    the nodes inside bodies and at their borders, numbered after `nodes`; `order` is all of them as
+    they run, each body once, in the place of the operation that carries it.
     """
 
     proto: onnx.ModelProto
@@ -64,6 +81,13 @@ class Graph:
     dims: Mapping[str, int]
     dynamic: Mapping[str, tuple[str | None, ...]]
     source: Source
+    inner: tuple[Node, ...]
+    order: tuple[Node, ...]
+
+    def at(self, index: int) -> Node:
+        """The node of a number, inside a body or not."""
+        several = len(self.nodes)
+        return self.nodes[index] if index < several else self.inner[index - several]
 
     def weight(self, name: str) -> np.ndarray:
         """A constant to go through once: without a copy where that can be, perhaps unaligned."""

@@ -47,19 +47,22 @@ def walk(
     *,
     engine: Engine | None = None,
     stop: bool = False,
+    full: bool = False,
     outer: Facts | None = None,
 ) -> Facts:
     """Infer all tensors of `program` from the types of its inputs.
 
-    `stop` ends the walk at the first contradiction; `outer` is what the enclosing graph knows.
+    `stop` ends the walk at the first contradiction; `full` takes it that a Loop runs as often as it
+    may, as one chosen size among others; `outer` is what the enclosing graph knows.
     """
-    facts = Facts(stop=stop)
+    facts = Facts(stop=stop, full=full)
     if outer is not None:
         facts = Facts(
             ChainMap({}, outer.types),
             ChainMap({}, outer.values),
             partial=ChainMap({}, outer.partial),
             stop=outer.stop,
+            full=outer.full,
         )
     facts.types.update(program.const_types)
     facts.types.update(inputs)

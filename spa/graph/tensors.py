@@ -28,6 +28,9 @@ from spa.graph.mapped import Mapped
 CACHED_BYTES = 1 << 20
 """Decoded constants up to this size are kept; larger ones live as long as somebody holds them."""
 
+OWN_FILES: set[str] = set()
+"""Temporary files that this process made for data that memory should not hold."""
+
 _STRING = np.dtype(object)
 _PACKED = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
 _KINDS = dict(TensorProto.DataType.items())  # older versions of onnx lack some of them
@@ -239,7 +242,9 @@ class Consts(Mapping[str, np.ndarray]):
 
 
 def data_file(base_dir: Path, location: str, what: str) -> Path:
-    """The file at `location`, which must be a regular file inside `base_dir`."""
+    """The file at `location`, which must be a regular file inside `base_dir`, or our own."""
+    if location in OWN_FILES:
+        return Path(location)
     inside = os.path.realpath(base_dir)
     target = os.path.realpath(os.path.join(inside, location))
     if not location or os.path.isabs(location) or os.path.commonpath((inside, target)) != inside:

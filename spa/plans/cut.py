@@ -72,7 +72,7 @@ def _entry_of_all(coupling: Coupling, uses: list[Param], first: int, left: Survi
     for k, use in enumerate(uses):
         other = entry if k == first else entry_of(coupling, use, left)
         if other != entry:
-            node = coupling.graph.nodes[use.node].name
+            node = coupling.graph.at(use.node).name
             others.append({"use": k, "node": node, "input": use.input, **other})
     if not others:
         return entry

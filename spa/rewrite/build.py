@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from spa.coupling.model import Coupling
+from spa.graph.evaluate import has_subgraph
 from spa.graph.names import unused
+from spa.graph.normalize import captured_names
+from spa.graph.spill import Spill
 from spa.rewrite.override import override
 from spa.rewrite.shrink import shrink, signature
 from spa.trace.check import MisplacedError, Survivors, check, refit
@@ -48,7 +51,7 @@ def rewrite(
         MisplacedError: `Check` refuses the cut; nothing is built.
     """
     left = Survivors(coupling.notes, coupling.root, alive)
-    errors = [] if checked else check(left, coupling.graph.nodes)
+    errors = [] if checked else check(left, coupling.graph.order)
     if errors:
         raise errors[0]
     return _Builder(coupling, left, weights or {}).build()
@@ -62,25 +65,48 @@ class _Builder:
         self.weights = weights
         self.nodes: list[NodeProto] = []
         self.fresh: dict[str, Made] = {}  # made one by one, each in the memory of the last
-        self.taken = {n for node in self.graph.nodes for n in (*node.inputs, *node.outputs)}
+        self.taken = {n for node in self.graph.order for n in (*node.inputs, *node.outputs)}
         self.taken |= set(self.graph.consts)
         self.renamed: dict[tuple[str, bytes], str] = {}
         self.uses = Counter(p.tensor for p in self.notes.params.values())
         self.touched = self.notes.meetings.where(left.cut)
-        self.edits = {node.index: self._edits(node) for node in self.graph.nodes}
+        self.edits = {node.index: self._edits(node) for node in self.graph.order}
         self.kept = self._untouched_uses()
 
     def build(self) -> ModelProto:
         """All nodes, then the tensors they still name."""
-        for node, proto in zip(self.graph.nodes, self.graph.proto.graph.node, strict=True):
+        self.nodes = self._written(self.graph.nodes, self.graph.proto.graph.node)
+        return self._assemble()
+
+    def _written(self, nodes: Sequence[Any], protos: Iterable[NodeProto]) -> list[NodeProto]:
+        """The nodes of the main graph or of a body as they are from now on."""
+        around, self.nodes = self.nodes, []
+        for node, proto in zip(nodes, protos, strict=True):
             copy = NodeProto()
             copy.CopyFrom(proto)
-            self._cut_constants(node, copy)
-            self._refit(node, copy)
+            if node.bodies:
+                self._enter(node, copy)
+            else:
+                self._cut_constants(node, copy)
+                self._refit(node, copy)
             self.nodes.append(copy)
             if node.op == "Shape" and not node.domain:
                 self._remember_sizes(node, copy)
-        return self._assemble()
+        written, self.nodes = self.nodes, around
+        return written
+
+    def _enter(self, node: Any, copy: NodeProto) -> None:
+        """Write the bodies of an If, Loop or Scan, and what it hands to them."""
+        for border in (*node.before, *node.after):
+            self._cut_constants(border, copy)
+        for attribute in copy.attribute:
+            if attribute.name in node.bodies:
+                body = attribute.g
+                written = self._written(node.bodies[attribute.name], body.node)
+                del body.node[:]
+                body.node.extend(written)
+                for info in (*body.input, *body.output, *body.value_info):
+                    self._resize(info)
 
     def _remember_sizes(self, node: Any, copy: NodeProto) -> None:
         """Let `Shape` of a tensor that was cut tell the old size of what shrank.
@@ -114,7 +140,7 @@ class _Builder:
     def _untouched_uses(self) -> set[str]:
         """Constants that some use needs as they are: these keep their name for that use."""
         kept = {name for name in self.graph.outputs if name in self.graph.consts}
-        for node in self.graph.nodes:
+        for node in self.graph.order:
             kept.update(n for n in node.captured if n in self.graph.consts)
             for i, name in enumerate(node.inputs):
                 param = self.notes.params.get((node.index, i))
@@ -125,17 +151,18 @@ class _Builder:
 
     def _cut_constants(self, node: Any, copy: NodeProto) -> None:
         for i, name in enumerate(node.inputs):
+            at = node.slots[i] if node.slots else i
             param = self.notes.params.get((node.index, i))
             if param is None or param.tensor is None:
                 continue
             key = (node.index, i)
             if key in self.weights:
                 made = partial(self.weights.__getitem__, key)
-                self._use(copy, i, name, made, repr(key).encode())
+                self._use(copy, at, name, made, repr(key).encode())
             elif self.left.cuts(param):
                 shared = self.uses[name] > 1
                 mark = signature(param, self.left) if shared else b"once"
-                self._use(copy, i, name, partial(self._shrunken, param, name), mark)
+                self._use(copy, at, name, partial(self._shrunken, param, name), mark)
 
     def _shrunken(self, param: Param, name: str) -> NDArray[Any]:
         return shrink(param, self.graph.weight(name), self.left)
@@ -205,11 +232,15 @@ class _Builder:
                 getattr(model.graph, field.name).MergeFrom(value)
         model.graph.node.extend(self.nodes)
         used = {n for node in self.nodes for n in node.input} | set(self.graph.outputs)
-        used |= {n for node in self.graph.nodes for n in node.captured}
+        used |= {n for node in self.nodes if has_subgraph(node) for n in captured_names(node)}
         before = set(self.graph.consts)
+        spill = Spill() if self.graph.source.external else None
         for tensor in old.graph.initializer:
             if tensor.name in self.fresh:
-                store(model.graph.initializer.add(), tensor.name, self.fresh.pop(tensor.name)())
+                array = self.fresh.pop(tensor.name)()
+                added = model.graph.initializer.add()
+                if spill is None or not spill.take(added, tensor.name, array):
+                    store(added, tensor.name, array)
             elif tensor.name in used or tensor.name not in before:
                 model.graph.initializer.add().CopyFrom(tensor)
         for name, made in self.fresh.items():
@@ -222,15 +253,19 @@ class _Builder:
         for info in self.graph.proto.graph.value_info:
             if info.name in self.graph.consts:
                 continue  # says it itself
-            image = self.notes.images.get(info.name)
             copy = model.graph.value_info.add()
             copy.CopyFrom(info)
-            if image is None or not any(self.left.touched(p) for p in image.planes):
-                continue
-            dims = copy.type.tensor_type.shape.dim
-            for dim, old, new in zip(dims, image.shape, self.left.image(image).shape, strict=False):
-                if old != new and dim.HasField("dim_value"):
-                    dim.dim_value = new
+            self._resize(copy)
+
+    def _resize(self, info: ValueInfoProto) -> None:
+        """Let a tensor's description say the sizes that changed."""
+        image = self.notes.images.get(info.name)
+        if image is None or not any(self.left.touched(p) for p in image.planes):
+            return
+        dims = info.type.tensor_type.shape.dim
+        for dim, old, new in zip(dims, image.shape, self.left.image(image).shape, strict=False):
+            if old != new and dim.HasField("dim_value"):
+                dim.dim_value = new
 
 
 def store(tensor: TensorProto, name: str, array: NDArray[Any]) -> None:

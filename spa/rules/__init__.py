@@ -13,6 +13,7 @@ from spa.rules import (  # the families, by name
     contrib,
     convolve,
     experts,
+    flow,
     fused,
     gather,
     integers,
@@ -56,6 +57,7 @@ FAMILIES = (
     integers,
     experts,
     contrib,
+    flow,
 )
 
 __all__ = [

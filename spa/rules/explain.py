@@ -34,11 +34,13 @@ class Labelled(Collect):
             self.images[name] = labels.rock(self.graph.shapes.get(name, ()))
         for k, (name, layout) in enumerate(layouts.items()):
             view = self.graph.shapes[name]
-            planes = tuple(self._make(axes, view) for axes in layout)
+            planes = tuple(
+                self._make(axes, view, (-1, k, turn)) for turn, axes in enumerate(layout)
+            )
             self.images[name] = Image(view, planes)
             # as if a stored tensor made them
             self.params[-1, k] = Param(-1, k, name, view, tuple(("makes", p) for p in planes))
-        for node in self.graph.nodes:
+        for node in self.graph.order:
             if any(o not in self.graph.consts for o in node.outputs if o):
                 self._visit(node)
         return self

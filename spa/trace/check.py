@@ -221,6 +221,9 @@ class Check:
         k = self._next("rows")
         self._equal(node, plane, self.left.plane(self.notes.extra[node.index][k]))
 
+    def heads(self, node: Any, plane: Plane, axes: tuple[int, ...]) -> None:
+        pass  # tells how finely to cut, not what fits
+
     def fresh(self, node: Any, size: int) -> Ids:
         ids = self.notes.born[node.index][self._next("fresh")]
         kept = self.left.root[ids[self.left.alive[ids]]]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spa import labels
+from spa.graph.model import FLOW
 from spa.labels import ROCK, Ids, Image, Plane, Shape
 from spa.rules import RULES
 from spa.trace.meetings import Meetings
@@ -22,6 +24,11 @@ from spa.trace.op import Op
 from spa.trace.param import Param
 
 log = logging.getLogger(__name__)
+
+Birth = tuple[int, int, int]
+"""Where labels were born: the node's number, its input (`FRESH`: none), and which time there."""
+FRESH = 1 << 30
+NONE_ALIKE: Mapping[Birth, Ids] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -48,17 +55,28 @@ class Roots:
 
 
 class Collect:
-    """The notes of one sweep; `roots` solves them."""
+    """The notes of one sweep; `roots` solves them.
 
-    def __init__(self, graph: Any, strict: bool = False) -> None:
+    Args:
+        graph: as read by `spa.graph.read`.
+        strict: let an error inside a rule through instead of freezing its node.
+        alike: by the key of a birth, for each of its labels the first that is the same channel.
+    """
+
+    def __init__(
+        self, graph: Any, strict: bool = False, alike: Mapping[Birth, Ids] = NONE_ALIKE
+    ) -> None:
         self.graph = graph
         self.strict = strict
+        self.alike = alike
         self.stored = frozenset(graph.consts)
         self.size = 1
         self.images: dict[str, Image] = {}
         self.params: dict[tuple[int, int], Param] = {}
         self.extra: dict[int, list[Plane]] = defaultdict(list)
         self.born: dict[int, list[Ids]] = defaultdict(list)
+        self.births: dict[Birth, Ids] = {}
+        self.headed: list[tuple[Plane, tuple[int, ...]]] = []
         self.chosen: dict[int, list[Any]] = defaultdict(list)
         self.losses: list[Reason] = []
         self.unknown: list[Reason] = []
@@ -102,33 +120,37 @@ class Collect:
         planes: dict[str, Plane | tuple[int, ...]],
         times: float,
     ) -> list[Plane]:
-        named = [
-            (role.rstrip("0123456789"), self._make(p, view) if isinstance(p, tuple) else p)
-            for role, p in planes.items()
-        ]
         key = (node.index, i if i is not None else -1 - len(node.inputs))
+        named = [
+            (
+                role.rstrip("0123456789"),
+                self._make(p, view, (*key, k)) if isinstance(p, tuple) else p,
+            )
+            for k, (role, p) in enumerate(planes.items())
+        ]
         if i is None:
             tensor = None
         else:
             tensor = node.inputs[i]
             if key in self.params:
                 raise ValueError(f"input {i} is used twice by one rule")
-        self.params[key] = Param(node.index, key[1], tensor, view, tuple(named), times)
+        self.params[key] = Param(node.index, key[1], tensor, view, tuple(named), times * node.times)
         return [p for _, p in named]
 
-    def _make(self, axes: tuple[int, ...], view: Shape) -> Plane:
+    def _make(self, axes: tuple[int, ...], view: Shape, key: Birth) -> Plane:
         sizes = tuple(n if a in axes else 1 for a, n in enumerate(view))
-        return Plane(self._ids(prod(sizes)).reshape(sizes), tuple(sorted(axes)))
+        size = prod(sizes)  # the only channel of its axis can never go
+        ids = np.zeros(1, np.int64) if size == 1 else self._new(size, key)
+        return Plane(ids.reshape(sizes), tuple(sorted(axes)))
 
-    def _ids(self, size: int) -> Ids:
-        if size == 1:  # the only channel of its axis can never go
-            return np.zeros(1, np.int64)
-        self.size += size
-        return np.arange(self.size - size, self.size, dtype=np.int64)
-
-    def fresh(self, node: Any, size: int) -> Ids:
+    def _new(self, size: int, key: Birth) -> Ids:
         self.size += size
         ids = np.arange(self.size - size, self.size, dtype=np.int64)
+        self.births[key] = ids
+        return ids[self.alike[key]] if key in self.alike else ids
+
+    def fresh(self, node: Any, size: int) -> Ids:
+        ids = self._new(size, (node.index, FRESH, len(self.born[node.index])))
         self.born[node.index].append(ids)
         return ids
 
@@ -154,6 +176,9 @@ class Collect:
     def rows(self, node: Any, plane: Plane) -> None:
         self.extra[node.index].append(plane)
 
+    def heads(self, node: Any, plane: Plane, axes: tuple[int, ...]) -> None:
+        self.headed.append((plane, axes))
+
     def decide(self, node: Any, choose: Callable[[], Any]) -> Any:
         self.chosen[node.index].append(choose())
         return self.chosen[node.index][-1]
@@ -170,8 +195,8 @@ class Collect:
                 self.images[name] = labels.rock(self.graph.shapes[name])
         for name in self.graph.consts:
             self.images[name] = labels.rock(self.graph.shapes.get(name, ()))
-        for node in self.graph.nodes:
-            if any(o not in self.graph.consts for o in node.outputs if o):
+        for node in self.graph.order:
+            if node.domain == FLOW or any(o not in self.graph.consts for o in node.outputs if o):
                 self._visit(node)
         end = Reason("graph output", "", "")
         for name in self.graph.outputs:
@@ -229,7 +254,7 @@ class Collect:
     @cached_property
     def meetings(self) -> Meetings:
         """Which planes meet where; the sweep must be over."""
-        return Meetings(self.graph.nodes, self.images, self.params, self.extra)
+        return Meetings(self.graph.order, self.images, self.params, self.extra)
 
     # later words, from those who read the notes
 
@@ -291,7 +316,7 @@ class Collect:
 
 
 def _full(node: Any) -> str:
-    return f"{node.domain}.{node.op}" if node.domain else node.op
+    return f"{node.domain}.{node.op}" if node.domain not in ("", FLOW) else node.op
 
 
 def is_float(dtype: Any) -> bool:

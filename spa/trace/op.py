@@ -1,9 +1,9 @@
 """What a rule may see and say: the node, its images, and a handful of verbs.
 
-Verbs: `along`, `only`, `same`, `cells`, `rows`, `freeze`, `fresh`, `param`, `work`, `lossy`.  What
-they do depends on who is listening: `Collect` takes notes, `Check` compares.  Decisions about the
-structure (which axes carry channels) go through `decide`, so that both take the same path through a
-rule.
+Verbs: `along`, `only`, `same`, `cells`, `rows`, `heads`, `freeze`, `fresh`, `param`, `work`,
+`lossy`.  What they do depends on who is listening: `Collect` takes notes, `Check` compares.
+Decisions about the structure (which axes carry channels) go through `decide`, so that both take the
+same path through a rule.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Listener(Protocol):
     def same(self, node: Any, a: Ids, b: Ids, reason: str) -> None: ...
     def cells(self, node: Any, sides: tuple[Ids, ...]) -> None: ...
     def rows(self, node: Any, plane: Plane) -> None: ...
+    def heads(self, node: Any, plane: Plane, axes: tuple[int, ...]) -> None: ...
     def fresh(self, node: Any, size: int) -> Ids: ...
     def decide(self, node: Any, choose: Callable[[], Any]) -> Any: ...
     def lossy(self, node: Any, reason: str) -> None: ...
@@ -161,6 +162,13 @@ class Op:
     def rows(self, ids: Ids, axis_count: int = 1) -> None:
         """The op reads this `[rows, n]` array as a box, although no tensor has its shape."""
         self._at.rows(self.node, Plane(ids, tuple(range(ids.ndim))))
+
+    def heads(self, p: Plane, *axes: int) -> None:
+        """Along `axes` of this plane of activations lie products of their own: heads.
+
+        Without axes, several heads may have been tied to the one whose channels these are.
+        """
+        self._at.heads(self.node, p, axes)
 
     def fresh(self, size: int) -> Ids:
         """New labels, shape `[size]`, for elements that no tensor of the file holds."""

@@ -8,6 +8,7 @@ again, the queries and keys of a fused attention) are held at zero in its weight
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Any
 
@@ -46,19 +47,69 @@ def masked(coupling: Coupling, alive: NDArray[np.bool_]) -> ModelProto:
     model = ModelProto()
     model.CopyFrom(graph.proto)
     del model.graph.node[:]
-    zeros: dict[str, str] = {}
-    for node, proto in zip(graph.nodes, graph.proto.graph.node, strict=True):
-        copy = model.graph.node.add()
-        copy.CopyFrom(proto)
-        _hold_inside(model, coupling, left, node, copy)
-        zeros |= _zero_point(graph, node, zeros)
-        for k, name in enumerate(node.outputs):
-            image = coupling.notes.images.get(name)
-            if image is not None and any(left.touched(p) for p in image.planes):
-                copy.output[k] = f"{name}__whole"
-                mask, dtype = mask_of(image, left), np.dtype(graph.dtypes[name])
-                _hold(model, name, mask, dtype, zeros.get(name, ""))
+    held = _Held(model, coupling, left)
+    model.graph.node.extend(held.all(graph.nodes, graph.proto.graph.node))
     return model
+
+
+class _Held:
+    """Writes nodes, in the main graph and in bodies, each followed by what holds its outputs."""
+
+    def __init__(self, model: ModelProto, coupling: Coupling, left: Survivors) -> None:
+        self.model, self.coupling, self.left = model, coupling, left
+        self.graph = coupling.graph
+        self.zeros: dict[str, str] = {}
+
+    def all(self, nodes: Sequence[Any], protos: Iterable[NodeProto]) -> list[NodeProto]:
+        """The nodes of one graph."""
+        written: list[NodeProto] = []
+        for node, proto in zip(nodes, protos, strict=True):
+            copy = NodeProto()
+            copy.CopyFrom(proto)
+            if node.bodies:
+                self._enter(node, copy)
+            else:
+                _hold_inside(self.model, self.coupling, self.left, node, copy)
+                self.zeros |= _zero_point(self.graph, node, self.zeros)
+            written.append(copy)
+            for k, name in enumerate(node.outputs):
+                if self._loses(name):
+                    copy.output[k] = f"{name}__whole"
+                    written += self._hold(name)
+        return written
+
+    def _enter(self, node: Any, copy: NodeProto) -> None:
+        """Write the bodies of a node; what enters them is held at their beginning."""
+        for border in node.before:
+            self._cross(border)
+        for attribute in copy.attribute:
+            if attribute.name not in node.bodies:
+                continue
+            body, entering = attribute.g, []
+            for info in body.input:
+                if self._loses(info.name):
+                    entering += self._hold(info.name)
+                    info.name = f"{info.name}__whole"
+            written = self.all(node.bodies[attribute.name], body.node)
+            del body.node[:]
+            body.node.extend(entering + written)
+        for border in node.after:
+            self._cross(border)
+
+    def _cross(self, border: Any) -> None:
+        """Zero points are the same on both sides of a border, where both sides can see them."""
+        if border.outputs:
+            found = _zero_point(self.graph, border, self.zeros)
+            self.zeros |= {n: zero for n, zero in found.items() if zero in self.graph.consts}
+
+    def _loses(self, name: str) -> bool:
+        image = self.coupling.notes.images.get(name)
+        return image is not None and any(self.left.touched(p) for p in image.planes)
+
+    def _hold(self, name: str) -> list[NodeProto]:
+        mask = mask_of(self.coupling.notes.images[name], self.left)
+        dtype = np.dtype(self.graph.dtypes[name])
+        return _hold(self.model, name, mask, dtype, self.zeros.get(name, ""))
 
 
 def _hold_inside(
@@ -123,8 +174,8 @@ def _zero_point(graph: Any, node: Any, zeros: dict[str, str]) -> dict[str, str]:
 
 def _hold(
     model: ModelProto, name: str, mask: NDArray[np.bool_], dtype: np.dtype, zero: str = ""
-) -> None:
-    """Append nodes that make `name` from `name__whole`, dead elements being zero.
+) -> list[NodeProto]:
+    """Nodes that make `name` from `name__whole`, dead elements being zero.
 
     `zero` is the tensor that says which number that is, if it is not 0.
     """
@@ -152,7 +203,7 @@ def _hold(
             cast.attribute.append(helper.make_attribute("saturate", 0))
         nodes.append(cast)
     model.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in constants.items())
-    model.graph.node.extend(nodes)
+    return nodes
 
 
 def _tight(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -7,10 +7,10 @@ one that works element by element, it must.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import numpy as np
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 BOUNDED = frozenset(
     [
@@ -46,6 +46,9 @@ POOLED = frozenset(["GlobalAveragePool", "GlobalMaxPool"])
 SLIDING = "Conv"
 """Replaced by what goes in: each channel without its neighbours."""
 
+FORMS = frozenset(["Identity", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "ReduceMean"])
+"""What may lie between a Sigmoid and an output that it makes all the same."""
+
 WIDE = 4
 """A calm twin divides by the usual size of a tensor, and bends what is so many times that."""
 
@@ -66,22 +69,33 @@ def twin(
     result = ModelProto()
     result.CopyFrom(model)
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-    nodes = list(result.graph.node)
-    del result.graph.node[:]
-    for node in nodes:
-        if name_of(node) not in names:
-            result.graph.node.append(node)
-            continue
-        if node.op_type == EMBEDDED:
-            read = {name for other in nodes for name in other.input}
-            new = _embedded(result, node, read | {o.name for o in result.graph.output})
-        else:
-            new = _replace(result, node, opset)
-        if new is None:
-            return None
-        new = [part for step in new for part in _calm(result, step, usual or {})]
-        result.graph.node.extend(new)
+    for graph in all_graphs(result.graph):
+        nodes = list(graph.node)
+        del graph.node[:]
+        for node in nodes:
+            if name_of(node) not in names:
+                graph.node.append(node)
+                continue
+            if node.op_type == EMBEDDED:
+                read = {name for other in nodes for name in other.input}
+                new = _embedded(result, node, read | {o.name for o in graph.output})
+            else:
+                new = _replace(result, node, opset)
+            if new is None:
+                return None
+            new = [part for step in new for part in _calm(result, step, usual or {})]
+            graph.node.extend(new)
     return result
+
+
+def all_graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """A graph and the bodies in it, the inner ones first."""
+    for node in graph.node:
+        for attribute in node.attribute:
+            for body in (attribute.g, *attribute.graphs):
+                if body.node:
+                    yield from all_graphs(body)
+    yield graph
 
 
 def sizes_wanted(
@@ -123,9 +137,10 @@ def unquantised(model: ModelProto) -> ModelProto:
     """
     result = ModelProto()
     result.CopyFrom(model)
-    quantised = {n.output[0]: n for n in result.graph.node if n.op_type == "QuantizeLinear"}
+    everywhere = [node for graph in all_graphs(result.graph) for node in graph.node]
+    quantised = {n.output[0]: n for n in everywhere if n.op_type == "QuantizeLinear"}
     kinds = {t.name: t.data_type for t in result.graph.initializer}
-    for node in result.graph.node:
+    for node in everywhere:
         if node.op_type != "DequantizeLinear" or node.domain:
             continue
         source = quantised.get(node.input[0]) or quantised.get(f"{node.input[0]}__whole")
@@ -138,16 +153,30 @@ def unquantised(model: ModelProto) -> ModelProto:
 def unsaturated(model: ModelProto) -> ModelProto:
     """The model in which a Sigmoid that makes an output hands on what went into it.
 
-    Far below zero it leaves little but rounding.
+    Far below zero it leaves little but rounding.  Another form, a mean over it or an If around it
+    makes no difference.
     """
     result = ModelProto()
     result.CopyFrom(model)
     shown = {o.name for o in result.graph.output}
-    for node in result.graph.node:
-        if node.op_type == "Sigmoid" and not node.domain and node.output[0] in shown:
+    _hand_on(result.graph, shown)
+    return result
+
+
+def _hand_on(graph: GraphProto, shown: set[str]) -> None:
+    for node in reversed(graph.node):
+        if node.domain or shown.isdisjoint(node.output):
+            continue
+        if node.op_type in FORMS:
+            shown.add(node.input[0])
+        elif node.op_type == "Sigmoid":
             copy = helper.make_node("Identity", node.input, node.output, name=node.name)
             node.CopyFrom(copy)
-    return result
+        elif node.op_type == "If":
+            for attribute in node.attribute:
+                made = zip(attribute.g.output, node.output, strict=False)
+                shown.update(inner.name for inner, outer in made if outer in shown)
+                _hand_on(attribute.g, shown)
 
 
 def _replace(model: ModelProto, node: NodeProto, opset: int) -> list[NodeProto] | None:

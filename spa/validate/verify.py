@@ -16,6 +16,7 @@ from onnx import ModelProto, NodeProto
 from spa import runtime
 from spa.coupling.model import Coupling
 from spa.errors import ReadError, VerifyError
+from spa.graph.model import FLOW
 from spa.trace.check import Survivors, planes_at
 from spa.trace.collect import Reason
 from spa.validate.drift import Drift, drift, relative_error
@@ -180,14 +181,16 @@ def _difference(
 def names_of(graph: Any) -> dict[tuple[str, str], str]:
     """Node names by op and first output, also for the masked model, which renames some outputs."""
     found: dict[tuple[str, str], str] = {}
-    for node in graph.nodes:
-        found[node.op, node.outputs[0]] = found[node.op, f"{node.outputs[0]}__whole"] = node.name
+    for node in graph.order:
+        if node.domain != FLOW:
+            first = node.outputs[0]
+            found[node.op, first] = found[node.op, f"{first}__whole"] = node.name
     return found
 
 
 def is_quantised(graph: Any) -> bool:
     """Whether activations are quantised, so that onnxruntime may fuse them into integer kernels."""
-    return any(node.op == "QuantizeLinear" and not node.domain for node in graph.nodes)
+    return any(node.op == "QuantizeLinear" and not node.domain for node in graph.order)
 
 
 def _finite(value: Any) -> bool:
@@ -198,7 +201,7 @@ def _finite(value: Any) -> bool:
 def lossy_at(coupling: Coupling, alive: NDArray[np.bool_]) -> tuple[Reason, ...]:
     """The nodes that take statistics over channels of which some are gone."""
     left = Survivors(coupling.notes, coupling.root, alive)
-    nodes = {n.name: n for n in coupling.graph.nodes}
+    nodes = {n.name: n for n in coupling.graph.order}
     return tuple(
         reason
         for reason in dict.fromkeys(coupling.notes.losses)

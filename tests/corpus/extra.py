@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.corpus import integers, plain, weights
+from tests.corpus import flow, integers, plain, weights
 from tests.corpus.cases import Case
 
 FAMILIES = (
@@ -22,6 +22,7 @@ FAMILIES = (
     plain.summaries,
     plain.spatial,
     plain.pointwise,
+    flow.bodies,
 )
 
 

@@ -41,13 +41,13 @@ def branch(name: str, made: int) -> onnx.GraphProto:
     return helper.make_graph([node, total], name, [], [out], [weight(f"w_{name}", 8, made)])
 
 
-def test_one_branch_runs_but_both_are_stored():
+def test_one_branch_runs_but_both_are_stored():  # nobody knows which: their mean
     then, other = branch("then", 4), branch("else", 6)
     choice = helper.make_node("If", ["c"], ["y"], then_branch=then, else_branch=other)
     condition = helper.make_tensor_value_info("c", TensorProto.BOOL, ())
     sizes = whole([choice], [condition, floats("x", 5, 8)], [])
     assert sizes.params == 8 * 4 + 8 * 6
-    assert sizes.macs in (5 * 8 * 4, 5 * 8 * 6)
+    assert sizes.macs == 5 * 8 * (4 + 6) / 2
 
 
 def test_a_product_without_a_rule_counts(monkeypatch):
@@ -88,10 +88,8 @@ def test_formulas(op, shapes, attrs, macs):
 
 
 def test_unknown_shapes_count_nothing():
-    product = helper.make_node("MatMul", ["a", "b"], ["y"])
-    graph = SimpleNamespace(
-        proto=helper.make_model(helper.make_graph([product], "g", [], [])),
-        nodes=(SimpleNamespace(index=0, op="MatMul"),),
-        shapes={"a": (2, 3)},
+    product = SimpleNamespace(
+        index=0, op="MatMul", inputs=("a", "b"), outputs=("y",), attrs={}, times=1.0
     )
+    graph = SimpleNamespace(order=(product,), shapes={"a": (2, 3)})
     assert untold(graph, ()) == 0

@@ -196,7 +196,8 @@ def test_folded_tensors_may_be_captured() -> None:
         {"b": np.ones(2, np.float32)},
     )
     graph = check_against_engine(proto)
-    assert ops(graph) == ["If"] and graph.nodes[0].captured == ("x", "k")
+    assert ops(graph) == ["If"] and graph.nodes[0].captured == ("x", "k", "q")
+    assert graph.consts["q"].tolist() == [1, 2]  # no longer inside
     assert graph.consts["k"].tolist() == [-1, -1]
 
 
@@ -218,11 +219,12 @@ def test_an_if_with_a_constant_condition_gives_way() -> None:
     assert graph.consts["k"] == 3 and graph.shapes["h"] == (2, 4)
 
 
-def test_ifs_whose_names_clash_stay() -> None:
+def test_ifs_whose_names_clash_get_others() -> None:
     branches = BRANCHES.format(value=3.0)
     text = f"g (float[N,4] x) => (y) {{ a = If(c){branches}  b = If(c){branches}  y = Add(a, b) }}"
     graph = check_against_engine(model(text, {"c": np.bool_(True)}))
-    assert ops(graph) == ["If", "If", "Add"]
+    assert ops(graph) == ["Mul", "Identity", "Mul", "Identity", "Add"]
+    assert graph.consts["k"] == graph.consts["k_2"] == 3
 
 
 def test_one_node_without_a_kernel_does_not_spoil_the_rest(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from tests.mutants.edit import UNCHECKED, UNTRIED, Edit
+from tests.mutants.flow_edits import FLOW_EDITS
 from tests.mutants.mixture_edits import MIXTURE_EDITS
 from tests.mutants.rule_edits import RULE_EDITS
 
 EDITS = (
     *RULE_EDITS,
     *MIXTURE_EDITS,
+    *FLOW_EDITS,
     # labels
     Edit(
         "a reshape forgets labels of merged axes",
@@ -37,7 +39,7 @@ EDITS = (
         "spa/trace/collect.py",
         "        for name in {*node.inputs, *node.captured}:\n",
         "        for name in node.inputs:\n",
-        ("choice_by_if",),
+        ("sequence_of_tensors",),
     ),
     Edit(
         "freezing is forgotten",
@@ -118,8 +120,8 @@ EDITS = (
     Edit(
         "shapes of what is between are not corrected",
         "spa/rewrite/build.py",
-        "                    dim.dim_value = new",
-        "                    pass",
+        "                dim.dim_value = new",
+        "                pass",
         ("plain",),
     ),
     Edit(

@@ -2,6 +2,7 @@
 
 from tests.nets import (
     convolutional,
+    flow,
     fused,
     integer,
     mixtures,
@@ -23,6 +24,7 @@ FAMILIES = (
     operators,
     fused,
     integer,
+    flow,
 )
 
 __all__ = ["BATCH", "FAMILIES", "MOTIFS", "SIZES", "Motif", "Net", "random_net"]

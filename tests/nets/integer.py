@@ -67,6 +67,20 @@ def products_of_bytes(n: Net) -> str:  # ranges are found while it runs
     return n.MatMulIntegerToFloat(q, *last, n.weight(5), domain=MICROSOFT)
 
 
+@motif("12 12 12 4x4 4x4", opset=13)
+def attention_of_bytes(n: Net) -> str:  # by column, and by tensor; q, k and v keep one width
+    y = n.linear(n.input("x", 6, 5), 5, 12)
+    step = n.const(np.float32(0.03)), point(n, 120)
+    for each in (True, False):
+        q = n.QuantizeLinear(y, *step)
+        size = scale(n, 24, size=0.01) if each else n.const(np.float32(0.01))
+        zeros = n.const(np.zeros(24, np.int8)) if each else point(n, 0, np.int8)
+        given = (whole(n, 12, 24, most=60), n.weight(24, scale=0.1), step[0], size, "", step[1])
+        z = n.QAttention(q, *given, zeros, domain=MICROSOFT, num_heads=2)
+        y = n.linear(z, 8, 12)
+    return n.linear(y, 12, 5)
+
+
 @motif("5 6", opset=13)
 def convolutions_while_running(n: Net) -> str:
     q, size, zero = n.DynamicQuantizeLinear(n.Relu(n.conv(n.input("x", 3, 6, 6), 3, 6)), outs=3)

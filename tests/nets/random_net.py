@@ -18,11 +18,15 @@ from tests.nets.net import BATCH, SIZES, Net
 OPSETS = (9, 11, 13, 17, 18, 21, 23)
 WIDTHS = (4, 6, 8, 12)
 WIDEST = 36
+LENGTH = "L"
 
 
 @dataclass(frozen=True)
 class Feature:
-    """A tensor of the pool; `area` is `(H, W)` of an image or `(L,)` of tokens."""
+    """A tensor of the pool; `area` is `(H, W)` of an image or `(L,)` of tokens.
+
+    `L` is 0 where a symbol stands for the number of tokens, as reshapes write it.
+    """
 
     name: str
     size: int
@@ -103,6 +107,9 @@ class Mixture:
         for x in self.pool[-1:-4:-1][: int(self.random.integers(1, 4))]:
             if self.chance(0.06):
                 outputs.append(net.Identity(x.name))
+            elif x.area == (0,):
+                y = net.reduce("ReduceMean", x.name, 1, keep=False)
+                outputs.append(net.linear(y, x.size, 5))
             elif self.chance(0.5):
                 weight = net.weight(x.size * prod(x.area), 5, scale=(x.size * prod(x.area)) ** -0.5)
                 outputs.append(net.Gemm(net.Flatten(x.name), weight, net.weight(5)))
@@ -116,10 +123,12 @@ def random_net(seed: int, norms: bool = False) -> RandomNet:
     from tests.nets import random_steps as steps
 
     mix = Mixture(seed, norms)
-    kind = mix.pick("images", "tokens", "mixed")
+    kind = mix.pick("images", "tokens", "mixed", "symbolic")
     mix.steps.append(f"{kind} opset {mix.net.opset} batch {mix.net.batch} {mix.net.sizes}")
     if kind == "tokens":
         x = Feature(mix.net.input("x", 6, 5), 5, (6,))
+    elif kind == "symbolic":
+        x = Feature(mix.net.input("x", LENGTH, 5), 5, (0,))
     else:
         x = Feature(mix.net.input("x", 3, 4, 4), 3, (4, 4))
     mix.pool = [mix.mapped(x, mix.pick(*WIDTHS), 3)]

@@ -6,6 +6,7 @@ from math import prod
 
 import numpy as np
 
+from tests.nets import random_flow as f
 from tests.nets import random_tokens as t
 from tests.nets.random_net import WIDEST, WIDTHS, Feature, Mixture
 
@@ -110,6 +111,8 @@ def where(m: Mixture, x: Feature) -> Made:
 
 def dense(m: Mixture, x: Feature) -> Made:
     """Through a vector of all that is there, and back by broadcasting."""
+    if 0 in x.area:
+        return None
     net, length, size = m.net, x.size * prod(x.area), m.pick(4, 6)
     y = net.Flatten(x.name)
     y = net.Tanh(net.Gemm(y, net.weight(length, size, scale=length**-0.5), net.weight(size)))
@@ -160,6 +163,38 @@ def interleaved(m: Mixture, x: Feature) -> Made:
     y = net.Concat(*parts, axis=axis)
     sizes = (2 * x.size, *x.area) if x.image else (*x.area, 2 * x.size)
     return Feature(net.reshape(y, *sizes), 2 * x.size, x.area)
+
+
+def stored_in_bytes(m: Mixture, shape: tuple[int, ...], axis: int) -> str:
+    """Weights in 8 bits, scaled as a whole or per channel made."""
+    net = m.net
+    whole = net.const(m.random.integers(-60, 61, shape).astype(np.int8))
+    size = 0.02 * (prod(shape) / shape[axis]) ** -0.5
+    if net.opset < 13 or m.chance(0.3):
+        zero = [net.const(np.int8(m.pick(0, 3)))] if m.chance(0.7) else []
+        return net.DequantizeLinear(whole, net.scalar(size), *zero)
+    scale = net.const(((m.random.random(shape[axis]) + 0.5) * size).astype(np.float32))
+    zeros = [net.const(np.zeros(shape[axis], np.int8))] if m.chance(0.7) else []
+    return net.DequantizeLinear(whole, scale, *zeros, axis=axis)
+
+
+def quantized(m: Mixture, x: Feature) -> Made:
+    """A layer with weights in bytes, and bytes in front of it, behind it, or nowhere."""
+    net, size = m.net, m.pick(*WIDTHS)
+    if net.opset < 10:
+        return None
+
+    def through(name: str) -> str:
+        step = net.scalar(1 / 64), net.const(np.uint8(128))
+        return net.DequantizeLinear(net.QuantizeLinear(name, *step), *step)
+
+    y = through(x.name) if m.chance(0.5) else x.name
+    if x.image:
+        y = net.Conv(y, stored_in_bytes(m, (size, x.size, 3, 3), 0), pads=[1] * 4)
+    else:
+        y = net.MatMul(y, stored_in_bytes(m, (x.size, size), 1))
+    y = net.Relu(y)
+    return Feature(through(y) if m.chance(0.5) else y, size, x.area)
 
 
 # --- images -------------------------------------------------------------------------------------
@@ -244,6 +279,7 @@ def to_tokens(m: Mixture, x: Feature) -> Made:
 BOTH = [
     layer, layer, activation, activation, add, multiply, residual, concat, concat, split, gated,
     sliced, picked, tiled, scaled, where, dense, summed, twice, chunked, interleaved,
+    quantized, f.branches, f.looped,
 ]  # fmt: skip
 IMAGE = [
     batch_norm, grouped, grouped, depthwise, depthwise, shuffle, squeeze_excite, pool, resize,
@@ -251,8 +287,8 @@ IMAGE = [
 ]  # fmt: skip
 TOKEN = [
     t.norm, t.position, t.class_token, t.pooled_tokens, t.feed_forward, t.mixer, t.convolution_1d,
-    t.attention, t.attention, t.attention, t.attention_across, t.attention_linear, t.windows,
-    t.recurrent, t.recurrent,
+    t.attention, t.attention, t.attention, t.attention_across, t.attention_linear,
+    t.attention_of_channels, t.windows, t.recurrent, t.recurrent, f.scanned, f.weights_as_states,
 ]  # fmt: skip
 
 
@@ -268,6 +304,7 @@ def _only(kind: bool, step):
 
 IMAGES = BOTH + IMAGE
 TOKENS = BOTH + TOKEN
+SYMBOLIC = TOKENS
 MIXED = (
     BOTH
     + [_only(True, step) for step in IMAGE + [to_tokens] * 3]

@@ -21,12 +21,16 @@ def norm(m: Mixture, x: Feature) -> Made:
 
 
 def position(m: Mixture, x: Feature) -> Made:
+    if x.area == (0,):
+        return None
     y = m.net.Add(x.name, m.net.weight(1, x.area[0], x.size, scale=0.3))
     return Feature(y, x.size, x.area)
 
 
 def class_token(m: Mixture, x: Feature) -> Made:
     """One token more, the same for the whole batch."""
+    if x.area == (0,):
+        return None
     net = m.net
     first = net.weight(1, 1, x.size)
     if m.chance(0.5):
@@ -54,6 +58,8 @@ def feed_forward(m: Mixture, x: Feature) -> Made:
 
 
 def mixer(m: Mixture, x: Feature) -> Made:
+    if x.area == (0,):
+        return None
     y = m.net.Transpose(x.name, perm=[0, 2, 1])
     hidden = m.pick(4, 8)
     y = m.net.linear(m.net.Relu(m.net.linear(y, x.area[0], hidden)), hidden, x.area[0])
@@ -90,14 +96,15 @@ def attention(m: Mixture, x: Feature) -> Made:
         heads, size = 2 * heads, 2 * size
     else:
         q, k, v = (net.heads(lin(size), length, heads, width) for _ in range(3))
-    if layout == "rope" and width % 2 == 0:
+    turns = layout == "rope" or (layout != "einsum" and m.chance(0.3))
+    if turns and width % 2 == 0 and length:
         cos, sin = net.weight(length, width), net.weight(length, width)
         q, k = (_turned(m, t, width, cos, sin) for t in (q, k))
     if m.chance(0.2):  # a temperature per head
         q = net.Mul(q, net.weight(heads, 1, 1, shift=1))
     if layout == "einsum" and net.opset >= 13:
         s = net.Einsum(q, k, equation="bhqd,bhkd->bhqk")
-        s = net.Softmax(net.Add(s, net.weight(1, heads, length, length)), axis=-1)
+        s = net.Softmax(net.Add(s, net.weight(1, heads, length or 1, length or 1)), axis=-1)
         o = net.Einsum(s, v, equation="bhqk,bhkd->bqhd")
         o = net.reshape(o, length, size)
     else:
@@ -108,9 +115,9 @@ def attention(m: Mixture, x: Feature) -> Made:
 def _repeated(m: Mixture, name: str, length: int, heads: int, width: int) -> str:
     net = m.net
     t = net.unsqueeze(net.heads(name, length, heads, width), 2)
-    stated = net.batch == 2 and m.chance(0.5)
+    stated = net.batch == 2 and length and m.chance(0.5)
     t = net.Expand(t, net.ints(*((2, heads, 2, length, width) if stated else (1, 1, 2, 1, 1))))
-    return net.reshape(t, 2 * heads, length, width)
+    return net.reshape(t, 2 * heads, length or -1, width)
 
 
 def _turned(m: Mixture, x: str, width: int, cos: str, sin: str) -> str:
@@ -126,6 +133,20 @@ def attention_across(m: Mixture, x: Feature) -> Made:
     s = net.Tanh(net.MatMul(net.Transpose(q, perm=[0, 2, 1]), k))
     o = net.MatMul(v, net.Transpose(s, perm=[0, 2, 1]))
     return Feature(net.Add(x.name, net.linear(o, a, x.size)), x.size, x.area)
+
+
+def attention_of_channels(m: Mixture, x: Feature) -> Made:
+    """Within every head, each channel looks at all channels."""
+    net, (length,) = m.net, x.area
+    heads, width = m.pick((2, 3), (1, 4), (2, 4), (3, 2))
+    q, k, v = (net.linear(x.name, x.size, heads * width) for _ in range(3))
+    s = net.MatMul(net.heads(q, length, heads, width, key=True), net.heads(k, length, heads, width))
+    if m.chance(0.5):  # a temperature per head
+        s = net.Mul(s, net.weight(heads, 1, 1, shift=1))
+    s = net.Tanh(net.Mul(s, net.scalar(0.3)))
+    o = net.MatMul(s, net.heads(v, length, heads, width, key=True))
+    o = net.reshape(net.Transpose(o, perm=[0, 3, 1, 2]), length, heads * width)
+    return Feature(net.Add(x.name, net.linear(o, heads * width, x.size)), x.size, x.area)
 
 
 def attention_linear(m: Mixture, x: Feature) -> Made:
@@ -161,6 +182,8 @@ def recurrent(m: Mixture, x: Feature) -> Made:
 
 def windows(m: Mixture, x: Feature) -> Made:
     """Pairs of neighbours become longer batches, are mixed, and come back."""
+    if x.area == (0,):
+        return None
     net, (length,) = m.net, x.area
     if length % 2:
         return None

@@ -132,6 +132,31 @@ def rope_on_a_part(n: Net) -> str:
     return attention_over(n, y, q, k, v, 16)
 
 
+@motif("12 3x4")  # one box for all three: values go in pairs, as queries and keys turn in pairs
+def rope_in_one_projection(n: Net) -> str:
+    y = stem(n)
+    cos, sin = n.weight(L, 8), n.weight(L, 8)
+    t = n.reshape(n.linear(y, C, 48), L, 3, 2, 8)
+    t = n.Transpose(t, perm=[2, 0, 3, 1, 4])
+    q, k, v = (n.Gather(t, n.const(np.int64(i)), axis=0) for i in range(3))
+    q, k = (rotated(n, t, 8, 8, cos, sin) for t in (q, k))
+    return attention_over(n, y, q, k, v, 16)
+
+
+@motif("12 2x8 4")  # what does not turn is an empty slice
+def rope_on_all_of_a_part(n: Net) -> str:
+    y = stem(n)
+    cos, sin = n.weight(L, 8), n.weight(L, 8)
+    parts = n.split(n.linear(y, C, 48), [16, 16, 16], 2)
+    q, k, v = (n.heads(t, L, 2, 8) for t in parts)
+
+    def turned(t: str) -> str:
+        rest = n.slice(t, 8, 1 << 31, 3)
+        return n.Concat(rotated(n, n.slice(t, 0, 8, 3), 8, 8, cos, sin), rest, axis=3)
+
+    return attention_over(n, y, turned(q), turned(k), v, 16)
+
+
 @motif("12 2x8 4")
 def rope_interleaved(n: Net) -> str:  # pairs of neighbours turn
     y = stem(n)

@@ -180,8 +180,8 @@ def weights_listed_as_inputs(n: Net) -> str:
     return n.head(n.Relu(n.conv(n.Relu(first(n)), 8, 6)), 6)
 
 
-@motif("6")
-def choice_by_if(n: Net) -> str:  # the bodies capture a tensor, which stays whole
+@motif("6 8")
+def choice_by_if(n: Net) -> str:  # the bodies capture a tensor
     y = n.Relu(n.conv(n.Relu(n.conv(n.input("x", 3, 8, 8), 3, 6)), 6, 8))
     total = n.ReduceSum(y, keepdims=0)
     bodies = {}
