@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,8 @@ from spa.executor.stream import Batches, Stream
 WIDEST = 4096  # channels whose covariance is kept
 ENOUGH = 256  # numbers per channel below which statistics of a batch are noise
 Array = NDArray[Any]
+_KNOWN: WeakKeyDictionary[Any, tuple[tuple[Any, ...], dict[str, Array]]] = WeakKeyDictionary()
+"""The latest statistics of a graph, and the inputs they were taken on: one pass for all who ask."""
 
 
 @dataclass
@@ -63,7 +67,13 @@ def survey(
     """
     graph, looks = coupling.graph, looks or {}
     found = Survey()
-    if batch_norm:
+    known = _KNOWN.get(graph)
+    mark = _mark(feeds, device)
+    if batch_norm and known is not None and known[0] == mark:
+        if not wanted and not looks:
+            return Survey(dict(known[1]))
+        found.statistics |= known[1]
+    elif batch_norm:
         found.statistics |= recover(coupling, feeds, device)
     stream = Stream(graph.proto, graph, feeds, device, found.statistics)
     stops: dict[int, list[Any]] = {}
@@ -81,13 +91,28 @@ def survey(
         if stop in looks:
             looks[stop](stream)
         if stop in norms:
-            node = norms[stop]
-            mean, var, count = moments(stream.values[node.inputs[0]])
-            if count >= ENOUGH and np.isfinite(mean).all() and np.isfinite(var).all():
-                for name, value in ((node.inputs[3], mean), (node.inputs[4], var)):
-                    dtype = graph.consts[name].dtype
-                    found.statistics[name] = stream.instead[name] = value.astype(dtype)
+            own = _statistics(graph, norms[stop], stream)
+            found.statistics |= own
+            stream.instead |= own
+    if batch_norm:
+        _KNOWN[graph] = mark, dict(found.statistics)
     return found
+
+
+def _statistics(graph: Any, norm: Any, stream: Stream) -> dict[str, Array]:
+    """Mean and variance of what a BatchNormalization reads, by the names of those it has stored."""
+    mean, var, count = moments(stream.values[norm.inputs[0]])
+    if count < ENOUGH or not (np.isfinite(mean).all() and np.isfinite(var).all()):
+        return {}
+    names = norm.inputs[3:5]
+    return {n: v.astype(graph.consts[n].dtype) for n, v in zip(names, (mean, var), strict=True)}
+
+
+def _mark(feeds: Sequence[Mapping[str, Array]], device: Any) -> tuple[Any, ...]:
+    """What tells probe inputs apart."""
+    ends = [feeds[0], feeds[-1]] if feeds else []
+    sums = [crc32(np.ascontiguousarray(x).tobytes()) for feed in ends for x in feed.values()]
+    return len(feeds), str(device), *sums
 
 
 def _norms(graph: Any) -> dict[int, Any]:

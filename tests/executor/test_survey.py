@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spa.coupling import analyse
+from spa.executor import survey as module
 from spa.executor.select import select
 from spa.executor.stream import Stream
 from spa.executor.survey import survey
@@ -48,6 +49,21 @@ def test_without_it_nothing_is_replaced_and_few_numbers_are_no_statistic():
     feeds = [{"x": np.ones((2, 3, 6, 6), np.float32)}]
     assert not survey(coupling, feeds * 8, batch_norm=False).statistics
     assert not survey(coupling, feeds).statistics
+
+
+def test_one_pass_serves_all_who_ask(monkeypatch):
+    coupling = two_norms()
+    rng = np.random.default_rng(1)
+    feeds = [{"x": rng.standard_normal((8, 3, 6, 6), np.float32)} for _ in range(3)]
+    first = survey(coupling, feeds, [("x", 1)]).statistics
+    passes = []
+    monkeypatch.setattr(module, "Stream", lambda *args: passes.append(args) or Stream(*args))
+    again = survey(coupling, feeds).statistics
+    assert not passes and again.keys() == first.keys()
+    assert all(np.array_equal(again[name], first[name]) for name in first)
+    assert not survey(coupling, feeds, batch_norm=False).statistics and len(passes) == 1
+    other = survey(coupling, [{"x": 2 * feed["x"]} for feed in feeds]).statistics
+    assert len(passes) == 2 and any((other[name] != first[name]).any() for name in first)
 
 
 class Left:
