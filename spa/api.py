@@ -59,6 +59,7 @@ def prune(
     repair: Literal["auto", "none", "bias", "mix", "full"] = "auto",
     sequential: bool = True,
     rotate: bool = True,
+    batch_norm: bool = True,
     steps: int = 1,
     memory: int | None = None,
     threads: int | None = None,
@@ -107,6 +108,7 @@ def prune(
         repair: what is refitted; "auto" leaves it to `reconstruct`.
         sequential: whether a layer is fitted on what the pruned layers before it give.
         rotate: whether channels between linear maps are mixed first, so that few carry most.
+        batch_norm: whether BatchNorm, folded or not, is measured on the statistics of the inputs.
         steps: rounds of cutting a little, refitting and scoring again.
         memory: bytes that activations and statistics may take; by default half of what is free.
         threads: of one run where latency is measured; by default onnxruntime's choice.
@@ -133,9 +135,9 @@ def prune(
         min_reduction=min_reduction, max_drift=max_drift, min_speedup=min_speedup,
         budget_bytes=budget_bytes, check=check, max_drop=max_drop, min_score=min_score,
         strict=strict, reconstruct=reconstruct, calib=calib, probe=probe, samples=samples,
-        allocation=allocation, repair=repair, sequential=sequential, rotate=rotate, steps=steps,
-        memory=memory, threads=threads, input_range=_range(input_range), mean=_numbers(mean),
-        std=_numbers(std),
+        allocation=allocation, repair=repair, sequential=sequential, rotate=rotate,
+        batch_norm=batch_norm, steps=steps, memory=memory, threads=threads,
+        input_range=_range(input_range), mean=_numbers(mean), std=_numbers(std),
     )  # fmt: skip
     return pipeline.prune(model, recipe, tell, output=output, force=force)
 

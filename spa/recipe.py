@@ -77,6 +77,8 @@ class Recipe:
             the original ones give.
         rotate: whether channels between linear maps are mixed first, so that few carry most; only
             with a scorer that measures and a repair.
+        batch_norm: whether BatchNormalization runs on the statistics of the probe while scores and
+            weights are found, and so do those that were folded away, as far as can be recovered.
         allocation: how the budget is shared out: the same share everywhere, cheapest channel first,
             or the best total along error curves.
         threads: of one run where latency is measured; None: onnxruntime's choice.
@@ -124,6 +126,7 @@ class Recipe:
     repair: Repair = "auto"
     sequential: bool = True
     rotate: bool = True
+    batch_norm: bool = True
     steps: int = 1
     memory: int | None = None
     threads: int | None = None

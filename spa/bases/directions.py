@@ -36,7 +36,11 @@ Users = Mapping[str, Sequence[tuple[Any, int]]]
 
 
 def directions(
-    coupling: Coupling, parts: Sequence[Free], feeds: Feeds, device: Any = "cpu"
+    coupling: Coupling,
+    parts: Sequence[Free],
+    feeds: Feeds,
+    device: Any = "cpu",
+    batch_norm: bool = True,
 ) -> list[Sides | None]:
     """For every part the matrices `[cells, n, n]` of both sides; one dense pass.
 
@@ -62,7 +66,7 @@ def directions(
                 own[stop] = _gram(coupling, parts[k], sites[stop].x, stream)
 
     looks = {stop: partial(look, stop) for stop in stops}
-    seen = survey(coupling, feeds, device=device, looks=looks).statistics
+    seen = survey(coupling, feeds, batch_norm=batch_norm, device=device, looks=looks).statistics
     consts = {**coupling.graph.consts, **seen}
     for k, own in grams.items():
         read = [_read(coupling, parts[k], sites[n], gram, consts) for n, gram in own.items()]

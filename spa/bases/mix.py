@@ -23,7 +23,11 @@ Feeds = Sequence[Mapping[str, NDArray[Any]]]
 
 
 def mixed(
-    coupling: Coupling, parts: Sequence[Free], feeds: Feeds, device: Any = "cpu"
+    coupling: Coupling,
+    parts: Sequence[Free],
+    feeds: Feeds,
+    device: Any = "cpu",
+    batch_norm: bool = True,
 ) -> tuple[ModelProto, tuple[str, ...]] | None:
     """The model in the basis that suits a cut, and the names of the tensors it has changed.
 
@@ -32,11 +36,12 @@ def mixed(
         parts: what may be mixed.
         feeds: probe inputs, one dict per batch.
         device: where to run.
+        batch_norm: see `survey`.
 
     Returns:
         None if the model would then compute something else: nothing is taken on trust.
     """
-    found = directions(coupling, parts, feeds, device)
+    found = directions(coupling, parts, feeds, device, batch_norm)
     model = _Mixed(coupling.graph)
     for part, sides in zip(parts, found, strict=True):
         if sides is not None:

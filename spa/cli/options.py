@@ -151,6 +151,13 @@ FITTING = (
     ),
     option(
         "Keeping accuracy",
+        "--batch-norm/--no-batch-norm",
+        default=DEFAULT.batch_norm,
+        show_default=True,
+        help="Measure with BatchNorm on the statistics of the inputs, folded or not.",
+    ),
+    option(
+        "Keeping accuracy",
         "--memory",
         type=values.memory,
         metavar="SIZE",

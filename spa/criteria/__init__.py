@@ -34,6 +34,7 @@ def score(
     seed: int = 0,
     feeds: Sequence[Mapping[str, NDArray[Any]]] = (),
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    batch_norm: bool = True,
 ) -> Scores:
     """Importance per unit, float64 `[labels]`, normalised within each group.
 
@@ -46,6 +47,7 @@ def score(
         seed: for `random`.
         feeds: probe inputs, one dict per batch, for scorers in `MEASURED`.
         device: where these run.
+        batch_norm: whether BatchNormalization, folded or not, then takes the statistics of `feeds`.
 
     Raises:
         UsageError: unknown names, or a saliency file that does not fit the model.
@@ -54,10 +56,10 @@ def score(
         if scorer == "act":
             from spa.criteria.act import act
 
-            return act(coupling, feeds, device)
+            return act(coupling, feeds, device, batch_norm)
         from spa.criteria.obs import obs
 
-        return obs(coupling, feeds, device)
+        return obs(coupling, feeds, device, batch_norm)
     if scorer == "fpgm" and saliency is None:
         from spa.criteria.fpgm import fpgm
 

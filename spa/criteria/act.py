@@ -18,11 +18,14 @@ from spa.criteria.unread import fill
 
 
 def act(
-    coupling: Coupling, feeds: Sequence[Mapping[str, NDArray[Any]]], device: Any = "cpu"
+    coupling: Coupling,
+    feeds: Sequence[Mapping[str, NDArray[Any]]],
+    device: Any = "cpu",
+    batch_norm: bool = True,
 ) -> NDArray[np.float64]:
     """Energy per unit, `[labels]`; comparable between groups."""
     scores = np.zeros(coupling.notes.size)
-    felt, problems = problems_of(coupling, feeds, device)
+    felt, problems = problems_of(coupling, feeds, device, batch_norm)
     for problem in problems:
         energy = problem.energy * np.square(problem.weight).sum(0) * problem.scale
         np.add.at(scores, problem.units, energy)

@@ -105,10 +105,13 @@ def _summed(
 
 
 def obs(
-    coupling: Coupling, feeds: Sequence[Mapping[str, NDArray[Any]]], device: Any = "cpu"
+    coupling: Coupling,
+    feeds: Sequence[Mapping[str, NDArray[Any]]],
+    device: Any = "cpu",
+    batch_norm: bool = True,
 ) -> NDArray[np.float64]:
     """Cost per unit in the order of greedy removal, `[labels]`; comparable between groups."""
-    felt, problems = problems_of(coupling, feeds, device)
+    felt, problems = problems_of(coupling, feeds, device, batch_norm)
     scores = np.zeros(coupling.notes.size)
     unread: list[Group] = []
     for group in coupling.groups:
@@ -125,7 +128,10 @@ def obs(
 
 
 def problems_of(
-    coupling: Coupling, feeds: Sequence[Mapping[str, NDArray[Any]]], device: Any
+    coupling: Coupling,
+    feeds: Sequence[Mapping[str, NDArray[Any]]],
+    device: Any,
+    batch_norm: bool = True,
 ) -> tuple[Felt, list[Problem]]:
     """Every site that reads something that may go, with its Gram matrix; one dense pass."""
     sites = [s for s in sites_of(coupling) if concerned(s, coupling)]
@@ -140,7 +146,8 @@ def problems_of(
 
     wanted = {(s.sink.tensor, s.sink.axis) for s in sites}
     looks = {s.node.index: partial(look, s) for s in sites}
-    felt = Felt(coupling, survey(coupling, feeds, wanted, device=device, looks=looks))
+    seen = survey(coupling, feeds, wanted, batch_norm=batch_norm, device=device, looks=looks)
+    felt = Felt(coupling, seen)
     found = [p for s in sites for p in _problems(coupling, s, sums.pop(s.node.index), felt)]
     return felt, found
 

@@ -99,6 +99,12 @@ def survey(
     return found
 
 
+def recovered(graph: Any) -> tuple[str, ...]:
+    """The activations that the latest statistics of a graph move; see `recover`."""
+    _, statistics = _KNOWN.get(graph, ((), {}))
+    return tuple(name for name in statistics if name not in graph.consts)
+
+
 def _statistics(graph: Any, norm: Any, stream: Stream) -> dict[str, Array]:
     """Mean and variance of what a BatchNormalization reads, by the names of those it has stored."""
     mean, var, count = moments(stream.values[norm.inputs[0]])

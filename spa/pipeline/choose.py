@@ -13,6 +13,7 @@ from spa import runtime
 from spa.coupling import Coupling, analyse, misplaced, refine
 from spa.criteria import score
 from spa.errors import ReadError, TargetError
+from spa.executor.survey import recovered
 from spa.graph import read
 from spa.pipeline.inputs import Feeds, probe_feeds
 from spa.pipeline.journal import Journal
@@ -94,7 +95,13 @@ def rank(coupling: Coupling, recipe: Recipe, journal: Journal) -> Ranked:
     feeds: Feeds = ()
     if recipe.measures:
         feeds = probe_feeds(coupling.graph, recipe, journal)
-    return Ranked(coupling, _scored(coupling, recipe, feeds, journal), feeds, names)
+    scores = _scored(coupling, recipe, feeds, journal)
+    if recipe.measures and (moved := recovered(coupling.graph)):
+        journal.note(
+            "statistics of BatchNormalizations that were folded away are recovered at the outputs "
+            f"of {len(moved)} convolutions (--no-batch-norm measures without)"
+        )
+    return Ranked(coupling, scores, feeds, names)
 
 
 def choose(ranked: Ranked, recipe: Recipe, journal: Journal) -> tuple[Coupling, Alive]:
@@ -122,6 +129,7 @@ def _scored(
             seed=recipe.seed,
             feeds=feeds,
             device=recipe.device,
+            batch_norm=recipe.batch_norm,
         )
 
 

@@ -32,6 +32,7 @@ def refitted(
             feeds,
             mode=recipe.mode,
             sequential=recipe.sequential,
+            batch_norm=recipe.batch_norm,
             device=recipe.device,
             tell=journal.tell,
         )

@@ -39,7 +39,7 @@ def feeds_of(graph, rows=8):
     return [made]
 
 
-def at_random(coupling, parts, feeds, device):
+def at_random(coupling, parts, feeds, *_):
     """Any invertible matrices, and their inverses transposed."""
     rng = np.random.default_rng(5)
     found = []
@@ -121,8 +121,8 @@ def test_a_tensor_used_elsewhere_gets_a_copy(monkeypatch):
 def test_a_change_that_shows_is_refused(monkeypatch):
     coupling = coupled(bottleneck())
 
-    def wrong(coupling, parts, feeds, device):
-        return [(2.0 * one, other) for one, other in at_random(coupling, parts, feeds, device)]
+    def wrong(coupling, parts, feeds, *_):
+        return [(2.0 * one, other) for one, other in at_random(coupling, parts, feeds)]
 
     monkeypatch.setattr(mix, "directions", wrong)
     assert mixed(coupling, free(coupling), feeds_of(coupling.graph)) is None

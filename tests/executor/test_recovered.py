@@ -14,6 +14,8 @@ from spa.executor.recovered import blocks_of, recover
 from spa.executor.stream import Stream
 from spa.executor.survey import survey
 from spa.graph import read
+from spa.pipeline import prune
+from spa.recipe import Recipe
 from spa.repairs import reconstruct
 from spa.rewrite import rewrite
 
@@ -177,3 +179,16 @@ def test_what_is_refitted_suits_what_the_model_was_trained_on(trained):
         missed(reconstruct(coupling, alive, cut, feeds, batch_norm=on)[0]) for on in (False, True)
     )
     assert better < 0.85 * plain < missed(cut)
+
+
+def test_the_option_reaches_scores_and_repair(trained, tmp_path):
+    coupling, _, other = trained
+    calib = tmp_path / "x.npz"
+    np.savez(calib, x=other[0]["x"])
+    notes, models = [], []
+    for on in (True, False):
+        recipe = Recipe(ratio=0.3, calib=str(calib), round_to=1, batch_norm=on, verify="none")
+        done = prune(coupling.graph.proto, recipe)
+        notes.append(any("folded away" in note for note in done.report["notes"]))
+        models.append(done.model.SerializeToString())
+    assert notes == [True, False] and models[0] != models[1]
