@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from spa import labels
 from spa.coupling.describe import frozen_of, groups_of
-from spa.coupling.heads import Heads, alike, tie, wide
+from spa.coupling.heads import alike, tie, wide
 from spa.coupling.model import Coupling
 from spa.coupling.partition import Partition, partition, rooted
 from spa.events import Tell, quiet
 from spa.labels import Ids, Plane
+from spa.recipe import Heads
 from spa.rules import REFITS, SILENT
 from spa.trace.check import MisplacedError, Survivors, check
 from spa.trace.collect import Collect, Reason, Roots

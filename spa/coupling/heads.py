@@ -11,19 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from spa import labels
+from spa.coupling.model import Group
 from spa.labels import ROCK, Ids, Plane
 from spa.trace.collect import Birth, Collect
 from spa.trace.param import MAKES
-
-if TYPE_CHECKING:
-    from spa.coupling.model import Group
-
-Heads = Literal["free", "tied", "whole"]
 
 
 def heads_of(plane: Plane, axes: tuple[int, ...]) -> Ids:

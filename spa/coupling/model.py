@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.coupling.heads import Heads
 from spa.labels import Ids
+from spa.recipe import Heads
 from spa.trace.collect import Collect, Reason, Roots
 
 
