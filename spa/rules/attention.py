@@ -9,7 +9,7 @@ import numpy as np
 from spa import labels
 from spa.labels import Ids, Image, Plane
 from spa.rules.meet import still
-from spa.rules.registry import Fixes, refit, rule
+from spa.rules.registry import MICROSOFT, Fixes, refit, rule
 from spa.trace.op import Op
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def attention(op: Op, *_: Image) -> list[Image]:  # b (h r) q d, b h k d, b h k 
     return [*images, *op.rocks(3)][: op.outputs]
 
 
-@rule("MultiHeadAttention", domain="com.microsoft", note="packed or apart; its scale is kept")
+@rule("MultiHeadAttention", domain=MICROSOFT, note="packed or apart; its scale is kept")
 def multi_head(op: Op, *_: Image) -> list[Image]:  # b q (h d), b k (h d), b k (h e) -> b q (h e)
     still(op, 4, 5, 8, 9)
     count = op.attr("num_heads")
@@ -147,7 +147,7 @@ def attention_sizes(new: Sizes) -> Fixes:
     return {**fixes, "scale": new.attr("scale") or size**-0.5}
 
 
-@refit("MultiHeadAttention", domain="com.microsoft")
+@refit("MultiHeadAttention", domain=MICROSOFT)
 def multi_head_sizes(new: Sizes) -> Fixes:
     shape, before, (now, _) = new.old_shape(0), new.attr("num_heads"), counts(new)
     same_heads(new, 5, before, now)

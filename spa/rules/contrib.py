@@ -10,10 +10,8 @@ from spa.rules.meet import follow, meet, still, together, wide_axes
 from spa.rules.normalize import MEAN
 from spa.rules.pointwise import nary, unary
 from spa.rules.quantize import convert
-from spa.rules.registry import refit, rule
+from spa.rules.registry import MICROSOFT, refit, rule
 from spa.trace.op import Op
-
-MICROSOFT = "com.microsoft"
 
 rule("Gelu", "QuickGelu", domain=MICROSOFT)(unary)
 rule("BiasGelu", "FastGelu", domain=MICROSOFT)(nary)

@@ -7,14 +7,14 @@ from math import prod
 from spa import labels
 from spa.labels import Ids, Image, Shape
 from spa.rules.meet import still
-from spa.rules.registry import rule
+from spa.rules.registry import MICROSOFT, rule
 from spa.trace.op import Op
 
 INTERLEAVED = 1
 STORED = "the weights of experts are computed"
 
 
-@rule("MoE", domain="com.microsoft", note="the experts themselves are picked by number, and stay")
+@rule("MoE", domain=MICROSOFT, note="the experts themselves are picked by number, and stay")
 def moe(op: Op, x: Image, *_: Image) -> Image:  # n i, n e, e h i, e h, e i h, e i -> n i
     still(op, 1, reason="experts are picked by number")
     if not all(op.is_const(i) for i in range(2, 8) if op.has(i)):

@@ -19,13 +19,11 @@ from spa.rules.attention import (
     with_past,
 )
 from spa.rules.meet import still
-from spa.rules.registry import Fixes, refit, rule
+from spa.rules.registry import MICROSOFT, Fixes, refit, rule
 from spa.trace.op import Op
 
 if TYPE_CHECKING:
     from spa.trace.check import Sizes
-
-MICROSOFT = "com.microsoft"
 
 
 @rule("Attention", domain=MICROSOFT, note="its scale is kept; not with a past, or rotated: by head")

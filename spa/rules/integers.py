@@ -19,13 +19,12 @@ from spa.rules.convolve import conv_group, conv_last, convolved, groups_left
 from spa.rules.join import concat
 from spa.rules.meet import still, together
 from spa.rules.normalize import per_channel
-from spa.rules.registry import Fixes, refit, rule
+from spa.rules.registry import MICROSOFT, Fixes, refit, rule
 from spa.trace.op import Op
 
 if TYPE_CHECKING:
     from spa.trace.check import Sizes
 
-MICROSOFT = "com.microsoft"
 BLOCKS = "a block of quantised numbers shares a scale"
 
 

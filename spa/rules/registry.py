@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
+MICROSOFT = "com.microsoft"
+"""The domain of what onnxruntime adds to the standard."""
+
 Fixes = dict[str | int, Any]
 Status = Literal["ruled", "lossy", "frozen"]
 Function = TypeVar("Function", bound=Callable[..., Any])

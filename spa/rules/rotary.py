@@ -10,7 +10,7 @@ from spa import labels
 from spa.labels import Ids, Image
 from spa.rules.attention import heads, shown
 from spa.rules.meet import still
-from spa.rules.registry import Fixes, refit, rule
+from spa.rules.registry import MICROSOFT, Fixes, refit, rule
 from spa.trace.op import Op
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def rotary(op: Op, *_: Image) -> Image:  # b h t (2 d), t d, t d -> b h t (2 d)
     return _rotate(op, (1, 2))
 
 
-@rule("RotaryEmbedding", domain="com.microsoft", note=NOTE)
+@rule("RotaryEmbedding", domain=MICROSOFT, note=NOTE)
 def rotary_of_runtime(op: Op, *_: Image) -> Image:  # b h t (2 d), t d, t d -> b h t (2 d)
     still(op, 1)
     return _rotate(op, (2, 3))
@@ -66,7 +66,7 @@ def _table(op: Op, i: int, ids: Ids) -> None:
 
 
 @refit("RotaryEmbedding")
-@refit("RotaryEmbedding", domain="com.microsoft")
+@refit("RotaryEmbedding", domain=MICROSOFT)
 def rotary_sizes(new: Sizes) -> Fixes:
     """How many heads there are, and how much of each is rotated, where that is stated."""
     (rows,) = new.notes.extra[new.node.index]
