@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.coupling.model import Coupling
 from spa.executor.moments import moments
 from spa.executor.sinks import SAME, Ways
 from spa.executor.stream import Batches, Stream
@@ -35,6 +34,8 @@ FARTHEST = 6
 """Steps of the spread, up or down, at most."""
 TRUST = 0.35
 """Means of linear outputs, in standard deviations, beyond which the reasoning does not hold."""
+FARTHER = 2
+"""So many times as far, and a single output is left alone among others that are trusted."""
 FEW = 3
 """Linear outputs below which there is no telling."""
 TINY = 1e-4  # of the mean standard deviation of a tensor: a channel that varies less is dead
@@ -50,23 +51,24 @@ class Block:
     first: Any | None
 
 
-def recover(coupling: Coupling, feeds: Feeds, device: Any = "cpu") -> dict[str, Array]:
+def recover(graph: Any, feeds: Feeds, device: Any = "cpu", begin: int = 0) -> dict[str, Array]:
     """What puts activations back where training had them: `[2, channels]`, a factor and a summand.
 
     By the name of the tensor; empty where the model gives no reason to believe in it.
 
     Args:
-        coupling: the analysed model.
+        graph: as read by `spa.graph.read`.
         feeds: probe inputs, one dict per batch; the first few are used.
         device: where to run.
+        begin: the number of the first node to run, if `feeds` are what that one reads.
     """
-    graph = coupling.graph
     blocks = list(blocks_of(graph))
     if len(blocks) < FEW:
         return {}
     stream = Stream(graph.proto, graph, _some(feeds), device)
+    stream.done = begin
     found: dict[str, Array] = {}
-    missed: list[float] = []
+    misses: list[float] = []
     for block in blocks:
         if block.first is not None and block.first.index >= stream.done:
             name = block.first.outputs[0]
@@ -76,11 +78,12 @@ def recover(coupling: Coupling, feeds: Feeds, device: Any = "cpu") -> dict[str, 
         name = block.last.outputs[0]
         stream.run_to(block.last.index + 1, [name])
         mean, var, _ = moments(stream.values[name])
-        missed.append(_missed(mean, var))
-        if len(missed) >= FEW and not np.median(missed) <= TRUST:
+        misses.append(missed(mean, var))
+        if len(misses) >= FEW and not np.median(misses) <= TRUST:
             return {}
-        found[name] = np.stack([np.ones_like(mean), -mean])
-        stream.values[name] = [moved(x, found[name]) for x in stream.values[name]]
+        if misses[-1] <= FARTHER * TRUST:
+            found[name] = np.stack([np.ones_like(mean), -mean])
+            stream.values[name] = [moved(x, found[name]) for x in stream.values[name]]
     return found
 
 
@@ -97,7 +100,7 @@ def _some(feeds: Feeds) -> Feeds:
     return feeds[:enough]
 
 
-def _missed(mean: Array, var: Array) -> float:
+def missed(mean: Array, var: Array) -> float:
     """How far means are from zero, in standard deviations: root mean square over channels."""
     if not np.isfinite(mean).all() or not np.isfinite(var).all() or not var.any():
         return float("nan")
@@ -116,18 +119,18 @@ def _spread(stream: Stream, name: str, last: Any) -> Array:
         scale = np.full_like(mean, STEP**step)
         return np.stack([scale, (1 - scale) * mean])
 
-    def missed(step: int) -> float:
+    def away(step: int) -> float:
         if step not in known:
             made: Batches = []
             for k in range(stream.count):
                 values = part.inputs_of(stream, k)
                 made.append(part({**values, name: moved(values[name], affine(step))})[end])
-            known[step] = _missed(*moments(made)[:2])
+            known[step] = missed(*moments(made)[:2])
         return known[step]
 
     best = 0
     for way in (1, -1):
-        while abs(best + way) <= FARTHEST and missed(best + way) < missed(best):
+        while abs(best + way) <= FARTHEST and away(best + way) < away(best):
             best += way
     return affine(best)
 

@@ -74,7 +74,7 @@ def survey(
             return Survey(dict(known[1]))
         found.statistics |= known[1]
     elif batch_norm:
-        found.statistics |= recover(coupling, feeds, device)
+        found.statistics |= recover(graph, feeds, device)
     stream = Stream(graph.proto, graph, feeds, device, found.statistics)
     stops: dict[int, list[Any]] = {}
     for name, axis in wanted:

@@ -12,6 +12,7 @@ from spa.graph.model import Graph
 from spa.probes import files, noise, roles, scale, uses
 from spa.probes.given import from_data
 from spa.probes.leaves import leaves
+from spa.probes.linear import closest
 from spa.probes.pictures import Picture, picture_of
 from spa.probes.probe import Array, Lengths, Probe, Rows, Stream
 from spa.probes.roles import Role
@@ -120,9 +121,22 @@ def _pictures(asked: Request) -> dict[str, tuple[Picture, Scale]]:
         if wanted is None and dtype.kind in "iu":
             wanted = scale.BYTE
         if wanted is None:
-            wanted = scale.infer(graph, entered, picture.channels, asked.users)
+            wanted = _expected(graph, entered, picture.channels, asked.users)
         found[name] = picture, wanted
     return found
+
+
+def _expected(graph: Graph, entered: uses.Entry, channels: int, users: uses.Users) -> Scale:
+    """The scale of pictures that nobody described."""
+    known = scale.told(graph, entered)
+    if known is not None:
+        return known
+    first = entered.node
+    if first is not None and first.op == "Conv" and first.inputs[0] == entered.tensor:
+        found = closest(graph, first, scale.SCALES)
+        if found is not None:
+            return scale.worded(found, "because linear outputs then have means near zero")
+    return scale.infer(graph, entered, channels, users)
 
 
 def _picture(asked: Request, name: str, picture: Picture, wanted: Scale) -> Role:

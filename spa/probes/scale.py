@@ -1,9 +1,10 @@
 """In which range a model expects its pixels.
 
 In this order: what the user says; what the file documents; constants that the model subtracts and
-divides by before its first layer; statistics of the first BatchNormalization, which the right
-range reproduces and the wrong ones do not; whether the first convolution answers with numbers of
-a usual size; else a convention.
+divides by before its first layer; the mean of linear outputs, which the right range brings close
+to zero (`linear`); statistics of the first BatchNormalization, which the right range reproduces
+and the wrong ones do not; whether the first convolution answers with numbers of a usual size; else
+a convention.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ SCALES = (NORMAL, UNIT, SIGNED, BYTE, CENTRED)
 
 FITTING = 1.2
 """How far answers may be from the statistics, in logarithms of the spread plus deviations."""
+DEAD = 1e-3
+"""Of the largest spread: a channel of less was lost in training, and says nothing."""
 FAINT = 0.05
 """Normalised pixels give answers of 0.2 to 3; where bytes are expected, less than 0.02."""
 
@@ -104,34 +107,38 @@ def _per_channel(
     return array
 
 
-def infer(graph: Graph, found: Entry, channels: int, users: Users) -> Scale:
-    """The scale of an image input that nobody described."""
+def told(graph: Graph, found: Entry) -> Scale | None:
+    """The scale that the file states: in its metadata, in constants, in statistics of pixels."""
     documented = _documented(graph)
     if documented is not None:
         return documented
     if found.scaled:
-        return _worded(_best_scaled(found), "because the model scales them itself")
+        return worded(_best_scaled(found), "because the model scales them itself")
     if found.node is not None and found.node.op == "BatchNormalization":
-        own = _from_norm(graph, found.node)
-        if own is not None:
-            return own
+        return _from_norm(graph, found.node)
+    return None
+
+
+def infer(graph: Graph, found: Entry, channels: int, users: Users) -> Scale:
+    """The scale of an image input about which the file states nothing."""
     if found.node is not None and found.node.op == "Conv":
         guess = _from_convolution(graph, found.node, channels, users)
         if guess is not None:
             return guess
     if channels == 3:
-        return _worded(NORMAL, "because the first layer reads the input directly")
-    return _worded(UNIT, "as is usual for one channel" if channels == 1 else "for want of a hint")
+        return worded(NORMAL, "because the first layer reads the input directly")
+    return worded(UNIT, "as is usual for one channel" if channels == 1 else "for want of a hint")
 
 
-def _worded(scale: Scale, why: str) -> Scale:
+def worded(scale: Scale, why: str) -> Scale:
+    """The same scale with a reason."""
     return Scale(scale.factor, scale.shift, f"{scale.words} {why}")
 
 
 def _documented(graph: Graph) -> Scale | None:
     for prop in graph.proto.metadata_props:
         if prop.key == "Image.NominalPixelRange" and prop.value in DOCUMENTED:
-            return _worded(DOCUMENTED[prop.value], "because the file's metadata says so")
+            return worded(DOCUMENTED[prop.value], "because the file's metadata says so")
     return None
 
 
@@ -170,17 +177,21 @@ def _from_convolution(graph: Graph, node: Node, channels: int, users: Users) -> 
     moments = _answers(w, b)
     norm = _norm_behind(graph, node, users)
     if norm is not None:
-        mean, spread = norm
+        live = norm[1] > DEAD * norm[1].max()
+        mean, spread = (side[live] for side in norm)
         misses = [
-            float(np.median(np.abs(np.log(s / spread))) + np.median(np.abs(m - mean) / spread))
+            float(
+                np.median(np.abs(np.log(s[live] / spread)))
+                + np.median(np.abs(m[live] - mean) / spread)
+            )
             for m, s in moments
         ]
         best = int(np.argmin(misses))
         if misses[best] > FITTING:
             return None
-        return _worded(SCALES[best], "because the first BatchNormalization was trained on that")
+        return worded(SCALES[best], "because the first BatchNormalization was trained on that")
     if float(np.median(moments[0][1])) < FAINT:
-        return _worded(BYTE, "because the weights of the first convolution are that small")
+        return worded(BYTE, "because the weights of the first convolution are that small")
     return None
 
 

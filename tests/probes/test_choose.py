@@ -14,6 +14,8 @@ from spa.errors import UsageError
 from spa.graph import read
 from spa.probes import probe_for
 from spa.probes.leaves import leaves
+from spa.probes.scale import SCALES
+from tests.nets.bottlenecks import Bottlenecks
 
 MODELS = Path(__file__).parents[2] / "models"
 RANDOM = np.random.default_rng(0)
@@ -159,6 +161,32 @@ def test_the_first_batch_normalization_gives_the_range_away(factor, shift, words
     )
     probe = probe_for(graph)
     assert words in probe.why and "BatchNormalization" in probe.why
+
+
+@pytest.mark.parametrize("words", ("normalised as for ImageNet", "in 0..1", "in -1..1"))
+def test_linear_outputs_give_the_range_away(words):
+    (wanted,) = (scale for scale in SCALES if scale.words == words)
+    pictures = leaves(range(64), 3, 12, 12, name="training")
+    trained = Bottlenecks(0.0).folded([{"x": wanted(pictures, 1)}]).graph
+    assert f"{words} because linear outputs" in probe_for(trained).why
+    other = Bottlenecks(1.0).folded([{"x": wanted(pictures, 1)}]).graph
+    assert "linear outputs" not in probe_for(other).why
+
+
+def test_dead_channels_say_nothing_about_the_range():
+    w = weights(16, 3, 3, 3)
+    w[4:] *= 1e-9
+    spread = np.full(16, 1e-14, np.float32)
+    pictures = leaves(range(64), 3, 16, 16, name="training")
+    graph = image_model(w=w)
+    seen = runtime.run(runtime.session(graph.proto, device="cpu"), {"x": pictures})["y"]
+    spread[:4] = seen[:, :4].std((0, 2, 3))
+    mean = np.zeros(16, np.float32)
+    mean[:4] = seen[:, :4].mean((0, 2, 3))
+    nodes = [("Conv", "x w", "c", {}), ("BatchNormalization", "c s b m v", "y", {})]
+    constants = {"w": w, "s": np.ones_like(mean), "b": mean * 0, "m": mean, "v": spread**2}
+    probe = probe_for(model(nodes, {"x": ("f", ("N", 3, 16, 16))}, constants, "y"))
+    assert "in 0..1 because the first BatchNormalization" in probe.why
 
 
 def test_a_batch_normalization_of_the_input_knows_its_statistics():
