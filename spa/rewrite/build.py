@@ -249,10 +249,10 @@ class _Builder:
         return model
 
     def _describe(self, model: ModelProto) -> None:
-        """Carry over value_info, with the sizes that changed."""
+        """Carry over value_info that is true, with the sizes that changed."""
         for info in self.graph.proto.graph.value_info:
-            if info.name in self.graph.consts:
-                continue  # says it itself
+            if info.name in self.graph.consts or contradicts(info, self.graph.shapes):
+                continue  # the constant says it itself
             copy = model.graph.value_info.add()
             copy.CopyFrom(info)
             self._resize(copy)
@@ -266,6 +266,21 @@ class _Builder:
         for dim, old, new in zip(dims, image.shape, self.left.image(image).shape, strict=False):
             if old != new and dim.HasField("dim_value"):
                 dim.dim_value = new
+
+
+def contradicts(info: ValueInfoProto, shapes: Mapping[str, Sequence[int]]) -> bool:
+    """Whether a description states another shape than the tensor has, as some exporters do."""
+    kind = info.type.tensor_type
+    known = shapes.get(info.name)
+    if known is None or not kind.HasField("shape"):
+        return False
+    dims = kind.shape.dim
+    if len(dims) != len(known):
+        return True
+    return any(
+        dim.HasField("dim_value") and dim.dim_value != size
+        for dim, size in zip(dims, known, strict=True)
+    )
 
 
 def store(tensor: TensorProto, name: str, array: NDArray[Any]) -> None:
