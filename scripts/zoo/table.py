@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -201,6 +202,9 @@ def _stays(row: Row) -> str:
 
 
 def _short(text: str, length: int = 60) -> str:
+    text = re.sub(
+        r"(?<![\w/])/[\w.-]+(/[\w.-]*)+", "…", text
+    )  # a path of the machine that measured
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
