@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,6 +58,14 @@ def _limit(
     return shape[axis if op in ALONG_AXIS or op == "GatherBlockQuantized" else 0]
 
 
-def takes_indices(node: Node, tensor: str) -> bool:
-    """Whether `tensor` enters as indices, not as what is indexed."""
-    return any(node.inputs[i : i + 1] == (tensor,) for i in TABLES.get(node.op, ()))
+def reached(name: str, users: Mapping[str, Sequence[Node]]) -> Iterator[tuple[str, Node]]:
+    """Every node that an input's values reach unchanged, with the tensor they come in by."""
+    seen, todo = {name}, [name]
+    while todo:
+        tensor = todo.pop()
+        for node in users.get(tensor, ()):
+            yield tensor, node
+            indexes = any(node.inputs[i : i + 1] == (tensor,) for i in TABLES.get(node.op, ()))
+            if node.op in CARRIERS and not indexes and node.outputs[0] not in seen:
+                seen.update(node.outputs)
+                todo.extend(node.outputs)

@@ -256,20 +256,11 @@ def _meaning(
     """Upper limits where an integer input is an index, and the constants it is compared with."""
     limits: list[int] = []
     compared: list[int] = []
-    seen, todo = {name}, [name]
-    while todo:
-        tensor = todo.pop()
-        for node in users.get(tensor, ()):
-            found = [limit for limit, _ in indices.tables(graph, node, tensor)]
-            limits += found
-            if found:
-                continue
-            if node.op == "Equal":
-                others = [graph.consts.get(other) for other in node.inputs if other != tensor]
-                compared += [int(v.reshape(-1)[0]) for v in others if v is not None and v.size == 1]
-            elif node.op in indices.CARRIERS and node.outputs[0] not in seen:
-                seen.update(node.outputs)
-                todo.extend(node.outputs)
+    for tensor, node in indices.reached(name, users):
+        limits += [limit for limit, _ in indices.tables(graph, node, tensor)]
+        if node.op == "Equal":
+            others = [graph.consts.get(other) for other in node.inputs if other != tensor]
+            compared += [int(v.reshape(-1)[0]) for v in others if v is not None and v.size == 1]
     return limits, compared
 
 

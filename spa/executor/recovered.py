@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.executor.moments import moments
+from spa.executor.channels import moments, moved
 from spa.executor.sinks import SAME, Ways
 from spa.executor.stream import Batches, Stream
 
@@ -87,12 +87,6 @@ def recover(graph: Any, feeds: Feeds, device: Any = "cpu", begin: int = 0) -> di
     return found
 
 
-def moved(x: Array, affine: Array) -> Array:
-    """An activation times the factor, plus the summand, channel by channel (axis 1)."""
-    scale, shift = (side.reshape(-1, *(1,) * (x.ndim - 2)).astype(x.dtype) for side in affine)
-    return np.asarray(x * scale + shift)
-
-
 def _some(feeds: Feeds) -> Feeds:
     """The first batches that hold enough samples."""
     sizes = [max(len(x) if np.ndim(x) else 1 for x in feed.values()) for feed in feeds]
@@ -150,8 +144,9 @@ def blocks_of(graph: Any) -> Iterator[Block]:
 
 def _is_biased(graph: Any, node: Any) -> bool:
     """Whether a node is a convolution that may have taken in a BatchNormalization."""
-    stored = (*node.inputs[1:3],) if len(node.inputs) == 3 else ()
-    return node.op == "Conv" and not node.domain and all(n in graph.consts for n in stored or [""])
+    if node.op != "Conv" or node.domain or len(node.inputs) < 3:
+        return False
+    return all(name in graph.consts for name in node.inputs[1:])
 
 
 def _linear(graph: Any, ways: Ways, name: str) -> set[str]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from spa import runtime
+from spa.executor.channels import along
 
 Batches = list[NDArray[Any]]
 
@@ -150,7 +151,7 @@ class Stream:
             ]
             rank = len(self._shapes[name])
             for own, value in zip((factor, summand), affine, strict=True):
-                array = value.reshape(-1, *(1,) * (rank - 2)).astype(self._dtypes[name])
+                array = along(value, rank).astype(self._dtypes[name])
                 stored.append(numpy_helper.from_array(array, own))
         return nodes, stored
 

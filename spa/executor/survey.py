@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling
+from spa.executor.channels import moments
 from spa.executor.columns import places_for
 from spa.executor.least_squares import Moments
-from spa.executor.moments import moments
 from spa.executor.recovered import recover
 from spa.executor.stream import Batches, Stream
 
@@ -67,14 +67,12 @@ def survey(
     """
     graph, looks = coupling.graph, looks or {}
     found = Survey()
-    known = _KNOWN.get(graph)
-    mark = _mark(feeds, device)
-    if batch_norm and known is not None and known[0] == mark:
-        if not wanted and not looks:
-            return Survey(dict(known[1]))
-        found.statistics |= known[1]
-    elif batch_norm:
-        found.statistics |= recover(graph, feeds, device)
+    if batch_norm:
+        mark = _mark(feeds, device)
+        before, known = _KNOWN.get(graph, ((), {}))
+        if before == mark and not wanted and not looks:
+            return Survey(dict(known))
+        found.statistics |= known if before == mark else recover(graph, feeds, device)
     stream = Stream(graph.proto, graph, feeds, device, found.statistics)
     stops: dict[int, list[Any]] = {}
     for name, axis in wanted:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.errors import ReadError
-from spa.executor.moments import moments
+from spa.executor.channels import moments
 from spa.executor.recovered import FEW, TRUST, blocks_of, missed, recover
 from spa.executor.stream import Stream
 from spa.graph.model import Graph, Node

@@ -5,7 +5,7 @@ Everything is read off the operations, never off names.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +54,7 @@ def integers(graph: Graph, name: str, users: Users) -> Integers:
     limits: list[int] = []
     tables: list[str] = []
     compared: list[int] = []
-    for tensor, node in reached(name, users):
+    for tensor, node in indices.reached(name, users):
         for limit, table in indices.tables(graph, node, tensor):
             limits.append(limit)
             tables += [] if table is None else [table]
@@ -64,19 +64,6 @@ def integers(graph: Graph, name: str, users: Users) -> Integers:
             compared += [] if value is None else [int(value)]
             limits += [] if classes is None else [classes]
     return Integers(tuple(limits), tuple(tables), tuple(compared))
-
-
-def reached(name: str, users: Users) -> Iterator[tuple[str, Node]]:
-    """Every node that an input's values reach unchanged, with the tensor they come in by."""
-    seen, todo = {name}, [name]
-    while todo:
-        tensor = todo.pop()
-        for node in users.get(tensor, ()):
-            yield tensor, node
-            indexes = indices.takes_indices(node, tensor)
-            if node.op in indices.CARRIERS and not indexes and node.outputs[0] not in seen:
-                seen.update(node.outputs)
-                todo.extend(node.outputs)
 
 
 def masks_out(graph: Graph, name: str, users: Users) -> bool:

@@ -18,6 +18,7 @@ from onnx import ModelProto
 
 from spa.coupling.model import Coupling
 from spa.events import Step, Tell, quiet
+from spa.executor.channels import along
 from spa.executor.forms import Convolution
 from spa.executor.least_squares import Moments, ridge
 from spa.executor.select import select
@@ -129,8 +130,8 @@ class _Walk:
     def _move(self, node: Any, affine: Array) -> None:
         """Let the pruned stream move what is left of an output as the dense one does."""
         name = node.outputs[0]
-        axes = (1, -1, *(1,) * (len(self.graph.shapes[name]) - 2))
-        sides = [select(s.reshape(axes), self.notes.images[name], self.left) for s in affine]
+        rank = len(self.graph.shapes[name])
+        sides = [select(along(s, rank), self.notes.images[name], self.left) for s in affine]
         self.pruned.instead[name] = np.stack([side.reshape(-1) for side in sides])
 
     def _cut(self, node: Any, i: int, value: Array) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling
+from spa.executor.channels import unmoved
 from spa.executor.select import select
 from spa.executor.sinks import TINY
 from spa.executor.sites import Site
@@ -64,9 +65,7 @@ class Targets:
     def _plain(self, site: Site, made: Array) -> Array:
         """What is left of a site's output, as the site itself computes it: not moved."""
         if site.y in self.consts:
-            shape = (-1, *(1,) * (made.ndim - 2))
-            scale, shift = (s.reshape(shape).astype(made.dtype) for s in self.consts[site.y])
-            made = (made - shift) / scale
+            made = unmoved(made, self.consts[site.y])
         return self.select(site.y, made)
 
     def _before(self, site: Site, change: Array) -> Array:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spa import runtime
-from spa.executor.moments import moments
+from spa.executor.channels import moments
 from spa.executor.recovered import blocks_of, recover
 from spa.executor.stream import Stream
 from spa.pipeline import prune
