@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from spa import labels
 from spa.coupling.model import Coupling
+from spa.coupling.shared import shared
 from spa.executor.cells import places
 from spa.labels import Ids, Plane
 from spa.trace.param import READS, Param
@@ -69,9 +70,11 @@ def tensors_of(part: Free, graph: Any) -> frozenset[str]:
 
 
 def free(coupling: Coupling) -> list[Free]:
-    """All groups whose basis is free, in order."""
+    """All groups whose basis is free, in order; not those of weights that are stored once."""
     found = _Search(coupling)
-    return [f for g in range(len(coupling.groups)) for f in found.one(g)]
+    parts = [f for g in range(len(coupling.groups)) for f in found.one(g)]
+    once = shared(coupling.notes).keys()
+    return [part for part in parts if once.isdisjoint(tensors_of(part, coupling.graph))]
 
 
 class _Search:

@@ -12,6 +12,7 @@ from spa.coupling.describe import frozen_of, groups_of
 from spa.coupling.heads import alike, tie, wide
 from spa.coupling.model import Coupling
 from spa.coupling.partition import Partition, partition, rooted
+from spa.coupling.shared import tie_shared
 from spa.events import Tell, quiet
 from spa.labels import Ids, Plane
 from spa.recipe import Heads
@@ -39,6 +40,7 @@ def analyse(
         tie(notes)
     elif heads == "whole" and notes.headed:
         notes = Collect(graph, strict, alike(notes)).sweep()
+    tie_shared(notes)
     return settle(notes, heads)
 
 

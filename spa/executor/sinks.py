@@ -79,6 +79,14 @@ class Ways:
         """Whether a tensor is used in one place only."""
         return len(self.users.get(name, ())) == 1 and name not in self.outputs
 
+    def paired(self, bias: str, node: Any) -> bool:
+        """Whether a stored tensor is used as often as the weight of a site: by that site alone,
+        or perhaps by all that share the weight.
+        """
+        weights = [n for n in node.inputs[:2] if n in self.graph.consts]
+        count = max((len(self.users[n]) for n in weights), default=1)
+        return len(self.users.get(bias, ())) == count and bias not in self.outputs
+
     def sink(self, node: Any, axis: int | None) -> Sink:
         """Follow the output of a site whose rows lie along `axis` of it."""
         made = name = node.outputs[0]
@@ -98,12 +106,12 @@ class Ways:
                 if after.attrs.get("training_mode", 0) or not self._stored(after):
                     break
                 steps.append((after, 1))
-                if holder is None and self.alone(after.inputs[3]):
+                if holder is None and self.paired(after.inputs[3], node):
                     holder = after, 3
             elif after.op in ("Add", "Mul") and fixed and self._per_row(other, name, axis):
                 if after.op == "Mul":
                     steps.append((after, 1 - i))
-                elif holder is None and not steps and self.alone(other):
+                elif holder is None and not steps and self.paired(other, node):
                     holder = after, 1 - i
             elif after.op == "Add" and not fixed and self._alike(other, name) and other != name:
                 stream = self._known(other, node)
@@ -126,11 +134,11 @@ class Ways:
         return Sink(output, name, axis, tuple(steps), bias, holder, stream)
 
     def _own(self, node: Any) -> tuple[Any, int] | None:
-        """The site's own bias input, if it has one that is stored for it alone."""
+        """The site's own bias input, if it is stored as its weight is."""
         if node.op not in ("Conv", "ConvTranspose", "Gemm") or len(node.inputs) < 3:
             return None
         name = node.inputs[2]
-        return (node, 2) if name in self.graph.consts and self.alone(name) else None
+        return (node, 2) if name in self.graph.consts and self.paired(name, node) else None
 
     def _stored(self, norm: Any) -> bool:
         return all(n in self.graph.consts for n in norm.inputs[1:5])

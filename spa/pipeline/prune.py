@@ -234,7 +234,7 @@ def finish(
     """Sign, account, verify, measure, and pass the gates; `weigh` asks for the file's size."""
     coupling, graph, small = made.coupling, made.original.graph, made.small
     report, cost = journal.report, Cost(coupling)
-    before, after = cost(coupling.everything()), cost(made.alive)
+    before, after = Cost(made.original)(made.original.everything()), cost(made.alive)
     after = replace(after, params=stored(small))
     sign(small, graph, plan, refitted=small is not made.cut or bool(plan.rotated))
     report["output"] = facts.output_facts(small, after)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from spa.executor.survey import survey
 from spa.repairs.chunk import Chunk
 from spa.repairs.mixing import mixed, mixture
 from spa.repairs.targets import Targets
+from spa.repairs.together import fitted_together, together
 from spa.repairs.weights import Weights
 from spa.rewrite.shrink import shrink
 from spa.trace.check import Survivors
@@ -83,7 +85,9 @@ def reconstruct(
         tell: where progress goes.
     """
     walk = _Walk(coupling, alive, small, feeds, mode, sequential, batch_norm, strength, device)
-    for site in walk.sites():
+    sites = walk.sites()
+    walk.share(sites)
+    for site in sites:
         walk.visit(site)
         tell(Step("reconstruct"))
     return walk.weights.model(), tuple(walk.done)
@@ -108,11 +112,15 @@ class _Walk:
         graph = self.graph = coupling.graph
         self.left = Survivors(coupling.notes, coupling.root, alive)
         self.mode, self.sequential, self.strength = mode, sequential, strength
+        every = range(len(feeds))
+        self.judge = [k for k in every if k % HELD == HELD - 1] or [*every][-1:]
+        self.fit = [k for k in every if k not in self.judge] or self.judge
         copy = ModelProto()
         copy.CopyFrom(small)
         seen = survey(coupling, feeds, batch_norm=batch_norm, device=device).statistics
         self.consts = {**graph.consts, **seen}
-        self.dense = Stream(graph.proto, graph, feeds, device, seen)
+        self.start = partial(Stream, graph.proto, graph, feeds, device, seen)
+        self.dense = self.start()
         self.pruned = Stream(copy, graph, feeds, device)
         self.weights = Weights(self.pruned)
         for node in graph.nodes:
@@ -145,11 +153,26 @@ class _Walk:
         """What can be refitted: from the first site on that has lost something it read."""
         found: list[Site] = []
         for site in sites_of(self.coupling):
-            plane = site.param.plane(READS)
-            lost = plane is not None and self.left.touched(plane)
-            if (lost or (found and self.sequential)) and site.y in self.notes.images:
+            if (self._lost(site) or (found and self.sequential)) and site.y in self.notes.images:
                 found.append(site)
         return found
+
+    def _lost(self, site: Site) -> bool:
+        """Whether it no longer reads all that it read."""
+        plane = site.param.plane(READS)
+        return plane is not None and self.left.touched(plane)
+
+    def share(self, sites: Sequence[Site]) -> None:
+        """Fit the weights that several sites share."""
+        lost = [s for s in sites if self._lost(s)] if self.mode == "full" else []
+        groups = together(lost, self.weights, LARGEST)
+        if groups:
+            parts = self.coupling, self.left, self.start(), self.pruned, self.consts
+            targets, batches = Targets(*parts, sequential=False), (self.fit, self.judge)
+            for site, before, after in fitted_together(
+                groups, self.weights, targets, self.strength, batches
+            ):
+                self.done.append(Repaired(site.node.name, before, after, after < before))
 
     def visit(self, site: Site) -> None:
         """Bring both streams to a site, and fit it."""
@@ -161,18 +184,15 @@ class _Walk:
     def _solve(self, site: Site) -> None:
         """Fit one site, and keep what helps."""
         start, old, affine = self.weights.of(site)
-        every = range(self.pruned.count)
-        judge = [k for k in every if k % HELD == HELD - 1] or [*every][-1:]
-        fit = [k for k in every if k not in judge] or judge
         if self.mode == "bias":
-            weight, bias = start, self._shifted(site, fit, start, old) if affine else old
+            weight, bias = start, self._shifted(site, self.fit, start, old) if affine else old
         elif _mixes(site, len(start)) and (start.shape[2] > LARGEST or self.mode == "mix"):
-            weight, bias = self._mix(site, fit, old)
+            weight, bias = self._mix(site, self.fit, old)
         elif self.mode == "mix":
             return
         else:
-            weight, bias = self._fit(site, fit, (start, old), affine)
-        self._accept(site, (start, old), (weight, bias), judge)
+            weight, bias = self._fit(site, self.fit, (start, old), affine)
+        self._accept(site, (start, old), (weight, bias), self.judge)
 
     def _fit(
         self, site: Site, batches: Sequence[int], old: tuple[Matrix, Matrix], affine: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -33,12 +34,24 @@ class Weights:
         """The node of the pruned model that a node of the original has become."""
         return self.pruned.nodes[self.pruned.find(node.outputs[0])]
 
-    def own(self, site: Site) -> bool:
-        """Whether the site's weight and bias are stored for it alone."""
+    def name(self, site: Site) -> str:
+        """The stored tensor that is the site's weight."""
+        return str(self.node(site.node).input[site.input])
+
+    def own(self, site: Site, uses: int = 1) -> bool:
+        """Whether so many sites, and nothing else, use the weight; a bias is theirs as well."""
         proto = self.node(site.node)
-        names = [proto.input[site.input], *proto.input[2:3]]
-        stored = all(n in self.pruned.weights and self.uses[n] == 1 for n in names if n)
-        return stored and self.pruned.array(names[0]).dtype.kind == "f"
+        name, bias = self.name(site), "".join(proto.input[2:3])
+        if not all(n in self.pruned.weights for n in (name, bias) if n):
+            return False
+        own = self.uses[name] == uses and (not bias or uses > 1 or self.uses[bias] == 1)
+        return own and self.pruned.array(name).dtype.kind == "f"
+
+    def one_bias(self, sites: Sequence[Site]) -> bool:
+        """Whether these sites, and nothing else, add one stored bias to what they make."""
+        places = [self._holder(site, len(sites)) for site in sites]
+        names = {"".join(p[0].input[p[1] : p[1] + 1]) if p else "" for p in places}
+        return len(names) == 1 and self.uses.get(names.pop(), 0) == len(sites)
 
     def shape(self, site: Site) -> tuple[int, ...]:
         """The shape of the weight."""
@@ -55,10 +68,11 @@ class Weights:
             bias = np.broadcast_to(own, bias.size).reshape(bias.shape).copy()
         return weight, bias, self._holder(site) is not None
 
-    def _holder(self, site: Site) -> tuple[NodeProto, int, int] | None:
+    def _holder(self, site: Site, uses: int = 1) -> tuple[NodeProto, int, int] | None:
         """Where a change of the bias goes: the node, its input (perhaps a new one), and the sign.
 
-        The mean of a BatchNormalization is subtracted, so there the sign is turned.
+        The mean of a BatchNormalization is subtracted, so there the sign is turned.  `uses` is how
+        many sites the weight serves.
         """
         proto = self.node(site.node)
         if site.node.op in BIASED and len(proto.input) > 2 and proto.input[2]:
@@ -68,16 +82,16 @@ class Weights:
         if site.sink.holder is not None:
             holder, i = site.sink.holder
             name = self.node(holder).input[i]
-            if name in self.pruned.weights and self.uses[name] == 1:
+            if name in self.pruned.weights and self.uses[name] == uses:
                 return self.node(holder), i, -1 if holder.op == "BatchNormalization" else 1
         return (proto, 2, 1) if site.node.op in BIASED and site.sink.axis is not None else None
 
-    def put(self, site: Site, weight: Matrix, change: Matrix) -> None:
+    def put(self, site: Site, weight: Matrix, change: Matrix | None, uses: int = 1) -> None:
         """Replace the weight; add `change` `[groups, rows]` to the bias, wherever that is."""
         proto = self.node(site.node)
         self._set(proto.input[site.input], site.form.stored(weight, self.shape(site)))
-        place = self._holder(site)
-        if place is None:
+        place = self._holder(site, uses)
+        if place is None or change is None:
             return
         holder, i, sign = place
         while len(holder.input) <= i:

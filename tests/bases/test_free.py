@@ -107,9 +107,9 @@ def test_a_linear_residual_stream_is_free():
 
 def test_a_tensor_used_elsewhere_gets_a_copy(monkeypatch):
     n = Net(opset=17)
-    shared = n.weight(8, 8)
-    x = n.MatMul(n.MatMul(n.input("x", 6, 8), shared), n.weight(8, 6))
-    y = n.Relu(n.MatMul(n.input("y", 6, 8), shared))
+    shared = n.weight(8)
+    x, y = (n.Add(n.MatMul(n.input(name, 6, 8), n.weight(8, 8)), shared) for name in "xy")
+    x, y = n.MatMul(x, n.weight(8, 6)), n.Relu(y)
     coupling = coupled(n.done(n.Concat(x, n.MatMul(y, n.weight(8, 6)), axis=1)))
     parts = free(coupling)
     monkeypatch.setattr(mix, "directions", at_random)

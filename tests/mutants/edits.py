@@ -97,6 +97,13 @@ EDITS = (
         ("shared_bias", "shared_with_different_cuts"),
     ),
     Edit(
+        "uses of one weight go apart",
+        "spa/coupling/shared.py",
+        "                notes.tie(planes[0].ids, plane.ids)",
+        "                pass",
+        ("shared_again_and_again", "shared_twice"),
+    ),
+    Edit(
         "all uses of a constant are cut alike",
         "spa/rewrite/build.py",
         "                mark = signature(param, self.left)",

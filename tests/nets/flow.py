@@ -211,7 +211,7 @@ def lstm_in_if(n: Net) -> str:  # a recurrent layer in either branch
     return n.linear(n.Transpose(z, perm=[1, 0, 2]), 4, 5)
 
 
-@motif("6 6 8", opset=13, batch=1, fixed=True)
+@motif("6 8", opset=13, batch=1, fixed=True)
 def shared_inside_and_outside(n: Net) -> str:  # one weight in a body, in the other, and outside
     weight, bias = n.weight(6, 6), n.weight(6)
     y = n.Relu(n.linear(n.input("x", LENGTH, 4), 4, 6))
@@ -305,7 +305,7 @@ def weights_go_round(n: Net) -> list[str]:  # states that no step changes are re
         return [n.Identity(kept), n.Tanh(n.Add(n.linear(h, 8, 8), total)), weight]
 
     kept, h, weight = loop(n, 2, step, [y, h, n.weight(6, 8)], 3)
-    return [n.linear(h, 8, 5), n.Relu(n.MatMul(kept, weight))]
+    return [n.linear(h, 8, 5), n.linear(n.Relu(n.MatMul(kept, weight)), 8, 3)]
 
 
 @motif("6 8", fixed=True)

@@ -43,6 +43,20 @@ def residual(m: Mixture, x: Feature) -> Made:
     return Feature(m.net.Add(x.name, m.mapped(inner, x.size).name), x.size, x.area)
 
 
+def again(m: Mixture, x: Feature) -> Made:
+    """One layer applied several times, at times with a bias of its own each time."""
+    shape = (x.size, x.size, 3, 3) if x.image else (x.size, x.size)
+    weight, y = m.net.weight(*shape), x.name
+    bias = m.net.weight(x.size) if m.chance(0.5) else None
+    for _ in range(m.pick(2, 2, 3)):
+        own = bias or m.net.weight(x.size)
+        if x.image:
+            y = m.net.Relu(m.net.Conv(y, weight, own, pads=[1] * 4))
+        else:
+            y = m.net.Tanh(m.net.Add(m.net.MatMul(y, weight), own))
+    return Feature(y, x.size, x.area)
+
+
 def concat(m: Mixture, x: Feature) -> Made:
     others = [m.recent(x) for _ in range(m.pick(1, 1, 2))]
     size = x.size + sum(o.size for o in others)
@@ -279,7 +293,7 @@ def to_tokens(m: Mixture, x: Feature) -> Made:
 BOTH = [
     layer, layer, activation, activation, add, multiply, residual, concat, concat, split, gated,
     sliced, picked, tiled, scaled, where, dense, summed, twice, chunked, interleaved,
-    quantized, f.branches, f.looped,
+    quantized, f.branches, f.looped, again,
 ]  # fmt: skip
 IMAGE = [
     batch_norm, grouped, grouped, depthwise, depthwise, shuffle, squeeze_excite, pool, resize,

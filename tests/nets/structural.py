@@ -51,13 +51,30 @@ def shared_twice(n: Net) -> str:  # one encoder over two images
     return n.head(n.Mul(n.Sub(a, b), a), 6)
 
 
-@motif("4 4 4 6")
-def shared_with_different_cuts(n: Net) -> str:
+@motif("4 6")
+def shared_with_an_input(n: Net) -> str:  # what one use reads cannot go: nor what the other does
     x = n.input("x", 4, 8, 8)
     weight = n.weight(4, 4, 3, 3)
     a = n.Relu(n.Conv(x, weight, pads=[1] * 4))
     b = n.Relu(n.Conv(n.conv(a, 4, 4), weight, pads=[1] * 4))
     return n.head(n.conv(n.Add(b, n.conv(a, 4, 4)), 4, 6), 6)
+
+
+@motif("4 6 8")
+def shared_again_and_again(n: Net) -> str:  # one layer, applied three times
+    y, weight, bias = first(n), n.weight(6, 6, 3, 3), n.weight(6)
+    y = n.Relu(n.conv(y, 8, 6))
+    for _ in range(3):
+        y = n.Relu(n.Conv(y, weight, bias, pads=[1] * 4))
+    return n.head(n.conv(y, 6, 4), 4)
+
+
+@motif("4 4 6")
+def shared_with_different_cuts(n: Net) -> str:  # a table that two layers add, no layer itself
+    table = n.weight(4, 8, 8)
+    a = n.Relu(n.Add(n.conv(n.input("x", 3, 8, 8), 3, 4), table))
+    b = n.Relu(n.Add(n.conv(a, 4, 4), table))
+    return n.head(n.conv(b, 4, 6), 6)
 
 
 @motif("6 6 6")

@@ -184,7 +184,8 @@ def test_a_convolution_without_bias_gets_one():
     checker.check_model(small)
 
 
-def test_shared_weights_are_left_alone():
+def test_shared_weights_that_are_too_wide_are_left_alone(monkeypatch):
+    monkeypatch.setattr(sequential, "LARGEST", 3)
     n = Net(opset=17, batch="N")
     x = n.input("x", 3)
     hidden = n.Relu(n.linear(x, 3, 8))

@@ -1,0 +1,70 @@
+"""Weights that several nodes use: cut in one way, so that they stay stored once.
+
+A layer that is applied again and again (a tower over several scales, a cell over time, a block of
+which all layers are one) is one layer.  Were its uses cut apart, every one would need a copy.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from math import prod
+
+from spa.coupling.cost import is_parameter
+from spa.labels import Plane
+from spa.trace.collect import Collect, Reason
+from spa.trace.param import MAKES, READS, Param
+
+LIGHT = 0.01  # of all parameters: copies that weigh less are made where uses go apart
+
+Place = tuple[tuple[int, ...], tuple[int, ...], int]
+"""Where a plane lies: its axes, its lengths along them, and which of those there it is."""
+
+
+def shared(notes: Collect) -> dict[str, list[Param]]:
+    """The uses of every weight that is better stored once.
+
+    Weights are what is multiplied with channels or looked up, not factors, biases and tables.
+    """
+    uses: dict[str, list[Param]] = defaultdict(list)
+    for param in notes.params.values():
+        if param.tensor is not None and is_parameter(notes.graph, param.tensor):
+            uses[param.tensor].append(param)
+    several = {name: found for name, found in uses.items() if len(found) > 1}
+    if not several:
+        return {}
+    sizes = {name: prod(notes.graph.shapes[name]) for name in uses}
+    light = LIGHT * sum(sizes.values())
+    return {
+        name: found
+        for name, found in several.items()
+        if sizes[name] * (len(found) - 1) > light and all(_weighs(p) for p in found)
+    }
+
+
+def _weighs(param: Param) -> bool:
+    return any(role in (READS, MAKES) for role, _ in param.planes)
+
+
+def tie_shared(notes: Collect) -> None:
+    """Let all uses of a shared weight keep the same of its positions.
+
+    Where one of them needs an axis whole, the others keep it whole as well.  Uses that see the
+    weight in another shape are left to themselves.
+    """
+    for name, uses in shared(notes).items():
+        alike = [p for p in uses if p.view == uses[0].view]
+        places = [_places(p) for p in alike]
+        for place in dict.fromkeys(key for found in places for key in found):
+            planes = [found[place] for found in places if place in found]
+            for plane in planes[1:]:
+                notes.tie(planes[0].ids, plane.ids)
+            if len(planes) < len(alike):
+                notes.hold(planes[0].ids, Reason(f"another use needs all of {name}", "", ""))
+
+
+def _places(param: Param) -> dict[Place, Plane]:
+    found: dict[Place, Plane] = {}
+    for _, plane in param.planes:
+        number = sum(key[:2] == (plane.axes, plane.ids.shape) for key in found)
+        found[plane.axes, plane.ids.shape, number] = plane
+    return found

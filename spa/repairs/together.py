@@ -1,0 +1,115 @@
+"""Least squares for weights that several sites share: one solution for all that read them.
+
+A later use is not there yet when the pruned stream reaches the first, so these are fitted before
+it sets out: on what is left of the inputs that their sites have in the dense model, towards what
+the sites make there, summed over the uses.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa.executor.least_squares import Moments, ridge
+from spa.executor.sites import Site
+from spa.repairs.targets import Targets
+from spa.repairs.weights import Weights
+
+Matrix = NDArray[np.float64]
+
+
+def together(sites: Sequence[Site], weights: Weights, largest: int) -> list[list[Site]]:
+    """The sites of every weight that several of them share, and nothing else does.
+
+    `largest` is how many features a solve may have.
+    """
+    found: dict[str, list[Site]] = defaultdict(list)
+    for site in sites:
+        found[weights.name(site)].append(site)
+    return [
+        own
+        for own in found.values()
+        if len(own) > 1
+        and all(weights.own(site, len(own)) for site in own)
+        and weights.of(own[0])[0].shape[2] <= largest
+    ]
+
+
+class Together:
+    """The sums of the sites of one weight, over the batches that fit and those that judge."""
+
+    def __init__(self, sites: Sequence[Site], weights: Weights) -> None:
+        self.sites, self.weights = sites, weights
+        self.weight, self.bias, _ = weights.of(sites[0])
+        self.affine = weights.one_bias(sites)
+        groups, rows, features = self.weight.shape
+        self.fit, self.judge = (Moments(groups, features, rows) for _ in range(2))
+
+    def add(self, site: Site, targets: Targets, fit: Sequence[int], judge: Sequence[int]) -> None:
+        """Take in one site, to which the dense stream has come."""
+        stored, groups = self.weights.shape(site), len(self.weight)
+        bias = self.weights.of(site)[1].astype(np.float32)[:, :, None]
+        for sums, batches in ((self.fit, fit), (self.judge, judge)):
+            for k in batches:
+                x, y = targets.input(site, k), targets.target(site, k)
+                columns, at, samples = site.columns(x, stored, targets.dense.count, groups)
+                wanted = np.asarray(site.form.rows(y, groups, at), np.float32)
+                sums.add(columns, wanted - bias, samples)
+
+    def solve(self, strength: float) -> tuple[float, float]:
+        """Store the rows that are no worse; relative squared errors of the site before and after.
+
+        The weights stay as they were where sums are no numbers.
+        """
+        weight, change = ridge(self.fit, self.weight, strength, self.affine)
+        before, after = missed(self.judge, self.weight), missed(self.judge, weight, change)
+        helped = after <= before  # false as well for what is not a number
+        weight = np.where(helped[:, :, None], weight, self.weight)
+        gained = np.where(helped, change, 0.0) if self.affine else None
+        self.weights.put(self.sites[0], weight, gained, len(self.sites))
+        scale = max(float(spread(self.judge).sum()), 1e-30)
+        return float(before.sum()) / scale, float(np.where(helped, after, before).sum()) / scale
+
+
+def missed(sums: Moments, weight: Matrix, bias: Matrix | None = None) -> Matrix:
+    """Σ (y - W x - b)² per row, `[groups, rows]`, from moments."""
+    made = weight @ sums.xx
+    found = sums.yy - 2.0 * (weight * sums.yx).sum(2) + (made * weight).sum(2)
+    if bias is not None:
+        lost = sums.y - np.einsum("grf,gf->gr", weight, sums.x)
+        found = found - bias * (2.0 * lost - bias * sums.count)
+    return np.asarray(np.maximum(found, 0.0))
+
+
+def spread(sums: Moments) -> Matrix:
+    """Summed squared distances of the rows from their means, `[groups, rows]`."""
+    return np.asarray(sums.yy - np.square(sums.y) / max(sums.count, 1))
+
+
+def fitted_together(
+    groups: Sequence[Sequence[Site]],
+    weights: Weights,
+    targets: Targets,
+    strength: float,
+    batches: tuple[Sequence[int], Sequence[int]],
+) -> Iterator[tuple[Site, float, float]]:
+    """Walk the dense stream over all these sites, then solve: the first site of each, and errors.
+
+    Args:
+        groups: as `together` finds them.
+        weights: of the pruned model, which it changes.
+        targets: what sites read and make in the dense model; its stream stands at the start.
+        strength: ridge, as a share of the mean of the Gram matrix's diagonal.
+        batches: those that shape a solution, and those that judge it.
+    """
+    dense = targets.dense
+    sums = [Together(own, weights) for own in groups]
+    owner = [(site, own) for own in sums for site in own.sites]
+    for site, own in sorted(owner, key=lambda pair: dense.find(pair[0].y)):
+        dense.run_to(dense.find(site.y) + 1, (site.x, site.y))
+        own.add(site, targets, *batches)
+    for own in sums:
+        yield own.sites[0], *own.solve(strength)
