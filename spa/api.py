@@ -295,7 +295,7 @@ def sweep(
 def bench(
     models: Sequence[str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto],
     *,
-    runs: int = 50,
+    runs: int | None = None,
     warmup: int = 5,
     threads: int | None = None,
     tell: Tell = quiet,
@@ -305,7 +305,7 @@ def bench(
 
     Args:
         models: paths, bytes, streams or ModelProtos.
-        runs: timed runs of each model.
+        runs: timed runs of each model; by default until the ratios are settled.
         warmup: runs before the timed ones.
         threads: of one run; onnxruntime's choice by default.
         tell: callback for progress events.

@@ -22,9 +22,7 @@ MEASURING = (
         "Measuring",
         "--runs",
         type=click.IntRange(min=1),
-        default=50,
-        show_default=True,
-        help="Timed runs of each model.",
+        help="Timed runs of each model.  Default: until the ratios are settled, about a second.",
     ),
     declare.option(
         "Measuring",

@@ -1,7 +1,7 @@
 """Latency as a budget: what operators take at which widths, and choices that save time."""
 
 from spa.latency.machine import Machine, machine
-from spa.latency.stopwatch import Whole, stopwatch
+from spa.latency.stopwatch import Whole, clock_for, stopwatch
 from spa.latency.store import Store, cache_folder
 from spa.latency.table import Table
 from spa.latency.target import Reached, facts, reach
@@ -13,6 +13,7 @@ __all__ = [
     "Table",
     "Whole",
     "cache_folder",
+    "clock_for",
     "facts",
     "machine",
     "reach",

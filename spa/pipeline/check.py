@@ -17,13 +17,14 @@ from spa.coupling.cost import Cost
 from spa.coupling.model import Coupling
 from spa.errors import ReadError, VerifyError
 from spa.graph import Graph
+from spa.latency import clock_for
 from spa.pipeline import facts
 from spa.pipeline.inputs import probe_of
 from spa.pipeline.journal import Journal
 from spa.recipe import Recipe
 from spa.reports.facts import measured_on
 from spa.reports.wording import LARGE_DRIFT
-from spa.validate import Drift, Verdict, measure, total, verify
+from spa.validate import Drift, Verdict, side_by_side, total, verify
 from spa.validate.inputs import Feeds, Inputs, feeds_at, fresh, random
 from spa.validate.verify import is_quantised
 
@@ -159,9 +160,12 @@ def pair(
 
 
 def latency(graph: Graph, sessions: Sequence[Any], recipe: Recipe) -> dict[str, Any]:
-    """Both models in turn, about a second in all."""
+    """Both models in turn, about a second in all; longer where a gate hangs on it."""
     feeds = feeds_at(graph, recipe.seed)
-    timing = measure(sessions, [feeds, feeds], runs=30, warmup=2, seconds=1.0)
+    clock = clock_for(recipe.device, recipe.threads or 0)
+    wanted = recipe.min_speedup
+    timing = side_by_side(sessions, [feeds, feeds], wanted=wanted, clock=clock)
+    low, high = timing.intervals[1]
     return {
         "provider": sessions[0].get_providers()[0],
         "threads": recipe.threads,
@@ -169,4 +173,6 @@ def latency(graph: Graph, sessions: Sequence[Any], recipe: Recipe) -> dict[str, 
         "before_ms": timing.medians[0],
         "after_ms": timing.medians[1],
         "speedup": timing.speedups[1],
+        "low": low,
+        "high": high,
     }

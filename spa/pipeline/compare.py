@@ -16,6 +16,7 @@ from spa.coupling.cost import Cost, Sizes, reduction
 from spa.errors import ReadError, UsageError, VerifyError
 from spa.events import Step, Tell, quiet
 from spa.graph import Graph, read
+from spa.latency import clock_for
 from spa.pipeline import facts
 from spa.pipeline.check import compare
 from spa.pipeline.gates import check_gates, score_original
@@ -24,7 +25,7 @@ from spa.pipeline.prune import carried_plan, heads_of, is_refitted
 from spa.pipeline.staged import file_of
 from spa.plans import place
 from spa.recipe import Recipe
-from spa.validate import Verdict, drift, measure
+from spa.validate import Verdict, drift, side_by_side
 from spa.validate import verify as verify_cut
 from spa.validate.inputs import feeds_at, other_batch
 
@@ -175,7 +176,7 @@ def bench(
     recipe: Recipe,
     tell: Tell = quiet,
     *,
-    runs: int = 50,
+    runs: int | None = None,
     warmup: int = 5,
     threads: int | None = None,
 ) -> dict[str, Any]:
@@ -216,14 +217,18 @@ def bench(
             tell(Step("bench"))
         for session, feed in zip(sessions, feeds, strict=True):
             runtime.run(session, feed)
-        timing = measure(sessions, feeds, runs=runs, warmup=warmup)
+        clock = clock_for(recipe.device, threads or 0)
+        timing = side_by_side(sessions, feeds, runs=runs, warmup=warmup, clock=clock)
     for k, row in enumerate(rows):
         millis = timing.millis[:, k]
+        low, high = timing.intervals[k]
         row |= {
             "median_ms": timing.medians[k],
             "p90_ms": float(np.percentile(millis, 90)),
             "min_ms": float(millis.min()),
             "speedup": timing.speedups[k],
+            "low": low,
+            "high": high,
         }
     return {
         "provider": sessions[0].get_providers()[0],

@@ -16,7 +16,7 @@ class _Measured(TypedDict):
 
 
 class Measured(_Measured, total=False):
-    """One model; `speedup` is against the first model of the run."""
+    """One model; `speedup` is against the first model of the run, from `low` to `high` at 95 %."""
 
     p90_ms: float | None
     min_ms: float | None
@@ -26,6 +26,8 @@ class Measured(_Measured, total=False):
     params: int | None
     macs: int | None
     speedup: float | None
+    low: float | None
+    high: float | None
     error: str | None
 
 
@@ -52,7 +54,9 @@ def screen(bench: Bench) -> RenderableType:
 
 def _row(model: Measured, base: Measured, *, first: bool) -> tuple[object, ...]:
     speed = _speedup(model, base)
-    tone = "plain" if first or speed is None else "good" if speed > 1.005 else "bad"
+    ends = model.get("low"), model.get("high")
+    even = first or speed is None or wording.alike(*ends)
+    tone = "plain" if even or speed is None else "good" if speed > 1.005 else "bad"
     return (
         wording.printable(model["path"]),
         wording.milliseconds(model["median_ms"]),
@@ -60,7 +64,7 @@ def _row(model: Measured, base: Measured, *, first: bool) -> tuple[object, ...]:
         wording.milliseconds(model.get("load_ms")),
         wording.size(model.get("peak_rss_bytes")),
         wording.size(model.get("bytes")),
-        text(wording.NOTHING if first else wording.factor(speed), tone),
+        text(wording.NOTHING if first else wording.factor(speed, *ends), tone),
     )
 
 

@@ -199,11 +199,12 @@ def _latency(report: Report) -> list[Row]:
     before, after = latency.get("before_ms"), latency.get("after_ms")
     speed = latency.get("speedup")
     left, right = wording.milliseconds(before), wording.milliseconds(after)
-    return [Row("latency", left, right, wording.factor(speed), _speed_tone(speed))]
+    ends = latency.get("low"), latency.get("high")
+    return [Row("latency", left, right, wording.factor(speed, *ends), _speed_tone(speed, *ends))]
 
 
-def _speed_tone(speed: float | None) -> Tone:
-    if speed is None or 0.995 <= speed < 1.005:
+def _speed_tone(speed: float | None, low: float | None, high: float | None) -> Tone:
+    if speed is None or 0.995 <= speed < 1.005 or wording.alike(low, high):
         return "plain"
     return "good" if speed > 1 else "bad"
 

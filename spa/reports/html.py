@@ -203,7 +203,7 @@ def _latency(report: Report) -> Markup | None:
     if not latency or not latency.get("before_ms") or not latency.get("after_ms"):
         return None
     before, after = latency["before_ms"] or 0.0, latency["after_ms"] or 0.0
-    change = wording.factor(latency["speedup"])
+    change = wording.factor(latency["speedup"], latency.get("low"), latency.get("high"))
     lines = (
         Bar("original", before, before, wording.milliseconds(before), "", "frozen"),
         Bar("pruned", after, after, wording.milliseconds(after), change),

@@ -126,15 +126,23 @@ class VerifyFacts(_Verify, total=False):
     lossy: list[LossyFacts]
 
 
-class Latency(TypedDict):
-    """Both models in one run, in milliseconds; `speedup` above 1 is faster."""
-
+class _Latency(TypedDict):
     provider: str
     threads: int | None
     runs: int
     before_ms: float | None
     after_ms: float | None
     speedup: float | None
+
+
+class Latency(_Latency, total=False):
+    """Both models in one run, in milliseconds; `speedup` above 1 is faster.
+
+    It lies between `low` and `high` at 95 %.
+    """
+
+    low: float | None
+    high: float | None
 
 
 class Points(TypedDict):

@@ -79,13 +79,20 @@ def change(removed: float | None) -> str:
     return "same" if removed == 0 else f"{-removed:+.1%}"
 
 
-def factor(speedup: float | None) -> str:
-    """A speed-up in words."""
+def factor(speedup: float | None, low: float | None = None, high: float | None = None) -> str:
+    """A speed-up in words; where it lies between `low` and `high`, and these about 1, it is none."""
     if speedup is None or not math.isfinite(speedup) or speedup <= 0:
         return NOTHING
+    if alike(low, high):
+        return f"about the same ({low:.2f}x to {high:.2f}x)"
     if 0.995 <= speedup < 1.005:
         return "same"
     return f"{speedup:.2f}x faster" if speedup > 1 else f"{1 / speedup:.2f}x slower"
+
+
+def alike(low: float | None, high: float | None) -> bool:
+    """Whether a speed-up between these may be none."""
+    return low is not None and high is not None and low <= 1 <= high
 
 
 def measure(number: float | None) -> str:

@@ -1,7 +1,13 @@
-"""Paired timing: sessions take turns, so that a noisy machine disturbs them alike."""
+"""Paired timing: sessions take turns, so that a noisy machine disturbs them alike.
+
+A turn is a block of runs of one session, as in use, where nothing else comes between two runs.  The
+ratio of two blocks side by side is one observation; how many it takes is decided by how far they
+agree, not fixed beforehand.
+"""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +16,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+BLOCK = 0.01
+"""Seconds of a block, about: long beside a change of session, short beside a machine's moods."""
+WARM = 0.05
+"""Seconds that a session is warmed up for, at least."""
+FEWEST = 15
+"""Rounds of blocks before the ratios may be thought to agree."""
+AGREE = 1.04
+"""Ends of the interval of a ratio, relative to each other, at which it is known well enough."""
+SECONDS, PATIENT = 1.0, 5.0
+"""That measuring may take, and that it may where the interval holds a ratio someone asked for."""
+QUIET = 25
+"""Of the runs of a block the percentile that stands for them."""
+Feed = Mapping[str, NDArray[Any]]
+Clock = Callable[[], float]
+
 
 @dataclass(frozen=True, eq=False)
 class Timing:
-    """Milliseconds per run, float64 `[runs, sessions]`; rows were taken side by side."""
+    """Milliseconds per run, float64 `[runs, sessions]`; rows were taken side by side.
+
+    `block` runs of one session were taken in a row before the next had its turn.
+    """
 
     millis: NDArray[np.float64]
+    block: int = 1
 
     @property
     def medians(self) -> list[float]:
@@ -23,9 +48,36 @@ class Timing:
         return [float(m) for m in np.median(self.millis, axis=0)]
 
     @property
+    def ratios(self) -> NDArray[np.float64]:
+        """First / k-th session, by the lower quartiles of blocks side by side: `[rounds, sessions]`.
+
+        Whatever else the machine does can only slow a run down.
+        """
+        whole = len(self.millis) // self.block * self.block
+        blocks = self.millis[:whole].reshape(-1, self.block, self.millis.shape[1])
+        typical = np.percentile(blocks, QUIET, axis=1)
+        if whole < len(self.millis):
+            typical = np.vstack([typical, np.percentile(self.millis[whole:], QUIET, axis=0)])
+        found: NDArray[np.float64] = typical[:, :1] / typical
+        return found
+
+    @property
     def speedups(self) -> list[float]:
         """Median of the paired ratios first / k-th session; above 1 is faster than the first."""
-        return [float(r) for r in np.median(self.millis[:, :1] / self.millis, axis=0)]
+        return [float(r) for r in np.median(self.ratios, axis=0)]
+
+    @property
+    def intervals(self) -> list[tuple[float, float]]:
+        """Where the medians of the ratios lie, at 95 %.
+
+        Between two of the sorted ratios, whatever their distribution: of n independent ones the
+        number below their true median is binomial, with mean n/2 and deviation sqrt(n)/2.
+        """
+        ranked = np.sort(self.ratios, axis=0)
+        middle, reach = len(ranked) / 2, 0.98 * math.sqrt(len(ranked))
+        low = max(round(middle - reach), 1) - 1
+        high = min(round(middle + reach + 1), len(ranked)) - 1
+        return [(float(a), float(b)) for a, b in zip(ranked[low], ranked[high], strict=True)]
 
     @property
     def calm(self) -> list[float]:
@@ -34,33 +86,108 @@ class Timing:
         return [float(m) for m in fastest.mean(0)]
 
 
+def side_by_side(
+    sessions: Sequence[Any],
+    feeds: Sequence[Feed],
+    *,
+    runs: int | None = None,
+    warmup: int = 2,
+    wanted: float | None = None,
+    clock: Clock = time.perf_counter,
+) -> Timing:
+    """How much faster than the first session the others are: what every command reports.
+
+    Rounds are taken until the ratios agree (`AGREE`), for `SECONDS` at most; while a ratio that
+    someone asked for is one of those that may be true, for `PATIENT`.  At least three are taken.
+
+    Args:
+        sessions: of onnxruntime.
+        feeds: the inputs of each.
+        runs: of each session, exactly; by default as many as it takes.
+        warmup: runs before the timed ones, at least; 0 leaves out all warming up.
+        wanted: a speed-up that the last session must reach.
+        clock: tells the seconds of a run.
+    """
+    started = time.perf_counter()
+    longest = max(_warm(*each, warmup, clock) for each in zip(sessions, feeds, strict=True))
+    block = max(1, int(BLOCK / longest)) if longest > 0 else 1
+    if runs is not None:
+        block = max(1, min(block, runs // FEWEST))
+        return measure(sessions, feeds, runs=runs, warmup=0, block=block, clock=clock)
+
+    def enough(timing: Timing) -> bool:
+        rounds = len(timing.millis) // block
+        if rounds < 3:
+            return False
+        spent = time.perf_counter() - started
+        low, high = timing.intervals[-1]
+        if wanted is not None and low < wanted <= high:
+            return spent > PATIENT
+        known = all(high <= AGREE * low for low, high in timing.intervals)
+        return (rounds >= FEWEST and known) or spent > SECONDS
+
+    return measure(sessions, feeds, warmup=0, block=block, clock=clock, enough=enough)
+
+
+def _warm(session: Any, feed: Feed, warmup: int, clock: Clock) -> float:
+    """Run a session until it is warm; the seconds of its fastest run, 0.0 if there was none."""
+    fastest, turn, started = math.inf, 0, time.perf_counter()
+    while turn < warmup or (warmup and time.perf_counter() - started < WARM):
+        begin = clock()
+        session.run(None, feed)
+        fastest = min(fastest, clock() - begin)
+        turn += 1
+    return fastest if turn else 0.0
+
+
 def measure(
     sessions: Sequence[Any],
-    feeds: Sequence[Mapping[str, NDArray[Any]]],
+    feeds: Sequence[Feed],
     *,
-    runs: int,
+    runs: int | None = None,
     warmup: int,
     seconds: float | None = None,
-    clock: Callable[[], float] = time.perf_counter,
+    block: int = 1,
+    clock: Clock = time.perf_counter,
+    enough: Callable[[Timing], bool] | None = None,
 ) -> Timing:
-    """Run every session in turn, `runs` times, in alternating order.
+    """Run `block` times every session in turn, in alternating order.
 
-    With `seconds`, measuring stops once that much time has gone (at least three runs are taken).
-    `clock` tells the seconds that count.
+    Args:
+        sessions: of onnxruntime.
+        feeds: the inputs of each.
+        runs: of each session; None: until something else ends it.
+        warmup: runs of each session before the timed ones.
+        seconds: measuring stops once so much time has gone, after three rounds at least.
+        block: runs of a session in one turn.
+        clock: tells the seconds that count.
+        enough: asked after every round whether what there is will do.
     """
     for _ in range(warmup):
         for session, feed in zip(sessions, feeds, strict=True):
             session.run(None, feed)
-    rows = []
-    started = time.perf_counter()
-    for turn in range(runs):
-        row = np.zeros(len(sessions))
-        order = range(len(sessions)) if turn % 2 == 0 else range(len(sessions))[::-1]
-        for k in order:
-            begin = clock()
-            sessions[k].run(None, feeds[k])
-            row[k] = (clock() - begin) * 1e3
-        rows.append(row)
-        if seconds is not None and turn >= 2 and time.perf_counter() - started > seconds:
+    pairs = list(zip(range(len(sessions)), sessions, feeds, strict=True))
+    rounds: list[NDArray[np.float64]] = []
+    started, taken = time.perf_counter(), 0
+    while runs is None or taken < runs:
+        size = block if runs is None else min(block, runs - taken)
+        turn = np.zeros((size, len(sessions)))
+        for k, session, feed in pairs if len(rounds) % 2 == 0 else reversed(pairs):
+            turn[:, k] = _block(session, feed, size, clock)
+        rounds.append(turn)
+        taken += size
+        if seconds is not None and len(rounds) > 2 and time.perf_counter() - started > seconds:
             break
-    return Timing(np.stack(rows))
+        if enough is not None and enough(Timing(np.concatenate(rounds), block)):
+            break
+    return Timing(np.concatenate(rounds), block)
+
+
+def _block(session: Any, feed: Feed, size: int, clock: Clock) -> NDArray[np.float64]:
+    """Milliseconds of so many runs in a row."""
+    times = np.zeros(size)
+    for k in range(size):
+        begin = clock()
+        session.run(None, feed)
+        times[k] = clock() - begin
+    return times * 1e3
