@@ -80,6 +80,7 @@ def session(
     threads: int = 0,
     device: Device = "auto",
     base_dir: str | os.PathLike[str] | None = None,
+    timed: bool = False,
 ) -> onnxruntime.InferenceSession:
     """Load a model into onnxruntime.
 
@@ -89,12 +90,14 @@ def session(
         threads: of one operation; 0 lets onnxruntime choose.
         device: where to run.
         base_dir: the folder of external data of a model that is not a path.
+        timed: whether its runs are timed.  Its threads then wait for work as they do by default,
+            spinning, but only while it runs; otherwise they sleep.
 
     Raises:
         ReadError: onnxruntime is missing or refuses the model.
     """
     runtime = engine()
-    options = _options(optimize, threads)
+    options = _options(optimize, threads, timed)
     if base_dir is not None:
         key = "session.model_external_initializers_file_folder_path"
         options.add_session_config_entry(key, os.fspath(Path(base_dir).absolute()))
@@ -119,14 +122,14 @@ def session(
     return loaded
 
 
-def _options(optimize: bool, threads: int) -> Any:
+def _options(optimize: bool, threads: int, timed: bool) -> Any:
     runtime = engine()
     options = runtime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
-    # Threads of a session would go on spinning for some 30 ms after a run, beside whatever is
-    # computed or timed next.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
+    # Threads would go on spinning for some 30 ms after a run, beside whatever comes next.
+    spinning = "session.force_spinning_stop" if timed else "session.intra_op.allow_spinning"
+    options.add_session_config_entry(spinning, "1" if timed else "0")
     if not optimize:
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return options

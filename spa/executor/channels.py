@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spa.executor.least_squares import squares_of, sums_of
+
 Array = NDArray[Any]
 
 
@@ -18,14 +20,18 @@ def along(values: Array, rank: int) -> Array:
 
 def moments(batches: Sequence[Array]) -> tuple[Array, Array, int]:
     """Mean and variance of every channel, float64 `[channels]`, and of how many numbers each."""
-    rank = batches[0].ndim
-    rest = (0, *range(2, rank))
     count = sum(x.size // max(x.shape[1], 1) for x in batches)
-    mean = sum(x.sum(rest, dtype=np.float64) for x in batches) / max(count, 1)
-    gaps = (x - along(mean, rank).astype(x.dtype) for x in batches)
+    flat = [_rows(x) for x in batches]
+    mean = sum(sums_of(x).sum(0) for x in flat) / max(count, 1)
     # a second pass: sums of squares lose everything where the mean is large
-    square = sum(np.square(gap).sum(rest, dtype=np.float64) for gap in gaps)
+    square = sum(squares_of(x - mean.astype(x.dtype)[:, None]).sum(0) for x in flat)
     return np.asarray(mean), np.asarray(square / max(count, 1)), count
+
+
+def _rows(x: Array) -> Array:
+    """`[N, channels, numbers]`, in single precision at least."""
+    wide = x if x.dtype.kind == "f" and x.dtype.itemsize > 2 else x.astype(np.float32)
+    return wide.reshape(*x.shape[:2], -1) if x.ndim > 2 else wide.T[None]
 
 
 def moved(x: Array, affine: Array) -> Array:

@@ -37,22 +37,41 @@ def unfold(
     strides, dilations = steps_of(attrs, len(kernel))
     pads = pads_of(x.shape[2:], kernel, strides, dilations, attrs, out)
     padded = np.pad(x, [(0, 0), (0, 0), *pads]) if any(map(any, pads)) else x
+    n, c, *sizes = padded.shape
+    if places is not None:
+        at = _reads(places, out, sizes, kernel, strides, dilations)
+        taken = padded.reshape(n, c, -1).take(at.ravel(), axis=2)
+        return _side_by_side(taken.reshape(n, c * len(at), -1))
     padded = padded.swapaxes(0, 1)
-    c, n = padded.shape[:2]
-    flat = np.arange(int(np.prod(out))) if places is None else places
-    corner = [i * s for i, s in zip(np.unravel_index(flat, out), strides, strict=True)]
-    columns = np.empty((c, int(np.prod(kernel)), n, len(flat)), np.float32)
+    columns = np.empty((c, int(np.prod(kernel)), n, int(np.prod(out))), np.float32)
     for f, tap in enumerate(np.ndindex(*kernel)):
-        if places is None:
-            window = tuple(
-                slice(t * d, t * d + s * (o - 1) + 1, s)
-                for t, d, s, o in zip(tap, dilations, strides, out, strict=True)
-            )
-            columns[:, f] = padded[(slice(None), slice(None), *window)].reshape(c, n, -1)
-        else:
-            at = tuple(i + t * d for i, t, d in zip(corner, tap, dilations, strict=True))
-            columns[:, f] = padded[(slice(None), slice(None), *at)]
+        window = tuple(
+            slice(t * d, t * d + s * (o - 1) + 1, s)
+            for t, d, s, o in zip(tap, dilations, strides, out, strict=True)
+        )
+        columns[:, f] = padded[(slice(None), slice(None), *window)].reshape(c, n, -1)
     return columns.reshape(c * columns.shape[1], -1)
+
+
+def _reads(
+    places: NDArray[np.int64],
+    out: Sequence[int],
+    sizes: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+) -> NDArray[np.int64]:
+    """Where the kernel's positions read for each place, flat over `sizes`: `[kernel, places]`."""
+    steps = np.array([int(np.prod(sizes[k + 1 :])) for k in range(len(sizes))])
+    corners = np.array(strides) * steps @ np.array(np.unravel_index(places, out))
+    taps = np.array(dilations) * steps @ np.indices(kernel).reshape(len(kernel), -1)
+    found: NDArray[np.int64] = taps[:, None] + corners
+    return found
+
+
+def _side_by_side(x: Array) -> Array:
+    """`[N, rows, m]` to `[rows, N · m]`."""
+    return np.ascontiguousarray(x.swapaxes(0, 1)).reshape(x.shape[1], -1)
 
 
 def unfold_transposed(
@@ -148,8 +167,8 @@ def space_transposed(
 
 def rows_of(y: Array, places: NDArray[np.int64] | None = None) -> Array:
     """`[N, O, *space]` to `[O, N · places]`."""
-    rows = y.swapaxes(0, 1).reshape(y.shape[1], y.shape[0], -1)
-    return (rows if places is None else rows[:, :, places]).reshape(y.shape[1], -1)
+    rows = y.reshape(*y.shape[:2], -1)
+    return _side_by_side(rows if places is None else rows.take(places, axis=2))
 
 
 def places_for(features: int, places: int, columns: int, seed: int) -> NDArray[np.int64] | None:

@@ -21,6 +21,16 @@ RANK = 1e-7  # eigenvalues below, as a share of the largest, are rounding of flo
 Matrix = NDArray[np.float64]
 
 
+def sums_of(x: NDArray[np.float32]) -> Matrix:
+    """Sums over the last axis, in the numbers' own precision: `[..., m]` to `[...]`, float64."""
+    return np.asarray(x @ np.ones(x.shape[-1], x.dtype), np.float64)
+
+
+def squares_of(x: NDArray[np.float32]) -> Matrix:
+    """The same of the squares."""
+    return np.asarray(np.einsum("...m,...m->...", x, x), np.float64)
+
+
 class Moments:
     """Sums of X Xᵀ, Y Xᵀ, X and Y over chunks, in float64; chunks are multiplied in float32.
 
@@ -33,7 +43,6 @@ class Moments:
         self.yx = np.zeros((groups, rows, features))
         self.x = np.zeros((groups, features))
         self.y = np.zeros((groups, rows))
-        self.yy = np.zeros((groups, rows))
         self.between = np.zeros((groups, features))
         self.count = 0
         self.samples = 0
@@ -44,16 +53,16 @@ class Moments:
         """Add a chunk of so many samples; 0: every column is one."""
         flipped = x.swapaxes(1, 2)
         samples = samples or x.shape[2]
-        means = x.reshape(*x.shape[:2], samples, -1).mean(3, dtype=np.float64)
-        self.between += np.square(means).sum(2)
+        size = x.shape[2] // max(samples, 1)
+        sums = sums_of(x.reshape(*x.shape[:2], samples, -1)) if size > 1 else x.astype(np.float64)
+        self.between += np.square(sums / max(size, 1)).sum(2)
         self.samples += samples
         self.xx += x @ flipped
-        self.x += x.sum(2, dtype=np.float64)
+        self.x += sums.sum(2)
         self.count += x.shape[2]
         if y is not None:
             self.yx += y @ flipped
-            self.y += y.sum(2, dtype=np.float64)
-            self.yy += np.square(y).sum(2, dtype=np.float64)
+            self.y += sums_of(y)
 
     @property
     def worth(self) -> float:
@@ -74,7 +83,7 @@ class Moments:
     @property
     def finite(self) -> bool:
         """Whether every sum is a number; an activation that overflowed spoils them."""
-        sums = (self.xx, self.yx, self.x, self.y, self.yy)
+        sums = (self.xx, self.yx, self.x, self.y)
         return all(bool(np.isfinite(s).all()) for s in sums)
 
     def centred(self, affine: bool = True) -> tuple[Matrix, Matrix]:

@@ -145,9 +145,13 @@ def _measure(found: Survey, name: str, axis: int | None, batches: Batches) -> No
         return
     sums = Moments(1, rows)
     for x in batches:
-        flat = (x.reshape(1, -1) if axis is None else np.moveaxis(x, axis, 0)).reshape(rows, -1)
-        at = places_for(rows, flat.shape[1], len(batches), 0)
-        sums.add(np.asarray(flat if at is None else flat[:, at], np.float32)[None])
+        moved = x.reshape(1, -1) if axis is None else np.moveaxis(x, axis, 0)
+        at = places_for(rows, x.size // max(rows, 1), len(batches), 0)
+        if at is None:
+            taken = moved.reshape(rows, -1)
+        else:
+            taken = moved[(slice(None), *np.unravel_index(at, moved.shape[1:]))]
+        sums.add(np.asarray(taken, np.float32)[None])
     gram, _ = sums.centred()
     found.covariance[name] = gram[0] / max(sums.count, 1)
     found.energy[name] = float(np.trace(sums.xx[0])) / max(sums.count * rows, 1)

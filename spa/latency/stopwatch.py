@@ -89,7 +89,7 @@ def _fastest(
 def _ready(model: ModelProto, feeds: Any, device: Device, threads: int) -> Callable[[], Any] | None:
     """A run of a model, already warm."""
     try:
-        session = runtime.session(model, device=device, threads=threads)
+        session = runtime.session(model, device=device, threads=threads, timed=True)
         runtime.run(session, feeds)
     except ReadError:
         return None
@@ -132,7 +132,7 @@ class Whole:
 
     def _load(self, model: ModelProto) -> Any:
         return runtime.session(
-            model, device=self._device, threads=self._threads, base_dir=self._base
+            model, device=self._device, threads=self._threads, base_dir=self._base, timed=True
         )
 
     def _pair(self, other: Any, seconds: float) -> NDArray[np.float64]:

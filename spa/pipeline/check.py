@@ -154,6 +154,7 @@ def pair(
             base_dir=folder,
             optimize=optimize,
             threads=recipe.threads or 0,
+            timed=True,
         )
         for model, folder in models
     ]

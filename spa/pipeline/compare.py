@@ -198,6 +198,7 @@ def bench(
                 threads=threads or 0,
                 device=recipe.device,
                 base_dir=graph.source.base_dir,
+                timed=True,
             )
             loaded = (time.perf_counter() - began) * 1e3
             coupling = analyse(graph)

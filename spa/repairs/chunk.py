@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from spa.executor.least_squares import squares_of
+
 Array = NDArray[np.float32]
 Matrix = NDArray[np.float64]
 
@@ -23,8 +25,7 @@ class Chunk:
     def spread(self) -> Matrix:
         """Summed squared distances of the rows wanted from their means, `[groups, rows]`."""
         mean = self.wanted.mean(2, keepdims=True)
-        found: Matrix = np.square(self.wanted - mean).sum(2, dtype=np.float64)
-        return found
+        return squares_of(self.wanted - mean)
 
     def gap(self, weight: Matrix, bias: Matrix) -> Array:
         """What `weight` `[groups, rows, features]` and `bias` `[groups, rows]` fall short of."""
@@ -34,5 +35,4 @@ class Chunk:
 
     def missed(self, weight: Matrix, bias: Matrix) -> Matrix:
         """Squared error per row, `[groups, rows]`, of `weight` and `bias`."""
-        found: Matrix = np.square(self.gap(weight, bias)).sum(2, dtype=np.float64)
-        return found
+        return squares_of(self.gap(weight, bias))
