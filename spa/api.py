@@ -306,7 +306,7 @@ def bench(
     Args:
         models: paths, bytes, streams or ModelProtos.
         runs: timed runs of each model; by default until the ratios are settled.
-        warmup: runs before the timed ones.
+        warmup: runs before the timed ones, at least; they go on for 50 ms, too, unless it is 0.
         threads: of one run; onnxruntime's choice by default.
         tell: callback for progress events.
         options: `input_shape`, `seed` and `device`, as for `prune`.

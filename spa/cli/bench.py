@@ -30,7 +30,7 @@ MEASURING = (
         type=click.IntRange(min=0),
         default=5,
         show_default=True,
-        help="Runs before the timed ones.",
+        help="Runs before the timed ones, at least (and for 50 ms; 0: none).",
     ),
     declare.option(
         "Measuring",

@@ -150,7 +150,8 @@ def _measure(found: Survey, name: str, axis: int | None, batches: Batches) -> No
         if at is None:
             taken = moved.reshape(rows, -1)
         else:
-            taken = moved[(slice(None), *np.unravel_index(at, moved.shape[1:]))]
+            index: tuple[Any, ...] = (slice(None), *np.unravel_index(at, moved.shape[1:]))
+            taken = moved[index]
         sums.add(np.asarray(taken, np.float32)[None])
     gram, _ = sums.centred()
     found.covariance[name] = gram[0] / max(sums.count, 1)

@@ -25,7 +25,7 @@ from spa.pipeline.prune import carried_plan, heads_of, is_refitted
 from spa.pipeline.staged import file_of
 from spa.plans import place
 from spa.recipe import Recipe
-from spa.validate import Verdict, drift, side_by_side
+from spa.validate import Timing, Verdict, drift, side_by_side
 from spa.validate import verify as verify_cut
 from spa.validate.inputs import feeds_at, other_batch
 
@@ -221,22 +221,27 @@ def bench(
         clock = clock_for(recipe.device, threads or 0)
         timing = side_by_side(sessions, feeds, runs=runs, warmup=warmup, clock=clock)
     for k, row in enumerate(rows):
-        millis = timing.millis[:, k]
-        low, high = timing.intervals[k]
-        row |= {
-            "median_ms": timing.medians[k],
-            "p90_ms": float(np.percentile(millis, 90)),
-            "min_ms": float(millis.min()),
-            "speedup": timing.speedups[k],
-            "low": low,
-            "high": high,
-        }
+        row |= _timed(timing, k)
     return {
         "provider": sessions[0].get_providers()[0],
         "threads": threads,
         "runs": len(timing.millis),
         "warmup": warmup,
         "models": rows,
+    }
+
+
+def _timed(timing: Timing, k: int) -> dict[str, float]:
+    """What was measured of session k."""
+    millis = timing.millis[:, k]
+    low, high = timing.intervals[k]
+    return {
+        "median_ms": timing.medians[k],
+        "p90_ms": float(np.percentile(millis, 90)),
+        "min_ms": float(millis.min()),
+        "speedup": timing.speedups[k],
+        "low": low,
+        "high": high,
     }
 
 

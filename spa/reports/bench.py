@@ -49,7 +49,7 @@ def screen(bench: Bench) -> RenderableType:
     threads = wording.plural(bench["threads"], "thread") if bench["threads"] else "default threads"
     how = f"{bench['provider']}, {threads}, {wording.plural(bench['runs'], 'run')}"
     failed = [line("Failed", f"{m['path']}: {m['error']}", "bad") for m in models if m.get("error")]
-    return Group(shown, *failed, text(f"{how} after {bench['warmup']} to warm up", "dim"))
+    return Group(shown, *failed, text(f"{how} after at least {bench['warmup']} to warm up", "dim"))
 
 
 def _row(model: Measured, base: Measured, *, first: bool) -> tuple[object, ...]:

@@ -80,7 +80,7 @@ def change(removed: float | None) -> str:
 
 
 def factor(speedup: float | None, low: float | None = None, high: float | None = None) -> str:
-    """A speed-up in words; where it lies between `low` and `high`, and these about 1, it is none."""
+    """A speed-up in words; if it lies somewhere from `low` to `high`, and so does 1, it is none."""
     if speedup is None or not math.isfinite(speedup) or speedup <= 0:
         return NOTHING
     if alike(low, high):

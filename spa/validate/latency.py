@@ -49,7 +49,7 @@ class Timing:
 
     @property
     def ratios(self) -> NDArray[np.float64]:
-        """First / k-th session, by the lower quartiles of blocks side by side: `[rounds, sessions]`.
+        """First / k-th session, `[rounds, sessions]`: lower quartiles of blocks side by side.
 
         Whatever else the machine does can only slow a run down.
         """

@@ -88,7 +88,7 @@ def calls(monkeypatch):
         seen = {"runs": runs, "warmup": warmup, "threads": threads}
         answer("bench", tell, models=models, recipe=recipe, **seen)
         measured = [{"path": str(m), "median_ms": 10.0} for m in models]
-        return {"provider": "CPU", "threads": threads, "runs": runs, "warmup": warmup} | {
+        return {"provider": "CPU", "threads": threads, "runs": runs or 60, "warmup": warmup} | {
             "models": measured
         }
 

@@ -127,7 +127,8 @@ def test_bench(calls, shell):
     assert ran.code == 0 and "b.onnx" in ran.out
     assert (calls.last.runs, calls.last.warmup, calls.last.threads) == (9, 0, 1)
     assert calls.last.models == ["a.onnx", "b.onnx"]
-    assert json.loads(shell("bench", "a.onnx", "--json").out)["runs"] == 50
+    assert json.loads(shell("bench", "a.onnx", "--json").out)["runs"] == 60
+    assert calls.last.runs is None, "as many as it takes"
 
 
 @pytest.mark.parametrize("argv", [[], ["a.onnx", "--runs", "0"], ["a.onnx", "--threads", "0"]])

@@ -106,3 +106,12 @@ def test_single_nodes() -> None:
     assert found == {"y": helper.make_tensor_type_proto(1, [2, 5])}
     unheard = helper.make_node("Unheard", ["x"], ["y"], domain="local")
     assert runtime.infer_node(unheard, {"": 17, "local": 1}, types, {}) is None
+
+
+def test_threads_never_spin_beside_what_comes_next() -> None:
+    entry = "session.intra_op.allow_spinning"
+    assert runtime.session(linear()).get_session_options().get_session_config_entry(entry) == "0"
+    options = runtime.session(linear(), timed=True).get_session_options()
+    assert options.get_session_config_entry("session.force_spinning_stop") == "1"
+    with pytest.raises(RuntimeError):  # it was left as it is by default
+        options.get_session_config_entry(entry)

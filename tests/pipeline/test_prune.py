@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import importlib
 import io
+import itertools
 import json
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ from onnx import helper, numpy_helper
 from spa import pipeline, runtime
 from spa.errors import ReadError, SpaError, TargetError, UsageError, VerifyError
 from spa.events import Done, Note, Started
+from spa.pipeline.gates import check_sizes
 from spa.plans import Plan
 from spa.recipe import Recipe
 from spa.reports import validate
@@ -372,6 +376,41 @@ def test_a_model_that_is_not_faster_earns_a_warning(monkeypatch):
     monkeypatch.setattr(checking, "latency", lambda *_: {**slow, "speedup": 1.5})
     report = pipeline.prune(DIGITS, recipe_of(ratio=0.1)).report
     assert not any("not faster" in w for w in report["warnings"])
+
+
+class Timed:
+    """A session that takes a given time on a clock of its own."""
+
+    def __init__(self, clock, millis):
+        self.clock, self.millis = clock, itertools.cycle(millis)
+
+    def run(self, names, feed):
+        self.clock[0] += next(self.millis) / 1e3
+
+    def get_providers(self):
+        return ["p"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "passed", "seconds"),
+    [(None, None, 1), (2.44, True, 5), (2.56, False, 5), (9, False, 1), (1, True, 1)],
+)
+def test_a_gate_on_speed_is_no_matter_of_luck(monkeypatch, wanted, passed, seconds):
+    """Ratios between 2 and 3, which never agree: more are taken, and their median decides."""
+    clock = [50.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(checking, "clock_for", lambda *_: time.perf_counter)
+    monkeypatch.setattr(checking, "feeds_at", lambda *_: {})
+    noisy = [50 + sign * step for step in range(1, 11) for sign in (-1, 1)]
+    sessions = [Timed(clock, noisy), Timed(clock, [20])]
+    found = checking.latency(None, sessions, recipe_of(ratio=0.1, min_speedup=wanted))
+    assert clock[0] - 50 == pytest.approx(seconds, abs=0.2)
+    assert found["speedup"] == pytest.approx(2.5, abs=0.051) and found["low"] < 2.5 < found["high"]
+    if wanted is not None:
+        report = {"reduction": {}, "verify": {}, "output": {}, "latency": found, "gates": []}
+        with contextlib.nullcontext() if passed else pytest.raises(VerifyError, match="speedup"):
+            check_sizes(report, recipe_of(ratio=0.1, min_speedup=wanted))
+        assert report["gates"][0]["passed"] is passed
 
 
 def test_without_verification_nothing_is_run(monkeypatch):

@@ -110,7 +110,7 @@ def test_bench_compares_with_the_first_model():
         )
     )
     assert "2.00x faster" in text and "c.onnx: does not load" in text
-    assert "default threads, 50 runs after 5 to warm up" in text
+    assert "default threads, 50 runs after at least 5 to warm up" in text
 
 
 def test_ops_says_what_its_words_mean():
