@@ -80,9 +80,7 @@ class Ways:
         return len(self.users.get(name, ())) == 1 and name not in self.outputs
 
     def paired(self, bias: str, node: Any) -> bool:
-        """Whether a stored tensor is used as often as the weight of a site: by that site alone,
-        or perhaps by all that share the weight.
-        """
+        """Whether a stored tensor is used as often as a site's weight: by all that share both."""
         weights = [n for n in node.inputs[:2] if n in self.graph.consts]
         count = max((len(self.users[n]) for n in weights), default=1)
         return len(self.users.get(bias, ())) == count and bias not in self.outputs

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.executor.least_squares import Moments, ridge
+from spa.executor.least_squares import Moments, ridge, squares_of
 from spa.executor.sites import Site
 from spa.repairs.targets import Targets
 from spa.repairs.weights import Weights
@@ -47,6 +47,7 @@ class Together:
         self.affine = weights.one_bias(sites)
         groups, rows, features = self.weight.shape
         self.fit, self.judge = (Moments(groups, features, rows) for _ in range(2))
+        self.squares = np.zeros((groups, rows))  # of what the judge wants
 
     def add(self, site: Site, targets: Targets, fit: Sequence[int], judge: Sequence[int]) -> None:
         """Take in one site, to which the dense stream has come."""
@@ -58,6 +59,8 @@ class Together:
                 columns, at, samples = site.columns(x, stored, targets.dense.count, groups)
                 wanted = np.asarray(site.form.rows(y, groups, at), np.float32)
                 sums.add(columns, wanted - bias, samples)
+                if sums is self.judge:
+                    self.squares += squares_of(wanted - bias)
 
     def solve(self, strength: float) -> tuple[float, float]:
         """Store the rows that are no worse; relative squared errors of the site before and after.
@@ -65,28 +68,29 @@ class Together:
         The weights stay as they were where sums are no numbers.
         """
         weight, change = ridge(self.fit, self.weight, strength, self.affine)
-        before, after = missed(self.judge, self.weight), missed(self.judge, weight, change)
+        before = missed(self.judge, self.squares, self.weight)
+        after = missed(self.judge, self.squares, weight, change)
         helped = after <= before  # false as well for what is not a number
         weight = np.where(helped[:, :, None], weight, self.weight)
         gained = np.where(helped, change, 0.0) if self.affine else None
         self.weights.put(self.sites[0], weight, gained, len(self.sites))
-        scale = max(float(spread(self.judge).sum()), 1e-30)
+        scale = max(float(spread(self.judge, self.squares).sum()), 1e-30)
         return float(before.sum()) / scale, float(np.where(helped, after, before).sum()) / scale
 
 
-def missed(sums: Moments, weight: Matrix, bias: Matrix | None = None) -> Matrix:
-    """Σ (y - W x - b)² per row, `[groups, rows]`, from moments."""
+def missed(sums: Moments, squares: Matrix, weight: Matrix, bias: Matrix | None = None) -> Matrix:
+    """Σ (y - W x - b)² per row, `[groups, rows]`, from moments and the squares of y."""
     made = weight @ sums.xx
-    found = sums.yy - 2.0 * (weight * sums.yx).sum(2) + (made * weight).sum(2)
+    found = squares - 2.0 * (weight * sums.yx).sum(2) + (made * weight).sum(2)
     if bias is not None:
         lost = sums.y - np.einsum("grf,gf->gr", weight, sums.x)
         found = found - bias * (2.0 * lost - bias * sums.count)
     return np.asarray(np.maximum(found, 0.0))
 
 
-def spread(sums: Moments) -> Matrix:
-    """Summed squared distances of the rows from their means, `[groups, rows]`."""
-    return np.asarray(sums.yy - np.square(sums.y) / max(sums.count, 1))
+def spread(sums: Moments, squares: Matrix) -> Matrix:
+    """Summed squared distances of the rows y from their means, `[groups, rows]`."""
+    return np.asarray(squares - np.square(sums.y) / max(sums.count, 1))
 
 
 def fitted_together(

@@ -59,7 +59,7 @@ def test_all_uses_keep_the_same_positions(build):
 
 
 def test_a_use_that_needs_all_keeps_all():
-    model, weight = cell(narrow="output")
+    model, _ = cell(narrow="output")
     coupling = analyse(read(model), strict=True)
     assert not coupling.groups
     assert any("output" in f.reason.text for f in coupling.frozen)
