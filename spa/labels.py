@@ -57,11 +57,11 @@ class Image:
     @property
     def axes(self) -> frozenset[int]:
         """Every axis that some plane varies over."""
-        return frozenset(a for p in self.planes for a in p.axes)
+        return frozenset([a for p in self.planes for a in p.axes])
 
     def over(self, axis: int) -> tuple[Plane, ...]:
         """The planes that vary along `axis`."""
-        return tuple(p for p in self.planes if axis in p.axes)
+        return tuple([p for p in self.planes if axis in p.axes])
 
 
 def rock(shape: Sequence[int]) -> Image:
@@ -74,11 +74,13 @@ def lay(dense: Ids, axes: Sequence[int], rank: int) -> Plane:
     if len(axes) == 1 and dense.ndim == 1:
         a = int(axes[0])
         return Plane(dense.reshape((1,) * a + dense.shape + (1,) * (rank - a - 1)), (a,))
-    order = sorted(range(len(axes)), key=axes.__getitem__)
     shape = [1] * rank
     for a, n in zip(axes, dense.shape, strict=True):
         shape[a] = n
-    return Plane(dense.transpose(order).reshape(shape), tuple([int(axes[i]) for i in order]))
+    ordered = tuple(sorted(map(int, axes)))
+    if ordered != tuple(axes):
+        dense = dense.transpose(sorted(range(len(axes)), key=axes.__getitem__))
+    return Plane(dense.reshape(shape), ordered)
 
 
 def transpose(x: Image, perm: Sequence[int]) -> Image:
@@ -105,10 +107,14 @@ def cut(old: Shape, new: Shape) -> Cut | None:
     i = j = 0
     while i < len(old) or j < len(new):
         a, b = i, j
-        left, right = (shape[k] if k < len(shape) else 0 for shape, k in ((old, i), (new, j)))
+        left, right = old[i] if i < len(old) else 0, new[j] if j < len(new) else 0
         i, j = i + (left == 1 or right != 1), j + (right == 1 or left != 1)
-        while (left := prod(old[a:i])) != (right := prod(new[b:j])):
-            i, j = (i + 1, j) if left < right else (i, j + 1)
+        left, right = left if i > a else 1, right if j > b else 1
+        while left != right:
+            if left < right:
+                left, i = left * old[i], i + 1
+            else:
+                right, j = right * new[j], j + 1
         runs.append((tuple(range(a, i)), tuple(range(b, j))))
     return tuple(runs)
 
@@ -174,13 +180,13 @@ def lift(x: Image, rank: int) -> Image:
 
 def tighten(p: Plane) -> Plane:
     """The same plane without the axes along which it turns out constant."""
-    ids, axes = p.ids, list(p.axes)
-    if len(axes) == 1 and ids.size > 1 and ids.item(0) != ids.item(-1):
+    ids = p.ids
+    varies = ids.size > 0 and ids.item(0) != ids.item(-1)
+    if varies and len(p.axes) == 1:
         return p  # the usual case
-    for a in p.axes:
-        if ids.shape[a] == 1:
-            axes.remove(a)
-        elif not (ids.size and _differs(ids, a)):
+    axes = [a for a in p.axes if ids.shape[a] != 1]
+    for a in () if varies and len(axes) == 1 else tuple(axes):
+        if not (ids.size and _differs(ids, a)):
             head = ids.take([0], axis=a)
             if (ids == head).all():
                 ids = head

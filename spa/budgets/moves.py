@@ -49,9 +49,8 @@ def moves(
     owners: list[NDArray[np.int64]] = []
     spans: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     for group, limit in zip(coupling.groups, limits, strict=True):
-        order = np.take_along_axis(
-            group.cells, np.argsort(scores[group.cells], axis=1, kind="stable"), axis=1
-        )
+        worst = np.argsort(scores[group.cells], axis=1, kind="stable")
+        order = group.cells[np.arange(len(worst))[:, None], worst]
         rank[order[:, : limit.forced]] = 0
         steps = limit.steps[limit.steps >= limit.forced]
         spans.append((order, steps))

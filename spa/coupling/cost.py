@@ -123,10 +123,12 @@ class Cost:
         self._starts = np.cumsum([0, *sizes])[:-1]
         several, lengths = len(self._flat), max((len(i[0]) for i in items), default=0)
         # every item multiplies `lengths` factors; the last factor is always one
-        table = np.full((len(items), max(lengths, 1)), several + len(self._rows))
-        for k, (index, *_) in enumerate(items):
-            table[k, : len(index)] = [i if i >= 0 else several + (-1 - i) for i in index]
-        self._table = table
+        one = several + len(self._rows)
+        table = [
+            [i if i >= 0 else several + (-1 - i) for i in index] + [one] * (lengths - len(index))
+            for index, *_ in items
+        ]
+        self._table = np.array(table, np.intp).reshape(len(items), lengths)
         self._rest = np.array([i[1] for i in items])
         self._times = np.array([i[2] for i in items])
         self._counted = np.array([i[3] for i in items])

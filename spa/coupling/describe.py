@@ -50,6 +50,8 @@ def groups_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Gro
                 present = np.zeros(len(cells) + 1, bool)  # the last is for what no group owns
                 present[of_label[plane.ids]] = True
                 inside = held[place] = np.flatnonzero(present[:-1]).tolist()
+            if not inside:
+                continue
             axes = labels.tighten(plane).axes or (0,)
             member = Member(param.tensor, where.get(axes[-1], 0), role, node)
             member = known.setdefault(member, member)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,7 @@ from spa.recipe import Heads
 from spa.trace.collect import Collect, Reason, Roots
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """A stored tensor cut by a group: `axis` of the tensor, and the role it plays."""
 
     tensor: str

@@ -88,7 +88,7 @@ def summed(
         array, weigh = weigh(tensor, array), _as_is
     array = np.atleast_1d(array)
     wide = [a for a, n in enumerate(array.shape) if n > 1] or [0]
-    kept = [tuple(a for a in axes if a in wide) for axes in kept]
+    kept = [tuple([a for a in axes if a in wide]) for axes in kept]
     if array.size <= SLAB:
         slab = weigh(tensor, array)
         return [_collapsed(slab, axes, wide).astype(np.float64) for axes in kept]
@@ -107,7 +107,9 @@ def _collapsed(
     slab: NDArray[np.float32], axes: Sequence[int], wide: Sequence[int]
 ) -> NDArray[np.float32]:
     """A slab summed over the `wide` axes outside `axes`: by products with ones, the fastest way."""
-    inner = tuple(a for a in wide if a in axes)
+    inner = [a for a in wide if a in axes]
+    if len(inner) == len(wide):
+        return slab
     if inner and wide.index(inner[-1]) - wide.index(inner[0]) == len(inner) - 1:
         before, own = prod(slab.shape[: inner[0]]), prod(slab.shape[a] for a in inner)
         result = slab.reshape(before, -1)

@@ -6,6 +6,7 @@ import math
 import os
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -37,6 +38,7 @@ _KINDS = dict(TensorProto.DataType.items())  # older versions of onnx lack some 
 _BITS = {_KINDS[name]: bits for name, bits in _PACKED.items() if name in _KINDS}
 
 
+@cache
 def dtype_of(elem_type: int) -> np.dtype:
     """The numpy (or ml_dtypes) dtype of an ONNX element type; `object` for strings and unknowns."""
     if elem_type in (TensorProto.UNDEFINED, TensorProto.STRING):

@@ -66,7 +66,7 @@ class _Builder:
         self.nodes: list[NodeProto] = []
         self.fresh: dict[str, Made] = {}  # made one by one, each in the memory of the last
         self.taken = {n for node in self.graph.order for n in (*node.inputs, *node.outputs)}
-        self.taken |= set(self.graph.consts)
+        self.taken |= self.notes.stored
         self.renamed: dict[tuple[str, bytes], str] = {}
         self.uses = Counter(p.tensor for p in self.notes.params.values())
         self.touched = self.notes.meetings.where(left.cut)
@@ -139,14 +139,15 @@ class _Builder:
 
     def _untouched_uses(self) -> set[str]:
         """Constants that some use needs as they are: these keep their name for that use."""
-        kept = {name for name in self.graph.outputs if name in self.graph.consts}
+        stored = self.notes.stored
+        kept = set(stored.intersection(self.graph.outputs))
         for node in self.graph.order:
-            kept.update(n for n in node.captured if n in self.graph.consts)
-            for i, name in enumerate(node.inputs):
+            kept |= stored.intersection(node.captured)
+            for i in [i for i, name in enumerate(node.inputs) if name in stored]:
                 param = self.notes.params.get((node.index, i))
                 cut = param is not None and self.left.cuts(param)
-                if name in self.graph.consts and not cut and i not in self.edits[node.index]:
-                    kept.add(name)
+                if not cut and i not in self.edits[node.index]:
+                    kept.add(node.inputs[i])
         return kept
 
     def _cut_constants(self, node: Any, copy: NodeProto) -> None:
@@ -178,7 +179,7 @@ class _Builder:
                     copy.input.append("")
                 copy.input[key] = self._name(f"{node.name}_{node.op.lower()}_sizes")
                 self.fresh[copy.input[key]] = partial(np.asarray, value)
-            elif self.notes.is_const(node, key):
+            elif node.inputs[key] in self.notes.stored:
                 made = partial(np.asarray, value)
                 self._use(copy, key, node.inputs[key], made, b"=" + value.tobytes())
             else:
@@ -232,8 +233,9 @@ class _Builder:
                 getattr(model.graph, field.name).MergeFrom(value)
         model.graph.node.extend(self.nodes)
         used = {n for node in self.nodes for n in node.input} | set(self.graph.outputs)
-        used |= {n for node in self.nodes if has_subgraph(node) for n in captured_names(node)}
-        before = set(self.graph.consts)
+        if any([node.captured or node.bodies for node in self.graph.nodes]):
+            used |= {n for node in self.nodes if has_subgraph(node) for n in captured_names(node)}
+        before = self.notes.stored
         spill = Spill() if self.graph.source.external else None
         for tensor in old.graph.initializer:
             if tensor.name in self.fresh:
@@ -251,7 +253,7 @@ class _Builder:
     def _describe(self, model: ModelProto) -> None:
         """Carry over value_info that is true, with the sizes that changed."""
         for info in self.graph.proto.graph.value_info:
-            if info.name in self.graph.consts or contradicts(info, self.graph.shapes):
+            if info.name in self.notes.stored or contradicts(info, self.graph.shapes):
                 continue  # the constant says it itself
             copy = model.graph.value_info.add()
             copy.CopyFrom(info)

@@ -27,15 +27,16 @@ def conv(op: Op, x: Image, *_: Image) -> Image:  # n (g i) *, (g o) i *k, (g o) 
 
 def convolved(op: Op, x: Image) -> Image:
     """What all convolutions of images say whose channels come first."""
-    g, (go, i, *k) = op.attr("group", 1), op.shape(1)
+    g, (go, i, *k), out = op.attr("group", 1), op.shape(1), op.out()
     read = op.along(x, 1, MIXED).reshape(g, i)
-    make = _weigh(op, (g, go // g, i, *k), read, (0, 2), float(prod(op.out()[2:]) * op.out()[0]))
+    make = _weigh(op, (g, go // g, i, *k), read, (0, 2), float(prod(out[2:]) * out[0]))
     return _result(op, make, read, 2)
 
 
 def _slides(op: Op, x: Image) -> bool:
     """Whether one filter slides along channels that lie where pixels do, and leaves as many."""
-    across = bool(x.axes - {0, 1}) and 1 not in x.axes
+    axes = x.axes
+    across = 1 not in axes and bool(axes - {0, 1})
     return across and x.shape == op.out() and op.is_const(1) and op.shape(1)[:2] == (1, 1)
 
 
@@ -97,7 +98,7 @@ def _result(op: Op, make: Ids, read: Ids, bias: int, axis: int = 1) -> Image:
     if op.out()[axis] != make.size:
         raise ValueError(f"{make.size} channels made where {op.out()[axis]} are expected")
     op.cells(make, read)
-    labelled = op.decide(lambda: bool(make.any()))
+    labelled = op.decide(lambda: np.count_nonzero(make) > 0)
     made = op.made(make.reshape(-1), axis) if labelled else op.rock()
     per_channel(op, bias, len(made.shape), made.planes, axis=axis)
     return made

@@ -22,9 +22,10 @@ def concat(op: Op, *_: Image) -> Image:  # a, b -> (a b)
     rank = len(op.out())
     axis = op.axis(rank, 1)
     inputs = range(len(op.x))
+    alone = [x.planes[0] for x in op.x if x and len(x.planes) == 1 and axis in x.planes[0].axes]
+    if len(alone) == len(op.x) and op.moving:  # the usual case, and a fast one
+        return Image(op.out(), (_joined(alone, op.x, axis),))
     stored = [op.is_const(i) for i in inputs]
-    if not any(stored) and all(x and _is_simple(x, axis) for x in op.x):
-        return Image(op.out(), (_joined([x.planes[0] for x in op.x if x], op.x, axis),))
     moving = [p for i in inputs if not stored[i] for p in op.operand(i).planes]
     varying = {a for p in moving for a in p.axes}
     deep = sorted({a for p in moving if axis in p.axes for a in p.axes})
@@ -43,15 +44,13 @@ def concat(op: Op, *_: Image) -> Image:  # a, b -> (a b)
     return Image(op.out(), (plane, *meet(op, others, [w - axes for w in wide])))
 
 
-def _is_simple(x: Image, axis: int) -> bool:
-    """Whether nothing but one plane along the axis has channels: the usual case, and a fast one."""
-    return len(x.planes) == 1 and axis in x.planes[0].axes
-
-
 def _joined(beside: Sequence[Plane], xs: Sequence[Image | None], axis: int) -> Plane:
     """Planes of tensors that are joined along an axis, end to end."""
     axes = {axis}.union(*[p.axes for p in beside])
-    wanted = [_stretched(p, x, axes) for p, x in zip(beside, filter(None, xs), strict=True)]
+    wanted = [
+        p.ids if len(p.axes) == len(axes) else _stretched(p, x, axes)
+        for p, x in zip(beside, filter(None, xs), strict=True)
+    ]
     return Plane(np.concatenate(wanted, axis), tuple(sorted(axes)))
 
 
@@ -63,8 +62,7 @@ def _without(x: Image, axes: Collection[int]) -> Image:
 
 def _stretched(p: Plane, x: Image, axes: Collection[int]) -> Ids:
     """The ids of a plane of `x`, at full length along `axes`."""
-    shape = tuple([n if a in axes else 1 for a, n in enumerate(x.shape)])
-    return p.ids if p.ids.shape == shape else np.broadcast_to(p.ids, shape)
+    return np.broadcast_to(p.ids, [n if a in axes else 1 for a, n in enumerate(x.shape)])
 
 
 def _beside(op: Op, x: Image, axis: int) -> Plane:

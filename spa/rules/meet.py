@@ -28,7 +28,11 @@ def apart(op: Op, i: int, *axes: Sequence[int], integers: bool = False) -> Image
 
 def wide_axes(op: Op, shapes: Sequence[Shape]) -> tuple[frozenset[int], ...]:
     """For every operand, the axes along which it is longer than 1 (a structural choice)."""
-    return op.decide(lambda: tuple(frozenset(a for a, n in enumerate(s) if n > 1) for s in shapes))
+    return op.decide(lambda: tuple([_longer_than_one(s) for s in shapes]))
+
+
+def _longer_than_one(shape: Shape) -> frozenset[int]:
+    return frozenset([a for a, n in enumerate(shape) if n > 1])
 
 
 def meet(op: Op, images: Sequence[Image], wide: Sequence[frozenset[int]]) -> tuple[Plane, ...]:
@@ -130,18 +134,18 @@ def follow(
     given: dict[str, Plane | tuple[int, ...]] = {}
     partial: list[tuple[int, Plane]] = []
     for k, p in enumerate(planes):
-        axes = tuple(a for a in p.axes if a in wide)
+        axes = tuple([a for a in p.axes if a in wide])
         if axes == p.axes:
             given[f"{role}{k}"] = p
         elif axes:
             partial.append((len(given), p))
             given[f"{role}{k}"] = axes
-    free = tuple(sorted(wide - {a for p in planes for a in p.axes}))
-    if makes and free:
+    free = tuple(sorted(wide - {a for p in planes for a in p.axes})) if makes else ()
+    if free:
         given["makes"] = free
     if not given:
         return ()
     made = op.param(i, view, times=0.0, **given)
     for k, p in partial:
         op.same(p.ids, made[k].ids)
-    return tuple(made[-1:]) if makes and free else ()
+    return tuple(made[-1:]) if free else ()

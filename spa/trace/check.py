@@ -48,7 +48,7 @@ class Sizes:
 
     def is_const(self, i: int) -> bool:
         """Whether input `i` is stored in the file."""
-        return self.has(i) and self.notes.is_const(self.node, i)
+        return self.has(i) and self.node.inputs[i] in self.notes.stored
 
     def old_shape(self, i: int) -> Shape:
         """Shape of input `i` as it was."""
@@ -115,14 +115,16 @@ class Check:
 
     def __init__(self, left: Survivors) -> None:
         self.left, self.notes, self.graph = left, left.notes, left.notes.graph
-        self._stored = left.notes.stored
+        self.stored: frozenset[str] = left.notes.stored
         self._refit: Mapping[str | int, Any] = {}
         self._turn: dict[str, int] = defaultdict(int)
+        self._chosen: list[Any] = []
 
     def node(self, node: Any) -> None:
         """Check one node; raises MisplacedError."""
         rule = RULES[node.domain, node.op]
         self._turn.clear()
+        self._chosen = self.notes.chosen.get(node.index, [])[::-1]
         try:
             self._refit = refit(self.left, node)
             op = Op(self, node)
@@ -150,7 +152,7 @@ class Check:
         if (
             got.axes != want.axes
             or got.ids.shape != want.ids.shape
-            or not (got.ids == want.ids).all()
+            or np.count_nonzero(got.ids != want.ids)
         ):
             raise MisplacedError("channels out of step", node)
 
@@ -163,9 +165,6 @@ class Check:
         new = self._refit.get(i)
         return new if new is not None else self.notes.value(node, i)
 
-    def is_const(self, node: Any, i: int) -> bool:
-        return node.inputs[i] in self._stored
-
     def is_float(self, node: Any, i: int) -> bool:
         return self.notes.is_float(node, i)
 
@@ -175,17 +174,17 @@ class Check:
         param = self.notes.params.get((node.index, i))
         if param is not None and param.tensor is not None:
             return merged(self.graph.shapes[param.tensor], param.view, self.left.view(param)[0])
-        image = self.image(node, i)
-        return image.shape if image is not None else self.notes.shape(node, i)
+        image = self.notes.images.get(node.inputs[i])
+        return self.left.image(image).shape if image is not None else self.notes.shape(node, i)
 
     def out(self, node: Any, k: int) -> Shape | None:
         if k >= len(node.outputs) or node.outputs[k] not in self.notes.images:
             return self.notes.out(node, k)
         return self.left.image(self.notes.images[node.outputs[k]]).shape
 
-    def image(self, node: Any, i: int) -> Image | None:
-        image = self.notes.images.get(node.inputs[i])
-        return None if image is None else self.left.image(image)
+    def images_of(self, node: Any) -> list[Image | None]:
+        known, left = self.notes.images, self.left.image
+        return [left(known[name]) if name in known else None for name in node.inputs]
 
     # what an op says
 
@@ -211,7 +210,7 @@ class Check:
             return
         if a.shape != b.shape:
             a, b = np.broadcast_arrays(a, b)
-        if (a != b).any():
+        if np.count_nonzero(a != b):
             raise MisplacedError("channels out of step", node)
 
     def cells(self, node: Any, sides: tuple[Ids, ...]) -> None:
@@ -232,7 +231,7 @@ class Check:
         return kept
 
     def decide(self, node: Any, choose: Callable[[], Any]) -> Any:
-        return self.notes.chosen[node.index][self._next("decide")]
+        return self._chosen.pop()
 
     def lossy(self, node: Any, reason: str) -> None:
         pass

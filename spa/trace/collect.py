@@ -69,7 +69,7 @@ class Collect:
         self.graph = graph
         self.strict = strict
         self.alike = alike
-        self.stored = frozenset(graph.consts)
+        self.stored: frozenset[str] = frozenset(graph.consts)
         self.size = 1
         self.images: dict[str, Image] = {}
         self.params: dict[tuple[int, int], Param] = {}
@@ -94,9 +94,6 @@ class Collect:
         known: NDArray[Any] | None = self.graph.values.get(name)
         return known if known is not None else self.graph.consts.get(name)
 
-    def is_const(self, node: Any, i: int) -> bool:
-        return node.inputs[i] in self.stored
-
     def is_float(self, node: Any, i: int) -> bool:
         return is_float(self.graph.dtypes.get(node.inputs[i]))
 
@@ -107,8 +104,8 @@ class Collect:
     def out(self, node: Any, k: int) -> Shape | None:
         return self.graph.shapes.get(node.outputs[k]) if k < len(node.outputs) else None
 
-    def image(self, node: Any, i: int) -> Image | None:
-        return self.images.get(node.inputs[i])
+    def images_of(self, node: Any) -> list[Image | None]:
+        return [self.images.get(name) for name in node.inputs]
 
     # what an op says
 
@@ -121,24 +118,20 @@ class Collect:
         times: float,
     ) -> list[Plane]:
         key = (node.index, i if i is not None else -1 - len(node.inputs))
-        named = [
-            (
-                role.rstrip("0123456789"),
-                self._make(p, view, (*key, k)) if isinstance(p, tuple) else p,
-            )
-            for k, (role, p) in enumerate(planes.items())
+        if i is not None and key in self.params:
+            raise ValueError(f"input {i} is used twice by one rule")
+        made = [
+            self._make(p, view, (*key, k)) if isinstance(p, tuple) else p
+            for k, p in enumerate(planes.values())
         ]
-        if i is None:
-            tensor = None
-        else:
-            tensor = node.inputs[i]
-            if key in self.params:
-                raise ValueError(f"input {i} is used twice by one rule")
-        self.params[key] = Param(node.index, key[1], tensor, view, tuple(named), times * node.times)
-        return [p for _, p in named]
+        roles = [role.rstrip("0123456789") for role in planes]
+        tensor = None if i is None else node.inputs[i]
+        named = tuple(zip(roles, made, strict=True))
+        self.params[key] = Param(node.index, key[1], tensor, view, named, times * node.times)
+        return made
 
     def _make(self, axes: tuple[int, ...], view: Shape, key: Birth) -> Plane:
-        sizes = tuple(n if a in axes else 1 for a, n in enumerate(view))
+        sizes = [n if a in axes else 1 for a, n in enumerate(view)]
         size = prod(sizes)  # the only channel of its axis can never go
         ids = np.zeros(1, np.int64) if size == 1 else self._new(size, key)
         return Plane(ids.reshape(sizes), tuple(sorted(axes)))
@@ -160,7 +153,7 @@ class Collect:
         if a.shape != b.shape:
             a, b = np.broadcast_arrays(a, b)
         differ = a != b
-        if not differ.any():
+        if not np.count_nonzero(differ):
             return
         a, b = a[differ], b[differ]
         fixed = (a == ROCK) | (b == ROCK)
@@ -196,7 +189,7 @@ class Collect:
         for name in self.graph.consts:
             self.images[name] = labels.rock(self.graph.shapes.get(name, ()))
         for node in self.graph.order:
-            if node.domain == FLOW or any(o not in self.graph.consts for o in node.outputs if o):
+            if node.domain == FLOW or any([o and o not in self.stored for o in node.outputs]):
                 self._visit(node)
         end = Reason("graph output", "", "")
         for name in self.graph.outputs:
@@ -206,8 +199,8 @@ class Collect:
 
     def _visit(self, node: Any) -> None:
         rule = RULES.get((node.domain, node.op))
-        known = all(n in self.images for n in node.inputs if n)
-        sized = all(o in self.graph.shapes for o in node.outputs if o)
+        known = all([n in self.images for n in node.inputs if n])
+        sized = all([o in self.graph.shapes for o in node.outputs if o])
         if rule is None or node.captured or not known or not sized:
             why = (
                 f"no rule for {_full(node)}"

@@ -60,6 +60,7 @@ class Meetings:
         for key in sorted(params):
             self._params[key[0]].append(params[key])
         self._stacks: dict[int, list[Sequence[Plane]]] = {}
+        self._boxes: dict[int, list[Plane]] = {}
         self._place: dict[int, int] = {}
         known = _Numbers()
         numbers: list[int] = []
@@ -72,16 +73,17 @@ class Meetings:
             stacks += [[p for _, p in param.planes] for param in self.params(node)]
             stacks += [[p] for p in extra.get(node.index, ())]
             self._stacks[node.index] = stacks
-            filled = [p.ids for planes in stacks for p in planes if p.ids.size]
-            for ids in filled:
-                if id(ids) not in self._place:
-                    self._place[id(ids)] = known.of(ids)
+            filled = [p for planes in stacks for p in planes if p.ids.size]
+            for p in filled:
+                if id(p.ids) not in self._place:
+                    self._place[id(p.ids)] = known.of(p.ids)
             if filled:
                 self._at.append(node.index)
                 starts.append(len(numbers))
-                numbers += [self._place[id(ids)] for ids in filled]
+                numbers += [self._place[id(p.ids)] for p in filled]
+                if boxes := [p for p in filled if id(p.ids) in known.boxed]:
+                    self._boxes[node.index] = boxes
         self._numbers, self._starts = np.array(numbers, np.intp), np.array(starts, np.intp)
-        self._boxed = frozenset(known.boxed)
         self._flat = np.concatenate([a.ravel() for a in known.arrays] or [np.zeros(0, np.int64)])
         self._begins = np.cumsum([0, *(a.size for a in known.arrays)]).astype(np.intp)
 
@@ -93,9 +95,9 @@ class Meetings:
         """The same planes, those of one tensor together."""
         return self._stacks[node.index]
 
-    def boxes(self, node: Any) -> list[Plane]:
+    def boxes(self, node: Any) -> Sequence[Plane]:
         """Those that lie along several axes."""
-        return [p for p in self.planes(node) if id(p.ids) in self._boxed] if self._boxed else []
+        return self._boxes.get(node.index, ())
 
     def params(self, node: Any) -> list[Param]:
         """What the node reads from the file, and its product of activations."""

@@ -22,12 +22,13 @@ T = TypeVar("T")
 class Listener(Protocol):
     """The two interpreters behind an `Op`: `Collect` and `Check`."""
 
+    stored: frozenset[str]
+
     def attr(self, node: Any, name: str, default: Any) -> Any: ...
     def value(self, node: Any, i: int) -> np.ndarray | None: ...
-    def is_const(self, node: Any, i: int) -> bool: ...
     def shape(self, node: Any, i: int) -> Shape | None: ...
     def out(self, node: Any, k: int) -> Shape | None: ...
-    def image(self, node: Any, i: int) -> Image | None: ...
+    def images_of(self, node: Any) -> list[Image | None]: ...
     def is_float(self, node: Any, i: int) -> bool: ...
     def param(
         self,
@@ -53,9 +54,7 @@ class Op:
         self._at = listener
         self.node = node
         self.version: int = node.version
-        self.x: tuple[Image | None, ...] = tuple(
-            [listener.image(node, i) if name else None for i, name in enumerate(node.inputs)]
-        )
+        self.x: Sequence[Image | None] = listener.images_of(node)
 
     # what it sees
 
@@ -74,7 +73,12 @@ class Op:
     def is_const(self, i: int) -> bool:
         """Whether input `i` is stored in the file."""
         inputs = self.node.inputs
-        return i < len(inputs) and bool(inputs[i]) and self._at.is_const(self.node, i)
+        return i < len(inputs) and bool(inputs[i]) and inputs[i] in self._at.stored
+
+    @property
+    def moving(self) -> bool:
+        """Whether no input is stored in the file."""
+        return self._at.stored.isdisjoint(self.node.inputs)
 
     def is_float(self, i: int) -> bool:
         """Whether input `i` has a floating-point type."""
@@ -123,7 +127,7 @@ class Op:
         self, p: Plane, keep: Sequence[int], reason: str = "mixed along this axis"
     ) -> Plane | None:
         """Merge a plane along every axis outside `keep`; without any axis left it is frozen."""
-        if p.axes and all(a in keep for a in p.axes):
+        if p.axes and all([a in keep for a in p.axes]):
             return p
         ids = p.ids
         for a in p.axes:
@@ -140,7 +144,7 @@ class Op:
     def only(self, x: Image, *keep: int, reason: str = "mixed along this axis") -> Image:
         """Keep the image varying along `keep` only: merge the labels that differ elsewhere."""
         kept = [self.squash(p, keep, reason) for p in x.planes]
-        if all(p is q for p, q in zip(kept, x.planes, strict=True)):
+        if all([p is q for p, q in zip(kept, x.planes, strict=True)]):
             return x
         return Image(x.shape, tuple(p for p in kept if p is not None))
 
@@ -195,8 +199,8 @@ class Op:
 
     def operand(self, i: int, axes: Sequence[int] | None = None) -> Image:
         """Input `i` as an image; a stored float tensor makes labels along `axes` (default: all)."""
-        x = self.x[i]
         if not self.is_const(i):
+            x = self.x[i]
             if x is None:
                 raise ValueError(f"input {i} is absent")
             return x

@@ -90,10 +90,9 @@ class Survivors:
             units = self._units[self._bounds[place] : self._bounds[place + 1]]
         if units.size == p.ids.size:
             return Plane(units.reshape(p.ids.shape), p.axes)
-        if p.ids.size == max(p.ids.shape, default=1):  # one long axis at most: always a box
-            box: Shape | None = (units.size,) if units.size else None
-        else:
-            box = self._box(p, place)
+        if units.size and p.ids.size == max(p.ids.shape):  # one long axis: always a box
+            return Plane(units.reshape([-1 if n > 1 else 1 for n in p.ids.shape]), p.axes)
+        box = self._box(p, place)
         if box is None:
             raise MisplacedError("the survivors are no box", planes=(p,))
         left_over = iter(box)
@@ -147,13 +146,10 @@ class Survivors:
 
     @staticmethod
     def _sizes(shape: Shape, planes: Sequence[Plane]) -> Shape:
-        sizes = list(shape)
-        said: set[int] = set()
+        said: dict[int, int] = {}
         for p in planes:
             for a in p.axes:
                 n = p.ids.shape[a]
-                if a in said and sizes[a] != n:
+                if said.setdefault(a, n) != n:
                     raise MisplacedError("two planes keep different numbers")
-                sizes[a] = n
-                said.add(a)
-        return tuple(sizes)
+        return tuple([said.get(a, n) for a, n in enumerate(shape)])
