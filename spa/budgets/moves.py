@@ -46,13 +46,14 @@ def moves(
     """
     rank = np.full(coupling.notes.size, NEVER)
     keys: list[NDArray[np.float64]] = []
-    owners: list[NDArray[np.int64]] = []
     spans: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     for group, limit in zip(coupling.groups, limits, strict=True):
         worst = np.argsort(scores[group.cells], axis=1, kind="stable")
         order = group.cells[np.arange(len(worst))[:, None], worst]
-        rank[order[:, : limit.forced]] = 0
-        steps = limit.steps[limit.steps >= limit.forced]
+        steps = limit.steps
+        if limit.forced:
+            rank[order[:, : limit.forced]] = 0
+            steps = steps[steps >= limit.forced]
         spans.append((order, steps))
         if scope == "local":
             key = steps[1:] / group.size
@@ -60,7 +61,6 @@ def moves(
             worth = np.concatenate([[0.0], np.cumsum(scores[order].mean(0))])
             key = np.maximum.accumulate(np.diff(worth[steps]) / np.maximum(np.diff(steps), 1))
         keys.append(key)
-        owners.append(np.full(len(key), group.id))
     if not keys:
         return Moves(rank, np.zeros(0, np.int64))
     sequence = np.argsort(np.concatenate(keys), kind="stable")
@@ -72,4 +72,5 @@ def moves(
         for_slot = np.repeat(place[start : start + count], np.diff(steps))
         rank[order[:, steps[0] : steps[-1]]] = for_slot
         start += count
-    return Moves(rank, np.concatenate(owners)[sequence])
+    owners = np.repeat([group.id for group in coupling.groups], [len(key) for key in keys])
+    return Moves(rank, owners[sequence])

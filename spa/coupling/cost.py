@@ -51,7 +51,7 @@ class Cost:
         notes, root = coupling.notes, coupling.root
         self._batch = notes.graph.dims.get(batch_symbol(notes.graph), 1)  # MACs are per sample
         self._flat: list[Ids] = []
-        self._tight: dict[tuple[int, tuple[int, ...]], Plane] = {}  # keeps ids() valid, too
+        self._tight: dict[Plane, Plane] = {}  # keeps id()s valid, too
         self._where: dict[int, int] = {}
         self._rows: list[tuple[int, Ids]] = []
         items: list[Item] = []
@@ -88,19 +88,17 @@ class Cost:
         for p in [self._tightened(p) for _, p in param.planes]:
             if not p.axes:
                 continue
-            shared = [a for a in p.axes if a in covered]
             index.append(self._slot(p, root))
-            if shared:  # counted by both planes: divide by the living rows
-                index.append(-1 - self._shared(p, shared, root))
+            if not covered.isdisjoint(p.axes):  # counted by both: divide by the living rows
+                index.append(-1 - self._shared(p, [a for a in p.axes if a in covered], root))
             covered.update(p.axes)
         rest = float(prod([n for a, n in enumerate(param.view) if a not in covered]))
         return index, rest, param.times, counted
 
     def _tightened(self, p: Plane) -> Plane:
-        key = (id(p.ids), p.axes)
-        if key not in self._tight:
-            self._tight[key] = labels.tighten(p) if p.rank else p
-        return self._tight[key]
+        if p not in self._tight:
+            self._tight[p] = labels.tighten(p) if p.axes else p
+        return self._tight[p]
 
     def _slot(self, p: Plane, root: Ids) -> int:
         held = labels.core(p.ids)

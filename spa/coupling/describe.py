@@ -49,7 +49,7 @@ def groups_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Gro
             if inside is None:
                 present = np.zeros(len(cells) + 1, bool)  # the last is for what no group owns
                 present[of_label[plane.ids]] = True
-                inside = held[place] = np.flatnonzero(present[:-1]).tolist()
+                inside = held[place] = present[:-1].nonzero()[0].tolist()
             if not inside:
                 continue
             axes = labels.tighten(plane).axes or (0,)

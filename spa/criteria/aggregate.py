@@ -63,7 +63,8 @@ def _parts(coupling: Coupling, param: Param, tensor: str, weigh: Weigh) -> list[
     """What one param says about the units of its planes; nothing if these are all frozen."""
     planes = [p for role, p in param.planes if role != FOLLOWS]
     held = [(units, p.axes) for p in planes if np.count_nonzero(units := coupling.root[p.ids])]
-    if len(held) > 1:  # a depthwise filter is made and read by one channel: it counts once
+    if len({units.item(0) for units, _ in held}) < len(held):
+        # a depthwise filter is made and read by one channel: it counts once
         unique = {
             (labels.tighten(Plane(units, axes)).axes, units.tobytes()): (units, axes)
             for units, axes in reversed(held)
@@ -86,7 +87,7 @@ def summed(
     """
     if not getattr(weigh, "elementwise", False):
         array, weigh = weigh(tensor, array), _as_is
-    array = np.atleast_1d(array)
+    array = array if array.ndim else array.reshape(1)
     wide = [a for a, n in enumerate(array.shape) if n > 1] or [0]
     kept = [tuple([a for a in axes if a in wide]) for axes in kept]
     if array.size <= SLAB:
@@ -111,7 +112,7 @@ def _collapsed(
     if len(inner) == len(wide):
         return slab
     if inner and wide.index(inner[-1]) - wide.index(inner[0]) == len(inner) - 1:
-        before, own = prod(slab.shape[: inner[0]]), prod(slab.shape[a] for a in inner)
+        before, own = prod(slab.shape[: inner[0]]), prod([slab.shape[a] for a in inner])
         result = slab.reshape(before, -1)
         if before > 1:
             result = np.ones(before, np.float32) @ result

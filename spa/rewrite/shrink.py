@@ -26,12 +26,13 @@ def shrink(param: Param, array: NDArray[Any], left: Survivors) -> NDArray[Any]:
     lines = [left.along(p) for p in planes]
     result = array.reshape(param.view)
     if all(lines):
-        if len(planes) > 1:
+        kept = dict(filter(None, reversed(lines)))
+        if len(kept) < len(lines):
             left.view(param)  # those over one axis must agree
         if not result.flags.aligned:  # bytes need not be
             result = result.view(f"V{result.dtype.itemsize}")
-        for axis, index in sorted(dict(filter(None, reversed(lines))).items()):
-            result = result.take(index, axis)  # outer axes first: larger pieces
+        for axis in sorted(kept):
+            result = result.take(kept[axis], axis)  # outer axes first: larger pieces
         view = result.shape
         result = result.view(array.dtype)
     else:

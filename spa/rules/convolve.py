@@ -75,8 +75,7 @@ def _weigh(op: Op, view: tuple[int, ...], read: Ids, reads: tuple[int, int], tim
     plane = labels.lay(read, reads, len(view))
     if op.is_const(1):
         make, _ = op.param(1, view, times=times, makes=(0, out), reads=plane)
-        grouped: Ids = make.dense.reshape(view[0], -1)
-        return grouped
+        return make.ids.reshape(view[0], -1)
     # a weight that is computed: its channels come with it
     weight = op.operand(1)
     for p in weight.planes:

@@ -47,10 +47,9 @@ def concat(op: Op, *_: Image) -> Image:  # a, b -> (a b)
 def _joined(beside: Sequence[Plane], xs: Sequence[Image | None], axis: int) -> Plane:
     """Planes of tensors that are joined along an axis, end to end."""
     axes = {axis}.union(*[p.axes for p in beside])
-    wanted = [
-        p.ids if len(p.axes) == len(axes) else _stretched(p, x, axes)
-        for p, x in zip(beside, filter(None, xs), strict=True)
-    ]
+    wanted = [p.ids for p in beside]
+    if len(axes) > 1:
+        wanted = [_stretched(p, x, axes) for p, x in zip(beside, filter(None, xs), strict=True)]
     return Plane(np.concatenate(wanted, axis), tuple(sorted(axes)))
 
 

@@ -130,14 +130,13 @@ def follow(
     A constant that covers only some axes of a plane is shared along the others, so these merge.
     With `makes`, wide axes that no plane covers get labels of their own; they are returned.
     """
-    (wide,) = wide_axes(op, [view])
+    wide = op.decide(lambda: _longer_than_one(view))
     given: dict[str, Plane | tuple[int, ...]] = {}
     partial: list[tuple[int, Plane]] = []
     for k, p in enumerate(planes):
-        axes = tuple([a for a in p.axes if a in wide])
-        if axes == p.axes:
+        if wide.issuperset(p.axes):
             given[f"{role}{k}"] = p
-        elif axes:
+        elif axes := tuple([a for a in p.axes if a in wide]):
             partial.append((len(given), p))
             given[f"{role}{k}"] = axes
     free = tuple(sorted(wide - {a for p in planes for a in p.axes})) if makes else ()

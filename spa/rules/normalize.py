@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,14 +19,13 @@ MEAN = "a statistic over channels, of which some are gone"
 
 
 def per_channel(
-    op: Op, i: int, rank: int, planes: Collection[Plane], role: str = "scales", axis: int = 1
+    op: Op, i: int, rank: int, planes: Sequence[Plane], role: str = "scales", axis: int = 1
 ) -> None:
     """Input `i` has one number per channel, along an axis over which `planes` lie."""
     if not op.has(i):
         return
     if op.is_const(i):
-        view = (1,) * axis + op.shape(i) + (1,) * (rank - 1 - axis)
-        follow(op, i, view, tuple(planes), role)
+        follow(op, i, (1,) * axis + op.shape(i) + (1,) * (rank - 1 - axis), planes, role)
         return
     ids = op.along(op.operand(i), 0)
     for p in planes:

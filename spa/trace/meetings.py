@@ -21,7 +21,7 @@ class _Numbers:
 
     def __init__(self) -> None:
         self.arrays: list[Ids] = []
-        self.boxed: set[int] = set()  # by id(): those that lie along several axes
+        self.boxed: set[int] = set()  # the numbers of those that lie along several axes
         self._lines: dict[int, int] = {}
         self._twins: dict[tuple[Shape, bytes], int] = {}
 
@@ -29,9 +29,9 @@ class _Numbers:
         """The number of an array that the caller keeps alive."""
         several = len(self.arrays)
         if ids.size > max(ids.shape, default=1):
-            self.boxed.add(id(ids))
             shape = tuple([n for n in ids.shape if n > 1])
             number = self._twins.setdefault((shape, ids.tobytes()), several)
+            self.boxed.add(number)
         else:
             number = self._lines.setdefault(id(labels.core(ids)), several)
         if number == several:
@@ -60,29 +60,31 @@ class Meetings:
         for key in sorted(params):
             self._params[key[0]].append(params[key])
         self._stacks: dict[int, list[Sequence[Plane]]] = {}
-        self._boxes: dict[int, list[Plane]] = {}
+        self._boxes: dict[int, list[Plane]] = defaultdict(list)
         self._place: dict[int, int] = {}
         known = _Numbers()
         numbers: list[int] = []
         starts: list[int] = []
         self._at: list[int] = []
         for node in nodes:
-            stacks: list[Sequence[Plane]] = [
-                images[name].planes for name in (*node.inputs, *node.outputs) if name in images
-            ]
+            tensors = [images.get(name) for name in (*node.inputs, *node.outputs)]
+            stacks: list[Sequence[Plane]] = [x.planes for x in tensors if x and x.planes]
             stacks += [[p for _, p in param.planes] for param in self.params(node)]
             stacks += [[p] for p in extra.get(node.index, ())]
             self._stacks[node.index] = stacks
-            filled = [p for planes in stacks for p in planes if p.ids.size]
-            for p in filled:
-                if id(p.ids) not in self._place:
-                    self._place[id(p.ids)] = known.of(p.ids)
-            if filled:
+            begin = len(numbers)
+            for p in [p for planes in stacks for p in planes]:
+                number = self._place.get(id(p.ids))
+                if number is None:
+                    if not p.ids.size:
+                        continue
+                    number = self._place[id(p.ids)] = known.of(p.ids)
+                numbers.append(number)
+                if number in known.boxed:
+                    self._boxes[node.index].append(p)
+            if len(numbers) > begin:
                 self._at.append(node.index)
-                starts.append(len(numbers))
-                numbers += [self._place[id(p.ids)] for p in filled]
-                if boxes := [p for p in filled if id(p.ids) in known.boxed]:
-                    self._boxes[node.index] = boxes
+                starts.append(begin)
         self._numbers, self._starts = np.array(numbers, np.intp), np.array(starts, np.intp)
         self._flat = np.concatenate([a.ravel() for a in known.arrays] or [np.zeros(0, np.int64)])
         self._begins = np.cumsum([0, *(a.size for a in known.arrays)]).astype(np.intp)

@@ -42,7 +42,7 @@ class Survivors:
         self._planes: dict[tuple[int, tuple[int, ...]], Plane] = {}
         self._images: dict[int, Image] = {}
         self._boxes: dict[int, Shape | None] = {}
-        self._views: dict[int, View] = {}
+        self._views: dict[View, View] = {}
         self._cuts: dict[int, bool] = {}
         self._places, kept, bounds = notes.meetings.chosen(self.alive)
         self._units = root[kept]
@@ -122,13 +122,14 @@ class Survivors:
 
     def view(self, p: Param) -> View:
         """The view and planes of what is left of a param of the notes."""
-        known = self._views.get(id(p))
+        key = (p.view, p.planes)
+        known = self._views.get(key)
         if known is None:
             planes = tuple([(role, self.plane(q)) for role, q in p.planes])
             if len(planes) > 1:
                 self._across([q for _, q in p.planes])
             sizes = self._sizes(p.view, [q for _, q in planes])
-            known = self._views[id(p)] = (sizes, planes)
+            known = self._views[key] = (sizes, planes)
         return known
 
     def _across(self, planes: Sequence[Plane]) -> None:
@@ -152,4 +153,7 @@ class Survivors:
                 n = p.ids.shape[a]
                 if said.setdefault(a, n) != n:
                     raise MisplacedError("two planes keep different numbers")
-        return tuple([said.get(a, n) for a, n in enumerate(shape)])
+        sizes = list(shape)
+        for a, n in said.items():
+            sizes[a] = n
+        return tuple(sizes)
