@@ -79,7 +79,8 @@ def lay(dense: Ids, axes: Sequence[int], rank: int) -> Plane:
         shape[a] = n
     ordered = tuple(sorted(map(int, axes)))
     if ordered != tuple(axes):
-        dense = dense.transpose(sorted(range(len(axes)), key=lambda i: axes[i]))
+        order = sorted(range(len(axes)), key=axes.__getitem__)
+        dense = dense.transpose(order)
     return Plane(dense.reshape(shape), ordered)
 
 

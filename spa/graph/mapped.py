@@ -30,7 +30,7 @@ class Mapped:
     """
 
     def __init__(self, path: Path, state: State, data: mmap.mmap) -> None:
-        self._path, self._state, self._data = path, state, data
+        self._path, self._state, self._data = os.fspath(path), state, data
         self._spans = spans(memoryview(data), LEAST)
 
     def array(self, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -49,7 +49,7 @@ class Mapped:
         return np.ndarray(shape, dtype, self._data, begin)
 
 
-def state_of(file: Path | int) -> State:
+def state_of(file: Path | str | int) -> State:
     """What changes when a file, given by its path or as a handle, is changed or replaced."""
     found = os.stat(file)
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
