@@ -134,9 +134,9 @@ class Cost:
     def __call__(self, alive: Alive) -> Sizes:
         """Cost of keeping the units in `alive`, bool `[labels]` indexed by unit."""
         if len(self._labels):
-            kept = np.add.reduceat(alive[self._labels].astype(np.float64), self._starts)
+            kept = np.add.reduceat(alive.take(self._labels).astype(np.int32), self._starts)
         else:
-            kept = np.zeros(0)
+            kept = np.zeros(0, np.int32)
         rows = [1.0 / max(alive[r].any(1).sum(), 1) for _, r in self._rows]
         factors = np.concatenate([kept, rows, [1.0]])
         elements = factors[self._table].prod(1) * self._rest if len(self._table) else np.zeros(0)

@@ -22,10 +22,10 @@ def per_channel(
     op: Op, i: int, rank: int, planes: Sequence[Plane], role: str = "scales", axis: int = 1
 ) -> None:
     """Input `i` has one number per channel, along an axis over which `planes` lie."""
-    if not op.has(i):
-        return
     if op.is_const(i):
         follow(op, i, (1,) * axis + op.shape(i) + (1,) * (rank - 1 - axis), planes, role)
+        return
+    if not op.has(i):
         return
     ids = op.along(op.operand(i), 0)
     for p in planes:

@@ -73,7 +73,7 @@ class Op:
     def is_const(self, i: int) -> bool:
         """Whether input `i` is stored in the file."""
         inputs = self.node.inputs
-        return i < len(inputs) and bool(inputs[i]) and inputs[i] in self._at.stored
+        return i < len(inputs) and inputs[i] != "" and inputs[i] in self._at.stored
 
     @property
     def moving(self) -> bool:
