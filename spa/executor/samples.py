@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import os
-from math import ceil, prod
 from typing import Any
 
 import numpy as np
 
-from spa.executor.forms import form_of
-from spa.executor.sites import OPS
-
 MOST, LEAST = 1024, 32
-PLENTY = 512  # beyond these little is gained where each input gives every site many columns
-PER_FEATURE, ALIKE = 4, 8  # columns wanted, and of one input that count: neighbours are alike
 SMALL = 256  # numbers per input: of less, a sample tells little, and twice as many are cheap
 NUMBERS = 7_500_000  # input numbers in all that are aimed at
 BUDGET = 1 << 30  # bytes of activations that are held at once unless told otherwise
@@ -33,26 +27,10 @@ def samples_for(graph: Any, memory: int | None = None) -> int:
     inputs = sum(
         int(np.prod(graph.shapes[n][1:] or (1,))) for n in graph.inputs if n in graph.shapes
     )
-    batch = max((graph.shapes[n][0] for n in graph.inputs if graph.shapes.get(n)), default=1)
-    most = int(np.clip(_needed(graph, batch), PLENTY, MOST)) if inputs >= SMALL else 2 * MOST
+    most = MOST if inputs >= SMALL else 2 * MOST
     wanted = int(np.clip(NUMBERS // max(inputs, 1), LEAST, most))
+    batch = max((graph.shapes[n][0] for n in graph.inputs if graph.shapes.get(n)), default=1)
     return int(np.clip(min(wanted, room * max(batch, 1) // max(2 * _peak(graph), 1)), 8, most))
-
-
-def _needed(graph: Any, batch: int) -> int:
-    """Inputs that give the hungriest contraction `PER_FEATURE` columns for every feature."""
-    most = 0.0
-    for node in graph.nodes:
-        i = next((i for i in (1, 0) if i < len(node.inputs) and node.inputs[i] in graph.consts), -1)
-        if node.op not in OPS or i < 0 or node.inputs[1 - i] not in graph.shapes:
-            continue
-        form = form_of(node, i, graph.shapes)
-        if form is not None:
-            x, weight = (graph.shapes[node.inputs[k]] for k in (1 - i, i))
-            features = form.features(weight, int(node.attrs.get("group", 1)))
-            columns = prod(form.positions(x, weight)) / max(batch, 1)
-            most = max(most, PER_FEATURE * features / min(max(columns, 1), ALIKE))
-    return ceil(most)
 
 
 def _free() -> int:
