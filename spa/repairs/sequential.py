@@ -200,9 +200,11 @@ class _Walk:
         """Least squares on all features; of wide sites block by block, on what the others leave."""
         if old[0].shape[2] <= LARGEST:
             sums = Moments(old[0].shape[0], old[0].shape[2], old[0].shape[1])
+            fixed = np.float32(0) if affine else old[1].astype(np.float32)[:, :, None]
             for chunk in self._chunks(site, batches, old[0].shape):
-                sums.add(chunk.columns, chunk.wanted, chunk.samples)
-            return ridge(sums, old[0], self.strength, affine)
+                sums.add(chunk.columns, chunk.wanted - fixed, chunk.samples)
+            weight, bias = ridge(sums, old[0], self.strength, affine)
+            return weight, bias if affine else old[1]
         weight, bias = old[0].copy(), old[1].copy()
         for low in range(0, weight.shape[2], LARGEST):
             own = weight[:, :, low : low + LARGEST]

@@ -184,6 +184,16 @@ def test_a_convolution_without_bias_gets_one():
     checker.check_model(small)
 
 
+def test_a_bias_that_cannot_change_is_what_it_was():
+    n = Net(opset=17, batch="N")
+    hidden = n.linear(n.input("x", 3), 3, 8, bias=False)
+    model = n.done(n.Gemm(hidden, n.weight(8, 4), n.const(np.ones(1, np.float32))))
+    feeds = inputs(32, 3)
+    coupling, _, small, done = halves(model, feeds)
+    assert done[-1].after < 1e-6
+    assert miss(coupling, small, feeds) < 1e-3
+
+
 def test_shared_weights_that_are_too_wide_are_left_alone(monkeypatch):
     monkeypatch.setattr(sequential, "LARGEST", 3)
     n = Net(opset=17, batch="N")
