@@ -2,7 +2,8 @@
 
 At a site with weight W and inputs X, H is Xc Xcᵀ with its correlations shrunken.  Removing the
 columns p of one channel costs tr(W_p [(H⁻¹)_pp]⁻¹ W_pᵀ) (Optimal Brain Surgeon, structured; arXiv
-2403.18955), as a share of what the site's sink feels.  Channels go greedily, cheapest first, and
+2403.18955), as a share of what the site's sink feels.  How strongly channels fire on the inputs at
+hand is believed only in part (see `Problem.level`).  Channels go greedily, cheapest first, and
 after each step W -= W_p [(H⁻¹)_pp]⁻¹ (H⁻¹)_p: and H⁻¹ is downdated, so correlated channels are not
 both thought free.  What a channel costs at several sites adds in amplitude: it is one signal.
 """
@@ -28,6 +29,8 @@ from spa.executor.survey import survey
 
 RIDGE = 1e-2
 STEPS = 32  # at most so many greedy steps per group
+BELIEF = 0.5  # exponent of a channel's energy: 1 takes it as measured, 0 takes all for alike
+FAINT = 1 / 36  # of the mean energy: fainter channels are raised as much as these
 LARGEST = 2400  # features of a site whose inverse is kept; beyond, kernel positions are summed
 Matrix = NDArray[np.float64]
 
@@ -57,6 +60,24 @@ class Problem:
         twin = copy(self)
         twin.weight, twin.inverse = self.weight.copy(), self.inverse.copy()
         return twin
+
+    def level(self) -> None:
+        """Bring the energies of channels nearer to one another; their sum and correlations stay.
+
+        With S diagonal, one number per channel, H becomes S H S: the energy e of a channel becomes
+        its power e^BELIEF.  Other inputs would excite the channels differently, the more so where
+        these are made up: what is faint here is not safe to go, nor what is loud the most needed.
+        """
+        own, number = np.unique(self.units, return_inverse=True)
+        total = np.bincount(number, self.energy, len(own))
+        mean = float(self.energy.mean())
+        if not mean > 0:
+            return
+        energy = np.maximum(total / np.bincount(number, minlength=len(own)), FAINT * mean)
+        square = (energy / mean) ** (BELIEF - 1)
+        square *= total.sum() / (square @ total)
+        scale = np.sqrt(square)[number]
+        self.inverse /= scale[:, None] * scale
 
     def costs(self, alive: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Matrix]:
         """Living units, and what removing each of them alone would cost."""
@@ -112,6 +133,8 @@ def obs(
 ) -> NDArray[np.float64]:
     """Cost per unit in the order of greedy removal, `[labels]`; comparable between groups."""
     felt, problems = problems_of(coupling, feeds, device, batch_norm)
+    for problem in problems:
+        problem.level()
     scores = np.zeros(coupling.notes.size)
     unread: list[Group] = []
     for group in coupling.groups:

@@ -89,6 +89,58 @@ def test_downdates_equal_starting_over(block):
         np.testing.assert_allclose(costs_of(problem, 6, (3, 1, 6)[: turn + 1]), expected, rtol=1e-3)
 
 
+def uneven(energies):
+    """A problem whose independent channels, two columns each, have such energies."""
+    size = 2 * len(energies)
+    gram = np.diag(np.repeat(np.asarray(energies, float), 2))
+    owner = np.repeat(np.arange(1, len(energies) + 1), 2)
+    return module.Problem(np.eye(size), gram, owner, 1e9, 1.0)
+
+
+def test_energies_come_halfway_to_each_other_and_keep_their_sum():
+    problem = uneven([1.0, 4.0, 9.0, 16.0])
+    before = costs_of(problem, 4)[1:]
+    problem.level()
+    after = costs_of(problem, 4)[1:]
+    np.testing.assert_allclose(before, [2, 8, 18, 32])
+    np.testing.assert_allclose(after / after[0], [1, 2, 3, 4])
+    np.testing.assert_allclose(after.sum(), before.sum())
+
+
+def test_what_hardly_fires_stays_cheap_and_what_never_does_is_free():
+    problem = uneven([0.0, 1e-6, 1.0, 1.0])
+    problem.level()
+    costs = costs_of(problem, 4)[1:]
+    assert np.isfinite(costs).all() and (costs[:2] < 1e-3 * costs[2]).all()
+
+
+def test_levelling_leaves_correlations():
+    site, x = site_of(6, 3)
+    problem = problem_of(site, x * np.repeat(np.arange(1, 7), 3)[:, None].astype(np.float32))
+    before = np.linalg.inv(problem.inverse)
+    problem.level()
+    after = np.linalg.inv(problem.inverse)
+    alike = [h / np.sqrt(np.outer(np.diag(h), np.diag(h))) for h in (before, after)]
+    np.testing.assert_allclose(*alike, atol=1e-6)
+    assert np.ptp(np.log(np.diag(after))) < 0.8 * np.ptp(np.log(np.diag(before)))
+
+
+def test_a_site_that_reads_nothing_but_zeros_is_left_as_it_is():
+    problem = uneven([0.0, 0.0])
+    before = problem.inverse.copy()
+    problem.level()
+    np.testing.assert_array_equal(problem.inverse, before)
+
+
+def test_costs_are_levelled_and_energies_are_not(monkeypatch):
+    coupling = coupling_of("digits")
+    feeds = feeds_for(coupling.graph)
+    halfway, energies = obs(coupling, feeds), act(coupling, feeds)
+    monkeypatch.setattr(module, "BELIEF", 1.0)
+    assert not np.allclose(obs(coupling, feeds), halfway, rtol=1e-3)
+    np.testing.assert_allclose(act(coupling, feeds), energies)
+
+
 def twins():
     """A site that reads independent channels but for the first two, which are one."""
     site, _ = site_of(6, 1)
