@@ -29,7 +29,7 @@ from spa.executor.survey import survey
 
 RIDGE = 1e-2
 STEPS = 32  # at most so many greedy steps per group
-BELIEF = 0.5  # exponent of a channel's energy: 1 takes it as measured, 0 takes all for alike
+BELIEF = 0.75  # exponent of a channel's energy: 1 takes it as measured, 0 takes all for alike
 FAINT = 1 / 36  # of the mean energy: fainter channels are raised as much as these
 LARGEST = 2400  # features of a site whose inverse is kept; beyond, kernel positions are summed
 Matrix = NDArray[np.float64]

@@ -97,7 +97,8 @@ def uneven(energies):
     return module.Problem(np.eye(size), gram, owner, 1e9, 1.0)
 
 
-def test_energies_come_halfway_to_each_other_and_keep_their_sum():
+def test_energies_come_nearer_to_each_other_and_keep_their_sum(monkeypatch):
+    monkeypatch.setattr(module, "BELIEF", 0.5)
     problem = uneven([1.0, 4.0, 9.0, 16.0])
     before = costs_of(problem, 4)[1:]
     problem.level()
