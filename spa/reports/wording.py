@@ -80,11 +80,11 @@ def change(removed: float | None) -> str:
 
 
 def factor(speedup: float | None, low: float | None = None, high: float | None = None) -> str:
-    """A speed-up in words; if it lies somewhere from `low` to `high`, and so does 1, it is none."""
+    """A speed-up in words; if it lies somewhere from `low` to `high`, and so does 1, both ends."""
     if speedup is None or not math.isfinite(speedup) or speedup <= 0:
         return NOTHING
     if alike(low, high):
-        return f"about the same ({low:.2f}x to {high:.2f}x)"
+        return f"{low:.2f}x to {high:.2f}x"
     if 0.995 <= speedup < 1.005:
         return "same"
     return f"{speedup:.2f}x faster" if speedup > 1 else f"{1 / speedup:.2f}x slower"
