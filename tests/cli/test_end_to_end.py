@@ -13,7 +13,6 @@ import sys
 import time
 import types
 import xml.etree.ElementTree as ElementTree
-from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -410,13 +409,7 @@ def test_ctrl_c_in_a_real_process():
     os.mkfifo("net.onnx")
     argv = [sys.executable, "-m", "spa", "prune", "net.onnx", "-r", "0.5"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    child = subprocess.Popen(
-        argv,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # ignored if we ignore it
-    )
+    child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
     try:
         writer = opened_for_writing("net.onnx")
         time.sleep(0.1)  # now it waits for the model

@@ -19,14 +19,9 @@ ways = pytest.mark.parametrize("alarms", [True, False])
 
 @pytest.fixture(autouse=True)
 def own_timer():
-    """Stop the timer of pytest-timeout, which is the same alarm clock.
-
-    What a shell starts in the background ignores interrupts; here they count.
-    """
-    before, heard = signal.setitimer(signal.ITIMER_REAL, 0), signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Stop the timer of pytest-timeout, which is the same alarm clock."""
+    before = signal.setitimer(signal.ITIMER_REAL, 0)
     yield
-    signal.signal(signal.SIGINT, heard)
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     signal.setitimer(signal.ITIMER_REAL, *before)
 
