@@ -23,7 +23,8 @@ Place = tuple[tuple[int, ...], tuple[int, ...], int]
 def shared(notes: Collect) -> dict[str, list[Param]]:
     """The uses of every weight that is better stored once.
 
-    Weights are what is multiplied with channels or looked up, not factors, biases and tables.
+    Weights are what is multiplied with channels: not factors and biases, and not tables that are
+    looked up, of which a copy costs less than what the streams behind it would have in common.
     """
     uses: dict[str, list[Param]] = defaultdict(list)
     for param in notes.params.values():
@@ -42,7 +43,7 @@ def shared(notes: Collect) -> dict[str, list[Param]]:
 
 
 def _weighs(param: Param) -> bool:
-    return any(role in (READS, MAKES) for role, _ in param.planes)
+    return param.times > 0 and any(role in (READS, MAKES) for role, _ in param.planes)
 
 
 def tie_shared(notes: Collect) -> None:
