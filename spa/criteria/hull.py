@@ -14,12 +14,7 @@ def hull(steps: Steps) -> Steps:
 
     They never fall, their sums follow the curve, and equal ones are told apart by their order.
     """
-    corners = np.arange(len(steps) + 1)
-    while True:
-        sizes = np.diff(corners)
-        slopes = np.add.reduceat(steps, corners[:-1]) / sizes
-        below = np.diff(slopes) >= 0
-        if len(corners) < 3 or below.all():
-            break
-        corners = corners[np.concatenate([[True], below, [True]])]  # above a chord: on no hull
-    return np.asarray(np.repeat(slopes, sizes) * (1 + TIE * np.arange(len(steps))))
+    from scipy.optimize import isotonic_regression
+
+    slopes = isotonic_regression(steps).x if len(steps) else steps
+    return np.asarray(slopes * (1 + TIE * np.arange(len(slopes))))

@@ -1,13 +1,16 @@
-"""One batch of a site's least-squares problem."""
+"""A site's least-squares problem batch by batch, and which rows of a solution to take."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spa.executor.least_squares import squares_of
+from spa.executor.sites import Site
+from spa.repairs.targets import Targets
 
 Array = NDArray[np.float32]
 Matrix = NDArray[np.float64]
@@ -36,3 +39,36 @@ class Chunk:
     def missed(self, weight: Matrix, bias: Matrix) -> Matrix:
         """Squared error per row, `[groups, rows]`, of `weight` and `bias`."""
         return squares_of(self.gap(weight, bias))
+
+
+def chunks(
+    site: Site, targets: Targets, batches: Sequence[int], stored: tuple[int, ...], groups: int
+) -> Iterator[Chunk]:
+    """Columns and what the site should make of them, batch by batch.
+
+    `stored` is the shape of its weight in the pruned model.
+    """
+    for k in batches:
+        x, y = targets.input(site, k), targets.target(site, k)
+        columns, at, samples = site.columns(x, stored, targets.dense.count, groups)
+        wanted = np.asarray(site.form.rows(y, groups, at), np.float32)
+        yield Chunk(columns, wanted, samples)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """A weight `[groups, rows, features]`, a bias `[groups, rows]`, and the squared error left."""
+
+    weight: Matrix
+    bias: Matrix
+    missed: Matrix
+
+
+def no_worse(old: Rows, new: Rows) -> Rows:
+    """The rows of `new` that miss no more than those of `old`, and the others as they were."""
+    helped = new.missed <= old.missed  # false as well for what is not a number
+    return Rows(
+        np.where(helped[:, :, None], new.weight, old.weight),
+        np.where(helped, new.bias, old.bias),
+        np.where(helped, new.missed, old.missed),
+    )

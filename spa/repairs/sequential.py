@@ -26,7 +26,7 @@ from spa.executor.select import select
 from spa.executor.sites import Site, sites_of
 from spa.executor.stream import Stream
 from spa.executor.survey import survey
-from spa.repairs.chunk import Chunk
+from spa.repairs.chunk import Chunk, Rows, chunks, no_worse
 from spa.repairs.mixing import mixed, mixture
 from spa.repairs.targets import Targets
 from spa.repairs.together import fitted_together, together
@@ -200,9 +200,10 @@ class _Walk:
         """Least squares on all features; of wide sites block by block, on what the others leave."""
         if old[0].shape[2] <= LARGEST:
             sums = Moments(old[0].shape[0], old[0].shape[2], old[0].shape[1])
-            fixed = np.float32(0) if affine else old[1].astype(np.float32)[:, :, None]
+            fixed = old[1].astype(np.float32)[:, :, None]
             for chunk in self._chunks(site, batches, old[0].shape):
-                sums.add(chunk.columns, chunk.wanted - fixed, chunk.samples)
+                wanted = chunk.wanted if affine else chunk.wanted - fixed
+                sums.add(chunk.columns, wanted, chunk.samples)
             weight, bias = ridge(sums, old[0], self.strength, affine)
             return weight, bias if affine else old[1]
         weight, bias = old[0].copy(), old[1].copy()
@@ -229,12 +230,7 @@ class _Walk:
         self, site: Site, batches: Sequence[int], shape: tuple[int, ...]
     ) -> Iterator[Chunk]:
         """Columns and what the site should make of them, batch by batch."""
-        stored, groups = self.weights.shape(site), shape[0]
-        for k in batches:
-            x, y = self.targets.input(site, k), self.targets.target(site, k)
-            columns, at, samples = site.columns(x, stored, self.pruned.count, groups)
-            wanted = np.asarray(site.form.rows(y, groups, at), np.float32)
-            yield Chunk(columns, wanted, samples)
+        return chunks(site, self.targets, batches, self.weights.shape(site), shape[0])
 
     def _mix(self, site: Site, batches: Sequence[int], old: Matrix) -> tuple[Matrix, Matrix]:
         """Every lost channel as a mixture of those that stay, all kernel positions alike."""
@@ -260,15 +256,13 @@ class _Walk:
         batches: Sequence[int],
     ) -> None:
         """Take the rows that are no worse on inputs that did not shape them."""
-        worse, better, spread = (np.zeros(old[1].shape) for _ in range(3))
+        before, after, spread = (np.zeros(old[1].shape) for _ in range(3))
         for chunk in self._chunks(site, batches, old[0].shape):
             spread += chunk.spread
-            worse += chunk.missed(*old)
-            better += chunk.missed(*new)
-        helped = better <= worse  # false as well for what is not a number
-        weight = np.where(helped[:, :, None], new[0], old[0])
-        bias = np.where(helped, new[1], old[1])
+            before += chunk.missed(*old)
+            after += chunk.missed(*new)
+        taken = no_worse(Rows(*old, before), Rows(*new, after))
         scale = max(float(spread.sum()), 1e-30)
-        before, after = float(worse.sum()), float(np.where(helped, better, worse).sum())
-        self.done.append(Repaired(site.node.name, before / scale, after / scale, after < before))
-        self.weights.put(site, weight, bias - old[1])
+        was, left = float(before.sum()), float(taken.missed.sum())
+        self.done.append(Repaired(site.node.name, was / scale, left / scale, left < was))
+        self.weights.put(site, taken.weight, taken.bias - old[1])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from spa.executor.least_squares import Moments, ridge, squares_of
 from spa.executor.sites import Site
+from spa.repairs.chunk import Rows, chunks, no_worse
 from spa.repairs.targets import Targets
 from spa.repairs.weights import Weights
 
@@ -43,7 +44,7 @@ class Together:
 
     def __init__(self, sites: Sequence[Site], weights: Weights) -> None:
         self.sites, self.weights = sites, weights
-        self.weight, self.bias, _ = weights.of(sites[0])
+        self.weight = weights.of(sites[0])[0]
         self.affine = weights.one_bias(sites)
         groups, rows, features = self.weight.shape
         self.fit, self.judge = (Moments(groups, features, rows) for _ in range(2))
@@ -52,40 +53,37 @@ class Together:
     def add(self, site: Site, targets: Targets, fit: Sequence[int], judge: Sequence[int]) -> None:
         """Take in one site, to which the dense stream has come."""
         stored, groups = self.weights.shape(site), len(self.weight)
-        bias = self.weights.of(site)[1].astype(np.float32)[:, :, None]
+        bias = self.weights.bias(site, self.squares.shape).astype(np.float32)[:, :, None]
         for sums, batches in ((self.fit, fit), (self.judge, judge)):
-            for k in batches:
-                x, y = targets.input(site, k), targets.target(site, k)
-                columns, at, samples = site.columns(x, stored, targets.dense.count, groups)
-                wanted = np.asarray(site.form.rows(y, groups, at), np.float32)
-                sums.add(columns, wanted - bias, samples)
+            for chunk in chunks(site, targets, batches, stored, groups):
+                wanted = chunk.wanted - bias
+                sums.add(chunk.columns, wanted, chunk.samples)
                 if sums is self.judge:
-                    self.squares += squares_of(wanted - bias)
+                    self.squares += squares_of(wanted)
 
     def solve(self, strength: float) -> tuple[float, float]:
         """Store the rows that are no worse; relative squared errors of the site before and after.
 
         The weights stay as they were where sums are no numbers.
         """
-        weight, change = ridge(self.fit, self.weight, strength, self.affine)
-        before = missed(self.judge, self.squares, self.weight)
-        after = missed(self.judge, self.squares, weight, change)
-        helped = after <= before  # false as well for what is not a number
-        weight = np.where(helped[:, :, None], weight, self.weight)
-        gained = np.where(helped, change, 0.0) if self.affine else None
-        self.weights.put(self.sites[0], weight, gained, len(self.sites))
+        old = self._judged(self.weight, np.zeros(self.squares.shape))
+        new = self._judged(*ridge(self.fit, self.weight, strength, self.affine))
+        taken = no_worse(old, new)
+        self.weights.put(self.sites[0], taken.weight, taken.bias if self.affine else None)
         scale = max(float(spread(self.judge, self.squares).sum()), 1e-30)
-        return float(before.sum()) / scale, float(np.where(helped, after, before).sum()) / scale
+        return float(old.missed.sum()) / scale, float(taken.missed.sum()) / scale
+
+    def _judged(self, weight: Matrix, bias: Matrix) -> Rows:
+        """With the error on inputs that did not shape them."""
+        return Rows(weight, bias, missed(self.judge, self.squares, weight, bias))
 
 
-def missed(sums: Moments, squares: Matrix, weight: Matrix, bias: Matrix | None = None) -> Matrix:
+def missed(sums: Moments, squares: Matrix, weight: Matrix, bias: Matrix) -> Matrix:
     """Σ (y - W x - b)² per row, `[groups, rows]`, from moments and the squares of y."""
     made = weight @ sums.xx
     found = squares - 2.0 * (weight * sums.yx).sum(2) + (made * weight).sum(2)
-    if bias is not None:
-        lost = sums.y - np.einsum("grf,gf->gr", weight, sums.x)
-        found = found - bias * (2.0 * lost - bias * sums.count)
-    return np.asarray(np.maximum(found, 0.0))
+    lost = sums.y - np.einsum("grf,gf->gr", weight, sums.x)
+    return np.asarray(np.maximum(found - bias * (2.0 * lost - bias * sums.count), 0.0))
 
 
 def spread(sums: Moments, squares: Matrix) -> Matrix:

@@ -49,7 +49,7 @@ class Weights:
 
     def one_bias(self, sites: Sequence[Site]) -> bool:
         """Whether these sites, and nothing else, add one stored bias to what they make."""
-        places = [self._holder(site, len(sites)) for site in sites]
+        places = [self._holder(site) for site in sites]
         names = {"".join(p[0].input[p[1] : p[1] + 1]) if p else "" for p in places}
         return len(names) == 1 and self.uses.get(names.pop(), 0) == len(sites)
 
@@ -62,17 +62,22 @@ class Weights:
         proto = self.node(site.node)
         stored = self.pruned.array(proto.input[site.input]).astype(np.float64)
         weight = np.ascontiguousarray(site.form.matrix(stored, groups_of(proto)))
-        bias = np.zeros(weight.shape[:2])
-        if len(proto.input) > 2 and proto.input[2]:
-            own = self.pruned.array(proto.input[2]).astype(np.float64).reshape(-1)
-            bias = np.broadcast_to(own, bias.size).reshape(bias.shape).copy()
+        bias = self.bias(site, weight.shape[:2])
         return weight, bias, self._holder(site) is not None
 
-    def _holder(self, site: Site, uses: int = 1) -> tuple[NodeProto, int, int] | None:
+    def bias(self, site: Site, shape: tuple[int, ...]) -> Matrix:
+        """What the site's own node adds to its rows, of this shape `[groups, rows]`."""
+        name = "".join(self.node(site.node).input[2:3])
+        if not name:
+            return np.zeros(shape)
+        own = self.pruned.array(name).astype(np.float64).reshape(-1)
+        return np.broadcast_to(own, prod(shape)).reshape(shape).copy()
+
+    def _holder(self, site: Site) -> tuple[NodeProto, int, int] | None:
         """Where a change of the bias goes: the node, its input (perhaps a new one), and the sign.
 
-        The mean of a BatchNormalization is subtracted, so there the sign is turned.  `uses` is how
-        many sites the weight serves.
+        The mean of a BatchNormalization is subtracted, so there the sign is turned.  A tensor
+        elsewhere must serve as many nodes as the weight does.
         """
         proto = self.node(site.node)
         if site.node.op in BIASED and len(proto.input) > 2 and proto.input[2]:
@@ -82,15 +87,15 @@ class Weights:
         if site.sink.holder is not None:
             holder, i = site.sink.holder
             name = self.node(holder).input[i]
-            if name in self.pruned.weights and self.uses[name] == uses:
+            if name in self.pruned.weights and self.uses[name] == self.uses[self.name(site)]:
                 return self.node(holder), i, -1 if holder.op == "BatchNormalization" else 1
         return (proto, 2, 1) if site.node.op in BIASED and site.sink.axis is not None else None
 
-    def put(self, site: Site, weight: Matrix, change: Matrix | None, uses: int = 1) -> None:
+    def put(self, site: Site, weight: Matrix, change: Matrix | None) -> None:
         """Replace the weight; add `change` `[groups, rows]` to the bias, wherever that is."""
         proto = self.node(site.node)
         self._set(proto.input[site.input], site.form.stored(weight, self.shape(site)))
-        place = self._holder(site, uses)
+        place = self._holder(site)
         if place is None or change is None:
             return
         holder, i, sign = place

@@ -109,7 +109,8 @@ def test_errors_from_moments_are_those_of_the_rows():
     sums.add(x, y)
     squares = np.square(y).sum(2)
     gap = y - weight @ x
-    np.testing.assert_allclose(missed(sums, squares, weight), np.square(gap).sum(2), rtol=1e-4)
+    left = missed(sums, squares, weight, np.zeros_like(bias))
+    np.testing.assert_allclose(left, np.square(gap).sum(2), rtol=1e-4)
     gap = gap - bias[:, :, None]
     np.testing.assert_allclose(
         missed(sums, squares, weight, bias), np.square(gap).sum(2), rtol=1e-4
