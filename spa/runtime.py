@@ -1,4 +1,4 @@
-"""The one place that knows onnxruntime: sessions, runs, random inputs, single nodes.
+"""What runs models in onnxruntime: sessions, runs, random inputs, single nodes.
 
 It lies below the graph (which asks it about nodes that ONNX's own inference does not know) and
 takes models, never `Graph`s, except for `feeds`, which only reads one.
@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spa import indices
+from spa import devices, indices
+from spa.devices import Device
 from spa.errors import ReadError
 
 if TYPE_CHECKING:
@@ -25,52 +24,10 @@ if TYPE_CHECKING:
 
     from spa.graph.model import Graph, Node
 
-Device = Literal["auto", "cpu", "cuda"]
 Arrays = Mapping[str, np.ndarray]
 
 IN_MEMORY = (1 << 31) - (1 << 24)
 """Bytes of weights up to which a model is handed to onnxruntime in one piece."""
-
-
-@lru_cache(maxsize=1)
-def engine() -> Any:
-    """The onnxruntime module, or a sentence that says how to get it."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ReadError(
-            "onnxruntime is not installed; install it with "
-            'pip install "onnx-spa[cpu]" or "onnx-spa[gpu]"'
-        ) from error
-    return onnxruntime
-
-
-@contextmanager
-def hushed() -> Iterator[None]:
-    """Sessions that other libraries open meanwhile log nothing."""
-    try:
-        runtime = engine()
-    except ReadError:
-        yield
-        return
-    runtime.set_default_logger_severity(4)
-    try:
-        yield
-    finally:
-        runtime.set_default_logger_severity(2)  # what onnxruntime starts with; it cannot be asked
-
-
-def providers(device: Device = "auto") -> list[str]:
-    """The execution providers used on `device`, best first."""
-    available = engine().get_available_providers()
-    if device == "cpu" or (device == "auto" and "CUDAExecutionProvider" not in available):
-        return ["CPUExecutionProvider"]
-    if "CUDAExecutionProvider" not in available:
-        raise ReadError(
-            "this onnxruntime cannot use a GPU; install it with "
-            'pip install "onnx-spa[gpu]" or choose --device cpu'
-        )
-    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
 
 def session(
@@ -90,13 +47,13 @@ def session(
         threads: of one operation; 0 lets onnxruntime choose.
         device: where to run.
         base_dir: the folder of external data of a model that is not a path.
-        timed: whether its runs are timed.  Its threads then wait for work as they do by default,
-            spinning, but only while it runs; otherwise they sleep.
+        timed: whether its runs are timed.  It then runs as it does by default, but its threads spin
+            only while it runs; otherwise they sleep, and CUDA keeps to float32 (`devices.EXACT`).
 
     Raises:
         ReadError: onnxruntime is missing or refuses the model.
     """
-    runtime = engine()
+    runtime = devices.engine()
     options = _options(optimize, threads, timed)
     if base_dir is not None:
         key = "session.model_external_initializers_file_folder_path"
@@ -108,7 +65,7 @@ def session(
         source = model
     else:
         source, kept = _in_memory(model, options)
-    wanted = providers(device)
+    wanted = devices.configured(devices.providers(device), timed)
     try:
         # The fallback of onnxruntime prints; ours does not.
         loaded = runtime.InferenceSession(source, options, providers=wanted, enable_fallback=0)
@@ -123,7 +80,7 @@ def session(
 
 
 def _options(optimize: bool, threads: int, timed: bool) -> Any:
-    runtime = engine()
+    runtime = devices.engine()
     options = runtime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
@@ -155,6 +112,7 @@ def _in_memory(model: onnx.ModelProto, options: Any) -> tuple[bytes, list[Any]]:
         if field.name != "initializer":
             _assign(shell.graph, field, value)
     names = []
+    handed_over = devices.engine().OrtValue.ortvalue_from_numpy_with_onnx_type
     for tensor in model.graph.initializer:
         file = _set_aside(tensor)
         if len(tensor.raw_data) < 1024 and not file:
@@ -169,7 +127,7 @@ def _in_memory(model: onnx.ModelProto, options: Any) -> tuple[bytes, list[Any]]:
         stub.external_data.add(key="location", value="memory")
         names.append(tensor.name)
         array = _there(tensor, file) if file else numpy_helper.to_array(tensor)
-        kept.append(engine().OrtValue.ortvalue_from_numpy_with_onnx_type(array, tensor.data_type))
+        kept.append(handed_over(array, tensor.data_type))
     options.add_external_initializers(names, kept)
     return shell.SerializeToString(), kept
 

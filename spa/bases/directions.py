@@ -135,7 +135,7 @@ def _gram(
     what is read.
     """
     own = Cells(coupling.notes.images[name], coupling.root, part.cells)
-    sums = Moments(len(part.cells), part.cells.shape[1])
+    sums = Moments(len(part.cells), part.cells.shape[1], device=stream.device)
     batches: Batches = stream.values[name]
     for x in batches:
         columns = own.columns(x)

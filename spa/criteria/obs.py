@@ -161,7 +161,8 @@ def problems_of(
     sums: dict[int, Moments] = {}
 
     def look(site: Site, stream: Stream) -> None:
-        found = sums[site.node.index] = Moments(*site.units(coupling).shape)
+        groups, features = site.units(coupling).shape
+        found = sums[site.node.index] = Moments(groups, features, device=device)
         shape = coupling.graph.shapes[site.tensor]
         for x in stream.values[site.x]:
             columns, _, samples = site.columns(x, shape, stream.count)

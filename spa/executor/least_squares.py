@@ -14,6 +14,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from spa.devices import Device
+from spa.executor.products import products
+
 LEAST = 1e-12  # ridge that is always there
 PLAIN = 1e-6  # a strength below asks for plain least squares, whatever the columns are worth
 FLOOR = 1e-3  # of the mean variance: features that vary less are treated as if they varied so much
@@ -35,10 +38,11 @@ class Moments:
     """Sums of X Xᵀ, Y Xᵀ, X and Y over chunks, in float64; chunks are multiplied in float32.
 
     X is `[groups, features, m]`, Y is `[groups, rows, m]`; with `rows` 0 only X counts.  The
-    columns of one sample lie side by side.
+    columns of one sample lie side by side.  Products are computed on `device`.
     """
 
-    def __init__(self, groups: int, features: int, rows: int = 0) -> None:
+    def __init__(self, groups: int, features: int, rows: int = 0, device: Device = "cpu") -> None:
+        self._products = products(device)
         self.xx = np.zeros((groups, features, features))
         self.yx = np.zeros((groups, rows, features))
         self.x = np.zeros((groups, features))
@@ -51,17 +55,17 @@ class Moments:
         self, x: NDArray[np.float32], y: NDArray[np.float32] | None = None, samples: int = 0
     ) -> None:
         """Add a chunk of so many samples; 0: every column is one."""
-        flipped = x.swapaxes(1, 2)
         samples = samples or x.shape[2]
         size = x.shape[2] // max(samples, 1)
         sums = sums_of(x.reshape(*x.shape[:2], samples, -1)) if size > 1 else x.astype(np.float64)
         self.between += np.square(sums / max(size, 1)).sum(2)
         self.samples += samples
-        self.xx += x @ flipped
+        made = self._products(*((x,) if y is None else (x, y)))
+        self.xx += made[0]
         self.x += sums.sum(2)
         self.count += x.shape[2]
         if y is not None:
-            self.yx += y @ flipped
+            self.yx += made[1]
             self.y += sums_of(y)
 
     @property

@@ -23,7 +23,7 @@ from spa.executor.channels import moments
 from spa.executor.columns import places_for
 from spa.executor.least_squares import Moments
 from spa.executor.recovered import recover
-from spa.executor.stream import Batches, Stream
+from spa.executor.stream import Stream
 
 WIDEST = 4096  # channels whose covariance is kept
 ENOUGH = 256  # numbers per channel below which statistics of a batch are noise
@@ -77,7 +77,7 @@ def survey(
     stops: dict[int, list[Any]] = {}
     for name, axis in wanted:
         if name in stream.values:
-            _measure(found, name, axis, stream.values[name])
+            _measure(found, name, axis, stream)
         else:
             stops.setdefault(stream.find(name) + 1, []).append((name, axis))
     norms = _norms(graph) if batch_norm else {}
@@ -85,7 +85,7 @@ def survey(
         names = [name for name, _ in stops.get(stop, ())]
         stream.run_to(stop, names)
         for name, axis in stops.get(stop, ()):
-            _measure(found, name, axis, stream.values[name])
+            _measure(found, name, axis, stream)
         if stop in looks:
             looks[stop](stream)
         if stop in norms:
@@ -135,15 +135,16 @@ def _norms(graph: Any) -> dict[int, Any]:
     }
 
 
-def _measure(found: Survey, name: str, axis: int | None, batches: Batches) -> None:
+def _measure(found: Survey, name: str, axis: int | None, stream: Stream) -> None:
     """Covariance of a tensor, from as many places as are enough for its channels."""
+    batches = stream.values[name]
     rows = batches[0].shape[axis] if axis is not None else 1
     if axis is not None and rows > WIDEST:
         mean, var, _ = moments([np.moveaxis(x, axis, 1) for x in batches])
         found.covariance[name] = var
         found.energy[name] = float((var + np.square(mean)).mean())
         return
-    sums = Moments(1, rows)
+    sums = Moments(1, rows, device=stream.device)
     for x in batches:
         moved = x.reshape(1, -1) if axis is None else np.moveaxis(x, axis, 0)
         at = places_for(rows, x.size // max(rows, 1), len(batches), 0)

@@ -13,8 +13,8 @@ from io import StringIO
 import numpy as np
 from onnx import ModelProto
 
+from spa.devices import hushed
 from spa.graph.tensors import is_external
-from spa.runtime import hushed
 
 
 def salvage(part: ModelProto) -> dict[str, np.ndarray]:

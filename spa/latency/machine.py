@@ -8,8 +8,8 @@ import platform
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from spa import runtime
-from spa.runtime import Device
+from spa import devices
+from spa.devices import CPU, Device
 
 CPUINFO = Path("/proc/cpuinfo")
 GPUS = Path("/proc/driver/nvidia/gpus")
@@ -42,14 +42,14 @@ def machine(device: Device = "auto", threads: int = 0) -> Machine:
     Raises:
         ReadError: onnxruntime is missing, or cannot use the device.
     """
-    provider = runtime.providers(device)[0]
+    provider = devices.providers(device)[0]
     return Machine(
         cpu=_cpu(),
         processors=_processors(),
-        gpu="" if provider == "CPUExecutionProvider" else _gpu(),
+        gpu="" if provider == CPU else _gpu(),
         provider=provider,
         threads=threads,
-        onnxruntime=str(runtime.engine().__version__),
+        onnxruntime=str(devices.engine().__version__),
     )
 
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from spa import runtime
+from spa import devices, runtime
 from spa.coupling.model import Coupling
+from spa.devices import CPU, Device
 from spa.errors import ReadError
 from spa.latency.extract import Trial, empty
-from spa.runtime import Device
 from spa.validate.inputs import feeds_at
 from spa.validate.latency import Timing, measure
 
@@ -60,7 +60,7 @@ def clock_for(device: Device, threads: int) -> Callable[[], float]:
     One thread on the CPU has a clock of its own, which stands while others have the processor;
     all else is timed by the clock on the wall.
     """
-    alone = threads == 1 and runtime.providers(device)[0] == "CPUExecutionProvider"
+    alone = threads == 1 and devices.providers(device)[0] == CPU
     fine = time.get_clock_info("thread_time").resolution <= 1e-6  # not on every system
     return time.thread_time if alone and fine else time.perf_counter
 
@@ -93,7 +93,7 @@ def _ready(model: ModelProto, feeds: Any, device: Device, threads: int) -> Calla
         runtime.run(session, feeds)
     except ReadError:
         return None
-    if session.get_providers()[0] == "CPUExecutionProvider":
+    if session.get_providers()[0] == CPU:
         return lambda: session.run(None, feeds)
     return _resident(session, feeds)
 
@@ -101,7 +101,7 @@ def _ready(model: ModelProto, feeds: Any, device: Device, threads: int) -> Calla
 def _resident(session: Any, feeds: Any) -> Callable[[], Any]:
     """A run whose inputs and outputs stay on the GPU, where they are inside a model."""
     bound = session.io_binding()
-    make = runtime.engine().OrtValue.ortvalue_from_numpy
+    make = devices.engine().OrtValue.ortvalue_from_numpy
     for name, array in feeds.items():
         bound.bind_ortvalue_input(name, make(array, "cuda", 0))
     for output in session.get_outputs():

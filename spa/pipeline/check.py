@@ -12,7 +12,7 @@ from typing import Any
 
 from onnx import ModelProto
 
-from spa import runtime
+from spa import devices, runtime
 from spa.coupling.cost import Cost
 from spa.coupling.model import Coupling
 from spa.errors import ReadError, VerifyError
@@ -92,6 +92,8 @@ def compare(
         base_dir: the folder of external data of `small`; by default that of the original.
     """
     graph = coupling.graph
+    if recipe.device == "auto" and devices.idle_cuda():
+        journal.note(f"{devices.idle_cuda()} to use the GPU; models ran on the CPU")
     sessions = pair(graph, small, recipe, base_dir)
     exact = sessions
     if is_quantised(graph):  # fused kernels round differently, in both models

@@ -17,9 +17,10 @@ def doctor() -> dict[str, Any]:
     problems: list[str] = []
     providers: list[str] = []
     try:
-        from spa import runtime
+        from spa import devices
 
-        providers = list(runtime.engine().get_available_providers())
+        providers = devices.providers()
+        problems += [f"{devices.idle_cuda()} or go on on the CPU"] if devices.idle_cuda() else []
     except SpaError as error:
         problems.append(str(error))
     if "onnxruntime" in found and "onnxruntime-gpu" in found:

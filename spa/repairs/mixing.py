@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from spa.devices import Device
 from spa.executor.columns import places_for, rows_of
 from spa.executor.least_squares import Moments, ridge
 
@@ -19,7 +20,11 @@ Array = NDArray[np.float32]
 
 
 def mixture(
-    pairs: Iterable[tuple[Array, Array]], kept: NDArray[np.int64], count: int, strength: float
+    pairs: Iterable[tuple[Array, Array]],
+    kept: NDArray[np.int64],
+    count: int,
+    strength: float,
+    device: Device = "cpu",
 ) -> tuple[Matrix, Matrix]:
     """(B `[channels, kept]`, c `[channels]`) from batches of (pruned, dense) inputs.
 
@@ -28,12 +33,13 @@ def mixture(
         kept: which channels the pruned ones are.
         count: how many batches there are.
         strength: ridge towards taking every kept channel as it is.
+        device: where products are computed.
     """
     sums: Moments | None = None
     start = np.zeros((1, 0, len(kept)))
     for small, whole in pairs:
         if sums is None:
-            sums = Moments(1, len(kept), whole.shape[1])
+            sums = Moments(1, len(kept), whole.shape[1], device)
             start = np.zeros((1, whole.shape[1], len(kept)))
             start[0, kept, np.arange(len(kept))] = 1.0
         size = int(np.prod(whole.shape[2:]))

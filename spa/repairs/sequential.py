@@ -199,7 +199,7 @@ class _Walk:
     ) -> tuple[Matrix, Matrix]:
         """Least squares on all features; of wide sites block by block, on what the others leave."""
         if old[0].shape[2] <= LARGEST:
-            sums = Moments(old[0].shape[0], old[0].shape[2], old[0].shape[1])
+            sums = self._moments(old[0])
             fixed = old[1].astype(np.float32)[:, :, None]
             for chunk in self._chunks(site, batches, old[0].shape):
                 wanted = chunk.wanted if affine else chunk.wanted - fixed
@@ -209,7 +209,7 @@ class _Walk:
         weight, bias = old[0].copy(), old[1].copy()
         for low in range(0, weight.shape[2], LARGEST):
             own = weight[:, :, low : low + LARGEST]
-            sums = Moments(own.shape[0], own.shape[2], own.shape[1])
+            sums = self._moments(own)
             for chunk in self._chunks(site, batches, weight.shape):
                 columns = chunk.columns[:, low : low + LARGEST]
                 wanted = chunk.gap(weight, bias) + own.astype(np.float32) @ columns
@@ -217,6 +217,10 @@ class _Walk:
             own[...], gained = ridge(sums, own, self.strength, affine)
             bias += gained
         return weight, bias
+
+    def _moments(self, weight: Matrix) -> Moments:
+        groups, rows, features = weight.shape
+        return Moments(groups, features, rows, self.dense.device)
 
     def _shifted(self, site: Site, batches: Sequence[int], weight: Matrix, bias: Matrix) -> Matrix:
         """The bias that makes up for what is missing on average."""
@@ -237,7 +241,7 @@ class _Walk:
         whole = site.weight(self.coupling)[0]
         kept, rows = (self._kept(name) for name in (site.x, site.y))
         pairs = ((self.targets.input(site, k), self.dense.values[site.x][k]) for k in batches)
-        blend, offset = mixture(pairs, kept, self.pruned.count, self.strength)
+        blend, offset = mixture(pairs, kept, self.pruned.count, self.strength, self.dense.device)
         weight, gained = mixed(whole[rows], len(blend), blend, offset)
         return weight[None], old + gained
 

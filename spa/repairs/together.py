@@ -47,7 +47,8 @@ class Together:
         self.weight = weights.of(sites[0])[0]
         self.affine = weights.one_bias(sites)
         groups, rows, features = self.weight.shape
-        self.fit, self.judge = (Moments(groups, features, rows) for _ in range(2))
+        device = weights.pruned.device
+        self.fit, self.judge = (Moments(groups, features, rows, device) for _ in range(2))
         self.squares = np.zeros((groups, rows))  # of what the judge wants
 
     def add(self, site: Site, targets: Targets, fit: Sequence[int], judge: Sequence[int]) -> None:

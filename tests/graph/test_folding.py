@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import ModelProto, helper
 
-from spa import runtime
+from spa import devices
 from spa.errors import ReadError
 from spa.graph import Graph, read
 from tests.graph.small import check_against_engine, linear, model, ops
@@ -27,7 +27,7 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
         def missing() -> None:
             raise ReadError("onnxruntime is not installed")
 
-        monkeypatch.setattr(runtime, "engine", missing)
+        monkeypatch.setattr(devices, "engine", missing)
     return str(request.param)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from spa import runtime
+from spa import devices, runtime
 from spa.errors import ReadError
 from spa.graph import read
 from tests.graph.small import linear, model
@@ -33,7 +33,7 @@ def test_refusals_are_sentences_and_nothing_is_printed(capfd: pytest.CaptureFixt
 
 
 def test_a_missing_engine_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    runtime.engine.cache_clear()
+    devices.engine.cache_clear()
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ReadError, match=r'pip install "onnx-spa\[cpu\]" or "onnx-spa\[gpu\]"'):
         runtime.session(linear())
@@ -42,15 +42,15 @@ def test_a_missing_engine_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) ->
     )
     assert graph.shapes["y"] == (2, 3) and list(graph.consts) == ["t"]
     monkeypatch.undo()
-    runtime.engine.cache_clear()
+    devices.engine.cache_clear()
 
 
 def test_devices() -> None:
-    assert runtime.providers("cpu") == ["CPUExecutionProvider"]
-    assert runtime.providers("auto")[-1] == "CPUExecutionProvider"
-    if "CUDAExecutionProvider" not in runtime.engine().get_available_providers():
+    assert devices.providers("cpu") == ["CPUExecutionProvider"]
+    assert devices.providers("auto")[-1] == "CPUExecutionProvider"
+    if "CUDAExecutionProvider" not in devices.engine().get_available_providers():
         with pytest.raises(ReadError, match=r"onnx-spa\[gpu\]"):
-            runtime.providers("cuda")
+            devices.providers("cuda")
 
 
 def test_models_too_large_for_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,8 @@ def test_the_report_is_valid_and_complete(pruned):
         sum(v for k, v in report["timings"].items() if k != "total") <= report["timings"]["total"]
     )
     assert report["peak_rss_bytes"] > 1 << 20
-    assert {"python", "onnx", "numpy", "onnxruntime"} <= set(report["versions"])
+    assert {"python", "onnx", "numpy"} <= set(report["versions"])
+    assert any(name.startswith("onnxruntime") for name in report["versions"])
     assert report["input"]["path"] == str(DIGITS)
     assert report["input"]["sha256"] == hashlib.sha256(DIGITS.read_bytes()).hexdigest()
     assert report["input"]["bytes"] == DIGITS.stat().st_size and report["input"]["opset"] == 17

@@ -1,0 +1,128 @@
+"""Where models run: the onnxruntime that is installed, its providers, and whether CUDA starts."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from spa.errors import ReadError
+
+Device = Literal["auto", "cpu", "cuda"]
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+EXACT = {
+    "use_tf32": "0",
+    "cudnn_conv_algo_search": "HEURISTIC",
+    "arena_extend_strategy": "kSameAsRequested",
+}
+"""Of CUDA, for what is compared and not timed: all bits of float32 (TF32, the default, keeps 11 of
+24), no trying out of algorithms in sessions that run once, and no more memory than is needed."""
+LIBRARIES = ("onnxruntime_providers_shared", "onnxruntime_providers_cuda")
+
+
+@lru_cache(maxsize=1)
+def engine() -> Any:
+    """The onnxruntime module, or a sentence that says how to get it."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ReadError(
+            "onnxruntime is not installed; install it with "
+            'pip install "onnx-spa[cpu]" or "onnx-spa[gpu]"'
+        ) from error
+    return onnxruntime
+
+
+@contextlib.contextmanager
+def hushed() -> Iterator[None]:
+    """Sessions that are opened meanwhile, by us or by other libraries, log nothing."""
+    try:
+        runtime = engine()
+    except ReadError:
+        yield
+        return
+    runtime.set_default_logger_severity(4)
+    try:
+        yield
+    finally:
+        runtime.set_default_logger_severity(2)  # what onnxruntime starts with; it cannot be asked
+
+
+def providers(device: Device = "auto") -> list[str]:
+    """The execution providers used on `device`, best first.
+
+    Raises:
+        ReadError: `device` is `cuda`, and that cannot be had.
+    """
+    if device == "cpu":
+        return [CPU]
+    problem = no_cuda()
+    if problem and device == "cuda":
+        raise ReadError(f"{problem} or choose --device cpu")
+    return [CPU] if problem else [CUDA, CPU]
+
+
+def configured(names: list[str], timed: bool) -> list[tuple[str, dict[str, str]]]:
+    """Providers with their options; what is timed runs as it does by default."""
+    return [(name, EXACT if name == CUDA and not timed else {}) for name in names]
+
+
+def no_cuda() -> str:
+    """Why models cannot run on a GPU, and what to do; empty where they can."""
+    if CUDA not in engine().get_available_providers():
+        return 'this onnxruntime cannot use a GPU; install it with pip install "onnx-spa[gpu]"'
+    return idle_cuda()
+
+
+@lru_cache(maxsize=1)
+def idle_cuda() -> str:
+    """Why the GPU is idle although this onnxruntime was made for one, and what to do.
+
+    onnxruntime itself would print that for every session and run it on the CPU.
+    """
+    runtime = engine()
+    if CUDA not in runtime.get_available_providers():
+        return ""
+    why = ""
+    with hushed(), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            runtime.preload_dlls()  # CUDA and cuDNN that pip has installed lie on no path
+            session = runtime.InferenceSession(_tiny(), providers=[CUDA], enable_fallback=0)
+            session.run(None, {"x": np.ones(1, np.float32)})
+            if CUDA in session.get_providers():
+                return ""
+        except Exception as error:  # onnxruntime has a class per status, none of them documented
+            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return (
+        f"CUDA does not start here ({why or _missing(runtime)}); install NVIDIA's driver, and "
+        'CUDA with pip install "onnxruntime-gpu[cuda,cudnn]",'
+    )
+
+
+def _missing(runtime: Any) -> str:
+    """What the loader says of the library that onnxruntime could not load."""
+    folder = Path(runtime.__file__).parent / "capi"
+    try:
+        for name in LIBRARIES:
+            for file in folder.glob(f"*{name}.*"):
+                ctypes.CDLL(str(file), mode=ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        return str(error)
+    return "onnxruntime does not say why"
+
+
+def _tiny() -> bytes:
+    """A model that takes next to nothing to run, and needs the device nevertheless."""
+    from onnx import TensorProto, helper
+
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Exp", ["x"], ["y"])], "tiny", ends[:1], ends[1:])
+    opsets = [helper.make_opsetid("", 13)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    return bytes(model.SerializeToString())
