@@ -23,9 +23,10 @@ from spa.pipeline.inputs import probe_of
 from spa.pipeline.journal import Journal
 from spa.recipe import Recipe
 from spa.reports.facts import measured_on
-from spa.reports.wording import LARGE_DRIFT
+from spa.reports.wording import LARGE_DRIFT, measure, printable
 from spa.validate import Drift, Verdict, side_by_side, total, verify
 from spa.validate.inputs import Feeds, Inputs, feeds_at, fresh, random
+from spa.validate.silent import silent
 from spa.validate.verify import is_quantised
 
 
@@ -51,16 +52,11 @@ def check(
         if small is not cut:
             after = verify(coupling, alive, small, level="run", **asked)
             verdict = replace(verdict, drift=after.drift)
-        compare(original, small, recipe, journal, verdict, fitted=bool(journal.feeds))
+        verdict = compare(original, small, recipe, journal, verdict, fitted=bool(journal.feeds))
     except VerifyError:
         report["verify"] = {**facts.verify_facts(None, recipe.verify), "passed": False}
         raise
-    worst = max(report["verify"]["drift"].values(), default=0.0)
-    if worst > LARGE_DRIFT:
-        journal.warn(
-            f"the outputs drift by {worst:.2f} (relative L2 on {measured_on(report)}): expect a "
-            "loss of accuracy; remove less, or fine-tune the result"
-        )
+    _warn_of_drift(original.graph, verdict.drift, journal)
     if report["latency"]["speedup"] < 1.03:
         advice = "; --round-to auto keeps widths the kernels like"
         widths = "" if recipe.round_to == "auto" else advice
@@ -68,6 +64,25 @@ def check(
             f"not faster here ({report['latency']['speedup']:.2f}x): a model this small, or bound "
             f"by memory or by operators without weights, gains little{widths}"
         )
+
+
+def _warn_of_drift(graph: Graph, drift: Drift, journal: Journal) -> None:
+    """Say where the outputs drift so far that accuracy suffers, or that it cannot be known."""
+    on = measured_on(journal.report)
+    faint = silent(graph, drift)
+    worst = max((d for name, d in drift.relative.items() if name not in faint), default=0.0)
+    if worst > LARGE_DRIFT:
+        journal.warn(
+            f"the outputs drift by {worst:.2f} (relative L2 on {on}): expect a loss of accuracy; "
+            "remove less, or fine-tune the result"
+        )
+    for name, size in faint.items():
+        if drift.relative[name] > LARGE_DRIFT:
+            journal.warn(
+                f"{printable(name)} of the original is next to nothing on {on} (root mean square "
+                f"{size:.0e}), so that its drift of {measure(drift.relative[name])} says little; "
+                "give inputs that it answers to with --calib"
+            )
 
 
 def compare(
@@ -79,7 +94,7 @@ def compare(
     *,
     fitted: bool,
     base_dir: Path | None = None,
-) -> None:
+) -> Verdict:
     """Measure drift and latency of `small` against the original; fill the report.
 
     Args:
@@ -90,6 +105,9 @@ def compare(
         verdict: what is known already; its drift is used where no better inputs can be had.
         fitted: whether rows of the probe had a say in the weights of `small`.
         base_dir: the folder of external data of `small`; by default that of the original.
+
+    Returns:
+        The verdict, with the drift as measured.
     """
     graph = coupling.graph
     if recipe.device == "auto" and devices.idle_cuda():
@@ -106,6 +124,7 @@ def compare(
         verdict = replace(verdict, drift=moved)
     journal.report["verify"] = facts.verify_facts(verdict, verdict.level, on)
     journal.report["latency"] = latency(graph, sessions, recipe)
+    return verdict
 
 
 def _judged(

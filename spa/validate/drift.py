@@ -20,11 +20,12 @@ class Drift:
 
     Entries that are not finite count nothing where both runs agree on them; where they do not, the
     differences are infinite and the cosine is 0.  `top1` is the share of rows whose largest entry
-    is the same, for outputs `[rows, classes]`.
+    is the same, for outputs `[rows, classes]`.  `size` is the root mean square of a.
     """
 
     relative: Mapping[str, float]
     cosine: Mapping[str, float]
+    size: Mapping[str, float]
     max_abs: float | None
     top1: float | None
 
@@ -46,6 +47,7 @@ def total(runs: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Drift:
     return Drift(
         {name: s.relative for name, s in sums.items() if s.told},
         {name: s.cosine for name, s in sums.items() if s.told},
+        {name: math.sqrt(s.old / max(s.counted, 1)) for name, s in sums.items() if s.told},
         max((s.largest for s in sums.values() if s.told), default=None),
         float(np.mean(agree)) if agree else None,
     )

@@ -1,0 +1,33 @@
+"""Outputs that say next to nothing on the inputs at hand, so that a relative drift means little."""
+
+from __future__ import annotations
+
+from spa.graph.model import Graph
+from spa.validate.drift import Drift
+
+YES_OR_NO = frozenset(("Sigmoid", "HardSigmoid"))
+SHAPED = frozenset(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Resize"))
+MOVES = SHAPED | {"Identity", "Cast", "Slice", "Gather", "Split"}
+NEXT_TO_NOTHING = 0.01
+
+
+def silent(graph: Graph, drift: Drift) -> dict[str, float]:
+    """Root mean square of the outputs between 0 and 1 that hardly leave 0.
+
+    A detector that finds nothing on pictures of nothing is one: whatever the pruned model says, it
+    is many times what the original does.
+
+    Args:
+        graph: of the original.
+        drift: what was measured, with the sizes of the original's outputs.
+    """
+    makers = {name: node for node in graph.order for name in node.outputs}
+    found: dict[str, float] = {}
+    for output in graph.outputs:
+        node = makers.get(output)
+        while node is not None and node.op in MOVES and not node.domain:
+            node = makers.get(node.inputs[0])
+        size = drift.size.get(output, 1.0)
+        if node is not None and node.op in YES_OR_NO and size < NEXT_TO_NOTHING:
+            found[output] = size
+    return found
