@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +23,12 @@ Shape = tuple[int, ...]
 Cut = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)  # final, not frozen: made by the thousand, and twice as fast
 class Plane:
     """Labels over `axes`: `ids` has the tensor's rank, full length on `axes`, and 1 elsewhere."""
 
-    ids: Ids
-    axes: tuple[int, ...]
+    ids: Final[Ids]
+    axes: Final[tuple[int, ...]]
 
     @property
     def rank(self) -> int:
@@ -47,12 +48,12 @@ class Plane:
         return dense.reshape(-1, dense.shape[-1]) if dense.ndim else dense.reshape(1, 1)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Image:
     """The shape of a tensor and the planes of labels over it (none: all bedrock)."""
 
-    shape: Shape
-    planes: tuple[Plane, ...] = ()
+    shape: Final[Shape]
+    planes: Final[tuple[Plane, ...]] = ()
 
     @property
     def axes(self) -> frozenset[int]:

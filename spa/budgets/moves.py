@@ -48,8 +48,9 @@ def moves(
     keys: list[NDArray[np.float64]] = []
     spans: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     for group, limit in zip(coupling.groups, limits, strict=True):
-        worst = np.argsort(scores[group.cells], axis=1, kind="stable")
-        order = group.cells[np.arange(len(worst))[:, None], worst]
+        cells, length = group.cells, group.size
+        worst = scores.take(cells).argsort(axis=1, kind="stable")
+        order = cells.take(worst + np.arange(0, cells.size, length)[:, None])
         steps = limit.steps
         if limit.forced:
             rank[order[:, : limit.forced]] = 0
@@ -69,7 +70,7 @@ def moves(
     start = 0
     for order, steps in spans:
         count = len(steps) - 1
-        for_slot = np.repeat(place[start : start + count], np.diff(steps))
+        for_slot = place[start : start + count].repeat(steps[1:] - steps[:-1])
         rank[order[:, steps[0] : steps[-1]]] = for_slot
         start += count
     owners = np.repeat([group.id for group in coupling.groups], [len(key) for key in keys])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -35,13 +39,26 @@ def analyse(
         heads: how finely attention is cut.
         tell: where progress goes.
     """
-    notes = Collect(graph, strict).sweep()
-    if heads == "tied":
-        tie(notes)
-    elif heads == "whole" and notes.headed:
-        notes = Collect(graph, strict, alike(notes)).sweep()
-    tie_shared(notes)
-    return settle(notes, heads)
+    with _all_kept():
+        notes = Collect(graph, strict).sweep()
+        if heads == "tied":
+            tie(notes)
+        elif heads == "whole" and notes.headed:
+            notes = Collect(graph, strict, alike(notes)).sweep()
+        tie_shared(notes)
+        return settle(notes, heads)
+
+
+@contextmanager
+def _all_kept() -> Iterator[None]:
+    """No search for cycles of garbage: of the many small objects made here nearly all stay."""
+    searches = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if searches:
+            gc.enable()
 
 
 def settle(notes: Collect, heads: Heads = "free") -> Coupling:
@@ -91,14 +108,16 @@ def _try_out(
     Returns what does not fit, or else the nodes that will fit whatever is chosen.
     """
     passed: frozenset[int] = frozenset()
-    for seed, share in enumerate(TRIALS):
+    by_length: dict[int, list[Ids]] = defaultdict(list)
+    for cells in parts.cells:
+        by_length[cells.shape[1]].append(cells)
+    alike = [np.concatenate(cells) for cells in by_length.values()]
+    for seed, share in enumerate(TRIALS if alike else ()):
         rng = np.random.default_rng(seed)
         alive = np.ones(notes.size, bool)
-        for cells in parts.cells:
+        for cells in alike:
             drop = max(1, int(share * cells.shape[1]))
             alive[rng.permuted(cells, axis=1)[:, :drop]] = False
-        if alive.all():
-            break
         errors = check(Survivors(notes, roots.solid, alive), notes.graph.order, passed)
         if errors:
             return errors, frozenset()

@@ -7,7 +7,7 @@ their concatenated labels: cheap enough to be asked hundreds of times by a budge
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import prod
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto
+from onnx import GraphProto, ModelProto
 
 from spa import labels
 from spa.coupling.model import Coupling
@@ -73,7 +73,7 @@ class Cost:
             )
             + sum(
                 prod(tensor.dims)
-                for tensor in stored_inside(graph.proto.graph)
+                for tensor in _inside(graph)
                 if tensor.data_type not in UNCOUNTED_IN_BODIES
             )
         )
@@ -85,7 +85,8 @@ class Cost:
         """(planes, elements outside them, MACs per element, parameters per element)."""
         index: list[int] = []
         covered: set[int] = set()
-        for p in [self._tightened(p) for _, p in param.planes]:
+        for _, p in param.planes:
+            p = self._tight.get(p) or self._tightened(p)
             if not p.axes:
                 continue
             index.append(self._slot(p, root))
@@ -96,16 +97,16 @@ class Cost:
         return index, rest, param.times, counted
 
     def _tightened(self, p: Plane) -> Plane:
-        if p not in self._tight:
-            self._tight[p] = labels.tighten(p) if p.axes else p
-        return self._tight[p]
+        tight = self._tight[p] = labels.tighten(p) if p.axes else p
+        return tight
 
     def _slot(self, p: Plane, root: Ids) -> int:
         held = labels.core(p.ids)
-        if id(held) not in self._where:
-            self._where[id(held)] = len(self._flat)
-            self._flat.append(root[held].ravel())
-        return self._where[id(held)]
+        slot = self._where.get(id(held))
+        if slot is None:
+            slot = self._where[id(held)] = len(self._flat)
+            self._flat.append(root.take(held.ravel()))
+        return slot
 
     def _shared(self, p: Plane, shared: list[int], root: Ids) -> int:
         dense = root[p.dense]
@@ -145,6 +146,14 @@ class Cost:
             params=float(elements @ self._counted) + self._fixed_params,
             channels=float(alive[self._units].sum()),
         )
+
+
+def _inside(graph: Any) -> Iterable[Any]:
+    """The tensors in the bodies of a graph's nodes, of which most graphs have none."""
+    values = [value for node in graph.nodes for value in node.attrs.values()]
+    firsts = [value[0] if isinstance(value, list) and value else value for value in values]
+    has_bodies = any([isinstance(value, GraphProto) for value in firsts])
+    return stored_inside(graph.proto.graph) if has_bodies else ()
 
 
 def batch_symbol(graph: Any) -> str | None:

@@ -31,12 +31,10 @@ def groups_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Gro
     owner = np.full(notes.size, -1)
     for k, units in enumerate(cells):
         owner[units] = k
-    # a member may be in many groups: it is hashed once, then known by its id()
-    members: list[dict[int, Member]] = [{} for _ in cells]
-    known: dict[Member, Member] = {}
-    names: dict[int, str] = {}
-    held: dict[int | None, list[int]] = {}
-    of_label = owner[roots.solid]
+    held = notes.meetings.held(owner[roots.solid])  # the groups in each array of labels
+    inside: list[list[int]] = [[] for _ in held]  # the members whose labels are that array
+    members: list[Member] = []
+    makers: set[int] = set()
     for param in notes.params.values():
         if param.tensor is None:
             continue
@@ -45,26 +43,25 @@ def groups_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Gro
         node, domain = at.name, at.domain
         for role, plane in param.planes:
             place = notes.meetings.place(plane)
-            inside = held.get(place)
-            if inside is None:
-                present = np.zeros(len(cells) + 1, bool)  # the last is for what no group owns
-                present[of_label[plane.ids]] = True
-                inside = held[place] = present[:-1].nonzero()[0].tolist()
-            if not inside:
+            if place is None or held[place][-1] < 0:
                 continue
             axes = labels.tighten(plane).axes or (0,)
-            member = Member(param.tensor, where.get(axes[-1], 0), role, node)
-            member = known.setdefault(member, member)
-            for k in inside:
-                members[k][id(member)] = member
+            inside[place].append(len(members))
             if role == MAKES and domain != FLOW:  # the weights, not a state's first value
-                for k in inside:
-                    names.setdefault(k, param.tensor)
+                makers.add(len(members))
+            members.append(Member(param.tensor, where.get(axes[-1], 0), role, node))
+    numbers: list[set[int]] = [set() for _ in cells]
+    for owners, own in zip(held, inside, strict=True):
+        for k in owners if own else ():
+            if k >= 0:
+                numbers[k].update(own)
     result = []
     for k, units in enumerate(cells):
         units.setflags(write=False)
-        own = tuple(members[k].values())
-        result.append(Group(k, names.get(k, own[0].tensor), units, own))
+        ordered = sorted(numbers[k])
+        first = min(makers & numbers[k], default=ordered[0])
+        own_members = tuple(dict.fromkeys([members[i] for i in ordered]))
+        result.append(Group(k, members[first].tensor, units, own_members))
     return tuple(result)
 
 
@@ -73,13 +70,15 @@ def frozen_of(notes: Collect, roots: Roots) -> tuple[Frozen, ...]:
     seen = np.zeros(notes.size, bool)
     seen[ROCK] = True
     found: list[Frozen] = []
+    held = [False in living for living in notes.meetings.held(roots.solid != ROCK)]
     for param in notes.params.values():
         plane = param.plane(MAKES)
         if plane is None or param.tensor is None:
             continue
-        stuck = roots.solid[plane.ids] == ROCK
-        if not np.count_nonzero(stuck):
+        place = notes.meetings.place(plane)
+        if place is None or not held[place]:
             continue
+        stuck = roots.solid[plane.ids] == ROCK
         loose = np.unique(roots.loose[plane.ids][stuck])
         fresh = loose[~seen[loose]]
         seen[fresh] = True

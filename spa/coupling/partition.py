@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ def rooted(notes: Collect, root: Ids) -> list[Ids]:
     """The distinct planes as rows of units, `[rows, n]`, constant axes dropped."""
     seen: dict[tuple[tuple[int, ...], bytes], Ids] = {}
     for p in all_planes(notes):
-        rows = labels.tighten(Plane(root[p.ids], p.axes)).rows()
+        rows = labels.tighten(Plane(root.take(p.ids), p.axes)).rows()
         seen.setdefault((rows.shape, rows.tobytes()), rows)
     return list(seen.values())
 
@@ -57,21 +58,25 @@ def rooted(notes: Collect, root: Ids) -> list[Ids]:
 def partition(notes: Collect, root: Ids) -> Partition:
     """Find the groups among the units that some stored tensor holds."""
     planes = rooted(notes, root)
-    words = np.random.default_rng(0)
+    several_words = sum(1 + len(rows) if len(rows) > 1 else 1 for rows in planes)
+    words = np.random.default_rng(0).integers(1, 2**63, several_words, dtype=np.uint64)
     kind = np.zeros(notes.size, np.uint64)
     cell = np.zeros(notes.size, np.uint64)
     for rows in planes:
-        kind[rows] ^= words.integers(1, 2**63, dtype=np.uint64)
+        kind[rows] ^= words[0]
+        words = words[1:]
         if len(rows) > 1:
-            per_row = words.integers(1, 2**63, len(rows), dtype=np.uint64)
+            per_row, words = words[: len(rows)], words[len(rows) :]
             np.add.at(cell, rows.ravel(), np.repeat(per_row, rows.shape[1]))
     several = [rows for rows in planes if len(rows) > 1]
     step = _lockstep(kind, several)
     units = _owned(notes, root)
-    order = np.argsort(step[units], kind="stable")
-    classes = np.split(units[order], np.flatnonzero(np.diff(step[units[order]])) + 1)
-    stuck = [group for group in classes if units.size and step[group[0]] == step[ROCK]]
-    loose = [group for group in classes if units.size and step[group[0]] != step[ROCK]]
+    units = units[step[units].argsort(kind="stable")]
+    steps = step[units]
+    ends = [0, *(np.flatnonzero(steps[1:] != steps[:-1]) + 1).tolist(), len(units)]
+    classes = [units[a:b] for a, b in pairwise(ends) if a < b]
+    stuck = [group for group in classes if step[group[0]] == step[ROCK]]
+    loose = [group for group in classes if step[group[0]] != step[ROCK]]
     return _cells(loose, cell, several, stuck)
 
 
@@ -165,8 +170,7 @@ def _owned(notes: Collect, root: Ids) -> Ids:
     """Units that live in a stored tensor, bedrock excluded."""
     held = np.zeros(notes.size, bool)
     stored = [p for q in notes.params.values() if q.tensor is not None for _, p in q.planes]
-    for p in notes.meetings.distinct(stored):
-        held[root[p.ids]] = True
+    held[root[notes.meetings.of(stored)]] = True
     held[ROCK] = False
     return np.flatnonzero(held)
 

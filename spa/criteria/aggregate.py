@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -12,7 +13,7 @@ from spa import labels
 from spa.coupling.cost import is_parameter
 from spa.coupling.model import Coupling
 from spa.errors import UsageError
-from spa.labels import Plane
+from spa.labels import Ids, Plane
 from spa.trace.param import FOLLOWS, Param
 
 AGGREGATES = ("sum", "mean", "max")
@@ -30,18 +31,19 @@ def aggregate(coupling: Coupling, weigh: Weigh, how: str) -> NDArray[np.float64]
     """
     if how not in AGGREGATES:
         raise UsageError(f"there is no aggregate {how!r}; choose one of {', '.join(AGGREGATES)}")
+    units: dict[int, Ids | None] = {}
     parts = [
         part
         for param in coupling.notes.params.values()
         if param.tensor is not None and is_parameter(coupling.graph, param.tensor)
-        for part in _parts(coupling, param, param.tensor, weigh)
+        for part in _parts(coupling, param, param.tensor, weigh, units)
     ]
     size = coupling.notes.size
     if how == "max":
         return _largest(parts, size)
-    units = np.concatenate([u for u, _ in parts] or [np.zeros(0, np.int64)])
+    owners = np.concatenate([u for u, _ in parts] or [np.zeros(0, np.int64)])
     sums = np.concatenate([s for _, s in parts] or [np.zeros(0)])
-    total: NDArray[np.float64] = np.bincount(units, sums, size).astype(np.float64, copy=False)
+    total: NDArray[np.float64] = np.bincount(owners, sums, size).astype(np.float64, copy=False)
     if how == "sum":
         return total
     members = np.zeros(size)
@@ -59,11 +61,24 @@ def _largest(parts: Sequence[Part], size: int) -> NDArray[np.float64]:
     return np.where(total == -np.inf, 0.0, total)
 
 
-def _parts(coupling: Coupling, param: Param, tensor: str, weigh: Weigh) -> list[Part]:
-    """What one param says about the units of its planes; nothing if these are all frozen."""
-    planes = [p for role, p in param.planes if role != FOLLOWS]
-    held = [(units, p.axes) for p in planes if np.count_nonzero(units := coupling.root[p.ids])]
-    if len({units.item(0) for units, _ in held}) < len(held):
+def _parts(
+    coupling: Coupling, param: Param, tensor: str, weigh: Weigh, known: dict[int, Ids | None]
+) -> list[Part]:
+    """What one param says about the units of its planes; nothing if these are all frozen.
+
+    `known` are the units of planes by the identity of their labels, None where all are frozen.
+    """
+    held = []
+    for role, p in param.planes:
+        if role == FOLLOWS:
+            continue
+        if id(p.ids) not in known:
+            units = coupling.root.take(p.ids)
+            known[id(p.ids)] = units if units.any() else None
+        own = known[id(p.ids)]
+        if own is not None:
+            held.append((own, p.axes))
+    if len(held) > 1 and len({units.item(0) for units, _ in held}) < len(held):
         # a depthwise filter is made and read by one channel: it counts once
         unique = {
             (labels.tighten(Plane(units, axes)).axes, units.tobytes()): (units, axes)
@@ -115,13 +130,18 @@ def _collapsed(
         before, own = prod(slab.shape[: inner[0]]), prod([slab.shape[a] for a in inner])
         result = slab.reshape(before, -1)
         if before > 1:
-            result = np.ones(before, np.float32) @ result
+            result = _ones(before) @ result
         result = result.reshape(own, -1)
         if result.shape[1] > 1:
-            result = result @ np.ones(result.shape[1], np.float32)
+            result = result @ _ones(result.shape[1])
         return result.reshape([n if a in inner else 1 for a, n in enumerate(slab.shape)])
     rest = tuple(a for a in wide if a not in axes)
     return slab.sum(rest, keepdims=True) if rest else slab
+
+
+@lru_cache(maxsize=64)
+def _ones(size: int) -> NDArray[np.float32]:
+    return np.ones(size, np.float32)
 
 
 def _as_is(tensor: str, array: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -142,6 +162,6 @@ def normalize(coupling: Coupling, scores: NDArray[np.float64], how: str) -> NDAr
             spread = own.std()
             result[group.cells] = (own - own.mean()) / (spread if spread > 0 else 1.0)
         else:
-            by = own.mean() if how == "mean" else own.max()
+            by = own.sum() / own.size if how == "mean" else own.max()
             result[group.cells] = own / (by if by > 0 else 1.0)
     return result

@@ -24,6 +24,8 @@ def shrink(param: Param, array: NDArray[Any], left: Survivors) -> NDArray[Any]:
     """
     planes = [p for _, p in param.planes if left.touched(p)]
     lines = [left.along(p) for p in planes]
+    if len(lines) == 1 and lines[0] and array.size == param.view[lines[0][0]] == array.shape[-1]:
+        return array.take(lines[0][1], array.ndim - 1)  # a number per channel: the usual case
     result = array.reshape(param.view)
     if all(lines):
         kept = dict(filter(None, reversed(lines)))

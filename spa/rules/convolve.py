@@ -94,8 +94,9 @@ def _weigh(op: Op, view: tuple[int, ...], read: Ids, reads: tuple[int, int], tim
 
 def _result(op: Op, make: Ids, read: Ids, bias: int, axis: int = 1) -> Image:
     """The output: per group, what is made and what is read are one cell; then the bias."""
-    if op.out()[axis] != make.size:
-        raise ValueError(f"{make.size} channels made where {op.out()[axis]} are expected")
+    size = op.out()[axis]
+    if size != make.size:
+        raise ValueError(f"{make.size} channels made where {size} are expected")
     op.cells(make, read)
     labelled = op.decide(lambda: np.count_nonzero(make) > 0)
     made = op.made(make.reshape(-1), axis) if labelled else op.rock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 from spa import labels
 from spa.labels import Image, Plane, Shape
@@ -31,6 +32,7 @@ def wide_axes(op: Op, shapes: Sequence[Shape]) -> tuple[frozenset[int], ...]:
     return op.decide(lambda: tuple([_longer_than_one(s) for s in shapes]))
 
 
+@lru_cache(maxsize=4096)
 def _longer_than_one(shape: Shape) -> frozenset[int]:
     return frozenset([a for a, n in enumerate(shape) if n > 1])
 
@@ -131,6 +133,9 @@ def follow(
     With `makes`, wide axes that no plane covers get labels of their own; they are returned.
     """
     wide = op.decide(lambda: _longer_than_one(view))
+    if len(planes) == 1 and not makes and wide.issuperset(planes[0].axes):  # the usual case
+        op.param(i, view, 0.0, **{f"{role}0": planes[0]})
+        return ()
     given: dict[str, Plane | tuple[int, ...]] = {}
     partial: list[tuple[int, Plane]] = []
     for k, p in enumerate(planes):

@@ -178,13 +178,13 @@ class Check:
         return self.left.image(image).shape if image is not None else self.notes.shape(node, i)
 
     def out(self, node: Any, k: int) -> Shape | None:
-        if k >= len(node.outputs) or node.outputs[k] not in self.notes.images:
-            return self.notes.out(node, k)
-        return self.left.image(self.notes.images[node.outputs[k]]).shape
+        image = self.notes.images.get(node.outputs[k]) if k < len(node.outputs) else None
+        return self.notes.out(node, k) if image is None else self.left.image(image).shape
 
     def images_of(self, node: Any) -> list[Image | None]:
-        known, left = self.notes.images, self.left.image
-        return [left(known[name]) if name in known else None for name in node.inputs]
+        known, left = self.notes.images.get, self.left.image
+        images = [known(name) for name in node.inputs]
+        return [left(x) if x is not None and x.planes else x for x in images]
 
     # what an op says
 

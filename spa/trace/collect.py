@@ -173,8 +173,9 @@ class Collect:
         self.headed.append((plane, axes))
 
     def decide(self, node: Any, choose: Callable[[], Any]) -> Any:
-        self.chosen[node.index].append(choose())
-        return self.chosen[node.index][-1]
+        chosen = choose()
+        self.chosen[node.index].append(chosen)
+        return chosen
 
     def lossy(self, node: Any, reason: str) -> None:
         self.losses.append(Reason(reason, node.op, node.name))

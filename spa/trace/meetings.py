@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -66,24 +67,26 @@ class Meetings:
         numbers: list[int] = []
         starts: list[int] = []
         self._at: list[int] = []
+        place_of = self._place.get
         for node in nodes:
+            index = node.index
             tensors = [images.get(name) for name in (*node.inputs, *node.outputs)]
             stacks: list[Sequence[Plane]] = [x.planes for x in tensors if x and x.planes]
-            stacks += [[p for _, p in param.planes] for param in self.params(node)]
-            stacks += [[p] for p in extra.get(node.index, ())]
-            self._stacks[node.index] = stacks
+            stacks += [[p for _, p in param.planes] for param in self._params.get(index, ())]
+            stacks += [[p] for p in extra.get(index, ())]
+            self._stacks[index] = stacks
             begin = len(numbers)
             for p in [p for planes in stacks for p in planes]:
-                number = self._place.get(id(p.ids))
+                number = place_of(id(p.ids))
                 if number is None:
                     if not p.ids.size:
                         continue
                     number = self._place[id(p.ids)] = known.of(p.ids)
                 numbers.append(number)
                 if number in known.boxed:
-                    self._boxes[node.index].append(p)
+                    self._boxes[index].append(p)
             if len(numbers) > begin:
-                self._at.append(node.index)
+                self._at.append(index)
                 starts.append(begin)
         self._numbers, self._starts = np.array(numbers, np.intp), np.array(starts, np.intp)
         self._flat = np.concatenate([a.ravel() for a in known.arrays] or [np.zeros(0, np.int64)])
@@ -115,29 +118,53 @@ class Meetings:
 
     def distinct(self, planes: Iterable[Plane]) -> Iterator[Plane]:
         """Planes without those that hold the same labels as an earlier one."""
-        seen: set[int] = set()
+        seen: set[int | None] = set()
+        place_of = self._place.get
         for p in planes:
-            place = self.place(p)
-            if place is None:
-                yield p
-            elif place not in seen:
-                seen.add(place)
+            place = place_of(id(p.ids))
+            if place not in seen:
+                if place is not None:
+                    seen.add(place)
                 yield p
 
-    def chosen(self, flags: Flags) -> tuple[NDArray[np.intp], Ids, NDArray[np.intp]]:
-        """Where a flag, bool `[labels]`, holds: for all arrays of labels, end to end.
+    def chosen(self, flags: Flags) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Where a flag, bool `[labels]`, holds: in all arrays of labels, end to end.
 
-        Returns the places within each (flattened) array, the labels there, and where the part of
-        each array begins, by its number; at the end, where the last one ends.
+        Returns the places, and where among them those of each array begin, by its number; at the
+        end, where the last ones end.
         """
-        hit = np.flatnonzero(flags[self._flat])
-        bounds = np.searchsorted(hit, self._begins)
-        return hit - np.repeat(self._begins[:-1], np.diff(bounds)), self._flat[hit], bounds
+        hit = flags.take(self._flat).nonzero()[0]
+        return hit, hit.searchsorted(self._begins)
+
+    def within(self, hit: NDArray[np.intp], bounds: NDArray[np.intp]) -> NDArray[np.intp]:
+        """What `chosen` gave as places in each (flattened) array."""
+        return hit - np.repeat(self._begins[:-1], bounds[1:] - bounds[:-1])
+
+    @property
+    def flat(self) -> Ids:
+        """The labels of all arrays, end to end."""
+        return self._flat
+
+    def held(self, values: NDArray[Any]) -> list[list[Any]]:
+        """The different values (given by label) in each array, ascending, by its number."""
+        own = values.take(self._flat)
+        changes = np.ones(len(own), bool)
+        np.not_equal(own[1:], own[:-1], out=changes[1:])
+        changes[self._begins[:-1]] = True
+        at = changes.nonzero()[0]
+        found, bounds = own[at].tolist(), at.searchsorted(self._begins).tolist()
+        return [sorted(set(found[a:b])) for a, b in pairwise(bounds)]
+
+    def of(self, planes: Iterable[Plane]) -> Ids:
+        """All labels of these planes, those of arrays that hold the same ones once."""
+        wanted = np.zeros(len(self._begins) - 1, bool)
+        wanted[list({self._place[id(p.ids)] for p in planes if p.ids.size})] = True
+        return np.asarray(self._flat[np.repeat(wanted, self.sizes)])
 
     @property
     def sizes(self) -> NDArray[np.intp]:
         """How many labels each array holds, by its number."""
-        return np.diff(self._begins)
+        return self._begins[1:] - self._begins[:-1]
 
     def where(self, flags: Flags) -> set[int]:
         """The numbers of the nodes at which a flag by array, by its number, holds for any."""

@@ -50,6 +50,8 @@ class Listener(Protocol):
 class Op:
     """One node as its rule sees it."""
 
+    _first: Shape | None = None  # of output 0, which rules ask for again and again
+
     def __init__(self, listener: Listener, node: Any) -> None:
         self._at = listener
         self.node = node
@@ -93,9 +95,13 @@ class Op:
 
     def out(self, k: int = 0) -> Shape:
         """Shape of output `k`."""
-        shape = self._at.out(self.node, k)
+        shape = self._first if k == 0 else None
         if shape is None:
-            raise ValueError(f"output {k} has no known shape")
+            shape = self._at.out(self.node, k)
+            if shape is None:
+                raise ValueError(f"output {k} has no known shape")
+            if k == 0:
+                self._first = shape
         return shape
 
     @property

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from spa.labels import Plane, Shape
 
 READS, MAKES, SCALES, FOLLOWS = "reads", "makes", "scales", "follows"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Param:
     """Input `input` of node number `node`, seen as an array of shape `view` under planes of labels.
 
@@ -19,12 +20,12 @@ class Param:
     element, so MACs = elements · times.  `tensor` is None for a product of two activations.
     """
 
-    node: int
-    input: int
-    tensor: str | None
-    view: Shape
-    planes: tuple[tuple[str, Plane], ...]
-    times: float = 0.0
+    node: Final[int]
+    input: Final[int]
+    tensor: Final[str | None]
+    view: Final[Shape]
+    planes: Final[tuple[tuple[str, Plane], ...]]
+    times: Final[float] = 0.0
 
     def plane(self, role: str) -> Plane | None:
         """The first plane of a role, or None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -43,14 +44,29 @@ class Survivors:
         self._images: dict[int, Image] = {}
         self._boxes: dict[int, Shape | None] = {}
         self._views: dict[View, View] = {}
+        self._of_param: dict[int, View] = {}
         self._cuts: dict[int, bool] = {}
-        self._places, kept, bounds = notes.meetings.chosen(self.alive)
-        self._units = root[kept]
-        self._bounds: list[int] = bounds.tolist()
-        counts = np.diff(bounds)
+        self._kept, self._ends = notes.meetings.chosen(self.alive)
+        counts = self._ends[1:] - self._ends[:-1]
         self.cut: Flags = counts < notes.meetings.sizes
         self.lost: Flags = counts == 0
         self._touched: list[bool] = self.cut.tolist()
+
+    @cached_property
+    def _bounds(self) -> list[int]:
+        """Where the survivors of each array of labels begin, by its number, among all."""
+        bounds: list[int] = self._ends.tolist()
+        return bounds
+
+    @cached_property
+    def _places(self) -> NDArray[np.intp]:
+        """The places of all survivors in their arrays."""
+        return self.notes.meetings.within(self._kept, self._ends)
+
+    @cached_property
+    def _units(self) -> Ids:
+        """The units of all survivors."""
+        return self.root.take(self.notes.meetings.flat.take(self._kept))
 
     def touched(self, p: Plane) -> bool:
         """Whether anything in the plane dies."""
@@ -114,15 +130,20 @@ class Survivors:
             return x
         known = self._images.get(id(x))
         if known is None:
-            planes = tuple([self.plane(p) for p in x.planes])
-            if len(planes) > 1:
+            if len(x.planes) == 1:
+                planes: tuple[Plane, ...] = (self.plane(x.planes[0]),)
+            else:
+                planes = tuple([self.plane(p) for p in x.planes])
                 self._across(x.planes)
             known = self._images[id(x)] = Image(self._sizes(x.shape, planes), planes)
         return known
 
     def view(self, p: Param) -> View:
         """The view and planes of what is left of a param of the notes."""
-        key = (p.view, p.planes)
+        known = self._of_param.get(id(p))
+        if known is not None:
+            return known
+        key = (p.view, p.planes)  # one for several params of a node
         known = self._views.get(key)
         if known is None:
             planes = tuple([(role, self.plane(q)) for role, q in p.planes])
@@ -130,6 +151,7 @@ class Survivors:
                 self._across([q for _, q in p.planes])
             sizes = self._sizes(p.view, [q for _, q in planes])
             known = self._views[key] = (sizes, planes)
+        self._of_param[id(p)] = known
         return known
 
     def _across(self, planes: Sequence[Plane]) -> None:
@@ -147,6 +169,9 @@ class Survivors:
 
     @staticmethod
     def _sizes(shape: Shape, planes: Sequence[Plane]) -> Shape:
+        if len(planes) == 1 and len(planes[0].axes) == 1:  # the usual case
+            (a,) = planes[0].axes
+            return (*shape[:a], planes[0].ids.shape[a], *shape[a + 1 :])
         said: dict[int, int] = {}
         for p in planes:
             for a in p.axes:

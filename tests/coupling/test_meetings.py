@@ -55,8 +55,15 @@ def test_boxes_with_the_same_rows_have_one_number():
 
 def test_what_is_chosen_lies_end_to_end():
     meetings, planes = met(ROW, np.array([2, 4]), np.array([[1, 3], [5, 4]]))
-    places, kept, bounds = meetings.chosen(np.arange(7) % 2 == 0)
-    assert kept.tolist() == [2, 4, 6, 2, 4, 4]
-    assert places.tolist() == [1, 3, 5, 0, 1, 3]
+    hit, bounds = meetings.chosen(np.arange(7) % 2 == 0)
+    assert meetings.flat[hit].tolist() == [2, 4, 6, 2, 4, 4]
+    assert meetings.within(hit, bounds).tolist() == [1, 3, 5, 0, 1, 3]
     assert bounds.tolist() == [0, 3, 5, 6] and meetings.sizes.tolist() == [6, 2, 4]
     assert [meetings.place(p) for p in planes] == [0, 1, 2]
+
+
+def test_values_and_labels_are_told_by_array():
+    meetings, planes = met(ROW, np.array([2, 4]), np.array([[1, 3], [5, 4]]))
+    assert meetings.held(np.array([9, 7, 7, 5, 7, 5, 5])) == [[5, 7], [7], [5, 7]]
+    assert meetings.held(np.arange(7) != 3) == [[False, True], [True], [False, True]]
+    assert meetings.of([planes[2], planes[1], planes[1]]).tolist() == [2, 4, 1, 3, 5, 4]
