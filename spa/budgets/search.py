@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spa.budgets.limits import Limit, limits
 from spa.budgets.moves import NEVER, Moves, moves
-from spa.coupling.cost import Cost
+from spa.coupling.cost import Channels, Cost
 from spa.coupling.model import Coupling
 from spa.errors import TargetError
 from spa.recipe import Recipe
@@ -47,7 +47,7 @@ def allocate(coupling: Coupling, scores: NDArray[np.float64], recipe: Recipe) ->
     Raises:
         TargetError: nothing can be pruned, or the target is out of reach (says what is possible).
     """
-    cost = Cost(coupling)
+    cost = Channels(coupling) if recipe.of == "channels" else Cost(coupling)
     if recipe.round_to != "auto":
         return meet(coupling, cost, scores, recipe, limits(coupling, recipe), DETOURS)[0]
     found: list[tuple[float, int, Alive]] = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import prod
+from math import nan, prod
 from typing import Any
 
 import numpy as np
@@ -78,8 +78,7 @@ class Cost:
             )
         )
         self._plan(items)
-        cells = [g.cells.ravel() for g in coupling.groups]
-        self._units = np.concatenate(cells) if cells else np.zeros(0, np.int64)
+        self._channels = Channels(coupling)
 
     def _item(self, param: Param, root: Ids, counted: float) -> Item:
         """(planes, elements outside them, MACs per element, parameters per element)."""
@@ -144,8 +143,20 @@ class Cost:
         return Sizes(
             macs=(float(elements @ self._times) + self._fixed_macs) / self._batch,
             params=float(elements @ self._counted) + self._fixed_params,
-            channels=float(alive[self._units].sum()),
+            channels=self._channels(alive).channels,
         )
+
+
+class Channels:
+    """`Channels(coupling)(alive)` counts channels alone: all that a target in channels asks for."""
+
+    def __init__(self, coupling: Coupling) -> None:
+        cells = [g.cells.ravel() for g in coupling.groups]
+        self._units = np.concatenate(cells) if cells else np.zeros(0, np.int64)
+
+    def __call__(self, alive: Alive) -> Sizes:
+        """How many of the groups' units are in `alive`; the other figures are not numbers."""
+        return Sizes(nan, nan, float(np.count_nonzero(alive.take(self._units))))
 
 
 def _inside(graph: Any) -> Iterable[Any]:

@@ -104,10 +104,10 @@ def summed(
         array, weigh = weigh(tensor, array), _as_is
     array = array if array.ndim else array.reshape(1)
     wide = [a for a, n in enumerate(array.shape) if n > 1] or [0]
-    kept = [tuple([a for a in axes if a in wide]) for axes in kept]
     if array.size <= SLAB:
         slab = weigh(tensor, array)
         return [_collapsed(slab, axes, wide).astype(np.float64) for axes in kept]
+    kept = [tuple([a for a in axes if a in wide]) for axes in kept]
     sums = [np.zeros([n if a in axes else 1 for a, n in enumerate(array.shape)]) for axes in kept]
     lead = (slice(None),) * wide[0]
     step = max(1, SLAB * array.shape[wide[0]] // array.size)

@@ -159,7 +159,7 @@ class Check:
     # what an op sees
 
     def attr(self, node: Any, name: str, default: Any) -> Any:
-        return self._refit.get(name, node.attrs.get(name, default))
+        return self._refit[name] if name in self._refit else node.attrs.get(name, default)
 
     def value(self, node: Any, i: int) -> np.ndarray | None:
         new = self._refit.get(i)

@@ -12,7 +12,7 @@ from spa.budgets import allocate, moves
 from spa.budgets.limits import limits
 from spa.budgets.search import SLACK
 from spa.coupling import misplaced
-from spa.coupling.cost import reduction
+from spa.coupling.cost import Channels, reduction
 from spa.criteria import score
 from spa.errors import TargetError
 from spa.recipe import Recipe
@@ -267,3 +267,12 @@ def test_more_means_a_subset():
     sequence = moves(coupling, scores, limits(coupling, Recipe(round_to=1)), "global")
     kept = [sequence.alive(k) for k in range(0, len(sequence.group), 50)]
     assert all(not (b & ~a).any() for a, b in pairwise(kept))
+
+
+def test_channels_alone_are_counted_as_beside_the_other_figures():
+    coupling, cost = coupling_of(THREE), cost_of(THREE)
+    alive = coupling.everything()
+    alive[coupling.groups[0].cells[:, :3]] = False
+    count, cells = Channels(coupling), len(coupling.groups[0].cells)
+    assert count(coupling.everything()).channels == cost(coupling.everything()).channels
+    assert count(alive).share("channels") == cost(alive).channels == coupling.channels - 3 * cells
