@@ -270,9 +270,10 @@ def check(
     touched = meetings.where(left.cut)
     passed = indifferent - meetings.where(left.lost) if indifferent else indifferent
     checker = Check(left)
-    errors = []
-    for node in nodes:
-        if node.index not in touched or (node.domain, node.op) not in RULES or node.captured:
+    errors: list[MisplacedError] = []
+    open_nodes = (touched - passed) | (touched & meetings.boxed)  # elsewhere nothing is looked at
+    for node in nodes if open_nodes else ():
+        if node.index not in open_nodes or (node.domain, node.op) not in RULES or node.captured:
             continue
         try:
             if node.index not in passed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from itertools import pairwise
 from typing import Any
 
@@ -103,6 +103,11 @@ class Meetings:
     def boxes(self, node: Any) -> Sequence[Plane]:
         """Those that lie along several axes."""
         return self._boxes.get(node.index, ())
+
+    @property
+    def boxed(self) -> Set[int]:
+        """The numbers of the nodes with such planes."""
+        return self._boxes.keys()
 
     def params(self, node: Any) -> list[Param]:
         """What the node reads from the file, and its product of activations."""
