@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import spa
 from spa import devices, pipeline, runtime
@@ -150,6 +151,19 @@ def test_products_are_the_same_wherever_they_are_computed(pretended, groups):
         for a, b in zip(host, there, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
     assert products.products("cpu") is products.on_host
+
+
+def test_small_products_take_one_thread():
+    def threads():
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    with threadpool_limits(limits=2, user_api="blas"):
+        usual = threads()
+        with products.threads_for(products.SMALL - 1):
+            assert threads() == {1}
+        with products.threads_for(products.SMALL):
+            assert threads() == usual
+        assert threads() == usual, "and it is over afterwards"
 
 
 def test_everything_runs_on_the_device_that_was_asked_for(pretended):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from spa import devices, runtime
 
+SMALL = 1 << 28
+"""Multiplications of a product below which one thread of BLAS computes it, in milliseconds."""
 Array = NDArray[np.float32]
 Products = Callable[..., list[Array]]
 """From X `[groups, features, m]` and others `[groups, rows, m]`: each of them times Xᵀ, X first."""
@@ -24,7 +27,25 @@ def products(device: devices.Device) -> Products:
 def on_host(x: Array, *others: Array) -> list[Array]:
     """By numpy."""
     flipped = x.swapaxes(1, 2)
-    return [each @ flipped for each in (x, *others)]
+    rows = max(each.shape[1] for each in (x, *others))
+    with threads_for(rows * x.shape[1] * x.shape[2]):
+        return [each @ flipped for each in (x, *others)]
+
+
+def threads_for(multiplications: int) -> AbstractContextManager[Any]:
+    """One thread of BLAS for small products, as many as there are for others.
+
+    Threads wait for each other within a product, and spin meanwhile.  On a busy machine one of them
+    has no processor, and a product of a millisecond takes a turn of the scheduler, some hundreds.
+    """
+    return _blas().limit(limits=1) if multiplications < SMALL else nullcontext()
+
+
+@cache
+def _blas() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
 
 
 @lru_cache(maxsize=4)
