@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from spa.errors import ReadError
+from spa.errors import ReadError, first_line
 
 Device = Literal["auto", "cpu", "cuda"]
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -98,7 +98,7 @@ def idle_cuda() -> str:
             if CUDA in session.get_providers():
                 return ""
         except Exception as error:  # onnxruntime has a class per status, none of them documented
-            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            why = first_line(error)
     return (
         f"CUDA does not start here ({why or _missing(runtime)}); install NVIDIA's driver, and "
         'CUDA with pip install "onnxruntime-gpu[cuda,cudnn]",'

@@ -48,3 +48,8 @@ class LimitError(SpaError):
     """A time or memory limit was hit."""
 
     exit_code = 7
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an exception of any library says."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

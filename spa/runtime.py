@@ -16,7 +16,7 @@ import numpy as np
 
 from spa import devices, indices
 from spa.devices import Device
-from spa.errors import ReadError
+from spa.errors import ReadError, first_line
 
 if TYPE_CHECKING:
     import onnx
@@ -168,11 +168,6 @@ def run(
             f"onnxruntime cannot run the model ({first_line(error)}); check the shapes of its "
             "inputs, which --input-shape can set"
         ) from error
-
-
-def first_line(error: Exception) -> str:
-    """The first line of what an exception says."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 # --- inputs -------------------------------------------------------------------------------------

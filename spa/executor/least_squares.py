@@ -60,7 +60,7 @@ class Moments:
         sums = sums_of(x.reshape(*x.shape[:2], samples, -1)) if size > 1 else x.astype(np.float64)
         self.between += np.square(sums / max(size, 1)).sum(2)
         self.samples += samples
-        made = self._products(*((x,) if y is None else (x, y)))
+        made = self._products(x) if y is None else self._products(x, y)
         self.xx += made[0]
         self.x += sums.sum(2)
         self.count += x.shape[2]

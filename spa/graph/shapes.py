@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from onnx import TypeProto, numpy_helper
 
+from spa.errors import first_line
 from spa.graph.bodies import Scope, infer_body
 from spa.graph.checks import mismatch
 from spa.graph.evaluate import (
@@ -97,7 +98,7 @@ def _inferred(
         try:
             return infer_body(step, Scope(program, facts, _inside(engine)))
         except Exception as error:  # a body that does not fit its node
-            facts.errors.append(f"{_called(node)}: {_first_line(error)}")
+            facts.errors.append(f"{_called(node)}: {first_line(error)}")
             return {}
     if step.schema is None:
         return {}
@@ -119,7 +120,7 @@ def _inferred(
             ir_version=program.ir_version,
         )
     except Exception as error:  # an InferenceError, or whatever else the C++ side raises
-        facts.errors.append(f"{_called(node)}: {_first_line(error)}")
+        facts.errors.append(f"{_called(node)}: {first_line(error)}")
     return {}
 
 
@@ -248,7 +249,3 @@ def _may_ask(node: onnx.NodeProto, facts: Facts) -> bool:
 
 def _called(node: onnx.NodeProto) -> str:
     return f"{node.op_type} node '{node.name or (node.output[0] if node.output else '')}'"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -20,7 +20,8 @@ def doctor() -> dict[str, Any]:
         from spa import devices
 
         providers = devices.providers()
-        problems += [f"{devices.idle_cuda()} or go on on the CPU"] if devices.idle_cuda() else []
+        if devices.idle_cuda():
+            problems.append(f"{devices.idle_cuda()} or go on on the CPU")
     except SpaError as error:
         problems.append(str(error))
     if "onnxruntime" in found and "onnxruntime-gpu" in found:
