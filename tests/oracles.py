@@ -26,8 +26,9 @@ from spa.graph import Graph, read
 from spa.recipe import Recipe
 from spa.rewrite import rewrite
 from spa.validate.mask import masked as hold
+from spa.validate.proof import names_of
 from spa.validate.twin import twin
-from spa.validate.verify import lossy_at, names_of
+from spa.validate.verify import lossy_at
 from tests.nets import BATCH
 
 Alive = np.ndarray

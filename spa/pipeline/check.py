@@ -26,8 +26,8 @@ from spa.reports.facts import measured_on
 from spa.reports.wording import LARGE_DRIFT, measure, printable
 from spa.validate import Drift, Verdict, side_by_side, total, verify
 from spa.validate.inputs import Feeds, Inputs, feeds_at, fresh, random
+from spa.validate.proof import is_quantised
 from spa.validate.silent import silent
-from spa.validate.verify import is_quantised
 
 
 def check(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from onnx import ModelProto
 
 from spa import runtime
 from spa.coupling import Coupling, analyse
-from spa.coupling.cost import Cost, Sizes, reduction
+from spa.coupling.cost import Cost, Sizes, batch_symbol, reduction
 from spa.errors import ReadError, UsageError, VerifyError
 from spa.events import Step, Tell, quiet
 from spa.graph import Graph, read
@@ -27,7 +27,9 @@ from spa.plans import place
 from spa.recipe import Recipe
 from spa.validate import Timing, Verdict, drift, side_by_side
 from spa.validate import verify as verify_cut
-from spa.validate.inputs import feeds_at, other_batch
+from spa.validate.inputs import feeds_at
+from spa.validate.runs import Runner
+from spa.validate.sizes import each_other
 
 OWN = "compare a model with its own pruned version"
 
@@ -138,24 +140,14 @@ def _compare(coupling: Coupling, second: Graph, recipe: Recipe, level: str) -> V
 
 
 def _run_both(first: Graph, second: Graph, recipe: Recipe) -> Verdict:
-    """Without a plan: the same inputs through both, at two batch sizes where possible."""
-    sessions = [
-        runtime.session(g.proto, device=recipe.device, base_dir=g.source.base_dir)
-        for g in (first, second)
-    ]
-    found = None
-    for batch in (None, other_batch(first)):
-        if batch is None and found is not None:
-            continue
-        feeds = feeds_at(first, recipe.seed, batch)
+    """Without a plan: the same inputs through both, at every size that the first takes."""
+    runners = [Runner(g.proto, g.source.base_dir, recipe.device) for g in (first, second)]
+
+    def run(sizes: Mapping[str, int]) -> tuple[dict[str, Any], dict[str, Any]]:
+        feeds = feeds_at(first, recipe.seed, sizes)
+        before = runners[0](feeds, True)
         try:
-            before = runtime.run(sessions[0], feeds)
-        except ReadError:
-            if found is None:
-                raise
-            continue
-        try:
-            after = runtime.run(sessions[1], feeds)
+            after = runners[1](feeds, True)
         except ReadError as error:
             raise VerifyError(
                 f"the second model does not run on inputs of the first: {error}"
@@ -166,9 +158,18 @@ def _run_both(first: Graph, second: Graph, recipe: Recipe) -> Verdict:
                     f"output {name} has shape {value.shape} in one model and "
                     f"{after[name].shape} in the other; {OWN}"
                 )
-        found = found or drift(before, after)
-    assert found is not None
-    return Verdict("run", found, None, ())
+        return before, after
+
+    def accepted(sizes: Mapping[str, int]) -> bool:
+        try:
+            run(sizes)
+        except ReadError:
+            return False
+        return True
+
+    found = drift(*run(first.dims))
+    others = each_other(first.dims, accepted, batch_symbol(first))
+    return Verdict("run", found, None, (), (dict(first.dims), *others))
 
 
 def bench(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 from numpy.typing import NDArray
 
 from spa import runtime
-from spa.coupling.cost import batch_symbol
 from spa.probes import Probe
 
 Feeds = dict[str, NDArray[Any]]
@@ -60,21 +59,14 @@ def random(graph: Any, seed: int) -> Inputs:
     return Inputs([feeds], "random", rows, True)
 
 
-def feeds_at(graph: Any, seed: int, batch: int | None = None) -> Feeds:
-    """Random inputs at the sizes of the analysis, or with another batch size."""
-    symbol = batch_symbol(graph)
-    if batch is None or symbol is None:
+def feeds_at(graph: Any, seed: int, sizes: Mapping[str, int] | None = None) -> Feeds:
+    """Random inputs at the sizes of the analysis, or at other `sizes` of its symbols."""
+    if sizes is None or sizes == graph.dims:
         return dict(runtime.feeds(graph, seed))
     shapes = dict(graph.shapes)
     for name in graph.inputs:
         symbols = graph.dynamic.get(name) or (None,) * len(shapes[name])
         shapes[name] = tuple(
-            batch if s == symbol else n for s, n in zip(symbols, shapes[name], strict=True)
+            n if s is None else sizes[s] for s, n in zip(symbols, shapes[name], strict=True)
         )
     return dict(runtime.feeds(replace(graph, shapes=shapes), seed))
-
-
-def other_batch(graph: Any) -> int | None:
-    """A batch size the analysis did not use, or None where the batch is fixed."""
-    symbol = batch_symbol(graph)
-    return None if symbol is None else (3 if graph.dims.get(symbol) != 3 else 2)

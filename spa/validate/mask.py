@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from spa.coupling.model import Coupling
-from spa.labels import Ids, Image, Plane
+from spa.labels import Ids, Plane
 from spa.trace.check import Survivors
 from spa.trace.param import MAKES, READS, SCALES, Param
+from spa.validate.layout import Layout, layout_of
 
 SELECTABLE = frozenset(("float32", "float64", "int32", "int64", "uint8"))
 """What onnxruntime can select from; other types go through one that holds all their values."""
@@ -38,6 +39,10 @@ ZEROS = {
     "QLinearGlobalAveragePool": 4,
 }
 """Which input is the zero point of what an operator makes, in integers."""
+
+
+RANGES = 12
+"""The version of ai.onnx from which on a mask can be made as long as a tensor is at run time."""
 
 
 def masked(coupling: Coupling, alive: NDArray[np.bool_]) -> ModelProto:
@@ -107,9 +112,12 @@ class _Held:
         return image is not None and any(self.left.touched(p) for p in image.planes)
 
     def _hold(self, name: str) -> list[NodeProto]:
-        mask = mask_of(self.coupling.notes.images[name], self.left)
+        layout = layout_of(self.coupling.notes.images[name], self.left)
         dtype = np.dtype(self.graph.dtypes[name])
-        return _hold(self.model, name, mask, dtype, self.zeros.get(name, ""))
+        found, zero = self.graph.shapes[name], self.zeros.get(name, "")
+        if not self.graph.dims or opset_of(self.model) < RANGES:  # no other size will be asked for
+            layout = Layout(layout.at(found), ()).tight()
+        return _hold(self.model, name, layout, dtype, zero)
 
 
 def _hold_inside(
@@ -150,14 +158,6 @@ def _inside(param: Param, left: Survivors, made: Ids, shown: Ids) -> NDArray[np.
     return mask
 
 
-def mask_of(image: Image, left: Survivors) -> NDArray[np.bool_]:
-    """Which elements live, broadcastable to the tensor."""
-    mask = np.ones((1,) * len(image.shape), bool)
-    for p in filter(left.touched, image.planes):
-        mask = mask & left.alive[p.ids]
-    return mask
-
-
 def _zero_point(graph: Any, node: Any, zeros: dict[str, str]) -> dict[str, str]:
     """The tensor that says what zero is in the integers a node makes, by the name of its output."""
     first = node.outputs[0]
@@ -173,13 +173,13 @@ def _zero_point(graph: Any, node: Any, zeros: dict[str, str]) -> dict[str, str]:
 
 
 def _hold(
-    model: ModelProto, name: str, mask: NDArray[np.bool_], dtype: np.dtype, zero: str = ""
+    model: ModelProto, name: str, layout: Layout, dtype: np.dtype, zero: str = ""
 ) -> list[NodeProto]:
     """Nodes that make `name` from `name__whole`, dead elements being zero.
 
     `zero` is the tensor that says which number that is, if it is not 0.
     """
-    source, target, mask = f"{name}__whole", name, _tight(mask)
+    source, target = f"{name}__whole", name
     carrier = _carrier(dtype)
     nodes: list[NodeProto] = []
     if carrier != dtype:
@@ -190,12 +190,14 @@ def _hold(
             nodes.append(helper.make_node("Cast", [zero], [f"{name}__point"], to=kind))
             zero = f"{name}__point"
     if opset_of(model) < 9:  # no Where yet
-        constants = {f"{name}__mask": mask.astype(carrier)}
+        constants = {f"{name}__mask": layout.mask.astype(carrier)}
         nodes.append(helper.make_node("Mul", [source, f"{name}__mask"], [target]))
     else:
-        constants = {f"{name}__mask": mask, f"{name}__zero": np.zeros((), carrier)}
-        picked = [f"{name}__mask", source, zero or f"{name}__zero"]
-        nodes.append(helper.make_node("Where", picked, [target]))
+        constants = {f"{name}__mask": layout.mask, f"{name}__zero": np.zeros((), carrier)}
+        mask, steps, more = _repeated(name, f"{name}__whole", layout)
+        nodes += steps
+        constants |= more
+        nodes.append(helper.make_node("Where", [mask, source, zero or f"{name}__zero"], [target]))
     if carrier != dtype:
         kind = helper.np_dtype_to_tensor_dtype(dtype)
         cast = helper.make_node("Cast", [target], [name], to=kind)
@@ -206,12 +208,37 @@ def _hold(
     return nodes
 
 
-def _tight(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The mask without axes along which it is the same: these may have any size."""
-    for a in range(mask.ndim):
-        head = mask.take([0], axis=a)
-        mask = head if (mask == head).all() else mask
-    return mask
+def _repeated(
+    name: str, source: str, layout: Layout
+) -> tuple[str, list[NodeProto], dict[str, np.ndarray]]:
+    """The mask as long as the tensor is at run time: its name, the nodes that make it, constants.
+
+    A position of an axis finds its place in the pattern as `Axis.places` says.
+    """
+    mask, nodes = f"{name}__mask", []
+    constants: dict[str, np.ndarray] = {}
+    for axis in layout.axes:
+        base = f"{name}__axis{axis.number}"
+        for word, value in (("zero", 0), ("one", 1), ("outer", axis.outer), ("inner", axis.inner)):
+            constants[f"{base}_{word}"] = np.array(value, np.int64)
+        constants[f"{base}_number"] = np.array(axis.number, np.int64)
+        for op, inputs, output in (
+            ("Shape", [source], "shape"),
+            ("Gather", [f"{base}_shape", f"{base}_number"], "length"),
+            ("Range", [f"{base}_zero", f"{base}_length", f"{base}_one"], "at"),
+            ("Div", [f"{base}_length", f"{base}_outer"], "some"),
+            ("Max", [f"{base}_some", f"{base}_one"], "block"),
+            ("Div", [f"{base}_at", f"{base}_block"], "turn"),
+            ("Mul", [f"{base}_turn", f"{base}_inner"], "start"),
+            ("Mod", [f"{base}_at", f"{base}_inner"], "rest"),
+            ("Add", [f"{base}_start", f"{base}_rest"], "place"),
+        ):
+            nodes.append(helper.make_node(op, inputs, [f"{base}_{output}"]))
+        nodes.append(
+            helper.make_node("Gather", [mask, f"{base}_place"], [f"{base}_mask"], axis=axis.number)
+        )
+        mask = f"{base}_mask"
+    return mask, nodes, constants
 
 
 def _carrier(dtype: np.dtype) -> np.dtype:

@@ -17,7 +17,8 @@ from spa.rewrite import rewrite
 from spa.rules.explain import Labelled
 from spa.runtime import session
 from spa.trace.check import MisplacedError, Survivors
-from spa.validate.mask import mask_of, masked
+from spa.validate.layout import layout_of
+from spa.validate.mask import masked
 from tests.corpus.cases import Layout, Variant, shape
 
 OUTCOMES = ("ok", "lossy", "frozen", "refused", "unsupported", "DIFF")
@@ -113,7 +114,8 @@ def square(
     for model in (small, big):
         for info in model.graph.output:
             shape(info, None)
-    inside = {n: mask_of(notes.images[n], left) for n in variant.feeds if n in notes.images}
+    images = {n: notes.images[n] for n in variant.feeds if n in notes.images}
+    inside = {n: layout_of(x, left).at(x.shape) for n, x in images.items()}
     zeros = zero_points(graph, variant.feeds)
     held = {n: hold(a, inside.get(n), zeros.get(n)) for n, a in variant.feeds.items()}
     try:
@@ -196,7 +198,7 @@ def select(array: Any, image: Image | None, left: Survivors) -> Any:
     """The living elements, as a box."""
     if image is None or not isinstance(array, np.ndarray):
         return array
-    mask = np.broadcast_to(mask_of(image, left), array.shape)
+    mask = layout_of(image, left).at(array.shape)
     return array[mask].reshape(left.image(image).shape)
 
 

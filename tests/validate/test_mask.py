@@ -11,7 +11,8 @@ from spa import runtime
 from spa.coupling import analyse
 from spa.graph import read
 from spa.trace.check import Survivors
-from spa.validate.mask import mask_of, masked
+from spa.validate.layout import layout_of
+from spa.validate.mask import masked
 from tests import oracles
 from tests.carried import coupling_of
 from tests.nets import MOTIFS, Net
@@ -40,7 +41,7 @@ def test_dropped_elements_are_zero_and_all_of_them(name):
     for tensor, image in coupling.notes.images.items():
         if tensor not in seen or not image.planes:
             continue
-        kept = np.broadcast_to(mask_of(image, left), image.shape)
+        kept = layout_of(image, left).at(image.shape)
         assert not seen[tensor][~kept].any(), tensor
         touched += not kept.all()
     assert touched >= 2

@@ -74,7 +74,7 @@ def test_what_is_left_of_a_saturated_output_is_rounding():
     model = n.done(n.Sigmoid(y))
     coupling, alive, small = pruned(model)
     assert verify(coupling, alive, small).equivalence < 1e-4
-    noisy = importlib.import_module("spa.validate.verify")
+    noisy = importlib.import_module("spa.validate.proof")
     found = [noisy.unsaturated(m).graph.node[-1].op_type for m in (coupling.graph.proto, small)]
     assert found == ["Identity", "Identity"]
     inner = n.Sigmoid(n.conv(n.input("z", 3, 8, 8), 3, 4))

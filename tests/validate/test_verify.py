@@ -16,8 +16,8 @@ from spa.graph import read
 from spa.rewrite import rewrite
 from spa.validate import verify
 from spa.validate.drift import relative_error
-from spa.validate.inputs import feeds_at, other_batch
-from spa.validate.verify import TOLERANCE
+from spa.validate.inputs import feeds_at
+from spa.validate.proof import TOLERANCE
 from tests import oracles
 from tests.nets import BATCH, MOTIFS
 
@@ -107,8 +107,8 @@ def test_noise_of_the_models_own_is_given_room(monkeypatch, noise, off, passes):
     for name in small.graph.node[-1].input[1:]:
         small = changed(small, name, lambda a: (a * off).astype(a.dtype))
     if noise is not None:
-        module = importlib.import_module("spa.validate.verify")
-        monkeypatch.setattr(module, "_noise", lambda *_: noise)
+        module = importlib.import_module("spa.validate.proof")
+        monkeypatch.setattr(module, "noise", lambda *_: noise)
     if passes:
         assert verify(coupling, alive, small).equivalence == pytest.approx(off - 1, rel=0.3)
     else:
@@ -246,18 +246,12 @@ def test_repaired_weights_are_not_expected_to_equal_the_masked_original():
 # Inputs
 
 
-def test_the_other_batch_is_another():
+def test_inputs_at_other_sizes():
     graph = read(MOTIFS["residual"].build(batch=BATCH))
-    assert other_batch(graph) != graph.dims[BATCH]
     assert feeds_at(graph, 0)["x"].shape[0] == graph.dims[BATCH]
-    assert feeds_at(graph, 0, other_batch(graph))["x"].shape == (other_batch(graph), 3, 8, 8)
-    at_three = read(MOTIFS["residual"].build(batch=BATCH), input_shapes={"x": [3, 3, 8, 8]})
-    assert other_batch(at_three) == 2
-
-
-def test_a_stated_batch_stays():
-    graph = read(MOTIFS["residual"].build(batch=2))
-    assert other_batch(graph) is None and feeds_at(graph, 0, 5)["x"].shape[0] == 2
+    assert feeds_at(graph, 0, {BATCH: 5})["x"].shape == (5, 3, 8, 8)
+    stated = read(MOTIFS["residual"].build(batch=2))
+    assert feeds_at(stated, 0, {})["x"].shape[0] == 2
 
 
 def test_an_original_that_refuses_other_sizes_is_not_held_against_the_pruned_one():

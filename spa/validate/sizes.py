@@ -1,0 +1,92 @@
+"""At which sizes a cut is proved: those of the analysis, and others of every symbol.
+
+Nothing in a file says which sizes a model accepts, so others near those of the analysis are tried,
+all symbols at once first, then one at a time, then two.  What the original itself refuses is left
+out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import combinations
+
+Sizes = Mapping[str, int]
+
+SMALLER, LARGER = -1, 1
+PATCH = 32
+"""Sizes from here on may have to be multiples of it, as nets halve pictures five times."""
+MOST_REFUSED = 24
+"""Sizes in one direction that an original may refuse before no more are tried."""
+
+
+def steps(size: int, way: int) -> list[int]:
+    """How far other sizes lie from `size`: near it, as the work grows with them."""
+    if size < PATCH:
+        found = [max(1, size // 2), 1, size]
+    else:
+        found = [-(-size // (8 * PATCH)) * PATCH, size // 2, 1, size]
+    return list(dict.fromkeys(way * step for step in found if size + way * step > 0))
+
+
+def each_other(
+    dims: Sizes, accepted: Callable[[Sizes], bool], batch: str | None = None
+) -> list[Sizes]:
+    """Other sizes that were accepted: of every symbol a smaller and a larger one, where any is.
+
+    `accepted` tells of sizes whether the model takes them.  Symbols of one size stay of one size
+    as long as all move at once.  The batch goes the other way than all others, for less work.
+    """
+    found: list[Sizes] = []
+    for way in (SMALLER, LARGER):
+        ways = {s: -way if n == dims.get(batch or "") else way for s, n in dims.items()}
+        search = _Search(dims, ways, accepted)
+        search.all_at_once()
+        search.one_by_one()
+        search.in_pairs()
+        found += search.found
+    return found
+
+
+class _Search:
+    """Other sizes in one direction: `open` are the symbols that none was found of yet."""
+
+    def __init__(
+        self, dims: Sizes, ways: Mapping[str, int], accepted: Callable[[Sizes], bool]
+    ) -> None:
+        self.dims, self.accepted = dims, accepted
+        self.steps = {s: steps(n, ways[s]) for s, n in dims.items()}
+        self.open = {s for s in dims if self.steps[s]}
+        self.found: list[Sizes] = []
+        self.refused: list[Sizes] = []
+
+    def all_at_once(self) -> None:
+        levels = max((len(self.steps[s]) for s in self.open), default=0)
+        for level in range(levels):
+            if self.open:
+                moved = {s: self.steps[s][min(level, len(self.steps[s]) - 1)] for s in self.open}
+                self._try(moved)
+
+    def one_by_one(self) -> None:
+        for symbol in sorted(self.open):
+            for step in self.steps[symbol]:
+                if symbol in self.open:
+                    self._try({symbol: step})
+
+    def in_pairs(self) -> None:
+        """Two symbols by the same step: a cache and the length of the mask that covers it."""
+        for pair in combinations(sorted(self.dims), 2):
+            shared = [step for step in self.steps[pair[0]] if step in self.steps[pair[1]]]
+            nearest = shared[:1] + [step for step in shared[1:] if abs(step) == 1]
+            for step in nearest:
+                if self.open.intersection(pair):
+                    self._try(dict.fromkeys(pair, step))
+
+    def _try(self, moved: Mapping[str, int]) -> None:
+        sizes = {s: n + moved.get(s, 0) for s, n in self.dims.items()}
+        if sizes in self.refused or len(self.refused) >= MOST_REFUSED:
+            return
+        if self.accepted(sizes):
+            self.found.append(sizes)
+            self.open.difference_update(moved)
+        else:
+            self.refused.append(sizes)
