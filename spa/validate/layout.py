@@ -53,7 +53,7 @@ class Layout:
     def tight(self) -> Layout:
         """Without axes along which the mask is the same: these may have any size."""
         mask = self.mask
-        for a in range(mask.ndim):
+        for a in (k for k, n in enumerate(mask.shape) if n > 1):
             head = mask.take([0], axis=a)
             mask = head if (mask == head).all() else mask
         return Layout(mask, self.axes)
@@ -75,7 +75,7 @@ def layout_of(image: Image, left: Survivors) -> Layout:
         mask = mask & left.alive[p.ids]
     axes = []
     for a, length in enumerate(image.shape):
-        if mask.shape[a] == 1:
+        if mask.shape[a] <= 1:
             continue
         if (mask == mask.take([0], axis=a)).all():
             mask = mask.take([0], axis=a)
