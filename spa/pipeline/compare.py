@@ -28,6 +28,7 @@ from spa.recipe import Recipe
 from spa.validate import Timing, Verdict, drift, side_by_side
 from spa.validate import verify as verify_cut
 from spa.validate.inputs import feeds_at
+from spa.validate.lengths import check_shapes
 from spa.validate.runs import Runner
 from spa.validate.sizes import each_other
 
@@ -152,12 +153,7 @@ def _run_both(first: Graph, second: Graph, recipe: Recipe) -> Verdict:
             raise VerifyError(
                 f"the second model does not run on inputs of the first: {error}"
             ) from error
-        for name, value in before.items():
-            if isinstance(value, np.ndarray) and value.shape != after[name].shape:
-                raise VerifyError(
-                    f"output {name} has shape {value.shape} in one model and "
-                    f"{after[name].shape} in the other; {OWN}"
-                )
+        check_shapes(first, before, after, OWN)
         return before, after
 
     def accepted(sizes: Mapping[str, int]) -> bool:

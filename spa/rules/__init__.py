@@ -31,8 +31,21 @@ from spa.rules import (  # the families, by name
     rotary,
     scatter,
     slices,
+    unruled,
 )
-from spa.rules.registry import NOTES, REFITS, RULES, SILENT, Fixes, Status, refit, rule
+from spa.rules.registry import (
+    NOTES,
+    REFITS,
+    RULES,
+    SILENT,
+    TRAITS,
+    Fixes,
+    Status,
+    Trait,
+    refit,
+    rule,
+    trait_of,
+)
 
 FAMILIES = (
     pointwise,
@@ -58,6 +71,7 @@ FAMILIES = (
     experts,
     contrib,
     flow,
+    unruled,
 )
 
 __all__ = [
@@ -66,11 +80,14 @@ __all__ = [
     "REFITS",
     "RULES",
     "SILENT",
+    "TRAITS",
     "Fixes",
     "Status",
+    "Trait",
     "catalogue",
     "refit",
     "rule",
+    "trait_of",
 ]
 
 

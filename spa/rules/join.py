@@ -10,7 +10,7 @@ import numpy as np
 from spa import labels
 from spa.labels import Ids, Image, Plane
 from spa.rules.meet import apart, meet, still, wide_axes
-from spa.rules.registry import Fixes, refit, rule
+from spa.rules.registry import Fixes, refit, rule, trait
 from spa.trace.op import Op
 
 if TYPE_CHECKING:
@@ -111,3 +111,6 @@ def split_sizes(new: Sizes) -> Fixes:
         return {}
     sizes = np.diff([0, *ends])
     return {"split": sizes.tolist()} if new.version < 13 else {1: sizes, "num_outputs": None}
+
+
+trait("Split", sized=(1,))

@@ -11,7 +11,7 @@ import numpy as np
 from spa import labels
 from spa.labels import Image, Plane
 from spa.rules.meet import still
-from spa.rules.registry import Fixes, refit, rule
+from spa.rules.registry import Fixes, refit, rule, trait
 from spa.trace.op import Op
 
 if TYPE_CHECKING:
@@ -195,3 +195,9 @@ def size(op: Op, x: Image) -> Image:
 def eye_like(op: Op, x: Image) -> Image:
     op.freeze(x, "the diagonal depends on positions")
     return op.rock()
+
+
+trait("RandomNormal", "RandomUniform", draws=True)
+trait("Reshape", "Expand", "Tile", sized=(1,))
+trait("Range", sized=(0, 1, 2))
+trait("ConstantOfShape", sized=(0,))

@@ -9,7 +9,7 @@ import numpy as np
 
 from spa.labels import Image, Plane
 from spa.rules.meet import aligned, follow, together
-from spa.rules.registry import Fixes, refit, rule
+from spa.rules.registry import Fixes, refit, rule, trait
 from spa.trace.op import Op
 
 if TYPE_CHECKING:
@@ -156,3 +156,6 @@ def hardmax(op: Op, *_: Image) -> Image:  # * -> *
     x = op.operand(0)
     keep = set(range(len(x.shape))) - _normalised(op)
     return op.like(op.only(x, *keep, reason="picks the largest of its channels"))
+
+
+trait("Hardmax", decides=(0,))

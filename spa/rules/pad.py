@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from spa import labels
 from spa.labels import Ids, Image, Plane
 from spa.rules.meet import still
-from spa.rules.registry import Fixes, refit, rule
+from spa.rules.registry import Fixes, refit, rule, trait
 from spa.trace.op import Op
 
 if TYPE_CHECKING:
@@ -92,3 +92,6 @@ def pad_sizes(new: Sizes) -> Fixes:
                     result[axes.index(wide[0]) + side * len(axes)] = new.born(turn).sum()
                     turn += 1
     return {"pads": result.tolist()} if new.version < 11 else {1: result}
+
+
+trait("Pad", sized=(1,))

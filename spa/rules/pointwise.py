@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spa.labels import Image
 from spa.rules.meet import still, together
-from spa.rules.registry import rule
+from spa.rules.registry import rule, trait
 from spa.trace.op import Op
 
 UNARY = """
@@ -31,6 +31,13 @@ def nary(op: Op, *_: Image) -> Image:  # *, * -> *  under broadcasting
     return Image(op.out(), together(op, inputs, len(op.out()), makes=True))
 
 
+trait("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Mod", decides=(0, 1))
+trait("Ceil", "Floor", "Round", "Shrink", "Sign", "ThresholdedRelu", decides=(0,))
+FRACTIONS = frozenset((1, 10, 11, 14, 15, 16))
+"""Element types that hold fractions: a Cast to any other rounds."""
+trait("Cast", decides=(0,), where=lambda node: node.attrs.get("to") not in FRACTIONS)
+
+
 @rule("Dropout", note="exact unless it drops at random, in training mode")
 def dropout(op: Op, *_: Image) -> list[Image]:  # * -> *, *
     still(op, 1, 2)
@@ -46,3 +53,7 @@ def random_like(op: Op, x: Image) -> Image:  # * -> *
     if x.axes:
         op.lossy(RANDOM)
     return op.like(x)
+
+
+trait("RandomNormalLike", "RandomUniformLike", "Bernoulli", draws=True)
+trait("Dropout", draws=True, where=lambda node: len(node.inputs) > 2 and bool(node.inputs[2]))

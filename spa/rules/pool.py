@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spa.labels import Image
 from spa.rules.meet import still
-from spa.rules.registry import rule
+from spa.rules.registry import rule, trait
 from spa.trace.op import Op
 
 
@@ -39,3 +39,6 @@ def sample(op: Op, x: Image, *_: Image) -> Image:  # n c *, places -> m c *
     still(op, *range(1, len(op.x)), reason="says where to look")
     ids = op.along(x, 1, "sampled")
     return op.made(ids, 1) if x.axes else op.rock()
+
+
+trait("MaxPool", decides=(0,), where=lambda node: len(node.outputs) > 1)

@@ -6,7 +6,7 @@ import numpy as np
 
 from spa.labels import Image
 from spa.rules.meet import still
-from spa.rules.registry import rule
+from spa.rules.registry import rule, trait
 from spa.trace.op import Op
 
 
@@ -53,3 +53,6 @@ def trilu(op: Op, *_: Image) -> Image:  # * i j -> * i j
 def _beyond(op: Op, x: Image, fixed: set[int], reason: str) -> Image:
     """The image, frozen along some axes."""
     return op.only(x, *(set(range(len(x.shape))) - fixed), reason=reason)
+
+
+trait("Col2Im", sized=(1, 2))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from spa.labels import Image, Plane
 from spa.rules.meet import aligned, still
-from spa.rules.registry import rule
+from spa.rules.registry import rule, trait
 from spa.trace.op import Op
 
 EXACT = ("ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceLogSum")
@@ -97,3 +97,7 @@ def _without(op: Op, x: Image, axis: int) -> Image:
     for p in x.over(axis):
         op.freeze(p, "positions of channels are returned")
     return Image(x.shape, tuple(p for p in x.planes if axis not in p.axes))
+
+
+trait("ArgMax", "ArgMin", decides=(0,))
+trait("TopK", decides=(0,), sized=(1,))

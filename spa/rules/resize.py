@@ -8,7 +8,7 @@ import numpy as np
 
 from spa.labels import Image
 from spa.rules.meet import still
-from spa.rules.registry import Fixes, refit, rule
+from spa.rules.registry import Fixes, refit, rule, trait
 from spa.trace.op import Op
 
 if TYPE_CHECKING:
@@ -91,3 +91,7 @@ def _resized(new: Sizes, axes: list[int], sizes: np.ndarray) -> np.ndarray:
         if new.out()[a] != new.old_out()[a]:
             result[k] = new.out()[a]
     return result
+
+
+trait("Resize", "Upsample", sized=(1, 2, 3))
+trait("CenterCropPad", sized=(1,))

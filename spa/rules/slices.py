@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from spa import labels
 from spa.labels import Image
 from spa.rules.meet import still
-from spa.rules.registry import Fixes, refit, rule
+from spa.rules.registry import Fixes, refit, rule, trait
 from spa.trace.op import Op
 
 if TYPE_CHECKING:
@@ -118,3 +118,6 @@ def _rebound(kept: NDArray[np.bool_], start: int, end: int, step: int) -> tuple[
     if len(found) != 1:
         raise ValueError("rows would need different slice bounds")
     return found.pop()
+
+
+trait("Slice", sized=(1, 2, 3, 4))

@@ -6,7 +6,7 @@ rounding, harsher comparisons follow, each of which has to hold in full.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,11 @@ from onnx import ModelProto, NodeProto
 from spa.coupling.model import Coupling
 from spa.errors import VerifyError
 from spa.graph.model import FLOW
-from spa.trace.collect import Reason
-from spa.validate.drift import relative_error
+from spa.trace.check import Survivors, planes_at
+from spa.trace.collect import Reason, is_float
+from spa.validate.borders import Border, borders, given_name, steered, watched
+from spa.validate.gap import Gap, floats, gap
+from spa.validate.layout import layout_of
 from spa.validate.mask import masked
 from spa.validate.runs import Arrays, Runner
 from spa.validate.twin import sizes_wanted, twin, unquantised, unsaturated
@@ -28,93 +31,193 @@ NOISE, LOOSEST = 10, 1e-2
 """Where that is exceeded: so many times the difference that onnxruntime's optimizer alone makes to
 the masked original (8e-5 in a deep recogniser), but never more than this."""
 
-Pair = tuple[Runner, Runner]
+
+class Pair:
+    """The masked original and the cut, in a form in which they have to be equal."""
+
+    def __init__(self, want: Runner, got: Runner) -> None:
+        self.want, self.got = want, got
+
+    def gap(self, feeds: Arrays, optimize: bool) -> Gap:
+        """How far the outputs of the two lie apart."""
+        return gap(self.want(feeds, optimize), self.got(feeds, optimize))
+
+    def noise(self, feeds: Arrays) -> float:
+        """What onnxruntime's optimizer alone changes, as a share of the largest output."""
+        return gap(self.want(feeds, False), self.want(feeds, True)).error
+
+
+class Steered(Pair):
+    """The cut goes on from what the masked original has at borders (see `spa.validate.borders`)."""
+
+    def __init__(self, pair: Pair, found: Sequence[Border], proof: Proof) -> None:
+        self.borders, self.proof = found, proof
+        self.given = {name for border in found for name in border.given}
+        self.handed = {name for border in found for name in border.handed}
+        wanted = [n for b in found for n in (*b.compared, *b.handed)]
+        types = proof.coupling.graph.dtypes
+        super().__init__(
+            pair.want.of(watched(pair.want.model, wanted)),
+            pair.got.of(steered(pair.got.model, found, types)),
+        )
+
+    def gap(self, feeds: Arrays, optimize: bool) -> Gap:
+        """How far all that is compared lies apart."""
+        whole = self.want(feeds, optimize)
+        known = {name: self.proof.living(name, value) for name, value in whole.items()}
+        steers = {given_name(name): known[name] for name in self.given}
+        steers |= {name: known[name] for name in self.handed}
+        got = self.got({**feeds, **steers}, optimize)
+        return gap({name: value for name, value in known.items() if name in got}, got)
 
 
 class Proof:
-    """Compares a cut with the masked original, at any sizes."""
+    """Compares a cut with the masked original, at any sizes.
+
+    `limits` says in sentences what the proof leaves out.
+    """
 
     def __init__(
         self, coupling: Coupling, alive: NDArray[np.bool_], whole: Runner, small: Runner
     ) -> None:
-        self.coupling, self.alive, self.whole, self.small = coupling, alive, whole, small
+        self.coupling, self.whole, self.small = coupling, whole, small
+        self.left = Survivors(coupling.notes, coupling.root, alive)
+        self.lossy = lossy_at(coupling, alive)
         self.masked = masked(coupling, alive)
-        self._pairs: dict[str, Pair | None] = {}
+        self.limits: dict[str, None] = {}
+        self._broken: set[str] = set()
+        self._pairs: dict[str, Pair] = {}
+        self._usual: dict[str, np.ndarray] | None = None
 
-    def at(
-        self, feeds: Arrays, optimize: bool, lossy: tuple[Reason, ...], where: str, advice: str
-    ) -> float | None:
-        """The difference between the two; None where it cannot be said.
+    def at(self, feeds: Arrays, optimize: bool, where: str, advice: str) -> Gap:
+        """The difference between the two.
 
         Raises:
             VerifyError: it is more than rounding explains.
             ReadError: the masked original does not run at these sizes.
         """
+        found = self._compared(feeds, optimize, where, advice)
+        if found.silent:
+            found = self._before_it_breaks(feeds, optimize, where, advice) or found
+        return found
+
+    def living(self, name: str, value: Any) -> Any:
+        """What is left of a tensor of the masked original."""
+        image = self.coupling.notes.images.get(name)
+        if image is None or not any(map(self.left.touched, image.planes)):
+            return value
+        return layout_of(image, self.left).living(value)
+
+    def _compared(self, feeds: Arrays, optimize: bool, where: str, advice: str) -> Gap:
         limit = tolerance(self.coupling.graph)
-        error = None
-        for pair in self._ways(feeds, lossy):
-            error = None if pair is None else difference(pair, feeds, optimize)
-            if error is None or error <= limit:
-                return error
-        assert error is not None and pair is not None
-        limit = max(limit, min(NOISE * noise(pair[0], feeds), LOOSEST))
-        if not error <= limit:
+        for pair in self._ways(feeds):
+            found = pair.gap(feeds, optimize)
+            if found.error <= limit:
+                break
+        else:
+            limit = max(limit, min(NOISE * pair.noise(feeds), LOOSEST))
+        if not found.error <= limit:
             raise VerifyError(
-                f"the pruned model differs from the masked original by {error:.1e}{where}, more "
-                f"than {limit:.0e}; {advice}"
+                f"the pruned model differs from the masked original by {found.error:.1e}{where}, "
+                f"more than {limit:.0e}; {advice}"
             )
-        return error
+        if isinstance(pair, Steered):
+            self.limits.update(dict.fromkeys(map(limit_of, filter(is_limit, pair.borders))))
+        return found
 
-    def _ways(self, feeds: Arrays, lossy: tuple[Reason, ...]) -> Iterator[Pair | None]:
+    def _before_it_breaks(
+        self, feeds: Arrays, optimize: bool, where: str, advice: str
+    ) -> Gap | None:
+        """Compare what enters the nodes that make no finite numbers from finite ones, too."""
+        origins = breaking(self.whole.of(self.masked), feeds, self.coupling.graph)
+        if origins - self._broken:
+            self._broken |= origins
+            self._pairs = {name: p for name, p in self._pairs.items() if "steered" not in name}
+        if not origins:
+            return None
+        return self._compared(feeds, optimize, where, advice)
+
+    def _ways(self, feeds: Arrays) -> Iterator[Pair]:
         """Pairs of models to compare, the plainest first."""
-        yield self._pair("plain", lossy)
-        if self._pair("plain", lossy) is None:
+        plain, opaque = self._plain()
+        steers = self._steered("plain", plain, opaque)
+        if steers is not None and (opaque or self._broken or any(b.draws for b in steers.borders)):
+            yield steers
             return
-        yield self._pair("unsaturated", lossy)
-        if lossy:
-            if "calm" not in self._pairs:
-                usual = self._usual(lossy, feeds)
-                self._pairs["calm"] = self._made(self._comparable(lossy, usual))
-            yield self._pairs["calm"]
+        yield plain
+        if steers is not None:
+            yield steers
+        if "unsaturated" not in self._pairs:
+            models = unsaturated(plain.want.model), unsaturated(plain.got.model)
+            self._pairs["unsaturated"] = self._pair(*models)
+        yield self._pairs["unsaturated"]
+        if self.lossy:
+            calm = self._calm(feeds)
+            yield calm
+            steers = self._steered("calm", calm, opaque)
+            if steers is not None:
+                yield steers
 
-    def _pair(self, way: str, lossy: tuple[Reason, ...]) -> Pair | None:
-        if way not in self._pairs:
-            models = self._comparable(lossy)
-            if models is not None and way == "unsaturated":
-                models = unsaturated(models[0]), unsaturated(models[1])
-            self._pairs[way] = self._made(models)
-        return self._pairs[way]
+    def _pair(self, want: ModelProto, got: ModelProto) -> Pair:
+        return Pair(self.whole.of(want), self.small.of(got))
 
-    def _made(self, models: tuple[ModelProto, ModelProto] | None) -> Pair | None:
-        return models and (self.whole.of(models[0]), self.small.of(models[1]))
+    def _steered(self, way: str, pair: Pair, opaque: Collection[str]) -> Steered | None:
+        if f"{way} steered" not in self._pairs:
+            types = self.coupling.graph.dtypes
+            found = borders(pair.got.model, types, opaque, self._broken)
+            if not found:
+                return None
+            self._pairs[f"{way} steered"] = Steered(pair, found, self)
+        made = self._pairs[f"{way} steered"]
+        assert isinstance(made, Steered)
+        return made
 
-    def _comparable(
-        self, lossy: tuple[Reason, ...], usual: dict[str, np.ndarray] | None = None
-    ) -> tuple[ModelProto, ModelProto] | None:
-        """The masked original and the cut, both without lossy ops; None where these stay.
+    def _plain(self) -> tuple[Pair, frozenset[str]]:
+        """Both without lossy ops, and the first outputs of those that have to stay.
 
         Quantisers go too: a difference of 1e-7 before one may be a whole step behind it.
         """
+        if "plain" not in self._pairs:
+            models, self._opaque = self._comparable()
+            self._pairs["plain"] = self._pair(*models)
+        return self._pairs["plain"], self._opaque
+
+    def _calm(self, feeds: Arrays) -> Pair:
+        if "calm" not in self._pairs:
+            models, _ = self._comparable(self._sizes(feeds))
+            self._pairs["calm"] = self._pair(*models)
+        return self._pairs["calm"]
+
+    def _comparable(
+        self, usual: dict[str, np.ndarray] | None = None
+    ) -> tuple[tuple[ModelProto, ModelProto], frozenset[str]]:
         models = self.masked, self.small.model
         if is_quantised(self.coupling.graph):
             models = unquantised(models[0]), unquantised(models[1])
-        if not lossy:
-            return models
-        names, name_of = self._named(lossy)
-        first, second = (twin(m, names, name_of, usual) for m in models)
-        return None if first is None or second is None else (first, second)
+        if not self.lossy:
+            return models, frozenset()
+        names, name_of = self._named()
+        found = [twin(m, names, name_of, usual) for m in models]
+        opaque: frozenset[str] = frozenset()
+        if None in found:
+            without = {n for n in names if twin(self.masked, {n}, name_of) is None}
+            opaque = frozenset(n.output[0] for n in models[1].graph.node if name_of(n) in without)
+            found = [twin(m, names - without, name_of, usual) for m in models]
+        first, second = found
+        assert first is not None and second is not None
+        return (first, second), opaque
 
-    def _named(self, lossy: tuple[Reason, ...]) -> Any:
+    def _named(self) -> tuple[set[str], Callable[[NodeProto], str]]:
         called = names_of(self.coupling.graph)
 
         def name_of(node: NodeProto) -> str:
             return called.get((node.op_type, node.output[0]), "")
 
-        return {reason.node for reason in lossy}, name_of
+        return {reason.node for reason in self.lossy}, name_of
 
-    def _usual(self, lossy: tuple[Reason, ...], feeds: Arrays) -> dict[str, np.ndarray]:
+    def _sizes(self, feeds: Arrays) -> dict[str, np.ndarray]:
         """The size (root of the mean square) of what goes into lossy ops in the masked original."""
-        model = sizes_wanted(self.masked, *self._named(lossy))
+        model = sizes_wanted(self.masked, *self._named())
         found = self.whole.of(model)(feeds, False)
         extra = [o.name for o in model.graph.output[len(self.masked.graph.output) :]]
         sizes = {
@@ -124,17 +227,34 @@ class Proof:
         return {name: size for name, size in sizes.items() if np.isfinite(size) and size > 0}
 
 
-def difference(pair: Pair, feeds: Arrays, optimize: bool) -> float | None:
-    """How far the outputs of the two lie apart; None where that cannot be said."""
-    want, got = (runner(feeds, optimize) for runner in pair)
-    if not all(_finite(v) for v in want.values()):
-        return None
-    return relative_error(want, got)
+def is_limit(border: Border) -> bool:
+    """Whether what a node does is left out of the proof."""
+    return bool(border.handed)
 
 
-def noise(runner: Runner, feeds: Arrays) -> float:
-    """What onnxruntime's optimizer alone changes, as a share of the largest output."""
-    return relative_error(runner(feeds, False), runner(feeds, True))
+def limit_of(border: Border) -> str:
+    """What the proof leaves out, in a sentence."""
+    what = f"{border.op} node {border.node or border.first}"
+    if border.draws:
+        return f"{what} draws random numbers: the same were given to both models"
+    return f"{what} is compared at its inputs only, as no form of it has to be equal"
+
+
+def breaking(runner: Runner, feeds: Arrays, graph: Any) -> set[str]:
+    """First outputs of the nodes that make no finite numbers from finite ones."""
+    nodes = [n for n in graph.nodes if any(is_float(graph.dtypes.get(o)) for o in n.outputs)]
+    tensors = {o for n in nodes for o in n.outputs if is_float(graph.dtypes.get(o))}
+    values = {**feeds, **runner.of(watched(runner.model, sorted(tensors)))(feeds, False)}
+    broken = {
+        name
+        for name, value in values.items()
+        if (found := floats(value)) is not None and not np.isfinite(found).all()
+    }
+    return {
+        node.outputs[0]
+        for node in nodes
+        if broken.intersection(node.outputs) and not broken.intersection(node.inputs)
+    }
 
 
 def names_of(graph: Any) -> dict[tuple[str, str], str]:
@@ -159,6 +279,12 @@ def tolerance(graph: Any) -> float:
     return max((TOLERANCE.get(k, 0.0) for k in kinds), default=0.0) or TOLERANCE["float32"]
 
 
-def _finite(value: Any) -> bool:
-    floats = isinstance(value, np.ndarray) and value.dtype.kind == "f"
-    return not floats or bool(np.isfinite(value).all())
+def lossy_at(coupling: Coupling, alive: NDArray[np.bool_]) -> tuple[Reason, ...]:
+    """The nodes that take statistics over channels of which some are gone."""
+    left = Survivors(coupling.notes, coupling.root, alive)
+    nodes = {n.name: n for n in coupling.graph.order}
+    return tuple(
+        reason
+        for reason in dict.fromkeys(coupling.notes.losses)
+        if any(left.touched(p) for p in planes_at(coupling.notes, nodes[reason.node]))
+    )

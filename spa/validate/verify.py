@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,16 @@ from onnx import ModelProto
 from spa.coupling.cost import batch_symbol
 from spa.coupling.model import Coupling
 from spa.errors import ReadError, VerifyError
-from spa.trace.check import Survivors, planes_at
 from spa.trace.collect import Reason
 from spa.validate.drift import Drift, drift
+from spa.validate.gap import Gap
 from spa.validate.inputs import feeds_at
-from spa.validate.proof import Proof
+from spa.validate.lengths import check_shapes
+from spa.validate.proof import Proof, lossy_at
 from spa.validate.runs import Arrays, Runner
 from spa.validate.sizes import Sizes, each_other
+
+Proved = Literal["complete", "partial", "none"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class Verdict:
     `equivalence` is the largest difference to the masked original over the largest entry of an
     output (None where not asked for); where `lossy` ops make equality impossible, both models are
     compared without their statistics (see `spa.validate.twin`).  `sizes` are those of the symbols
-    at which both models were run, the ones of the analysis first.
+    at which both models were run, the ones of the analysis first.  `compared` numbers were compared
+    with the masked original; `limits` says in sentences what was not.
     """
 
     level: str
@@ -41,6 +45,15 @@ class Verdict:
     equivalence: float | None
     lossy: tuple[Reason, ...]
     sizes: tuple[Sizes, ...] = ()
+    compared: int = 0
+    limits: tuple[str, ...] = ()
+
+    @property
+    def proof(self) -> Proved:
+        """How much of the cut is proved."""
+        if self.equivalence is None:
+            return "none"
+        return "partial" if self.limits else "complete"
 
 
 def verify(
@@ -79,14 +92,15 @@ def verify(
     lossy = lossy_at(coupling, alive)
     exact = level == "equivalence" and cut_only
     proof = Proof(coupling, alive, whole, pruned) if exact else None
-    errors: list[float] = []
+    total = Gap()
 
     def run(feeds: Arrays, optimize: bool, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        nonlocal total
         before = whole(feeds, optimize)
         after = _pruned(pruned, feeds, optimize)
-        _same_shapes(before, after, advice)
-        error = None if proof is None else proof.at(feeds, optimize, lossy, where, advice)
-        errors.extend(() if error is None else (error,))
+        check_shapes(graph, before, after, advice)
+        if proof is not None:
+            total += proof.at(feeds, optimize, where, advice)
         return before, after
 
     def accepted(sizes: Sizes) -> bool:
@@ -100,7 +114,9 @@ def verify(
 
     found = drift(*run(feeds_at(graph, seed), False, ""))
     sizes = (dict(graph.dims), *each_other(graph.dims, accepted, batch_symbol(graph)))
-    return Verdict(level, found, max(errors) if errors else None, lossy, sizes)
+    limits = tuple(proof.limits) if proof is not None else ()
+    error = total.error if total.compared else None
+    return Verdict(level, found, error, lossy, sizes, total.compared, limits)
 
 
 def told(sizes: Sizes, dims: Sizes) -> str:
@@ -108,30 +124,8 @@ def told(sizes: Sizes, dims: Sizes) -> str:
     return ", ".join(f"{symbol}={size}" for symbol, size in sizes.items() if size != dims[symbol])
 
 
-def lossy_at(coupling: Coupling, alive: NDArray[np.bool_]) -> tuple[Reason, ...]:
-    """The nodes that take statistics over channels of which some are gone."""
-    left = Survivors(coupling.notes, coupling.root, alive)
-    nodes = {n.name: n for n in coupling.graph.order}
-    return tuple(
-        reason
-        for reason in dict.fromkeys(coupling.notes.losses)
-        if any(left.touched(p) for p in planes_at(coupling.notes, nodes[reason.node]))
-    )
-
-
 def _pruned(runner: Runner, feeds: Mapping[str, Any], optimize: bool) -> dict[str, Any]:
     try:
         return runner(feeds, optimize)
     except ReadError as error:
         raise VerifyError(f"the pruned model does not run, nothing was written: {error}") from error
-
-
-def _same_shapes(before: dict[str, Any], after: dict[str, Any], advice: str) -> None:
-    for name, a in before.items():
-        b = after.get(name)
-        if isinstance(a, np.ndarray) and (not isinstance(b, np.ndarray) or a.shape != b.shape):
-            shape = b.shape if isinstance(b, np.ndarray) else "missing"
-            raise VerifyError(
-                f"output {name} of the pruned model has shape {shape} where the original has "
-                f"{a.shape}; {advice}"
-            )

@@ -108,7 +108,7 @@ def test_noise_of_the_models_own_is_given_room(monkeypatch, noise, off, passes):
         small = changed(small, name, lambda a: (a * off).astype(a.dtype))
     if noise is not None:
         module = importlib.import_module("spa.validate.proof")
-        monkeypatch.setattr(module, "noise", lambda *_: noise)
+        monkeypatch.setattr(module.Pair, "noise", lambda *_: noise)
     if passes:
         assert verify(coupling, alive, small).equivalence == pytest.approx(off - 1, rel=0.3)
     else:
