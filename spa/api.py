@@ -50,6 +50,7 @@ def prune(
     check: str | Callable[[str], Any] | None = None,
     max_drop: float | None = None,
     min_score: float | None = None,
+    require_proof: bool = False,
     strict: bool = False,
     reconstruct: bool | None = None,
     calib: str | None = None,
@@ -99,6 +100,7 @@ def prune(
         check: function of a model's path, or a command line as in the shell, that gives a score.
         max_drop: gate on how far the score may fall below the original's.
         min_score: gate on the score.
+        require_proof: gate on the proof of the cut: nothing may be left out of it.
         strict: whether an operator without a rule is an error.
         reconstruct: whether to refit what stays; by default with a scorer that measures.
         calib: file or folder of inputs to fit on, instead of synthetic ones.
@@ -134,7 +136,8 @@ def prune(
         input_shape=dict(input_shape or {}), seed=seed, device=device, verify=verify,
         min_reduction=min_reduction, max_drift=max_drift, min_speedup=min_speedup,
         budget_bytes=budget_bytes, check=check, max_drop=max_drop, min_score=min_score,
-        strict=strict, reconstruct=reconstruct, calib=calib, probe=probe, samples=samples,
+        require_proof=require_proof, strict=strict, reconstruct=reconstruct, calib=calib,
+        probe=probe, samples=samples,
         allocation=allocation, repair=repair, sequential=sequential, rotate=rotate,
         batch_norm=batch_norm, steps=steps, memory=memory, threads=threads,
         input_range=_range(input_range), mean=_numbers(mean), std=_numbers(std),

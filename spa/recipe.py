@@ -39,7 +39,15 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 DATA_FREE = frozenset(("l1", "l2", "fpgm", "random"))
 """Scorers that look at weights alone."""
-GATES = ("min_reduction", "max_drift", "min_speedup", "budget_bytes", "max_drop", "min_score")
+GATES = (
+    "min_reduction",
+    "max_drift",
+    "min_speedup",
+    "budget_bytes",
+    "max_drop",
+    "min_score",
+    "require_proof",
+)
 """Fields that demand something of the result."""
 LEAST_MEMORY = 1 << 20
 MOST_STEPS = 100
@@ -69,6 +77,7 @@ class Recipe:
             point `module:function`, or a function that takes a path; higher scores are better.
         max_drop: gate, how far below the original's score the pruned model's may be.
         min_score: gate, the least score of the pruned model.
+        require_proof: gate, the cut must be proved in full: all that it makes was compared.
         strict: an operator frozen because it is unknown is an error.
         reconstruct: False is repair "none", True is "full" unless `repair` says how.
         repair: what is refitted by least squares: nothing, biases, a mix of the channels that stay,
@@ -117,6 +126,7 @@ class Recipe:
     check: str | Callable[[str], Any] | None = None
     max_drop: float | None = None
     min_score: float | None = None
+    require_proof: bool = False
     strict: bool = False
     reconstruct: bool | None = None
     calib: str | None = None
@@ -296,8 +306,8 @@ def _check_gates(recipe: Recipe) -> None:
         raise UsageError(f"--budget-bytes is a number of bytes of at least 1, not {size!r}")
     if recipe.verify != "none":
         return
-    for name in ("max_drift", "min_speedup"):
-        if getattr(recipe, name) is not None:
+    for name in ("max_drift", "min_speedup", "require_proof"):
+        if asks(recipe, name):
             raise UsageError(
                 f"--{name.replace('_', '-')} must run the models and --verify none forbids it; "
                 "use --verify run"
@@ -323,3 +333,9 @@ def _check_own(recipe: Recipe) -> None:
 
 def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def asks(recipe: Recipe, gate: str) -> bool:
+    """Whether a recipe demands something; a limit of 0 is a demand."""
+    limit = getattr(recipe, gate)
+    return limit is not None and limit is not False

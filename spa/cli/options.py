@@ -265,6 +265,12 @@ GATES = (
     ),
     option("Checks", "--max-drop", type=float, help="Fail if the score falls by more than this."),
     option("Checks", "--min-score", type=float, help="Fail if the score is below this."),
+    option(
+        "Checks",
+        "--require-proof",
+        is_flag=True,
+        help="Fail unless the cut is proved in full: numbers compared, nothing left out.",
+    ),
 )
 
 REPORT = (

@@ -29,6 +29,8 @@ from spa.validate.inputs import Feeds, Inputs, feeds_at, fresh, random
 from spa.validate.proof import is_quantised
 from spa.validate.silent import silent
 
+MOST_LIMITS = 3
+
 
 def check(
     original: Coupling,
@@ -124,6 +126,8 @@ def compare(
         verdict = replace(verdict, drift=moved)
     journal.report["verify"] = facts.verify_facts(verdict, verdict.level, on)
     journal.report["latency"] = latency(graph, sessions, recipe)
+    for limit in verdict.limits[:MOST_LIMITS]:
+        journal.warn(f"not proved in full: {limit}")
     return verdict
 
 

@@ -129,6 +129,7 @@ def verify_facts(verdict: Verdict | None, level: str, on: Inputs | None = None) 
             "rows": None,
             "held_back": None,
             "lossy": [],
+            "proof": None,
         }
     return {
         "level": verdict.level,
@@ -142,6 +143,17 @@ def verify_facts(verdict: Verdict | None, level: str, on: Inputs | None = None) 
         "rows": on.rows if on else None,
         "held_back": on.held_back if on else None,
         "lossy": [{"op": r.op, "node": r.node, "reason": r.text} for r in verdict.lossy],
+        "proof": proof_facts(verdict) if verdict.level == "equivalence" else None,
+    }
+
+
+def proof_facts(verdict: Verdict) -> dict[str, Any]:
+    """How much of the cut is proved, and at which sizes."""
+    return {
+        "status": verdict.proof,
+        "compared": verdict.compared,
+        "limits": list(verdict.limits),
+        "sizes": [dict(sizes) for sizes in verdict.sizes],
     }
 
 

@@ -13,6 +13,7 @@ from spa.pipeline.journal import Journal
 from spa.pipeline.staged import File, file_of
 from spa.recipe import Recipe
 from spa.reports.facts import gate_words
+from spa.reports.proof import proof_words
 
 AT_LEAST, AT_MOST = 1, -1
 Asked = Iterable[tuple[str, float | None, float | None, int]]
@@ -24,6 +25,7 @@ ADVICE = {
     "max_drift": LESS,
     "max_drop": LESS,
     "min_score": LESS,
+    "require_proof": "leave the gate out if what is proved is enough",
 }
 
 
@@ -105,7 +107,14 @@ def _measured(report: dict[str, Any], recipe: Recipe) -> Asked:
         ("max_drift", recipe.max_drift, max(drift, default=None), AT_MOST),
         ("min_speedup", recipe.min_speedup, speedup, AT_LEAST),
         ("budget_bytes", recipe.budget_bytes, size, AT_MOST),
+        ("require_proof", 1.0 if recipe.require_proof else None, _proved(report), AT_LEAST),
     )
+
+
+def _proved(report: dict[str, Any]) -> float | None:
+    """1 if the cut is proved in full, 0 if not; None where no proof was asked for."""
+    proof = (report["verify"] or {}).get("proof")
+    return None if proof is None else float(proof["status"] == "complete")
 
 
 def _scored(report: dict[str, Any], recipe: Recipe) -> Asked:
@@ -156,6 +165,12 @@ def _demand(report: dict[str, Any]) -> None:
         if not gate["passed"]:
             option, name = "--" + gate["name"].replace("_", "-"), gate["name"].split("_")[1]
             words = gate_words(gate)
+            if gate["name"] == "require_proof":
+                proof = (report["verify"] or {}).get("proof")
+                raise VerifyError(
+                    f"the gate --require-proof failed: {proof_words(proof)}; nothing was written, "
+                    f"{ADVICE[gate['name']]}"
+                )
             measured = "could not be measured" if gate["value"] is None else f"is {words.measured}"
             raise VerifyError(
                 f"the gate {option} {words.limit} failed: {name} {measured}; nothing was written, "

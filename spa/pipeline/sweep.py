@@ -21,7 +21,7 @@ from spa.pipeline.gates import check_sizes, score_original
 from spa.pipeline.journal import Journal
 from spa.pipeline.outcome import Outcome
 from spa.pipeline.prune import couple, deliver, finish, make, sizes_note
-from spa.recipe import GATES, Recipe
+from spa.recipe import GATES, Recipe, asks
 from spa.reports.sweep import Row, Status, Sweep, empty, row_of, summarize
 
 QUALITY = ("max_drift", "max_drop", "min_score")
@@ -82,7 +82,7 @@ def sweep(
         mode="list" if ratios else "search",
         of=recipe.of,
         scorer=trials.recipe.scorer,
-        gates={name: getattr(recipe, name) for name in GATES if _asks(recipe, name)},
+        gates={n: _limit(getattr(recipe, n)) for n in GATES if asks(recipe, n)},
         best=trials.best.ratio if trials.best else None,
         **_verdict(trials, recipe),
     )
@@ -99,13 +99,13 @@ def sweep(
 
 
 def _checked(recipe: Recipe, ratios: Sequence[float], precision: float, writes: bool) -> Recipe:
-    guided = any(_asks(recipe, name) for name in QUALITY)
+    guided = any(asks(recipe, name) for name in QUALITY)
     if not ratios and not guided:
         raise UsageError(
             "nothing says which models to try; give --ratios 0.1,0.2,0.3, or say what a model "
             "must pass for a search: --max-drift 0.1, or --check with --max-drop or --min-score"
         )
-    if writes and not any(_asks(recipe, name) for name in GATES):
+    if writes and not any(asks(recipe, name) for name in GATES):
         raise UsageError(
             "-o writes the smallest model that passes its gates, and there are none; "
             "give --max-drift, or use spa prune with the ratio that you like"
@@ -117,8 +117,9 @@ def _checked(recipe: Recipe, ratios: Sequence[float], precision: float, writes: 
     return replace(recipe, ratio=min(ratios, default=Recipe.ratio)).validate()
 
 
-def _asks(recipe: Recipe, name: str) -> bool:
-    return getattr(recipe, name) is not None
+def _limit(asked: float | bool) -> float:
+    """What a gate demands, as a number."""
+    return 1.0 if asked is True else asked
 
 
 @dataclass(frozen=True, eq=False)

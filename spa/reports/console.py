@@ -65,7 +65,9 @@ def _verification(report: Report) -> list[Table]:
     lines = []
     verify = report.get("verify")
     if verify:
-        tone = "good" if verify["passed"] else "bad"
+        proof = verify.get("proof")
+        whole = proof is None or proof["status"] == "complete"
+        tone = ("good" if whole else "warning") if verify["passed"] else "bad"
         lines.append(line("Verified", facts.verdict(report), tone))
     for gate in facts.gates(report):
         words = f"{gate.name} {'passed' if gate.passed else 'FAILED'}: {gate.sentence}"

@@ -13,6 +13,7 @@ from pathlib import PurePath
 from typing import Any, Literal, cast
 
 from spa.reports import wording
+from spa.reports.proof import proof_words
 from spa.reports.schema import Gate, GroupFacts, LossyFacts, Report
 
 Tone = Literal["good", "bad", "plain"]
@@ -365,7 +366,13 @@ def verdict(report: Report) -> str:
     verify = report.get("verify")
     if not verify or verify.get("level") == "none":
         return "not verified"
-    words = f"{'passed' if verify['passed'] else 'FAILED'} ({verify['level']})"
+    proof = verify.get("proof")
+    if not verify["passed"]:
+        words = f"FAILED ({verify['level']})"
+    elif proof is None or proof["status"] == "complete":
+        words = f"passed ({verify['level']})"
+    else:
+        words = proof_words(proof)
     for key, label in (
         ("equivalence_error", "equivalence error"),
         ("max_abs_diff", "largest difference"),

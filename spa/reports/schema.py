@@ -113,12 +113,27 @@ class _Verify(TypedDict):
     top1_agreement: float | None
 
 
+class Proof(TypedDict):
+    """How much of the cut is proved: `complete`, `partial` or `none`.
+
+    So many numbers were `compared` with those of the original whose dropped channels are zero, at
+    these `sizes` of its symbols; `limits` says in sentences what was left out.
+    """
+
+    status: str
+    compared: int
+    limits: list[str]
+    sizes: list[dict[str, int]]
+
+
 class VerifyFacts(_Verify, total=False):
     """What validation saw; `drift` is the relative L2 difference per output.
 
     It was measured on `rows` rows of the kind `inputs`; `held_back` says that nothing was fitted on
-    them.
+    them.  `proof` is None where none was asked for.
     """
+
+    proof: Proof | None
 
     inputs: str | None
     rows: int | None
