@@ -15,6 +15,9 @@ _CARRYING = (
 CARRIERS = frozenset(_CARRYING.split())
 """Ops that hand integers on unchanged, as far as their range goes."""
 
+ROUNDING = frozenset(("Floor", "Ceil", "Round"))
+COMPARING = frozenset(("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"))
+
 TABLES = {
     "Gather": {1: 0},
     "GatherElements": {1: 0},
@@ -58,6 +61,39 @@ def _limit(
     return shape[axis if op in ALONG_AXIS or op == "GatherBlockQuantized" else 0]
 
 
+def readers_of(graph: Graph) -> dict[str, list[Node]]:
+    """The nodes that read each tensor, those in the bodies of others included."""
+    readers: dict[str, list[Node]] = {}
+    for node in graph.order:
+        for name in dict.fromkeys((*node.inputs, *node.captured)):
+            readers.setdefault(name, []).append(node)
+    return readers
+
+
+def _carries(node: Node) -> bool:
+    """Whether a node hands numbers on as they are; so do the borders of a body (`slots`)."""
+    return node.op in CARRIERS or bool(node.slots)
+
+
+def numbered(graph: Graph, name: str, users: Mapping[str, Sequence[Node]]) -> bool:
+    """Whether a float input holds indices: nothing is computed with it before it is made whole."""
+    seen, todo, found = {name}, [name], False
+    while todo:
+        for node in users.get(todo.pop(), ()):
+            if node.op == "Shape" or node.op in COMPARING or not node.outputs:
+                continue
+            if not _carries(node) and node.op not in ROUNDING:
+                return False
+            made = node.outputs[0]
+            if graph.dtypes.get(made, graph.dtypes[name]).kind in "iu":
+                pairs = reached(made, users)
+                found = found or any(any(tables(graph, n, t)) for t, n in pairs)
+            elif made not in seen:
+                seen.update(node.outputs)
+                todo.extend(node.outputs)
+    return found
+
+
 def reached(name: str, users: Mapping[str, Sequence[Node]]) -> Iterator[tuple[str, Node]]:
     """Every node that an input's values reach unchanged, with the tensor they come in by."""
     seen, todo = {name}, [name]
@@ -66,6 +102,7 @@ def reached(name: str, users: Mapping[str, Sequence[Node]]) -> Iterator[tuple[st
         for node in users.get(tensor, ()):
             yield tensor, node
             indexes = any(node.inputs[i : i + 1] == (tensor,) for i in TABLES.get(node.op, ()))
-            if node.op in CARRIERS and not indexes and node.outputs[0] not in seen:
+            carries = _carries(node) or node.op in ROUNDING
+            if carries and not indexes and not seen.issuperset(node.outputs):
                 seen.update(node.outputs)
                 todo.extend(node.outputs)

@@ -182,10 +182,7 @@ def feeds(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
             f"input '{missing[0]}' has no tensor shape that spa could fill; "
             "give one with --input-shape or remove that input from the model"
         )
-    users: dict[str, list[Node]] = {}
-    for node in graph.nodes:
-        for name in node.inputs:
-            users.setdefault(name, []).append(node)
+    users = indices.readers_of(graph)
     return {name: _random(graph, name, users, rng) for name in graph.inputs}
 
 
@@ -197,7 +194,7 @@ def _random(
         return np.full(shape, "a", object)
     if dtype.kind == "b":
         return np.ones(shape, bool)
-    if dtype.kind not in "iu":
+    if dtype.kind not in "iu" and not indices.numbered(graph, name, users):
         return rng.standard_normal(shape, np.float32).astype(dtype)
     limits, compared = _meaning(graph, name, users)
     if limits:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spa import runtime
+from spa import indices, runtime
 from spa.errors import UsageError
 from spa.graph.model import Graph
 from spa.probes import files, noise, roles, scale, uses
@@ -80,7 +80,7 @@ def probe_for(
         raise UsageError(f"a batch of {batch} holds nothing; give 1 or more")
     feeds = runtime.feeds(graph, seed)
     data = None if calib is None else files.load(calib)
-    users = uses.users_of(graph)
+    users = indices.readers_of(graph)
     given = (input_range, mean, std)
     asked = Request(graph, users, sizes_of(graph), kind, seed, given, data)
     found = _roles(asked)
@@ -91,7 +91,7 @@ def _roles(asked: Request) -> dict[str, Role]:
     """A role for every input."""
     graph = asked.graph
     pictures = _pictures(asked)
-    discrete = [n for n in graph.inputs if graph.dtypes[n].kind in "iub" and n not in pictures]
+    discrete = [n for n in graph.inputs if n not in pictures and _discrete(asked, n)]
     found = roles.integer_roles(graph, discrete, asked.users, asked.seed)
     for name in graph.inputs:
         if name in pictures:
@@ -106,6 +106,12 @@ def _roles(asked: Request) -> dict[str, Role]:
     return found
 
 
+def _discrete(asked: Request, name: str) -> bool:
+    """Whether an input holds whole numbers, or such in the guise of others."""
+    whole = asked.graph.dtypes[name].kind in "iub"
+    return whole or indices.numbered(asked.graph, name, asked.users)
+
+
 def _pictures(asked: Request) -> dict[str, tuple[Picture, Scale]]:
     """The inputs that are pictures, and the range their pixels are in."""
     graph, found = asked.graph, {}
@@ -115,7 +121,7 @@ def _pictures(asked: Request) -> dict[str, tuple[Picture, Scale]]:
             continue
         entered = uses.entry(graph, name, asked.users)
         picture = picture_of(graph, asked.row(name), entered)
-        if picture is None or (dtype.kind in "iu" and picture.flat):
+        if picture is None or (picture.flat and _discrete(asked, name)):
             continue
         wanted = scale.given(picture.channels, *asked.given)
         if wanted is None and dtype.kind in "iu":

@@ -26,15 +26,6 @@ PASSING = frozenset(_PASSING.split())
 """What hardly changes the values that pass from an input to its first layer."""
 
 
-def users_of(graph: Graph) -> dict[str, list[Node]]:
-    """The nodes that read each tensor."""
-    users: dict[str, list[Node]] = {}
-    for node in graph.nodes:
-        for name in dict.fromkeys((*node.inputs, *node.captured)):
-            users.setdefault(name, []).append(node)
-    return users
-
-
 @dataclass(frozen=True)
 class Integers:
     """Tables that an integer input indexes (`tables`: their names) and what it is compared with."""
