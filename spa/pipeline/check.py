@@ -27,6 +27,7 @@ from spa.reports.wording import LARGE_DRIFT, measure, printable
 from spa.validate import Drift, Verdict, side_by_side, total, verify
 from spa.validate.inputs import Feeds, Inputs, feeds_at, fresh, random
 from spa.validate.proof import is_quantised
+from spa.validate.runs import session_of
 from spa.validate.silent import silent
 
 MOST_LIMITS = 3
@@ -169,18 +170,18 @@ def pair(
     *,
     optimize: bool = True,
 ) -> list[Any]:
-    """Sessions of the original and of the pruned model."""
+    """Sessions of the original and of the pruned model, up to what onnxruntime does not know."""
     base = graph.source.base_dir
     models = ((graph.proto, base), (small, base_dir or base))
     return [
-        runtime.session(
+        session_of(
             model,
             device=recipe.device,
             base_dir=folder,
             optimize=optimize,
             threads=recipe.threads or 0,
             timed=True,
-        )
+        )[0]
         for model, folder in models
     ]
 

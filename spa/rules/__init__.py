@@ -85,6 +85,7 @@ __all__ = [
     "Status",
     "Trait",
     "catalogue",
+    "is_known",
     "refit",
     "rule",
     "trait_of",
@@ -96,3 +97,10 @@ def catalogue() -> list[dict[str, str]]:
     from spa.rules.standard import entries
 
     return entries()
+
+
+def is_known(domain: str, op: str) -> bool:
+    """Whether an operator is one of the standard's or of onnxruntime's, with a rule or without."""
+    from spa.rules import standard
+
+    return standard.is_known(domain, op)

@@ -48,3 +48,11 @@ def entries() -> list[dict[str, str]]:
         for domain, op in sorted(standard | others | NOTES.keys())
         for status, note in [NOTES.get((domain, op), ("frozen", why.get((domain, op), UNRULED)))]
     ]
+
+
+def is_known(domain: str, op: str) -> bool:
+    """Whether an operator is one of the standard's or of onnxruntime's."""
+    from onnx import defs
+
+    key = ("" if domain == "ai.onnx" else domain, op)
+    return key in NOTES or key in reasons() or defs.has(op, key[0])

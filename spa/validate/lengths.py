@@ -63,7 +63,7 @@ def check_shapes(
         if not isinstance(a, np.ndarray) or (isinstance(b, np.ndarray) and a.shape == b.shape):
             continue
         if isinstance(b, np.ndarray) and name in free and a.ndim == b.ndim:
-            fixed = [k for k, dim in enumerate(declared[name]) if dim.dim_value]
+            fixed = [k for k, dim in enumerate(declared.get(name, ())) if dim.dim_value]
             if all(a.shape[k] == b.shape[k] for k in fixed):
                 continue
         shape = b.shape if isinstance(b, np.ndarray) else "missing"

@@ -97,6 +97,7 @@ class Proof:
             ReadError: the masked original does not run at these sizes.
         """
         found = self._compared(feeds, optimize, where, advice)
+        self.limits.update(dict.fromkeys(map(end_of, self.whole.unknown)))
         if found.silent:
             found = self._before_it_breaks(feeds, optimize, where, advice) or found
         return found
@@ -238,6 +239,14 @@ def limit_of(border: Border) -> str:
     if border.draws:
         return f"{what} draws random numbers: the same were given to both models"
     return f"{what} is compared at its inputs only, as no form of it has to be equal"
+
+
+def end_of(node: NodeProto) -> str:
+    """Where a proof ends, in a sentence."""
+    return (
+        f"only up to {node.op_type} node {node.name or node.output[0]}, which onnxruntime "
+        "does not know; what follows was not run"
+    )
 
 
 def breaking(runner: Runner, feeds: Arrays, graph: Any) -> set[str]:

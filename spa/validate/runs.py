@@ -1,15 +1,22 @@
-"""A model that is run at several sizes, with sessions that are made once."""
+"""A model that is run at several sizes, with sessions that are made once.
+
+Where onnxruntime refuses a model that has operators nobody knows (a plugin of another runtime,
+say), the part before them is run: what enters them is an output then.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto, helper
 
 from spa import runtime
 from spa.devices import Device
+from spa.errors import ReadError
+from spa.graph.normalize import captured_names, graphs_in
+from spa.rules import is_known
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -20,6 +27,7 @@ class Runner:
     def __init__(self, model: ModelProto, base_dir: Any, device: Device) -> None:
         self.model, self.base_dir, self.device = model, base_dir, device
         self._sessions: dict[bool, Any] = {}
+        self.unknown: tuple[NodeProto, ...] = ()
         self._last: tuple[Arrays, bool, dict[str, Any]] | None = None
 
     def __call__(self, feeds: Arrays, optimize: bool) -> dict[str, Any]:
@@ -30,7 +38,7 @@ class Runner:
         if self._last is not None and self._last[0] is feeds and self._last[1] == optimize:
             return self._last[2]
         if optimize not in self._sessions:
-            self._sessions[optimize] = runtime.session(
+            self._sessions[optimize], self.unknown = session_of(
                 self.model, optimize=optimize, device=self.device, base_dir=self.base_dir
             )
         found = runtime.run(self._sessions[optimize], feeds)
@@ -40,3 +48,48 @@ class Runner:
     def of(self, model: ModelProto) -> Runner:
         """The same for another model with the same external data."""
         return self if model is self.model else Runner(model, self.base_dir, self.device)
+
+
+def session_of(model: ModelProto, **options: Any) -> tuple[Any, tuple[NodeProto, ...]]:
+    """A session of a model, or of the part before operators that nobody knows, and these.
+
+    Raises:
+        ReadError: onnxruntime refuses that, too.
+    """
+    try:
+        return runtime.session(model, **options), ()
+    except ReadError:
+        unknown = tuple(node for node in model.graph.node if not _is_known(node))
+        part = before(model, unknown)
+        if part is None:
+            raise
+        return runtime.session(part, **options), unknown
+
+
+def before(model: ModelProto, nodes: Sequence[NodeProto]) -> ModelProto | None:
+    """The part of a model that needs none of `nodes`; None where that has no outputs.
+
+    What enters them is an output, too.
+    """
+    result = ModelProto()
+    result.CopyFrom(model)
+    del result.graph.node[:]
+    lost = {name for node in nodes for name in node.output}
+    for node in model.graph.node:
+        if lost.intersection((*node.input, *captured_names(node), *node.output)):
+            lost.update(node.output)
+        else:
+            result.graph.node.append(node)
+    outputs = [o for o in model.graph.output if o.name not in lost]
+    made = {name for node in result.graph.node for name in node.output} - {o.name for o in outputs}
+    entering = dict.fromkeys(n for node in nodes for n in (*node.input, *captured_names(node)))
+    outputs += [helper.make_empty_tensor_value_info(n) for n in entering if n in made]
+    del result.graph.output[:]
+    result.graph.output.extend(outputs)
+    return result if nodes and outputs else None
+
+
+def _is_known(node: NodeProto) -> bool:
+    """Whether rules or catalogues have heard of an operator and of those in its bodies."""
+    inner = (each for graph in graphs_in(node) for each in graph.node)
+    return is_known(node.domain, node.op_type) and all(map(_is_known, inner))
