@@ -44,6 +44,18 @@ PLAN = (
 
 MOST_TRIES = 16
 
+ELSEWHERE = (
+    {"batch": (1, 1), "length": (5, 2), "image": (3, 0)},
+    {"batch": (2, 1), "length": (1, 4), "image": (1, 32)},
+    {"batch": (2, 0), "length": (2, 0), "image": (2, 0)},
+    {"batch": (1, 1), "length": (1, -2), "image": (1, -32)},
+    {"batch": (1, 1), "length": (4, 0), "image": (4, 0)},
+)
+"""Further sizes to look at, per kind: times the first number, plus the second."""
+
+ENOUGH = 2
+"""Walks at further sizes."""
+
 
 @dataclass(frozen=True)
 class Axes:
@@ -204,6 +216,52 @@ def choose(
             best = (rank, sizes)
     sizes = best[1] if best is not None else dict(fixed)
     return sizes, walk(program, concrete(inputs, axes, sizes), engine=engine, full=True)
+
+
+def elsewhere(
+    program: Program,
+    inputs: Sequence[onnx.ValueInfoProto],
+    axes: Axes,
+    sizes: Mapping[str, int],
+    engine: Engine | None = None,
+) -> list[Facts]:
+    """What holds at other sizes of every symbol: no axis that depends on one looks fixed there.
+
+    A symbol that no other size was found for is left open in the last walk, so that nothing is
+    known of what depends on it.
+    """
+    engine = None if engine is None else _remembering(engine)
+
+    def at(other: Mapping[str, int], stop: bool = True) -> Facts:
+        return walk(program, concrete(inputs, axes, other), engine=engine, stop=stop, full=True)
+
+    found: list[Facts] = []
+    tries = [_moved(axes.kinds, sizes, by) for by in ELSEWHERE] if sizes else []
+    for other in [t for t in tries if min(t.values(), default=1) > 0]:
+        facts = at(other)
+        found += [] if facts.errors else [facts]
+        if len(found) == ENOUGH:
+            return found
+    if found or not sizes:
+        return found
+    stuck = []
+    for symbol in sizes:
+        alone = [{**sizes, symbol: other[symbol]} for other in tries if other[symbol] > 0]
+        moved = next((facts for facts in map(at, alone) if not facts.errors), None)
+        if moved is None:
+            stuck.append(symbol)
+        else:
+            found.append(moved)
+    if stuck:
+        found.append(at({s: n for s, n in sizes.items() if s not in stuck}, stop=False))
+    return found
+
+
+def _moved(
+    kinds: Mapping[str, str], sizes: Mapping[str, int], by: Mapping[str, tuple[int, int]]
+) -> dict[str, int]:
+    factors = {symbol: by.get(kinds.get(symbol, "length"), by["length"]) for symbol in sizes}
+    return {symbol: n * factors[symbol][0] + factors[symbol][1] for symbol, n in sizes.items()}
 
 
 def is_complete(program: Program, facts: Facts) -> bool:

@@ -26,9 +26,10 @@ from spa.graph.fold import fold
 from spa.graph.guard import check_bytes, check_graph, check_model
 from spa.graph.mapped import Mapped, state_of
 from spa.graph.model import Graph, Source
-from spa.graph.nodes import nodes_of
+from spa.graph.nodes import ends_by_data, nodes_of
 from spa.graph.normalize import normalize, opsets_of
 from spa.graph.scopes import open_bodies
+from spa.graph.symbols import Seen, symbolic
 from spa.graph.tensors import (
     dtype_of,
     external_bytes,
@@ -213,15 +214,21 @@ def _graph(origin: Origin, input_shapes: Mapping[str, Sequence[int]] | None) -> 
     else:
         sizes, facts = sizes_of.choose(program, inputs, axes, fixed, infer_node)
     nodes = nodes_of(program, facts)
+    seen = _seen(facts)
+    others = sizes_of.elsewhere(program, inputs, axes, sizes, infer_node) if seen.values else []
+    endless = frozenset(n.name for n in (*nodes.main, *nodes.inner) if ends_by_data(n))
     return Graph(
         proto=proto,
         nodes=nodes.main,
         inputs=tuple(info.name for info in inputs),
         outputs=tuple(info.name for info in proto.graph.output),
-        shapes=MappingProxyType(_shapes(facts)),
+        shapes=MappingProxyType(seen.shapes),
         dtypes=MappingProxyType(_dtypes(facts)),
         consts=program.consts,
-        values=MappingProxyType({**facts.inner_values, **facts.values}),
+        values=MappingProxyType(seen.values),
+        symbolic=MappingProxyType(
+            symbolic(nodes.order, seen, [*map(_seen, others)], program.consts, endless)
+        ),
         dims=MappingProxyType(sizes),
         dynamic=MappingProxyType(dict(axes.symbols)),
         source=_source(origin, proto),
@@ -242,6 +249,10 @@ def _source(origin: Origin, proto: onnx.ModelProto) -> Source:
         external=any(map(is_external, tensors)),
         base_dir=origin.base_dir,
     )
+
+
+def _seen(facts: Facts) -> Seen:
+    return Seen(_shapes(facts), {**facts.inner_values, **facts.values})
 
 
 def _shapes(facts: Facts) -> dict[str, tuple[int, ...]]:

@@ -65,9 +65,11 @@ class Graph:
     """A normalised model: functions inlined, constants folded, nodes sorted, sizes chosen.
 
     `shapes`, `dtypes` and `values` hold for the sizes in `dims`; a tensor whose shape nobody
-    could tell is absent from `shapes`.  `proto` must not be changed: copy it first.  `inner` are
-    the nodes inside bodies and at their borders, numbered after `nodes`; `order` is all of them as
-    they run, each body once, in the place of the operation that carries it.
+    could tell is absent from `shapes`.  `symbolic` says of which values which elements are others
+    at other sizes; all that it does not name holds at every size.  `proto` must not be changed:
+    copy it first.  `inner` are the nodes inside bodies and at their borders, numbered after
+    `nodes`; `order` is all of them as they run, each body once, in the place of the operation that
+    carries it.
     """
 
     proto: onnx.ModelProto
@@ -78,6 +80,7 @@ class Graph:
     dtypes: Mapping[str, np.dtype]
     consts: Mapping[str, np.ndarray]
     values: Mapping[str, np.ndarray]
+    symbolic: Mapping[str, np.ndarray]
     dims: Mapping[str, int]
     dynamic: Mapping[str, tuple[str | None, ...]]
     source: Source

@@ -169,6 +169,11 @@ class _Maker:
         return max(1, shape[axis]) if shape and -len(shape) <= axis < len(shape) else 1
 
 
+def ends_by_data(node: Node) -> bool:
+    """Whether data say how often a body runs."""
+    return node.op == "Loop" and len(node.inputs) > 1 and bool(node.inputs[1])
+
+
 def _multiplies(body: GraphProto) -> bool:
     return any(
         any(word in node.op_type for word in PRODUCTS)

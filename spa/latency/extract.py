@@ -163,7 +163,7 @@ class _Extraction:
             if param is not None and param.tensor is not None and self.left.cuts(param):
                 return self._keep(f"{node.index}:{i}", lambda: self._shrunken(param, name))
             return self._keep(name, lambda: np.asarray(self.graph.weight(name)))
-        known = self.notes.value(node, i)
+        known = self.notes.sized(node, i)
         if known is not None:
             return self._keep(name, lambda: known)
         if name in self.inside:

@@ -132,7 +132,7 @@ class _Builder:
             return {}
         edits = refit(self.left, node)
         for key in [k for k in edits if isinstance(k, int) and k < len(node.inputs)]:
-            old = self.notes.value(node, key)
+            old = self.notes.sized(node, key)
             if old is not None and np.array_equal(old, edits[key]):
                 del edits[key]
         return edits
@@ -173,7 +173,7 @@ class _Builder:
             if isinstance(key, str):
                 set_attribute(copy, key, value)
                 continue
-            old = self.notes.value(node, key) if key < len(node.inputs) else None
+            old = self.notes.sized(node, key) if key < len(node.inputs) else None
             if old is None:
                 while len(copy.input) <= key:
                     copy.input.append("")

@@ -55,7 +55,8 @@ def _table(op: Op, axes: Sequence[int]) -> Image:
     """
     if not op.is_const(0):
         return op.operand(0)
-    matrices = op.decide(lambda: sum(op.shape(0)[a] > 1 for a in axes) > 1)
+    several = op.decide(lambda: sum(op.shape(0)[a] > 1 for a in axes) > 1)
+    matrices = several and not op.symbolic(1).any()  # positions pick rows that are added
     return apart(op, 0, *[[a] for a in axes]) if matrices else op.operand(0, axes)
 
 

@@ -11,6 +11,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spa import labels
 from spa.labels import Image, Plane, Shape
@@ -39,9 +40,12 @@ class Facing(Op):
         """Whether input `i` is given."""
         return i < len(self.places) and super().has(self.places[i])
 
-    def value(self, i: int) -> np.ndarray | None:
-        """The value of input `i` if it is known."""
-        return super().value(self.places[i]) if self.has(i) else None
+    def sized(self, i: int) -> np.ndarray | None:
+        """The value of input `i` at the sizes of the analysis, if known."""
+        return self._at.sized(self.node, self.places[i]) if self.has(i) else None
+
+    def _mask(self, i: int) -> NDArray[np.bool_] | None:
+        return self._at.symbolic(self.node, self.places[i]) if self.has(i) else None
 
     def is_const(self, i: int) -> bool:
         """Whether input `i` is stored in the file."""

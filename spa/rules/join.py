@@ -78,11 +78,11 @@ def _beside(op: Op, x: Image, axis: int) -> Plane:
 @rule("Split")
 def split(op: Op, *_: Image) -> list[Image]:  # (a b) -> a, b
     still(op, 1)
-    x = op.operand(0)
-    axis = op.axis(len(x.shape))
+    axis = op.axis(len(op.shape(0)))
     if op.has(1) and op.value(1) is None:
-        op.freeze(x, "split at computed places")
-        return op.rocks()
+        x = op.besides(0, {axis}, "split at computed places")
+        return [op.like(x, k) if name else x for k, name in enumerate(op.node.outputs)]
+    x = op.operand(0)
     ends = _ends(op, x.shape[axis])
     if ends[-1] != x.shape[axis]:
         raise ValueError("the parts do not add up")
@@ -106,6 +106,8 @@ def _ends(op: Op | Sizes, size: int) -> list[int]:
 def split_sizes(new: Sizes) -> Fixes:
     axis = int(new.attr("axis", 0)) % len(new.old_shape(0))
     size = new.old_shape(0)[axis]
+    if new.has(1) and new.value(1) is None:
+        return {}
     ends = [new.count(0, axis, end) for end in _ends(new, size)]
     if ends[-1] == size:
         return {}

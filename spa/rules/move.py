@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ def transpose(op: Op, *_: Image) -> Image:  # a b -> b a
 def reshape(op: Op, *_: Image) -> Image:  # (a b) c -> a (b c)
     still(op, 1, reason="used as a size")
     x, shape = op.operand(0), op.out()
-    if op.has(1) and op.value(1) is None:
+    if op.has(1) and op.sized(1) is None:
         return _lost(op, x)
     runs = op.decide(lambda: labels.cut(x.shape, shape))
     if runs is None:
@@ -81,31 +81,38 @@ def squeeze_axes(new: Sizes) -> Fixes:
 def expand(op: Op, *_: Image) -> Image:  # a 1 -> a b
     still(op, 1, reason="used as a size")
     x, shape = op.operand(0), op.out()
-    if op.value(1) is None:
+    if op.sized(1) is None:
         return _lost(op, x)
+    moving = _moving(op, 1)
     if op.is_const(0) and op.is_float(0) and prod(x.shape) == 1:
-        return filled(op)
+        return filled(op, moving)
     x = labels.lift(x, len(shape))
-    return Image(shape, (*x.planes, *_copies(op, x)))
+    return Image(shape, (*x.planes, *_copies(op, x, moving)))
 
 
-def _copies(op: Op, x: Image) -> list[Plane]:
+def _moving(op: Op, i: int) -> frozenset[int]:
+    """The axes of the result whose length input `i` makes from the size of a symbolic axis."""
+    said = np.flatnonzero(op.symbolic(i).reshape(-1))
+    return frozenset((said + len(op.out()) - op.shape(i)[0]).tolist())
+
+
+def _copies(op: Op, x: Image, moving: Collection[int]) -> list[Plane]:
     """Labels of what is written out along axes on which `x` has a single element.
 
     Copies are equal, so any number of them will do: they follow the channels that they meet.
-    Beside channels of its own, a tensor is stretched over pixels or tokens, which are none.
+    Beside channels of its own, a tensor is stretched over pixels or tokens, which are none, and so
+    it is along an axis that is as long as the inputs are.
     """
     shape = op.out()
-    narrow = op.decide(
-        lambda: () if x.planes else tuple(a for a, n in enumerate(shape) if n > 1 == x.shape[a])
-    )
+    wide = [a for a, n in enumerate(shape) if n > 1 and a not in moving]
+    narrow = op.decide(lambda: () if x.planes else tuple(a for a in wide if x.shape[a] == 1))
     return [labels.lay(op.fresh(shape[a]), [a], len(shape)) for a in narrow]
 
 
-def filled(op: Op) -> Image:
+def filled(op: Op, moving: Collection[int]) -> Image:
     """A tensor with one number everywhere: any part of it may go, if what it meets goes."""
     shape = op.out()
-    wide = op.decide(lambda: tuple(a for a, n in enumerate(shape) if n > 1))
+    wide = op.decide(lambda: tuple(a for a, n in enumerate(shape) if n > 1 and a not in moving))
     if not op.decide(lambda: bool(wide) and prod(shape) <= FILLED):
         return labels.rock(shape)
     sizes = [n if a in wide else 1 for a, n in enumerate(shape)]
@@ -124,7 +131,7 @@ def expand_sizes(new: Sizes) -> Fixes:
 
 def _stated(new: Sizes) -> np.ndarray:
     """A copy of the target shape as it was stated."""
-    stated = new.value(1)
+    stated = new.sized(1)
     if stated is None:
         raise ValueError(UNKNOWN)
     return np.array(stated, np.int64)
@@ -139,10 +146,12 @@ def _lost(op: Op, x: Image) -> Image:
 @rule("Tile")
 def tile(op: Op, *_: Image) -> Image:  # a -> (r a)
     still(op, 1, reason="used as a size")
-    x, shape, repeats = op.operand(0), op.out(), op.value(1)
+    shape, repeats = op.out(), op.sized(1)
     if repeats is None or 0 in shape:
-        return _lost(op, x)
-    return Image(shape, (*[_repeat(p, repeats) for p in x.planes], *_copies(op, x)))
+        return _lost(op, op.operand(0))
+    moving = _moving(op, 1)
+    x = op.besides(0, moving, "repeated as often as is computed")
+    return Image(shape, (*[_repeat(p, repeats) for p in x.planes], *_copies(op, x, moving)))
 
 
 def _repeat(p: Plane, repeats: Sequence[int] | np.ndarray) -> Plane:
@@ -152,7 +161,7 @@ def _repeat(p: Plane, repeats: Sequence[int] | np.ndarray) -> Plane:
 
 @refit("Tile")
 def tile_repeats(new: Sizes) -> Fixes:
-    repeats = new.value(1)
+    repeats = new.sized(1)
     if repeats is None:
         return {}
     old, now = np.array(new.old_out()), np.array(new.out())
@@ -176,12 +185,13 @@ def constant_of_shape(op: Op, *_: Image) -> Image:
     still(op, 0, reason="used as a size")
     value = op.attr("value")
     floating = value is None or np.asarray(value).dtype.kind not in "iubOSU"
-    return filled(op) if floating and op.value(0) is not None else op.rock()
+    known = floating and op.sized(0) is not None
+    return filled(op, _moving(op, 0)) if known else op.rock()
 
 
 @refit("ConstantOfShape")
 def constant_sizes(new: Sizes) -> Fixes:
-    stated = new.value(0)
+    stated = new.sized(0)
     return {} if stated is None else {0: np.array(new.out(), np.int64)}
 
 

@@ -16,12 +16,13 @@ from spa.trace.op import Op
 if TYPE_CHECKING:
     from spa.trace.check import Sizes
 
+UNKNOWN = "padded by a computed amount"
 Ends = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def _pads(op: Op | Sizes, rank: int) -> Ends | None:
     """(before, after) for every axis, or None where they are computed from data."""
-    pads = op.attr("pads") if op.version < 11 else op.value(1)
+    pads = op.attr("pads") if op.version < 11 else op.sized(1)
     axes = _axes(op, rank)
     if pads is None or axes is None:
         return None
@@ -37,15 +38,24 @@ def _axes(op: Op | Sizes, rank: int) -> list[int] | None:
     return None if given is None else [int(a) % rank for a in given]
 
 
+def _moving(op: Op, rank: int) -> set[int]:
+    """The axes along which as much is padded as the inputs are long."""
+    if op.version < 11:
+        return set()
+    ends = np.flatnonzero(op.symbolic(1).reshape(-1))
+    axes = _axes(op, rank) or []
+    return {axes[k % len(axes)] for k in ends}
+
+
 @rule("Pad")
 def pad(op: Op, *_: Image) -> Image:  # c -> (before c after)
     still(op, 1, 2, 3)
-    x = op.operand(0)
-    rank = len(x.shape)
+    rank = len(op.shape(0))
     pads = _pads(op, rank)
     if pads is None:
-        op.freeze(x, "padded by a computed amount")
+        op.freeze(op.operand(0), UNKNOWN)
         return op.rock()
+    x = op.besides(0, _moving(op, rank), UNKNOWN)
     planes = []
     for p in x.planes:
         wide = [a for a in p.axes if pads[0][a] or pads[1][a]]
@@ -82,7 +92,7 @@ def pad_sizes(new: Sizes) -> Fixes:
     pads, axes = _pads(new, rank), _axes(new, rank)
     if pads is None or axes is None:
         return {}
-    result = np.array(new.attr("pads") if new.version < 11 else new.value(1))
+    result = np.array(new.attr("pads") if new.version < 11 else new.sized(1))
     turn = 0
     for p in new.notes.images[new.node.inputs[0]].planes:
         wide = [a for a in p.axes if pads[0][a] or pads[1][a]]

@@ -85,7 +85,7 @@ def arg_max(op: Op, *_: Image) -> Image:  # a b -> a
 @rule("TopK", note="not along its own axis")
 def top_k(op: Op, *_: Image) -> list[Image]:  # a b -> a k
     x = op.operand(0)
-    if op.has(1) and op.value(1) is None:
+    if op.has(1) and op.sized(1) is None:
         op.freeze(x, "as many as data says are picked")
         return op.rocks()
     x = _without(op, x, op.axis(len(x.shape), -1))

@@ -34,12 +34,13 @@ def _moved(op: Op, x: Image) -> set[int]:
     rank = len(x.shape)
     everything = set(range(rank))
     axes = [int(a) % rank for a in op.attr("axes") or range(rank)]
-    scales, sizes = _factors(op), op.value(3) if op.has(3) else None
+    scales, sizes = _factors(op), op.sized(3) if op.has(3) else None
     if scales is None and sizes is None:
         return everything
     if op.attr("coordinate_transformation_mode", "half_pixel") in SHIFTS:
         return everything
     moved = {a for a in everything if x.shape[a] != op.out()[a]}
+    moved |= {axes[k] for i in _stated(op) for k in np.flatnonzero(op.symbolic(i).reshape(-1))}
     if scales is not None and len(scales):
         return moved | {a for a, s in zip(axes, scales, strict=True) if s != 1}
     if op.attr("keep_aspect_ratio_policy", "stretch") != "stretch":
@@ -51,12 +52,17 @@ def _factors(op: Op) -> Any:
     """The scales, or None where they are not given or not known."""
     if op.version < 9:
         return op.attr("scales")
-    return op.value(1 if op.version < 11 else 2)
+    return op.sized(_stated(op)[0])
+
+
+def _stated(op: Op) -> tuple[int, ...]:
+    """The inputs that are scales, and sizes if there are any."""
+    return (1,) if op.version < 11 else (2, 3)
 
 
 @refit("Resize")
 def resize_sizes(new: Sizes) -> Fixes:
-    sizes = new.value(3)
+    sizes = new.sized(3)
     if sizes is None or not sizes.size:
         return {}
     rank = len(new.old_out())
@@ -68,15 +74,23 @@ def resize_sizes(new: Sizes) -> Fixes:
 def center_crop_pad(op: Op, x: Image, *_: Image) -> Image:  # c h w -> c h' w'
     still(op, 1)
     rank = len(x.shape)
-    moved = op.decide(
-        lambda: {a for a in range(rank) if op.value(1) is None or x.shape[a] != op.out()[a]}
-    )
+    moved = op.decide(lambda: _cropped(op, x))
     return op.like(op.only(x, *(set(range(rank)) - moved), reason="cropped or padded"))
+
+
+def _cropped(op: Op, x: Image) -> set[int]:
+    """The axes that are cropped or padded, at some size at least."""
+    rank = len(x.shape)
+    axes = [int(a) % rank for a in op.attr("axes") or range(rank)]
+    if op.sized(1) is None:
+        return set(range(rank))
+    moved = {axes[k] for k in np.flatnonzero(op.symbolic(1))}
+    return moved | {a for a in range(rank) if x.shape[a] != op.out()[a]}
 
 
 @refit("CenterCropPad")
 def center_crop_pad_sizes(new: Sizes) -> Fixes:
-    sizes = new.value(1)
+    sizes = new.sized(1)
     if sizes is None:
         return {}
     rank = len(new.old_out())

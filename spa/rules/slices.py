@@ -17,16 +17,20 @@ if TYPE_CHECKING:
     from spa.trace.check import Sizes
 
 Bounds = list[tuple[int, int, int, int]]
+UNKNOWN = "sliced by computed bounds"
 END = np.iinfo(np.int64).max
 
 
 def _bounds(op: Op | Sizes, rank: int) -> Bounds | None:
-    """(axis, start, end, step) of a Slice, or None where they are computed from data."""
+    """(axis, start, end, step) of a Slice, or None where they are computed from data.
+
+    Along the axes that `_moving` names they hold at the sizes of the analysis alone.
+    """
     given: list[Any]
     if op.version < 10:
         given = [op.attr("starts"), op.attr("ends"), op.attr("axes"), None]
     else:
-        given = [op.value(i) for i in (1, 2, 3, 4)]
+        given = [op.value(i) if i == 3 else op.sized(i) for i in (1, 2, 3, 4)]
         if any(op.has(i) and v is None for i, v in zip((1, 2, 3, 4), given, strict=True)):
             return None
     starts, ends, axes, steps = given
@@ -38,16 +42,24 @@ def _bounds(op: Op | Sizes, rank: int) -> Bounds | None:
     ]
 
 
+def _moving(op: Op, bounds: Bounds) -> set[int]:
+    """The axes along which a Slice picks other positions at other sizes."""
+    if op.version < 10:
+        return set()
+    masks = [op.symbolic(i).reshape(-1) for i in (1, 2, 4) if op.has(i)]
+    return {b[0] for k, b in enumerate(bounds) if any(mask[k] for mask in masks)}
+
+
 @rule("Slice")
 def slice_(op: Op, *_: Image) -> Image:  # c -> picked c
     still(op, 1, 2, 3, 4)
-    x = op.operand(0)
-    rank = len(x.shape)
+    rank = len(op.shape(0))
     bounds = _bounds(op, rank)
     if bounds is None:
         where = op.value(3) if op.has(3) else None
         axes = set(range(rank)) if where is None else {int(a) % rank for a in where}
-        return op.like(op.only(x, *(set(range(rank)) - axes), reason="sliced by computed bounds"))
+        return op.like(op.besides(0, axes, UNKNOWN))
+    x = op.besides(0, _moving(op, bounds), UNKNOWN)
     for axis, start, end, step in bounds:
         if axis in x.axes:
             places = np.arange(x.shape[axis])[start:end:step]
@@ -95,7 +107,7 @@ def slice_bounds(new: Sizes) -> Fixes:
 
 
 def _type(new: Sizes, i: int) -> np.dtype[Any]:
-    known = new.value(i)
+    known = new.sized(i)
     return np.dtype(np.int64) if known is None else known.dtype
 
 

@@ -43,8 +43,13 @@ class Sizes:
         return i < len(self.node.inputs) and bool(self.node.inputs[i])
 
     def value(self, i: int) -> np.ndarray | None:
-        """Input `i` as it was, if known."""
-        return self.notes.value(self.node, i) if self.has(i) else None
+        """Input `i` as it was, if it is known and the same at every size."""
+        mask = self.notes.symbolic(self.node, i) if self.has(i) else None
+        return self.sized(i) if mask is None else None
+
+    def sized(self, i: int) -> np.ndarray | None:
+        """Input `i` as it was at the sizes of the analysis, if known."""
+        return self.notes.sized(self.node, i) if self.has(i) else None
 
     def is_const(self, i: int) -> bool:
         """Whether input `i` is stored in the file."""
@@ -161,9 +166,12 @@ class Check:
     def attr(self, node: Any, name: str, default: Any) -> Any:
         return self._refit[name] if name in self._refit else node.attrs.get(name, default)
 
-    def value(self, node: Any, i: int) -> np.ndarray | None:
+    def symbolic(self, node: Any, i: int) -> np.ndarray | None:
+        return self.notes.symbolic(node, i)
+
+    def sized(self, node: Any, i: int) -> np.ndarray | None:
         new = self._refit.get(i)
-        return new if new is not None else self.notes.value(node, i)
+        return new if new is not None else self.notes.sized(node, i)
 
     def is_float(self, node: Any, i: int) -> bool:
         return self.notes.is_float(node, i)

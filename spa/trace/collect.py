@@ -89,7 +89,11 @@ class Collect:
     def attr(self, node: Any, name: str, default: Any) -> Any:
         return node.attrs.get(name, default)
 
-    def value(self, node: Any, i: int) -> np.ndarray | None:
+    def symbolic(self, node: Any, i: int) -> np.ndarray | None:
+        mask: NDArray[np.bool_] | None = self.graph.symbolic.get(node.inputs[i])
+        return mask
+
+    def sized(self, node: Any, i: int) -> np.ndarray | None:
         name = node.inputs[i]
         known: NDArray[Any] | None = self.graph.values.get(name)
         return known if known is not None else self.graph.consts.get(name)

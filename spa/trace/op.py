@@ -8,10 +8,11 @@ same path through a rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spa import labels
 from spa.labels import Ids, Image, Plane, Shape
@@ -25,7 +26,8 @@ class Listener(Protocol):
     stored: frozenset[str]
 
     def attr(self, node: Any, name: str, default: Any) -> Any: ...
-    def value(self, node: Any, i: int) -> np.ndarray | None: ...
+    def sized(self, node: Any, i: int) -> np.ndarray | None: ...
+    def symbolic(self, node: Any, i: int) -> np.ndarray | None: ...
     def shape(self, node: Any, i: int) -> Shape | None: ...
     def out(self, node: Any, k: int) -> Shape | None: ...
     def images_of(self, node: Any) -> list[Image | None]: ...
@@ -69,8 +71,25 @@ class Op:
         return i < len(self.node.inputs) and bool(self.node.inputs[i])
 
     def value(self, i: int) -> np.ndarray | None:
-        """The value of input `i` if it is known (stored, or derived from shapes), else None."""
-        return self._at.value(self.node, i) if self.has(i) else None
+        """The value of input `i` if it is known and the same at every size, else None."""
+        return self.sized(i) if self._mask(i) is None else None
+
+    def sized(self, i: int) -> np.ndarray | None:
+        """The value of input `i` at the sizes of the analysis, if known.
+
+        Only for what a rule holds against shapes: at other sizes `symbolic` elements are others.
+        """
+        return self._at.sized(self.node, i) if self.has(i) else None
+
+    def symbolic(self, i: int) -> NDArray[np.bool_]:
+        """Which elements of a known input `i` are others at other sizes."""
+        mask, value = self._mask(i), self.sized(i)
+        if mask is None:
+            return np.zeros(() if value is None else value.shape, np.bool_)
+        return mask
+
+    def _mask(self, i: int) -> NDArray[np.bool_] | None:
+        return self._at.symbolic(self.node, i) if self.has(i) else None
 
     def is_const(self, i: int) -> bool:
         """Whether input `i` is stored in the file."""
@@ -221,6 +240,14 @@ class Op:
         if not wanted:
             return labels.rock(shape)
         return Image(shape, tuple(self.param(i, shape, makes=wanted)))
+
+    def besides(self, i: int, moving: Collection[int], reason: str) -> Image:
+        """Input `i` as an image whose rows along the axes `moving` are all alike.
+
+        Nobody knows which of them are picked, and how often, so they keep the same channels.
+        """
+        rest = [a for a in range(len(self.shape(i))) if a not in moving]
+        return self.only(self.operand(i, rest), *rest, reason=reason) if moving else self.operand(i)
 
     # images for results
 
