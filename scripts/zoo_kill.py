@@ -56,9 +56,11 @@ def largest(dest: Path) -> int:
 
 def left_over(dest: Path) -> list[str]:
     """Files that are neither a result nor a record."""
-    made = json.loads((dest / "summary.json").read_text(encoding="utf-8"))
-    known = {row["output"] for row in made["models"]}
-    known |= {f"{name}.data" for name in known}
+    text = (dest / ".zoo" / "manifest.jsonl").read_text(encoding="utf-8")
+    known: set[str] = set()
+    for line in text.splitlines():
+        with suppress(ValueError):  # cut in half by a kill
+            known |= json.loads(line)["output"].keys()
     found = (p.relative_to(dest) for p in dest.rglob("*") if p.is_file())
     names = [p.as_posix() for p in found if p.parts[0] != ".zoo" and p.parts[0][:7] != "summary"]
     return [n for n in names if n not in known] + [str(p) for p in (dest / ".zoo/work").glob("*")]

@@ -43,7 +43,7 @@ def command(source: str, plan: str, **options: Any) -> int:
     Example: spa apply finetuned.onnx plan.json
     """
     output = files.output_name(source, options["output"], ".spa.onnx")
-    files.check_distinct(source, output, plan, *options["report"])
+    files.check(options, source, output=output, plan=plan)
     shell = shell_of("apply", options, source=source, stdout=output == files.STREAM)
 
     def show(report: Report) -> RenderableType:
@@ -56,7 +56,7 @@ def command(source: str, plan: str, **options: Any) -> int:
 
 def _apply(source: str, plan: str, output: str, options: dict[str, Any], tell: Tell) -> Answer:
     recipe = declare.recipe_from(options)
-    files.check_output(output, source, force=options["force"])
+    files.check_output(output, force=options["force"])
     from spa import pipeline
 
     to_stdout = output == files.STREAM

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from spa.errors import ReadError, UsageError
+from spa.storage import check_place, scratch
 
 STREAM = "-"
 LARGEST_MODEL = 1 << 31  # protobuf reads no more from one file
@@ -37,44 +37,39 @@ def output_name(source: str, output: str | None, suffix: str) -> str:
     return str(path.with_name(path.stem + suffix))
 
 
-def check_output(output: str, *inputs: str, force: bool) -> None:
+def check(
+    options: Mapping[str, Any], *models: str, output: str | None = None, plan: str | None = None
+) -> None:
+    """Refuse, before any work is done, results that would replace what is read, or each other.
+
+    Raises:
+        UsageError: two of the files that the options name are one.
+    """
+    from spa.graph.distinct import check_files
+
+    others = {
+        "the plan": plan,
+        "an input of --calib": options.get("calib"),
+        "the file of --saliency": options.get("saliency"),
+    }
+    drawn = (options.get("csv"), options.get("plot"))
+    check_files(models, others, (output, *options.get("report", ()), *drawn))
+
+
+def check_output(output: str, *, force: bool) -> None:
     """Refuse, before any work is done, an output that could not or must not be written."""
-    if output == STREAM:
-        if sys.stdout.isatty():
-            raise UsageError("standard output is a terminal; redirect it or give -o FILE")
-        return
-    path = Path(output)
-    if path.is_dir():
-        raise UsageError(f"the output {path} is a folder; give a file with -o")
-    if any(Path(each).exists() and path.exists() and path.samefile(each) for each in inputs):
-        raise UsageError(f"the output {path} is the input, which is never changed; give another")
-    if path.exists() and not force:
-        raise UsageError(f"the output {path} exists; replace it with --force or give another")
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise UsageError(f"the folder of the output {path} does not exist; create it first")
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f"the folder {folder} of the output may not be written to; give another")
-
-
-def check_distinct(*paths: str | Path | None) -> None:
-    """Refuse a file named twice: what is written last would replace what somebody needs."""
-    seen: set[Path] = set()
-    for path in paths:
-        if path is None or str(path) == STREAM:
-            continue
-        place = Path(path).resolve()
-        if place in seen:
-            raise UsageError(f"{path} is named for two things; give each its own file")
-        seen.add(place)
+    if output != STREAM:
+        check_place(output, "the output", force=force)
+    elif sys.stdout.isatty():
+        raise UsageError("standard output is a terminal; redirect it or give -o FILE")
 
 
 def send(outcome: Any) -> dict[str, Any]:
     """Write a pruned model to standard output and return what a report says about it."""
     from spa.graph import save
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
+    with scratch() as folder:
+        path = folder / "model.onnx"
         # Through a file: large tensors may still lie beside the original.
         saved = save(outcome.model, path, base_dir=outcome.base_dir, external=False)
         if saved.bytes >= LARGEST_MODEL:

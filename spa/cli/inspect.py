@@ -35,6 +35,7 @@ def command(source: str, **options: Any) -> int:
 
     Example: spa inspect model.onnx --frozen
     """
+    files.check(options, source)
     shell = shell_of("inspect", options, source=source)
     return run(shell, lambda tell: _inspect(source, options, tell), _show)
 

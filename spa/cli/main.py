@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from spa.cli import spa
 from spa.cli.failure import complain
+from spa.cli.signals import terminable
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -22,7 +23,9 @@ def run(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        code = spa.main(args=arguments, prog_name="spa", standalone_mode=False)
+        with terminable():
+            code = spa.main(args=arguments, prog_name="spa", standalone_mode=False)
+            sys.stdout.flush()  # what cannot be written is better said here than after the end
     except (Exception, KeyboardInterrupt) as error:
         return complain(error, verbose=not {"-v", "-vv", "--verbose"}.isdisjoint(arguments))
     return code if isinstance(code, int) else 0

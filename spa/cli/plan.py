@@ -47,7 +47,7 @@ def command(source: str, **options: Any) -> int:
     Example: spa plan model.onnx --ratio 0.5 -o plan.json
     """
     output = files.output_name(source, options["output"], ".plan.json")
-    files.check_distinct(source, output, *options["report"])
+    files.check(options, source, output=output)
     shell = shell_of("plan", options, source=source, stdout=output == files.STREAM)
     written = () if shell.stdout_taken else (Path(output),)
 
@@ -64,7 +64,7 @@ def _plan(source: str, output: str, options: dict[str, Any], tell: Tell) -> Answ
         raise UsageError("nothing says how much is to go; give --ratio (0.5 removes half)")
     declare.contradict("scorer", "saliency")
     recipe = declare.recipe_from(options)
-    files.check_output(output, source, force=options["force"])
+    files.check_output(output, force=options["force"])
     from spa import pipeline
 
     plan = pipeline.make_plan(files.model_from(source), recipe, tell)

@@ -59,9 +59,8 @@ def command(source: str, **options: Any) -> int:
     """
     output = files.output_name(source, options["output"], ".spa.onnx")
     stdout = output == files.STREAM and not options["dry_run"]
-    files.check_distinct(
-        source, None if options["dry_run"] else output, options["plan"], *options["report"]
-    )
+    written = None if options["dry_run"] else output
+    files.check(options, source, output=written, plan=options["plan"])
     shell = shell_of("prune", options, source=source, stdout=stdout)
 
     def show(report: Report) -> RenderableType:
@@ -82,7 +81,7 @@ def _prune(source: str, output: str, options: dict[str, Any], tell: Tell) -> Ans
     recipe = declare.recipe_from(options)
     dry_run, force = options["dry_run"], options["force"]
     if not dry_run:
-        files.check_output(output, source, force=force)
+        files.check_output(output, force=force)
     from spa import pipeline
 
     outcome = pipeline.prune(

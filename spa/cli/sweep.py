@@ -12,6 +12,7 @@ from spa.cli import options as declare
 from spa.cli.shell import Answer, run, shell_of
 from spa.errors import UsageError
 from spa.events import Tell
+from spa.storage import check_place, replaced
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -80,7 +81,7 @@ def command(source: str, **options: Any) -> int:
     Example: spa sweep model.onnx --max-drift 0.1 -o small.onnx
     """
     wanted = [options[name] for name in ("csv", "plot") if options[name]]
-    files.check_distinct(source, options["output"], *wanted)
+    files.check(options, source, output=options["output"])
     shell = shell_of("sweep", options, source=source)
 
     def show(made: Any) -> RenderableType:
@@ -102,9 +103,9 @@ def _sweep(source: str, options: dict[str, Any], wanted: list[str], tell: Tell) 
     if output == files.STREAM:
         raise UsageError("a sweep writes no model to standard output; give -o FILE")
     if output is not None:
-        files.check_output(output, source, force=force)
+        files.check_output(output, force=force)
     for path in wanted:
-        files.check_output(path, source, force=True)
+        check_place(path, "the file", force=True)
     from spa.reports import sweep as report
     from spa.reports import sweep_plot
 
@@ -122,14 +123,9 @@ def _sweep(source: str, options: dict[str, Any], wanted: list[str], tell: Tell) 
         force=force,
     )
     if options["csv"]:
-        _write(options["csv"], report.to_csv(made).encode("utf-8", "replace"))
+        table = report.to_csv(made).encode("utf-8", "replace")
+        replaced(Path(options["csv"]), table, "the table", "name another file")
     if options["plot"]:
-        _write(options["plot"], sweep_plot.drawn(made, options["plot"]))
+        drawn = sweep_plot.drawn(made, options["plot"])
+        replaced(Path(options["plot"]), drawn, "the plot", "name another file")
     return Answer(made, made["exit_code"])
-
-
-def _write(path: str, contents: bytes) -> None:
-    try:
-        Path(path).write_bytes(contents)
-    except OSError as error:
-        raise UsageError(f"cannot write {path} ({error.strerror}); name another file") from error

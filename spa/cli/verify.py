@@ -44,6 +44,7 @@ def command(original: str, pruned: str, **options: Any) -> int:
 
     Example: spa verify model.onnx model.spa.onnx --max-drift 0.1 --report ci.xml
     """
+    files.check(options, original, pruned)
     shell = shell_of("verify", options, source=original)
     return run(shell, lambda tell: _verify(original, pruned, options, tell), _show)
 

@@ -7,15 +7,13 @@ What is cut of it is set aside tensor by tensor, and goes from there to the outp
 from __future__ import annotations
 
 import atexit
-import os
-import tempfile
-from contextlib import suppress
 
 import numpy as np
 from onnx import TensorProto, helper
 
 from spa.errors import UsageError
 from spa.graph.tensors import OWN_FILES, bits_of
+from spa.storage import Scratch, temporary_folder
 
 HELD = 1 << 30
 """Bytes of new tensors that a model may keep in memory."""
@@ -58,11 +56,11 @@ class Spill:
         data = np.ascontiguousarray(array).view(np.uint8).reshape(-1)
         try:
             if not self._path:
-                handle, self._path = tempfile.mkstemp(prefix="spa-", suffix=".data")
-                os.close(handle)
-                self._path = os.path.realpath(self._path)
-                OWN_FILES.add(self._path)
-                atexit.register(_remove, self._path)
+                folder = Scratch()
+                atexit.register(folder.remove)
+                self._path = str(folder.path / "weights.data")
+                with open(self._path, "xb"):
+                    OWN_FILES.add(self._path)
             with open(self._path, "r+b") as file:
                 for at in range(0, data.size, CHUNK):
                     piece = data[at : at + CHUNK]
@@ -72,7 +70,7 @@ class Spill:
                 file.truncate(begin + data.size)
         except OSError as error:
             raise UsageError(
-                f"cannot set weights aside in '{tempfile.gettempdir()}' ({error.strerror}); make "
+                f"cannot set weights aside in '{temporary_folder()}' ({error.strerror}); make "
                 "room there, or name another folder in the variable TMPDIR"
             ) from error
         self._size = begin + data.size
@@ -85,8 +83,3 @@ def _kind(dtype: np.dtype) -> int:
         return int(helper.np_dtype_to_tensor_dtype(dtype))
     except (KeyError, ValueError, TypeError):
         return int(TensorProto.UNDEFINED)
-
-
-def _remove(path: str) -> None:
-    with suppress(OSError):
-        os.unlink(path)

@@ -1,12 +1,15 @@
-"""Writing: all of a file or nothing, never over the input, beyond 2 GiB with external data."""
+"""Writing: all of a model or nothing, never over the input, beyond 2 GiB with external data.
+
+External data go under a name that holds their digest, so that new data never take the place of
+those that an older model file needs.  The move of the `.onnx` is the only commit: a run that is
+killed before it leaves the old model with its old data, and old data go after it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import secrets
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +17,7 @@ from typing import BinaryIO
 from onnx import ModelProto, TensorProto
 
 from spa.errors import ReadError, UsageError
+from spa.graph.datafiles import data_name, lies_there, outdated
 from spa.graph.tensors import (
     bits_of,
     data_file,
@@ -24,6 +28,17 @@ from spa.graph.tensors import (
     shell_of,
     tensors_of,
     to_array,
+)
+from spa.storage import (
+    Draft,
+    alone,
+    check_place,
+    clashes,
+    clean,
+    drafted,
+    refused,
+    same_file,
+    sync_folder,
 )
 
 LARGEST_FILE = (1 << 31) - (1 << 20)
@@ -51,46 +66,49 @@ def save(
     force: bool = False,
     base_dir: str | os.PathLike[str] | None = None,
     source: str | os.PathLike[str] | None = None,
+    reads: Iterable[str | os.PathLike[str]] = (),
     external: bool | None = None,
 ) -> Saved:
     """Write `model` to `path` atomically; the model itself is not changed.
 
     Args:
         model: what to write.
-        path: where to; external data goes to `path` + ".data".
+        path: where to; external data go beside it (see `data_name`).
         force: whether an existing file may be replaced.
         base_dir: the folder that external data in `model` is relative to.
         source: the file that `model` was read from, which is never replaced.
+        reads: further files that are never replaced.
         external: whether to write external data; by default if the model has some or is too
             large for one file.
 
     Raises:
-        UsageError: the file exists, is the source, or cannot be written.
+        UsageError: the file exists, is one that was read, or cannot be written.
     """
     target = Path(path)
     folder = None if base_dir is None else Path(base_dir)
     outside = [tensor for tensor, _ in tensors_of(model) if is_external(tensor)]
-    data = target.with_name(f"{target.name}.data")
-    _check_target(target, force, source)
+    found = {location_of(tensor)[0] for tensor in outside}
+    beside = [folder / location for location in found] if folder is not None else []
+    others = [Path(each) for each in reads]
+    if source is not None:
+        clashes({"the input": [source]}, [target])
+    clashes({"a data file of the input": beside, "an input": others}, [target])
+    check_place(target, "the output", force=force)
     contents = None
     if not external and not outside:
         contents = _serialized(model)
     if external is None:
         external = contents is None
-    if external:
-        _check_target(data, force, source)
-        for location in {location_of(tensor)[0] for tensor in outside}:
-            _check_target(data, force, None if folder is None else folder / location)
-    try:
+    with refused(target, "the output", "choose another output or make room there"):
         if contents is None:
-            return _save_parts(model, target, data if external else None, folder)
-        _write(target, lambda file: _put(file, contents))
-    except OSError as error:
-        raise UsageError(
-            f"cannot write '{target}' ({error.strerror or error}); "
-            "choose another output or make room there"
-        ) from error
-    return Saved(target, hashlib.sha256(contents).hexdigest(), len(contents))
+            saved = _save_parts(model, target, external, folder, [*beside, *others])
+        else:
+            with drafted(target) as draft:
+                draft.file.write(contents)
+                _commit(draft, target, None, [*beside, *others])
+            saved = Saved(target, hashlib.sha256(contents).hexdigest(), len(contents))
+    clean(target.parent)
+    return saved
 
 
 def _serialized(model: ModelProto) -> bytes | None:
@@ -105,31 +123,16 @@ def _serialized(model: ModelProto) -> bytes | None:
     return contents if len(contents) <= LARGEST_FILE else None
 
 
-def _check_target(target: Path, force: bool, source: str | os.PathLike[str] | None) -> None:
-    if not target.parent.is_dir():
-        raise UsageError(
-            f"cannot write '{target}': the folder '{target.parent}' does not exist; create it first"
-        )
-    if target.is_dir():
-        raise UsageError(f"cannot write '{target}': it is a folder; name a file in it")
-    if source is not None and _same_file(target, source):
-        raise UsageError(f"'{target}' is the input and is never changed; choose another output")
-    if not force and (target.exists() or target.is_symlink()):
-        raise UsageError(f"'{target}' already exists; choose another output or pass --force")
-
-
-def _same_file(one: Path, other: str | os.PathLike[str]) -> bool:
-    return one.exists() and os.path.exists(other) and os.path.samefile(one, other)
-
-
-def _save_parts(model: ModelProto, target: Path, data: Path | None, folder: Path | None) -> Saved:
-    """Write the model and, if `data` is given, its large tensors beside it."""
+def _save_parts(
+    model: ModelProto, target: Path, external: bool, folder: Path | None, reads: list[Path]
+) -> Saved:
+    """Write the model and, if that is wanted, its large tensors beside it."""
     shell = shell_of(model)
-    moved: list[TensorProto] = []
+    moved: list[tuple[TensorProto, int]] = []
     size = 0
     for tensor in model.graph.initializer:
         length = raw_bytes(tensor)
-        if data is None or length < SMALLEST_EXTERNAL or bits_of(tensor.data_type) == 0:
+        if not external or length < SMALLEST_EXTERNAL or bits_of(tensor.data_type) == 0:
             shell.graph.initializer.append(_inside(tensor, folder))
             continue
         size += -size % (4096 if length >= 1 << 20 else 64)
@@ -140,27 +143,62 @@ def _save_parts(model: ModelProto, target: Path, data: Path | None, folder: Path
             doc_string=tensor.doc_string,
             data_location=TensorProto.EXTERNAL,
         )
-        for key, value in (("location", data.name), ("offset", size), ("length", length)):
+        for key, value in (("location", NOT_YET), ("offset", size), ("length", length)):
             stub.external_data.add(key=key, value=str(value))
-        moved.append(tensor)
+        moved.append((tensor, size))
         size += length
     for tensor, _ in tensors_of(shell):
-        if is_external(tensor) and (data is None or location_of(tensor)[0] != data.name):
+        if is_external(tensor) and location_of(tensor)[0] != NOT_YET:
             tensor.CopyFrom(_inside(tensor, folder))
+    contents = _contents(shell, target)  # too large: better said before the data are written
+    if not moved:
+        with drafted(target) as draft:
+            draft.file.write(contents)
+            _commit(draft, target, None, reads)
+        return Saved(target, hashlib.sha256(contents).hexdigest(), len(contents))
+    with drafted(target) as data, drafted(target) as draft:
+        digest = _stream(data.file, moved, folder)
+        place = target.with_name(data_name(target, digest))
+        for tensor in shell.graph.initializer:
+            if is_external(tensor):
+                next(e for e in tensor.external_data if e.key == "location").value = place.name
+        contents = _contents(shell, target)
+        draft.file.write(contents)
+        _commit(draft, target, (data, place), reads)
+    return Saved(target, hashlib.sha256(contents).hexdigest(), len(contents) + size, place)
+
+
+NOT_YET = "\0"
+"""Stands for the name of a data file until its digest is known; no file can have it."""
+
+
+def _contents(shell: ModelProto, target: Path) -> bytes:
     contents = _serialized(shell)
     if contents is None:
         raise UsageError(f"'{target}' would exceed 2 GiB; write it with external data")
-    stubs = [tensor for tensor in shell.graph.initializer if is_external(tensor)]
-    if data is not None and moved:
-        offsets = [location_of(stub)[1] for stub in stubs]
-        _write(data, lambda file: _stream(file, moved, offsets, folder))
-    _write(target, lambda file: _put(file, contents))
-    return Saved(
-        target,
-        hashlib.sha256(contents).hexdigest(),
-        len(contents) + size,
-        data if data is not None and moved else None,
-    )
+    return contents
+
+
+def _commit(draft: Draft, target: Path, data: tuple[Draft, Path] | None, reads: list[Path]) -> None:
+    """Move new data, then the model, and only then remove data that only the old model needed."""
+    draft.finish()
+    if data is not None:
+        data[0].finish()
+    with alone(target.parent):
+        new = data is not None and not lies_there(data[1])
+        try:
+            if data is not None and new:
+                data[0].put(data[1])
+                sync_folder(target.parent)
+            draft.put(target)
+        except BaseException:  # an interrupt, too, leaves nothing that nobody needs
+            if data is not None and new and draft.path.exists():  # the model was not moved
+                data[1].unlink(missing_ok=True)
+            raise
+        sync_folder(target.parent)
+        for old in outdated(target):
+            if not any(same_file(old, each) for each in reads):
+                old.unlink(missing_ok=True)
 
 
 def _inside(tensor: TensorProto, folder: Path | None) -> TensorProto:
@@ -174,17 +212,22 @@ def _inside(tensor: TensorProto, folder: Path | None) -> TensorProto:
     return copy
 
 
-def _stream(
-    file: BinaryIO, tensors: list[TensorProto], offsets: list[int], folder: Path | None
-) -> None:
-    for tensor, offset in zip(tensors, offsets, strict=True):
+def _stream(file: BinaryIO, tensors: list[tuple[TensorProto, int]], folder: Path | None) -> str:
+    """Write tensors, each at its offset; the digest of all, as of a file without holes."""
+    digest, at = hashlib.sha256(), 0
+    for tensor, offset in tensors:
+        digest.update(bytes(offset - at))
         file.seek(offset)
+        at = offset
         for piece in _pieces(tensor, folder):
+            digest.update(piece)
+            at += len(piece)
             if ZEROS.startswith(piece):  # a hole reads the same and costs nothing
                 file.seek(len(piece), os.SEEK_CUR)
             else:
                 file.write(piece)
     file.truncate(file.tell())
+    return digest.hexdigest()
 
 
 def _pieces(tensor: TensorProto, folder: Path | None) -> Iterator[bytes]:
@@ -217,30 +260,3 @@ def _packed(tensor: TensorProto) -> bytes:
     from onnx import numpy_helper
 
     return numpy_helper.from_array(to_array(tensor)).raw_data
-
-
-def _put(file: BinaryIO, contents: bytes) -> None:
-    file.write(contents)
-
-
-def _write(target: Path, fill: Callable[[BinaryIO], None]) -> None:
-    """Let `fill` write a new file beside `target` and move it there once it is on the disk."""
-    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
-    # Unlike `tempfile`, `os.open` gives the file the permissions that the user's umask asks for.
-    handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:  # an interrupt, too, leaves nothing behind
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    with suppress(OSError):  # not every file system lets a folder be synced
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -10,12 +10,13 @@ import json
 import math
 import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from spa.errors import UsageError
 from spa.latency.machine import Machine
+from spa.storage import replaced
 
 FORMAT = 1
 VARIABLE = "SPA_CACHE"
@@ -77,15 +78,8 @@ class Store:
         }
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.path.parent, suffix=".tmp")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    json.dump(told, file)
-                os.replace(name, self.path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
-        except OSError:  # a cache that cannot be written costs time, not the run
+            replaced(self.path, json.dumps(told).encode(), "timings", "they are measured again")
+        except (OSError, UsageError):  # a cache that cannot be written costs time, not the run
             return False
         self._fresh = {}
         return True

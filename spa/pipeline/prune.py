@@ -21,12 +21,14 @@ from spa.criteria import MEASURED
 from spa.errors import ReadError
 from spa.events import Tell, quiet
 from spa.graph import Graph, read, save
+from spa.graph.distinct import files_of
 from spa.pipeline import facts
 from spa.pipeline.check import check
 from spa.pipeline.choose import PLAIN, choose, follow, measuring, rank
 from spa.pipeline.gates import check_gates, score_original
 from spa.pipeline.journal import Journal
 from spa.pipeline.outcome import Outcome
+from spa.pipeline.read import check_output, files_read
 from spa.pipeline.refit import refitted
 from spa.pipeline.rotate import as_rotated
 from spa.pipeline.staged import staged
@@ -70,6 +72,7 @@ def prune(
     journal = Journal("prune", tell, output)
     with journal.written():
         recipe.validate()
+        check_output(model, recipe, None if dry_run else output, plan)
         given = Plan.load(plan) if isinstance(plan, (str, os.PathLike)) else plan
         if given is not None:
             recipe = replace(recipe, heads=heads_of(given))
@@ -79,6 +82,7 @@ def prune(
             outcome = _scored(coupling, recipe, journal)
         else:
             outcome = _planned(coupling, given, recipe, journal)
+        outcome = replace(outcome, reads=(*outcome.reads, *files_of([plan])))
         if output is not None and not dry_run:
             deliver(outcome, coupling.graph, output, force)
     journal.succeed("dry-run" if dry_run else "ok")
@@ -98,11 +102,13 @@ def apply(
     journal = Journal("apply", tell, output)
     with journal.written():
         recipe.validate()
+        check_output(model, recipe, output, plan)
         given = plan if isinstance(plan, Plan) else Plan.load(plan)
         recipe = replace(recipe, heads=heads_of(given))
         coupling = couple(model, recipe, journal)
         score_original(coupling.graph, recipe, journal)
         outcome = _planned(coupling, given, recipe, journal)
+        outcome = replace(outcome, reads=(*outcome.reads, *files_of([plan])))
         if output is not None:
             deliver(outcome, coupling.graph, output, force)
     journal.succeed()
@@ -248,7 +254,7 @@ def finish(
     base = graph.source.base_dir
     file = partial(staged, small, base, journal.name)
     check_gates(journal, recipe, file, weigh=weigh)
-    return Outcome(small, plan, report, 0, base)
+    return Outcome(small, plan, report, 0, base, files_read(graph, recipe))
 
 
 def sizes_note(graph: Graph, journal: Journal) -> None:
@@ -307,7 +313,12 @@ def recipe_facts(recipe: Recipe) -> dict[str, Any]:
 def deliver(outcome: Outcome, graph: Graph, output: str | os.PathLike[str], force: bool) -> None:
     """Write the model; it has passed everything."""
     saved = save(
-        outcome.model, output, force=force, base_dir=outcome.base_dir, source=graph.source.path
+        outcome.model,
+        output,
+        force=force,
+        base_dir=outcome.base_dir,
+        source=graph.source.path,
+        reads=outcome.reads,
     )
     report = outcome.report
     report["output"] |= {"path": str(Path(output)), "sha256": saved.sha256, "bytes": saved.bytes}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from onnx import ModelProto
 
 from spa.graph import Graph, save
+from spa.storage import scratch
 
 File = tuple[Path, int]
 
@@ -23,8 +23,8 @@ def staged(model: ModelProto, base_dir: Path | None, name: str) -> Iterator[File
         base_dir: the folder that its external data is relative to.
         name: what the file is called, which is also part of the name of its data file.
     """
-    with tempfile.TemporaryDirectory(prefix="spa-") as folder:
-        saved = save(model, Path(folder) / name, base_dir=base_dir)
+    with scratch() as folder:
+        saved = save(model, folder / name, base_dir=base_dir)
         yield saved.path, saved.bytes
 
 

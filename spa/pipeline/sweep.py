@@ -21,6 +21,7 @@ from spa.pipeline.gates import check_sizes, score_original
 from spa.pipeline.journal import Journal
 from spa.pipeline.outcome import Outcome
 from spa.pipeline.prune import couple, deliver, finish, make, sizes_note
+from spa.pipeline.read import check_output
 from spa.recipe import GATES, Recipe, asks
 from spa.reports.sweep import Row, Status, Sweep, empty, row_of, summarize
 
@@ -62,6 +63,7 @@ def sweep(
     journal = Journal("sweep", tell, output)
     with journal.written():
         recipe = _checked(recipe, ratios, precision, output is not None)
+        check_output(model, recipe, output)
         coupling = couple(model, recipe, journal)
         sizes_note(coupling.graph, journal)
         score_original(coupling.graph, recipe, journal)

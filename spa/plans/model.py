@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, TypeGuard
 
 from spa._version import __version__
 from spa.errors import UsageError
+from spa.storage import check_place, replaced
 
 PLAN_VERSION = 1
 
@@ -69,21 +69,9 @@ class Plan:
         Raises:
             UsageError: it cannot be written.
         """
-        target = Path(path)
-        beside = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
-        try:
-            try:
-                with beside.open("x", encoding="utf-8", newline="\n") as file:
-                    file.write(self.to_json())
-                    file.flush()
-                    os.fsync(file.fileno())
-                beside.replace(target)
-            finally:
-                beside.unlink(missing_ok=True)
-        except OSError as error:
-            raise UsageError(
-                f"cannot write the plan {target} ({error.strerror}); choose another place with -o"
-            ) from error
+        place = Path(path)
+        check_place(place, "the plan", force=True)
+        replaced(place, self.to_json().encode(), "the plan", "choose another place with -o")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Plan:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from spa.reports.json import to_json
 from spa.reports.junit import to_junit
 from spa.reports.markdown import to_markdown
 from spa.reports.schema import Report, empty_report, validate
+from spa.storage import check_place, replaced
 
 __all__ = [
     "FORMATS",
@@ -38,7 +38,8 @@ def write(report: Report, *paths: str | Path) -> tuple[Path, ...]:
     """Write the report to every path in the format its suffix names, each file at once or not."""
     targets = check_paths(*paths)
     for target in targets:
-        _replace(target, FORMATS[target.suffix.lower()](report))
+        contents = FORMATS[target.suffix.lower()](report).encode("utf-8", "replace")
+        replaced(target, contents, "the report", "name another")
     return targets
 
 
@@ -51,25 +52,5 @@ def check_paths(*paths: str | Path) -> tuple[Path, ...]:
                 f"no report has the suffix {target.suffix or '(none)'} of {target}; "
                 f"use {', '.join(FORMATS)}"
             )
-        if not target.absolute().parent.is_dir():
-            raise UsageError(
-                f"the folder of the report {target} does not exist; create it or name another"
-            )
-        if target.is_dir():
-            raise UsageError(f"the report {target} is a folder; name a file")
+        check_place(target, "the report", force=True)
     return targets
-
-
-def _replace(target: Path, text: str) -> None:
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(target)
-    except OSError as error:
-        why = error.strerror or error
-        raise UsageError(f"cannot write the report {target}: {why}; name another") from error
-    finally:
-        beside.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spa._version import __version__
-from spa.errors import ReadError, UsageError
+from spa.errors import ReadError, SpaError, UsageError
 from spa.recipe import Recipe
 from spa.zoo.model import Found, Job
 from spa.zoo.paths import sha256
@@ -68,20 +68,50 @@ def read_rules(path: str) -> Rules:
 def jobs_of(found: Iterable[Found], common: Common, rules: Rules, dest: Path) -> list[Job]:
     """A job per model, with every option checked before any work is done.
 
+    What is wrong with some models alone is told in their rows.
+
     Raises:
-        UsageError: options contradict each other or name nothing.
+        UsageError: options of all models contradict each other or name nothing.
     """
-    jobs = []
+    jobs, errors = [], []
     hashes: dict[str, str] = {}
     for each in found:
         given: dict[str, Any] = {}
         for glob, table in rules:
             if fnmatchcase(each.name, glob):
                 given |= table
-        given |= _named(each.options, f"the options of {each.name}")
-        if not given.pop("skip", False):
-            jobs.append(_job(each, common, given, dest, hashes))
+        try:
+            if each.error is not None:
+                raise each.error
+            given |= _named(each.options, f"the options of {each.name}")
+            if not given.pop("skip", False):
+                jobs.append(_job(each, common, given, dest, hashes))
+        except SpaError as error:
+            if isinstance(error, _NoRatio):
+                raise  # what the command left out
+            errors.append(error)
+            jobs.append(_refused(each, common, error, dest))
+    if errors and len(errors) == len(jobs):
+        raise errors[0]
     return jobs
+
+
+class _NoRatio(UsageError):
+    """Neither the command nor the options of a model say how much is to go."""
+
+
+def _refused(found: Found, common: Common, error: SpaError, dest: Path) -> Job:
+    """The job of a model of which nothing can be made, so that the others are."""
+    return Job(
+        name=found.name,
+        source=found.source,
+        size=0,
+        sha256=found.sha256,
+        recipe=_plain(common.recipe),
+        options="",
+        dest=str(dest),
+        refused=(error.exit_code, str(error)),
+    )
 
 
 def _job(
@@ -91,7 +121,7 @@ def _job(
     memory = given.pop("memory", common.memory)
     _check_limits(found.name, timeout, memory)
     if not common.ratio_given and "ratio" not in given:
-        raise UsageError(
+        raise _NoRatio(
             f"nothing says how much of {found.name} is to go; give --ratio (0.5 removes half) or "
             "a ratio in --config"
         )

@@ -23,7 +23,11 @@ def main(order_path: str) -> int:
     _die_with_parent()
     order = json.loads(Path(order_path).read_text(encoding="utf-8"))
     source = Path(order["source"])
-    looked = look(source)
+    try:
+        looked = look(source)
+    except OSError as error:
+        why = f"{source} cannot be read ({error.strerror or error}); check its permissions"
+        return _failed(order, ReadError(why))
     looked["known"] = order["known"] == looked["digest"]
     Path(order["looked"]).write_text(json.dumps(looked), encoding="utf-8")
     if looked["known"] or order["recipe"] is None:
@@ -67,16 +71,23 @@ def _locations(source: Path) -> list[str]:
 def _prune(order: dict[str, Any], looked: dict[str, Any]) -> int:
     """Prune, and leave a report whatever happens."""
     from spa import reports
+
+    try:
+        reports.write(_pruned(order, looked), order["report"])
+    except (Exception, KeyboardInterrupt) as error:
+        return _failed(order, error)
+    return 0
+
+
+def _failed(order: dict[str, Any], error: BaseException) -> int:
+    """Leave a report of what went wrong; its exit code."""
+    from spa import reports
     from spa.reports.schema import unread
 
-    report: Any
-    try:
-        report = _pruned(order, looked)
-    except (Exception, KeyboardInterrupt) as error:
-        report = dict(getattr(error, "report", None) or reports.empty_report("prune"))
-        report["exit_code"], report["error"] = _exit_code(error), _sentence(error)
-        report["status"] = "interrupted" if report["exit_code"] == 130 else "failed"
-        report["input"] = report["input"] or unread(order["source"])
+    report: Any = dict(getattr(error, "report", None) or reports.empty_report("prune"))
+    report["exit_code"], report["error"] = _exit_code(error), _sentence(error)
+    report["status"] = "interrupted" if report["exit_code"] == 130 else "failed"
+    report["input"] = report["input"] or unread(order["source"])
     reports.write(report, order["report"])
     return int(report["exit_code"])
 

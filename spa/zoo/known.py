@@ -19,10 +19,11 @@ def is_settled(line: Line, job: Job, layout: Layout) -> bool:
         return False
     if line["row"]["transient"]:
         return False
-    return all(_is_intact(layout.dest / path, known) for path, known in line["output"].items())
+    return all(is_intact(layout.dest / path, known) for path, known in line["output"].items())
 
 
-def _is_intact(path: Path, known: Mapping[str, str]) -> bool:
+def is_intact(path: Path, known: Mapping[str, str]) -> bool:
+    """Whether a result is still what the manifest says of it."""
     try:
         now = stamp(path)
         same_size = now.split("-")[0] == known["stamp"].split("-")[0]

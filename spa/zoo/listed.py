@@ -24,6 +24,7 @@ class Entry:
     sha256: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     fetch: str | None = None  # the command that brings it, where the list names one
+    error: ReadError | None = None  # what is wrong with it, where that is no matter of the list
 
 
 def entries_of(source: str) -> list[Entry]:
@@ -72,11 +73,13 @@ def _tables(data: Mapping[str, Any], source: str) -> Iterator[Entry]:
         if written is None and name is not None:
             written, fetch = posixpath.join(folder, name), data.get("fetch")
         if not isinstance(written, str):
-            raise ReadError(
-                f"model {number} of {source} has neither path, url nor name; give it one of them"
-            )
+            why = f"model {number} of {source} has neither path, url nor name; give it one of them"
+            yield Entry(f"model {number}", "", error=ReadError(why))
+            continue
         options = table.get("options", {})
         if not isinstance(options, Mapping):
-            raise ReadError(f"the options of {written} in {source} are no table; write key = value")
+            why = f"the options of {written} in {source} are no table; write key = value"
+            yield Entry(written, "", name, error=ReadError(why))
+            continue
         where = _from(source, written)
         yield Entry(written, where, name, table.get("sha256"), options, fetch)

@@ -7,10 +7,11 @@ last of both is gone, and a model whose parent was killed is not taken up beside
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from spa.storage import lock
 
 
 @contextmanager
@@ -18,7 +19,7 @@ def claimed(path: Path) -> Iterator[int | None]:
     """Hold the lock of this name and yield its descriptor, or None while somebody else does."""
     handle = _opened(path)
     try:
-        yield handle if _lock(handle, wait=False) else None
+        yield handle if lock(handle, wait=False) else None
     finally:
         os.close(handle)
 
@@ -28,7 +29,7 @@ def held(path: Path) -> Iterator[None]:
     """Hold the lock of this name, after waiting for it if need be."""
     handle = _opened(path)
     try:
-        _lock(handle, wait=True)
+        lock(handle, wait=True)
         yield
     finally:
         os.close(handle)
@@ -37,27 +38,3 @@ def held(path: Path) -> Iterator[None]:
 def _opened(path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(handle: int, *, wait: bool) -> bool:
-        while True:
-            try:
-                msvcrt.locking(handle, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
-            except OSError:  # waiting ends after ten seconds there
-                if not wait:
-                    return False
-            else:
-                return True
-
-else:
-    import fcntl
-
-    def _lock(handle: int, *, wait: bool) -> bool:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            return False
-        return True

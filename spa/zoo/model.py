@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spa.errors import SpaError
 from spa.reports.zoo import Row
 
 
@@ -21,6 +22,7 @@ class Found:
         size: bytes, as far as they are known before the model is read.
         sha256: what the file's hash must be.
         options: options of this model that its list states.
+        error: why nothing can be made of it, if that is known already.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Found:
     size: int = 0
     sha256: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    error: SpaError | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Job:
         retries: how often a crash is tried again.
         force: whether to prune what is known already.
         stop: a file whose appearance ends the job.
+        refused: exit code and sentence of what cannot be worked on at all.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Job:
     retries: int = 1
     force: bool = False
     stop: str | None = None
+    refused: tuple[int, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,18 @@ class Layout:
     def work(self, name: str) -> Path:
         """Where everything about this model lies until it is complete."""
         return self.inside / "work" / _short(name)
+
+    def intent(self, name: str) -> Path:
+        """Which files are about to take their places, until the manifest says so."""
+        return self.inside / "intents" / _short(name)
+
+    def summary(self, file: str) -> Path:
+        """Says that a summary file of this name is the zoo's."""
+        return self.inside / "summaries" / file
+
+    def changed(self, name: str) -> Path:
+        """Where a result goes that somebody changed, once another takes its place."""
+        return self.inside / "changed" / name
 
     def report(self, name: str) -> Path:
         """The report of `spa prune` about this model."""

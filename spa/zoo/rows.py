@@ -12,6 +12,7 @@ from spa.zoo.model import Job, Layout
 
 STATUS: Mapping[int, Status] = {
     0: "pruned",
+    2: "refused",
     3: "refused",
     4: "unchanged",
     5: "missed",

@@ -15,6 +15,7 @@ from types import FrameType
 from spa.errors import ReadError, UsageError
 from spa.reports.zoo import Row, Zoo, is_failure, summarize
 from spa.zoo import config, shard, sources, summary
+from spa.zoo.deliver import check_summaries, claim_summaries
 from spa.zoo.engines import Engine, check, engine_of
 from spa.zoo.model import Begun, Ended, Job, Layout, Listen, deaf
 
@@ -95,7 +96,10 @@ def prepared(plan: Plan) -> list[Job]:
         found = shard.parse(plan.shard).of(found)
     jobs = config.jobs_of(found, plan.common, plan.rules, dest)
     try:
-        Layout(dest).inside.mkdir(parents=True, exist_ok=True)
+        layout, files = Layout(dest), summary.names(plan.shard)
+        check_summaries(layout, files)
+        layout.inside.mkdir(parents=True, exist_ok=True)
+        claim_summaries(layout, files)
     except OSError as error:
         raise UsageError(
             f"cannot make the folder {dest} ({error.strerror}); name another"

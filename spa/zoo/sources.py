@@ -10,10 +10,11 @@ import glob as globs
 import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from spa.errors import ReadError, UsageError
+from spa.errors import ReadError, SpaError, UsageError
 from spa.zoo import remote
 from spa.zoo.listed import Entry, entries_of
 from spa.zoo.model import Found
@@ -25,6 +26,8 @@ LISTS = (".txt", ".toml")
 
 def find(sources: Iterable[str], dest: Path) -> list[Found]:
     """The models of all sources, largest first.
+
+    One that cannot be had says so in its `error`, as long as its source has others.
 
     Args:
         sources: folders, files, globs, lists (`.txt`, `.toml`), paths or URLs.
@@ -47,12 +50,22 @@ def find(sources: Iterable[str], dest: Path) -> list[Found]:
                     f"{other.source} and {found.source} would both become {found.name} in the "
                     "destination; name a folder above both, or use one destination for each"
                 )
-    for found in places.values():
-        _check_place(found, avoid)
     return sorted(places.values(), key=lambda each: (-each.size, each.name))
 
 
+def _placed(found: Found, dest: str) -> Found:
+    """The model, or what is wrong with its place."""
+    try:
+        if found.error is None:
+            _check_place(found, dest)
+    except UsageError as error:
+        return replace(found, error=error)
+    return found
+
+
 def _check_place(found: Found, dest: str) -> None:
+    if "\0" in found.name + found.source:
+        raise UsageError(f"the name {found.name!r} is none that a file can have; choose another")
     if not is_inside(found.name):
         raise UsageError(f"the name {found.name!r} leads out of the destination; choose another")
     target = os.path.join(dest, *found.name.split("/"))
@@ -71,6 +84,10 @@ def _expanded(source: str, avoid: str) -> list[Found]:
         found = list(_plain(source, "", avoid))
     if not found:
         raise ReadError(f"no .onnx file in {source}; check what it names")
+    found = [_placed(each, avoid) for each in found]
+    errors = [each.error for each in found if each.error is not None]
+    if len(errors) == len(found):
+        raise errors[0]
     return found
 
 
@@ -79,22 +96,30 @@ def _listed(source: str, avoid: str) -> Iterator[Found]:
     entries = entries_of(source)
     _check_fetched(entries, source)
     for entry in entries:
-        where = local(entry.where)
         prefix = _kept(entry.written) if entry.name is None else entry.name
-        single = Found(prefix, where, 0, entry.sha256, entry.options)
-        if where.lower().endswith(".onnx") and not has_magic(where):
-            size = 0 if is_url(where) else _size(where)
-            yield Found(prefix, _absolute(where), size, single.sha256, single.options)
-            continue
-        for found in _plain(where, _stem_of_glob(prefix), avoid):
-            yield Found(found.name, found.source, found.size, None, entry.options)
+        try:
+            yield from _entered(entry, prefix, avoid)
+        except (SpaError, ValueError) as error:  # of this entry alone
+            why = error if isinstance(error, SpaError) else ReadError(f"{entry.written}: {error}")
+            yield Found(prefix, entry.where, error=why)
+
+
+def _entered(entry: Entry, prefix: str, avoid: str) -> list[Found]:
+    if entry.error is not None:
+        raise entry.error
+    where = local(entry.where)
+    if where.lower().endswith(".onnx") and not has_magic(where):
+        size = 0 if is_url(where) else _size(where)
+        return [Found(prefix, _absolute(where), size, entry.sha256, entry.options)]
+    found = _plain(where, _stem_of_glob(prefix), avoid)
+    return [replace(each, sha256=None, options=entry.options) for each in found]
 
 
 def _check_fetched(entries: Sequence[Entry], source: str) -> None:
-    """Say how to get what a list's own command has not brought yet."""
+    """Say how to get what a list's own command has not brought yet, where that is all of it."""
     brought = [entry for entry in entries if entry.fetch and not is_url(entry.where)]
     missing = [entry for entry in brought if not os.path.exists(local(entry.where))]
-    if missing:
+    if missing and len(missing) == len(entries):
         names = ", ".join(str(entry.name) for entry in missing[:3])
         more = ", ..." if len(missing) > 3 else ""
         raise ReadError(
@@ -144,13 +169,17 @@ def _remote(url: str, prefix: str) -> Iterator[Found]:
 
 
 def _file(path: str, name: str) -> Found:
-    return Found(name, _absolute(path), _size(path))
+    try:
+        return Found(name, _absolute(path), _size(path))
+    except ReadError as error:  # a link to nowhere, a pipe
+        return Found(name, _absolute(path), error=error)
 
 
 def _size(path: str) -> int:
     """Bytes of a model with the data file it most likely has: an order, not an account."""
     if not os.path.isfile(path):
-        raise ReadError(f"{path} does not exist; check the path")
+        why = "is no file" if os.path.exists(path) else "does not exist"
+        raise ReadError(f"{path} {why}; check the path")
     beside = (path + ending for ending in BESIDE)
     return sum(os.path.getsize(each) for each in (path, *beside) if os.path.isfile(each))
 

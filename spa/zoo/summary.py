@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from spa.reports.json import to_json
 from spa.reports.zoo import Zoo
 from spa.reports.zoo_html import to_html
 from spa.reports.zoo_text import to_csv, to_junit, to_markdown
+from spa.storage import refused, replaced
 from spa.zoo.lock import held
 from spa.zoo.model import Layout
 
@@ -21,20 +21,25 @@ FORMATS: dict[str, Callable[[Zoo], str]] = {
     "xml": to_junit,
 }
 
+ADVICE = "make room there and run it again, which keeps what is done"
+
+
+def names(part: str | None) -> list[str]:
+    """What the files are called; shards have files of their own."""
+    stem = "summary" + (f".{part.replace('/', '-of-')}" if part else "")
+    return [f"{stem}.{suffix}" for suffix in FORMATS]
+
 
 def write(zoo: Zoo, dest: Path) -> list[Path]:
-    """Write the summary in every format; shards have files of their own."""
-    stem = "summary" + (f".{zoo['shard'].replace('/', '-of-')}" if zoo["shard"] else "")
-    inside = Layout(dest).inside
+    """Write the summary in every format.
+
+    Raises:
+        UsageError: there is no room for it.
+    """
     made = []
-    with held(inside / "summary.lock"):
-        for suffix, write_as in FORMATS.items():
-            target = dest / f"{stem}.{suffix}"
-            beside = inside / target.name
-            with beside.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
-                file.write(write_as(zoo))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, target)
-            made.append(target)
+    with refused(dest, "the summary in", ADVICE), held(Layout(dest).inside / "summary.lock"):
+        for name, write_as in zip(names(zoo["shard"]), FORMATS.values(), strict=True):
+            contents = write_as(zoo).encode("utf-8", "replace")
+            replaced(dest / name, contents, "the summary", ADVICE)
+            made.append(dest / name)
     return made

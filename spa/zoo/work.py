@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from spa._version import __version__
-from spa.errors import SpaError
+from spa.errors import SpaError, UsageError
 from spa.reports.zoo import Row
 from spa.zoo import child, remote
+from spa.zoo.deliver import Places
 from spa.zoo.known import beside_url, is_settled, is_unchanged
 from spa.zoo.lock import claimed
 from spa.zoo.manifest import Line, Manifest, manifest_of
 from spa.zoo.model import Job, Layout
-from spa.zoo.paths import is_inside, is_url, sha256, stamp
+from spa.zoo.paths import is_inside, is_url
 from spa.zoo.rows import broken, failed, row_of
 
 Stopped = Callable[[], bool]
@@ -55,11 +56,16 @@ def work(job: Job, stopped: Stopped = never) -> Answer | None:
         Stop: `stopped` said so; nothing is left behind.
     """
     layout = Layout(Path(job.dest))
+    if job.refused is not None:
+        code, words = job.refused
+        return Answer(failed(job, code, words, transient=True), reused=False)
     with claimed(layout.lock(job.name)) as lock:
         if lock is None:
             return None
         manifest = manifest_of(layout.manifest)
-        line = None if job.force else manifest.find(job.name)
+        last = manifest.find(job.name)
+        # What a killed run was about to write may be there in part.
+        line = None if job.force or layout.intent(job.name).exists() else last
         if line is not None and not is_settled(line, job, layout):
             line = None
         if line is not None and is_unchanged(line, job):
@@ -67,8 +73,12 @@ def work(job: Job, stopped: Stopped = never) -> Answer | None:
         folder = layout.work(job.name)
         shutil.rmtree(folder, ignore_errors=True)
         try:
+            places = Places(layout, job.name, last)
             folder.mkdir(parents=True)
-            return _Attempt(job, layout, folder, lock, stopped).answer(line, manifest)
+            return _Attempt(job, layout, folder, lock, stopped, places).answer(line, manifest)
+        except UsageError as error:
+            row = failed(job, error.exit_code, str(error), transient=True)
+            return Answer(row, reused=False)
         except OSError as error:  # no room, no right, too long a name: this model's trouble alone
             why = f"{error.strerror or error}; make room or choose another destination"
             return Answer(failed(job, 1, f"its result cannot be written ({why})"), reused=False)
@@ -79,8 +89,16 @@ def work(job: Job, stopped: Stopped = never) -> Answer | None:
 class _Attempt:
     """What is fixed while one model is being pruned."""
 
-    def __init__(self, job: Job, layout: Layout, folder: Path, lock: int, stopped: Stopped) -> None:
-        self.job, self.layout, self.folder = job, layout, folder
+    def __init__(
+        self,
+        job: Job,
+        layout: Layout,
+        folder: Path,
+        lock: int,
+        stopped: Stopped,
+        places: Places,
+    ) -> None:
+        self.job, self.layout, self.folder, self.places = job, layout, folder, places
         self.lock, self.stopped = lock, stopped
         self.made = folder / "made" / posixpath.basename(job.name)
         self.looked: dict[str, Any] = {}
@@ -172,26 +190,13 @@ class _Attempt:
 
     def _delivered(self, row: Row) -> dict[str, Any]:
         """Move what was made to its place; returns path, stamp and hash of each file."""
-        target = self.layout.dest.joinpath(*self.job.name.split("/"))
-        data = target.with_name(f"{target.name}.data")
-        # The old model goes first, so that it never stands beside data that is not its own.
-        for old in (target, data):
-            old.unlink(missing_ok=True)
+        if row["status"] != "pruned":
+            shutil.rmtree(self.made.parent, ignore_errors=True)
+            self.made.parent.mkdir()
+        files = self.places.replace(self.made.parent)
         self._keep("report.json", self.layout.report(self.job.name))
         broke = row["status"] in ("crashed", "limit", "failed")
         self._keep("log" if broke else "", self.layout.log(self.job.name))
-        if row["status"] != "pruned":
-            return {}
-        target.parent.mkdir(parents=True, exist_ok=True)
-        files = {}
-        for path in (data, target):
-            made = self.made.with_name(path.name)
-            if made.exists():
-                files[path.relative_to(self.layout.dest).as_posix()] = {
-                    "stamp": stamp(made),
-                    "sha256": sha256(made),
-                }
-                os.replace(made, path)
         return files
 
     def _keep(self, name: str, target: Path) -> None:
@@ -234,6 +239,7 @@ class _Attempt:
                 "row": row,
             }
         )
+        self.places.settled()
         return Answer(row, reused)
 
 

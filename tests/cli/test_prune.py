@@ -143,7 +143,7 @@ def test_the_command_line_beats_the_environment(calls, shell, monkeypatch):
         (["-r", ".5", "--report", "no/r.json"], "the folder of the report"),
         (["-r", ".5", "-o", "no/out.onnx"], "the folder of the output"),
         (["-r", ".5", "-o", "-", "--json"], "both want standard output"),
-        (["-r", ".5", "-o", "net.onnx"], "named for two things"),
+        (["-r", ".5", "-o", "net.onnx"], "net.onnx is the input and is never changed"),
         (["-r", ".5", "--report", "r.json", "--report", "r.json"], "named for two things"),
         (["-r", ".5", "--verify", "none", "--max-drift", "1"], "--verify none forbids it"),
         (["-r", ".5", "--memory", "much"], "'much' is no size; write 4G or 512M"),

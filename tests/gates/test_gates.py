@@ -169,7 +169,7 @@ def test_the_budget_counts_external_data(tmp_path):
     )
     made = tmp_path / "a-rather-long-name.onnx"
     spa.prune(tmp_path / "big.onnx", 0.3, output=made, **FAST)
-    whole = made.stat().st_size + made.with_name(f"{made.name}.data").stat().st_size
+    whole = made.stat().st_size + next(tmp_path.glob("a-rather*.data")).stat().st_size
     assert whole > 2 * made.stat().st_size
     asked = {"output": made, "force": True, **FAST}
     report = spa.prune(tmp_path / "big.onnx", 0.3, budget_bytes=whole, **asked).report

@@ -171,5 +171,5 @@ def test_the_data_of_the_source_is_never_replaced(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"weights.bin", b"out.onnx.data"))
     path.write_bytes(external(tmp_path, location="out.onnx.data", offset="64").SerializeToString())
     graph = read(path)
-    with pytest.raises(UsageError, match="is the input and is never changed"):
-        save(graph.proto, tmp_path / "out.onnx", base_dir=tmp_path, force=True)
+    with pytest.raises(UsageError, match="is a data file of the input and is never changed"):
+        save(graph.proto, tmp_path / "out.onnx.data", base_dir=tmp_path, force=True)

@@ -51,7 +51,7 @@ def test_the_same_weights_are_written(
     before = len(OWN_FILES)
     done = spa.prune(path, 0.5, output=out, force=True, **OPTIONS)
     assert len(OWN_FILES) == before + 1
-    assert (tmp_path / "small.onnx.data").stat().st_size > 1 << 16
+    assert [p.stat().st_size > 1 << 16 for p in tmp_path.glob("small.*.data")] == [True]
     again = onnx.load(out).graph
     assert list(again.node) == list(usual.node)
     for one, other in zip(again.initializer, usual.initializer, strict=True):
@@ -85,6 +85,6 @@ def test_no_room_is_said(little: None, tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(28, os.strerror(28))
 
     path = stored_outside(tmp_path)
-    monkeypatch.setattr(spill.tempfile, "mkstemp", full)
+    monkeypatch.setattr("tempfile.mkdtemp", full)
     with pytest.raises(UsageError, match="TMPDIR"):
         spa.prune(path, 0.5, **OPTIONS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from pathlib import Path
@@ -49,7 +50,9 @@ def test_external_data_when_asked_for(tmp_path: Path) -> None:
     before = proto.SerializeToString()
     saved = save(proto, tmp_path / "m.onnx", external=True)
     assert proto.SerializeToString() == before
-    assert saved.data == tmp_path / "m.onnx.data"
+    assert saved.data is not None
+    digest = hashlib.sha256(saved.data.read_bytes()).hexdigest()
+    assert saved.data == tmp_path / f"m.{digest[:12]}.data"
     assert saved.bytes == saved.path.stat().st_size + saved.data.stat().st_size
     graph, original = read(saved.path), read(proto)
     kinds = {t.name: t.data_location for t in graph.proto.graph.initializer}
@@ -113,10 +116,6 @@ def test_an_existing_file_is_kept_unless_forced(tmp_path: Path) -> None:
     assert target.read_text() == "precious"
     save(linear(), target, force=True)
     assert read(target).outputs == ("y",)
-    (tmp_path / "n.onnx.data").write_text("precious")
-    with pytest.raises(UsageError, match=r"n\.onnx\.data' already exists"):
-        save(wide(), tmp_path / "n.onnx", external=True)
-    assert not (tmp_path / "n.onnx").exists()
 
 
 def test_the_input_is_never_replaced(tmp_path: Path) -> None:
@@ -128,10 +127,10 @@ def test_the_input_is_never_replaced(tmp_path: Path) -> None:
             save(linear(), target, force=True, source=source)
 
 
-@pytest.mark.parametrize("name", ["absent/m.onnx", "folder"])
+@pytest.mark.parametrize("name", ["absent/m.onnx", "folder", "x" * 300])
 def test_places_that_cannot_be_written(name: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    with pytest.raises(UsageError, match="cannot write"):
+    with pytest.raises(UsageError, match=r"the output .*(does not exist|folder|looked at)"):
         save(linear(), tmp_path / name)
 
 
@@ -164,3 +163,107 @@ def test_files_have_ordinary_permissions(tmp_path: Path) -> None:
 
 def test_long_names_still_fit(tmp_path: Path) -> None:
     assert save(linear(), tmp_path / ("n" * 240 + ".onnx")).path.exists()
+
+
+# Data files
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def other() -> ModelProto:
+    proto = wide()
+    proto.graph.initializer[0].raw_data = bytes(64 * 64 * 4)
+    return proto
+
+
+def test_old_data_go_after_the_model_that_needed_them(tmp_path: Path) -> None:
+    first = save(wide(), tmp_path / "m.onnx", external=True)
+    second = save(other(), tmp_path / "m.onnx", external=True, force=True)
+    assert first.data and second.data and first.data != second.data
+    assert names(tmp_path) == sorted(["m.onnx", second.data.name])
+    save(linear(), tmp_path / "m.onnx", force=True)
+    assert names(tmp_path) == ["m.onnx"]
+
+
+def test_data_that_another_model_needs_stay(tmp_path: Path) -> None:
+    first = save(wide(), tmp_path / "m.onnx", external=True)
+    (tmp_path / "copy.onnx").write_bytes(first.path.read_bytes())
+    save(linear(), tmp_path / "m.onnx", force=True)
+    assert first.data is not None and first.data.exists()
+    np.testing.assert_array_equal(
+        read(tmp_path / "copy.onnx").consts["w"], read(wide()).consts["w"]
+    )
+
+
+def test_only_data_of_ours_are_removed(tmp_path: Path) -> None:
+    mine = ["m.0123456789ab.data", "m.onnx.data", "n.0123456789ab.data", "m.data"]
+    for name in mine:
+        (tmp_path / name).write_text("precious")
+    save(wide(), tmp_path / "m.onnx", external=True)
+    save(linear(), tmp_path / "m.onnx", force=True)
+    assert names(tmp_path) == sorted([*mine, "m.onnx"])
+
+
+@pytest.mark.parametrize("when", [1, 2])
+def test_what_ends_between_the_moves_leaves_the_old_model(
+    when: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = save(wide(), tmp_path / "m.onnx", external=True)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    moves: list[object] = []
+    replace = os.replace
+
+    def interrupted(*places: object) -> None:
+        moves.append(places)
+        if len(moves) == when:
+            raise KeyboardInterrupt
+        replace(*places)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save(other(), first.path, external=True, force=True)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_interrupt_after_the_model_was_moved_keeps_its_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+
+    def late(one: Path, two: Path) -> None:
+        replace(one, two)
+        if two.suffix == ".onnx":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", late)
+    with pytest.raises(KeyboardInterrupt):
+        save(wide(), tmp_path / "m.onnx", external=True)
+    np.testing.assert_array_equal(read(tmp_path / "m.onnx").consts["t"], read(wide()).consts["t"])
+
+
+def test_the_same_data_again_are_not_written_over(tmp_path: Path) -> None:
+    first = save(wide(), tmp_path / "m.onnx", external=True)
+    assert first.data is not None
+    before = first.data.stat().st_ino
+    save(wide(), tmp_path / "m.onnx", external=True, force=True)
+    assert first.data.stat().st_ino == before
+    first.data.write_text("spoilt")
+    save(wide(), tmp_path / "m.onnx", external=True, force=True)
+    np.testing.assert_array_equal(read(tmp_path / "m.onnx").consts["w"], read(wide()).consts["w"])
+
+
+def test_data_of_the_source_outlive_a_model_of_their_name(tmp_path: Path) -> None:
+    first = save(wide(), tmp_path / "m.onnx", external=True)
+    source = first.path.rename(tmp_path / "m.bin")  # which the folder's models do not show
+    graph = read(source)
+    save(linear(), tmp_path / "m.onnx", base_dir=tmp_path, source=source, reads=[first.data or ""])
+    np.testing.assert_array_equal(read(source).consts["w"], graph.consts["w"])
+
+
+def test_further_files_that_were_read_are_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text("precious")
+    with pytest.raises(UsageError, match="is an input and is never changed"):
+        save(linear(), tmp_path / "plan.json", force=True, reads=[tmp_path / "plan.json"])
+    assert (tmp_path / "plan.json").read_text() == "precious"

@@ -45,7 +45,7 @@ def test_the_report_of_the_run_is_not_part_of_it(plan, tmp_path):
 @pytest.mark.parametrize("where", ["no/plan.json", "folder", "x" * 300])
 def test_a_place_that_cannot_be_written(plan, tmp_path, where):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(UsageError, match=r"cannot write the plan .*choose another place with -o"):
+    with pytest.raises(UsageError, match=r"the plan .*(does not exist|is a folder|looked at)"):
         plan.save(tmp_path / where)
     assert os.listdir(tmp_path) == ["folder"] and not os.listdir(tmp_path / "folder")
 

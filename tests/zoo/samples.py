@@ -146,8 +146,7 @@ def outcome(dest):
 def partial(dest):
     """Files of a destination that are neither results nor the zoo's own records."""
     dest = Path(dest)
-    known = {line["row"]["output"] for line in lines(dest)}
-    known |= {f"{name}.data" for name in known if name}
+    known = {path for line in lines(dest) for path in line["output"]}
     found = [p for p in dest.rglob("*") if p.is_file() and ".zoo" not in p.parts]
     names = [p.relative_to(dest).as_posix() for p in found]
     left = [n for n in names if n not in known and not n.startswith("summary")]
