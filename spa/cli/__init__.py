@@ -37,7 +37,7 @@ Exit codes:
   5    verification or a gate failed
   6    some models of a zoo failed
   7    time or memory limit
-  130  interrupted"""
+  130  interrupted (Ctrl-C, SIGTERM)"""
 
 SETTINGS = {
     "auto_envvar_prefix": "SPA",
