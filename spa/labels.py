@@ -187,6 +187,8 @@ def tighten(p: Plane) -> Plane:
     if varies and len(p.axes) == 1:
         return p  # the usual case
     axes = [a for a in p.axes if ids.shape[a] != 1]
+    if not ids.size:  # nothing is there to be alike
+        return p
     for a in () if varies and len(axes) == 1 else tuple(axes):
         if not (ids.size and _differs(ids, a)):
             head = ids.take([0], axis=a)

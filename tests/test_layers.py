@@ -189,7 +189,7 @@ def test_rich_is_for_screens():
 
 def test_the_algebra_knows_no_onnx():
     algebra = below("labels", "trace", "rules", "recipe", "errors", "events")
-    for package in ("onnx", "onnx_graphsurgeon", "google"):
+    for package in ("onnx", "google"):
         # `spa ops` lists our rules beside the operators of the standard
         assert not outside(package) & algebra - {"spa.rules.standard"}
 

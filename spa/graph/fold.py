@@ -16,15 +16,17 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
 
+from spa.errors import ReadError
 from spa.graph import dims
-from spa.graph.evaluate import BOUNDED, QUANTIZERS, evaluate, words
+from spa.graph.budget import MADE, PRODUCTS, TIMES, WORK, Budget, work
+from spa.graph.evaluate import BOUNDED, QUANTIZERS, words
 from spa.graph.facts import Facts, Program, Step, prepare
 from spa.graph.flatten import drop_initializers, flatten
 from spa.graph.mapped import Mapped
 from spa.graph.normalize import captured_names, opsets_of, replace_nodes
 from spa.graph.salvage import salvage
 from spa.graph.shapes import walk
-from spa.graph.tensors import Consts, bits_of
+from spa.graph.tensors import Consts, bits_of, raw_bytes
 from spa.runtime import evaluate_constants
 
 LARGE = 1 << 20
@@ -39,6 +41,9 @@ WEIGHTED = words(
 
 EITHER_SIDE = words("MatMul Einsum")
 LARGEST_WEIGHT = 1 << 28
+MOST_MADE = 1 << 31
+"""Bytes that may follow from constants alone: what is not folded an engine computes as it loads."""
+
 DEEPEST = 8
 """Ifs inside each other that are resolved."""
 
@@ -83,7 +88,7 @@ def _fold_once(
     part = _constant_part(proto, folded - told, rest, shapes)
     values = evaluate_constants(part, rest, base_dir) if rest else {}
     if values is None:
-        values = _by_reference(program, folded - told, shapes | salvage(part))
+        values = salvage(program, facts, folded - told, shapes)
         folded = _made(graph, folded, values)
         wanted = _frontier(graph, folded)
     values = shapes | values
@@ -97,15 +102,24 @@ def choose(program: Program, facts: Facts) -> dict[int, bool]:
     bound = _weight_bound(program)
     known = set(program.consts)
     chosen: dict[int, bool] = {}
+    stored = sum(map(raw_bytes, program.consts.protos.values()))
+    budget = Budget(max(MADE, TIMES * stored), WORK)
+    left = max(MOST_MADE, TIMES * stored)
+    constant = set(known)
     for index, step in enumerate(program.steps):
         node = step.node
         if not _may_fold(step) or outputs.intersection(node.output):
             continue
         told = not all(not name or name in known for name in node.input)
+        if all(not name or name in constant for name in node.input):
+            constant.update(node.output)
+            left -= sum(_bytes(name, facts) or 0 for name in node.output if name)
+            if left < 0:
+                raise _unfolds(node)
         if told:
             folds = all(name in facts.values for name in node.output if name)
         else:
-            folds = _affordable(node, facts, index in bound)
+            folds = _affordable(node, facts, index in bound) and _within(node, facts, budget)
         if folds:
             chosen[index] = told
             known.update(name for name in node.output if name)
@@ -138,6 +152,22 @@ def _affordable(node: NodeProto, facts: Facts, weight: bool) -> bool:
         return node.op_type in BOUNDED
     used = sum(_bytes(name, facts) or 0 for name in node.input if name)
     return sum(known) <= max(LARGE, GROWTH * used, LARGEST_WEIGHT if weight else 0)
+
+
+def _within(node: NodeProto, facts: Facts, budget: Budget) -> bool:
+    """Whether what all of folding may make and compute has room for a node; then it is taken."""
+    outputs = [name for name in node.output if name]
+    shapes = [facts.shape(name) if name else None for name in node.input]
+    elements = sum(math.prod(facts.shape(name) or ()) for name in outputs)
+    made = sum(_bytes(name, facts) or 0 for name in outputs)
+    return budget.take(made, work(node, shapes, elements), node.op_type in PRODUCTS)
+
+
+def _unfolds(node: NodeProto) -> ReadError:
+    return ReadError(
+        f"the constants of the model unfold into more than {MOST_MADE >> 30} GiB at "
+        f"{node.op_type} node '{node.name}'; no machine should compute that, so export it again"
+    )
 
 
 def _bytes(name: str, facts: Facts) -> int | None:
@@ -182,26 +212,6 @@ def _constant_part(
     )
     part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
     return part
-
-
-def _by_reference(
-    program: Program, chosen: set[int], known: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    """What is `known`, and what the chosen nodes make of it by ONNX's reference."""
-    values = dict(known)
-    for index in sorted(chosen):
-        step = program.steps[index]
-        node = step.node
-        if all(name in values for name in node.output if name):
-            continue
-        inputs = [
-            values.get(name, program.consts.get(name)) if name else None for name in node.input
-        ]
-        if any(name and value is None for name, value in zip(node.input, inputs, strict=True)):
-            continue
-        outputs = evaluate(node, step.version, inputs) or ()
-        values |= dict(zip(node.output, outputs, strict=False))
-    return values
 
 
 def _graft(graph: GraphProto, folded: set[int], values: Mapping[str, np.ndarray]) -> None:

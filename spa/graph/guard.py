@@ -18,8 +18,11 @@ PROTOBUF_LIMIT = (1 << 31) - 1
 LARGEST_DIM = 1 << 48
 """No axis and no tensor may have more elements than this."""
 
-MOST_NODES = 2_000_000
-"""Nodes that a model may have once its functions are inlined."""
+MOST_NODES = 20_000
+"""Nodes that functions may unfold into; a file may hold more than that itself."""
+
+DEEPEST_CALL = 200
+"""Functions that may call each other in a row."""
 
 Key = tuple[str, str]
 
@@ -67,6 +70,13 @@ def check_model(proto: ModelProto, label: str, base_dir: Path | None) -> None:
     files: dict[str, int] = {}
     for tensor, where in tensors_of(proto):
         _check_tensor(tensor, where, label, base_dir, files)
+    for info in (*proto.graph.input, *proto.graph.output):
+        kind = info.type.tensor_type.elem_type
+        if kind not in TensorProto.DataType.values():
+            raise ReadError(
+                f"tensor '{info.name}' in {label} has the unknown element type {kind}; "
+                "upgrade onnx or export the model again"
+            )
     for info in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
         for dim in info.type.tensor_type.shape.dim:
             if dim.dim_value > LARGEST_DIM:
@@ -149,6 +159,11 @@ def _check_functions(proto: ModelProto, label: str) -> None:
     sizes: dict[Key, int] = {}
 
     def size(key: Key, path: tuple[Key, ...]) -> int:
+        if len(path) > DEEPEST_CALL:
+            raise ReadError(
+                f"functions in {label} call each other more than {DEEPEST_CALL} deep; "
+                "export the model without them"
+            )
         if key in path:
             raise ReadError(
                 f"function '{key[1]}' in {label} calls itself; export the model without it"
@@ -167,7 +182,8 @@ def _check_functions(proto: ModelProto, label: str) -> None:
                     total += count(graph.node, path)
         return total
 
-    if bodies and count(proto.graph.node, ()) > MOST_NODES:
+    held = len(proto.graph.node) + sum(len(body.node) for body in proto.functions)
+    if bodies and count(proto.graph.node, ()) > MOST_NODES + held:
         raise ReadError(
             f"{label} unfolds into more than {MOST_NODES} nodes once its functions are inlined; "
             "export it without functions"

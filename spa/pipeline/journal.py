@@ -21,7 +21,6 @@ PACKAGES = (
     "scipy",
     "onnxruntime",
     "onnxruntime-gpu",
-    "onnx-graphsurgeon",
     "click",
     "rich",
 )

@@ -128,11 +128,25 @@ class Collect:
             self._make(p, view, (*key, k)) if isinstance(p, tuple) else p
             for k, p in enumerate(planes.values())
         ]
+        self._check_view(node, i, view, made)
         roles = [role.rstrip("0123456789") for role in planes]
         tensor = None if i is None else node.inputs[i]
         named = tuple(zip(roles, made, strict=True))
         self.params[key] = Param(node.index, key[1], tensor, view, named, times * node.times)
         return made
+
+    def _check_view(self, node: Any, i: int | None, view: Shape, planes: list[Plane]) -> None:
+        """Refuse a view that a stored tensor does not fill: labels would mean other elements."""
+        stored = i is not None and node.inputs[i] in self.stored
+        shape = self.shape(node, i) if stored and i is not None else None
+        if prod(view) == 0:
+            raise ValueError(f"input {i} has the shape {list(view)} and so no elements")
+        if shape is not None and prod(shape) != prod(view):
+            raise ValueError(f"input {i} has the shape {list(shape)} in place of {list(view)}")
+        for p in planes:
+            fits = len(p.ids.shape) == len(view)
+            if not fits or any(n not in (1, m) for n, m in zip(p.ids.shape, view, strict=True)):
+                raise ValueError(f"input {i} does not have the form that its node asks for")
 
     def _make(self, axes: tuple[int, ...], view: Shape, key: Birth) -> Plane:
         sizes = [n if a in axes else 1 for a, n in enumerate(view)]
@@ -233,7 +247,7 @@ class Collect:
         except Exception as error:
             if self.strict:
                 raise
-            log.warning("rule for %s gave up at %s: %s", node.op, node.name, error)
+            log.info("rule for %s gave up at %r: %s", node.op, node.name, error)
             self._give_up(node, f"its rule gave up: {error}")
 
     def _give_up(self, node: Any, why: str) -> None:

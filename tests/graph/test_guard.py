@@ -192,3 +192,39 @@ def test_random_damage_never_ends_in_a_traceback(seed: int) -> None:
             read(bytes(data))
         except ReadError as error:
             assert "\n" not in str(error)
+
+
+def test_functions_that_unfold_without_end_are_refused() -> None:
+    """Each calls the one before twice: seventeen of them are 65536 nodes."""
+    proto = linear()
+    bodies = []
+    for level in range(17):
+        inner = "Neg" if level == 0 else f"f{level - 1}"
+        domain = "" if level == 0 else "local"
+        nodes = [
+            helper.make_node(inner, ["a"], ["m"], domain=domain),
+            helper.make_node(inner, ["m"], ["b"], domain=domain),
+        ]
+        imports = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
+        bodies.append(helper.make_function("local", f"f{level}", ["a"], ["b"], nodes, imports))
+    proto.functions.extend(bodies)
+    proto.graph.node.append(helper.make_node("f16", ["y"], ["z"], domain="local"))
+    assert "unfolds into more than" in refusal(proto)
+
+
+def test_functions_that_call_each_other_deeply_are_refused() -> None:
+    proto = linear()
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
+    for level in range(5000):
+        inner = helper.make_node(f"f{level + 1}", ["a"], ["b"], domain="local")
+        node = inner if level < 4999 else helper.make_node("Neg", ["a"], ["b"])
+        body = helper.make_function("local", f"f{level}", ["a"], ["b"], [node], imports)
+        proto.functions.append(body)
+    proto.graph.node.append(helper.make_node("f0", ["y"], ["z"], domain="local"))
+    assert "call each other more than" in refusal(proto)
+
+
+def test_an_output_of_an_unknown_type_is_refused() -> None:
+    proto = linear()
+    proto.graph.output[0].type.tensor_type.elem_type = 99
+    assert "unknown element type 99" in refusal(proto)
