@@ -45,6 +45,7 @@ def prune(
     verify: Literal["none", "run", "equivalence"] = "equivalence",
     min_reduction: float | None = None,
     max_drift: float | None = None,
+    min_agreement: float | None = None,
     min_speedup: float | None = None,
     budget_bytes: int | None = None,
     check: str | Callable[[str], Any] | None = None,
@@ -94,7 +95,8 @@ def prune(
         device: where validation runs.
         verify: how the result is validated.
         min_reduction: gate on the share of `of` that is gone.
-        max_drift: gate on the relative L2 difference of every output.
+        max_drift: gate on the relative L2 difference of what varies in every output.
+        min_agreement: gate on the share of labels (top-1 classes, integers) that stay.
         min_speedup: gate on the measured speed-up.
         budget_bytes: gate on the size of the file.
         check: function of a model's path, or a command line as in the shell, that gives a score.
@@ -134,10 +136,10 @@ def prune(
         max_layer_ratio=max_layer_ratio, round_to=round_to, min_channels=min_channels,
         ignore=_globs("ignore", ignore), only=_globs("only", only), heads=heads,
         input_shape=dict(input_shape or {}), seed=seed, device=device, verify=verify,
-        min_reduction=min_reduction, max_drift=max_drift, min_speedup=min_speedup,
-        budget_bytes=budget_bytes, check=check, max_drop=max_drop, min_score=min_score,
-        require_proof=require_proof, strict=strict, reconstruct=reconstruct, calib=calib,
-        probe=probe, samples=samples,
+        min_reduction=min_reduction, max_drift=max_drift, min_agreement=min_agreement,
+        min_speedup=min_speedup, budget_bytes=budget_bytes, check=check, max_drop=max_drop,
+        min_score=min_score, require_proof=require_proof, strict=strict, reconstruct=reconstruct,
+        calib=calib, probe=probe, samples=samples,
         allocation=allocation, repair=repair, sequential=sequential, rotate=rotate,
         batch_norm=batch_norm, steps=steps, memory=memory, threads=threads,
         input_range=_range(input_range), mean=_numbers(mean), std=_numbers(std),

@@ -42,6 +42,7 @@ DATA_FREE = frozenset(("l1", "l2", "fpgm", "random"))
 GATES = (
     "min_reduction",
     "max_drift",
+    "min_agreement",
     "min_speedup",
     "budget_bytes",
     "max_drop",
@@ -71,6 +72,7 @@ class Recipe:
             same positions, or heads go as a whole.
         min_reduction: gate, the share of `of` that must really be gone.
         max_drift: gate, the largest relative L2 difference an output may show.
+        min_agreement: gate, the least share of labels (top-1 classes, integers) that stay.
         min_speedup: gate, the least factor by which the pruned model must be faster.
         budget_bytes: gate, what the written file, external data included, may weigh at most.
         check: the user's own judge of a model file: a command line with `{model}` in it, an entry
@@ -121,6 +123,7 @@ class Recipe:
     verify: Verify = "equivalence"
     min_reduction: float | None = None
     max_drift: float | None = None
+    min_agreement: float | None = None
     min_speedup: float | None = None
     budget_bytes: int | None = None
     check: str | Callable[[str], Any] | None = None
@@ -296,6 +299,12 @@ def _check_gates(recipe: Recipe) -> None:
         )
     if recipe.max_drift is not None and not recipe.max_drift >= 0:
         raise UsageError(f"--max-drift must be at least 0, not {recipe.max_drift:g}")
+    agreement = recipe.min_agreement
+    if agreement is not None and not 0 <= agreement <= 1:
+        raise UsageError(
+            f"--min-agreement is a share in [0, 1], not {agreement:g}; "
+            "0.98 demands that 98 % of the labels stay"
+        )
     if recipe.min_speedup is not None and not (0 < recipe.min_speedup < math.inf):
         raise UsageError(
             f"--min-speedup is a factor above 0, not {recipe.min_speedup:g}; "
@@ -306,7 +315,7 @@ def _check_gates(recipe: Recipe) -> None:
         raise UsageError(f"--budget-bytes is a number of bytes of at least 1, not {size!r}")
     if recipe.verify != "none":
         return
-    for name in ("max_drift", "min_speedup", "require_proof"):
+    for name in ("max_drift", "min_agreement", "min_speedup", "require_proof"):
         if asks(recipe, name):
             raise UsageError(
                 f"--{name.replace('_', '-')} must run the models and --verify none forbids it; "

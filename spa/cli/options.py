@@ -248,6 +248,13 @@ VERIFY = (choice("Checks", "--verify", "How far the result is checked."),)
 GATES = (
     option("Checks", "--min-reduction", type=float, help="Fail unless this share is gone."),
     option("Checks", "--max-drift", type=float, help="Fail if an output moves more (relative L2)."),
+    option(
+        "Checks",
+        "--min-agreement",
+        type=float,
+        metavar="SHARE",
+        help="Fail if fewer labels (top-1 classes, integer outputs) stay the same.",
+    ),
     option("Checks", "--min-speedup", type=float, help="Fail unless this many times faster."),
     option(
         "Checks",

@@ -22,13 +22,13 @@ from spa.pipeline import facts
 from spa.pipeline.inputs import probe_of
 from spa.pipeline.journal import Journal
 from spa.recipe import Recipe
-from spa.reports.facts import measured_on
-from spa.reports.wording import LARGE_DRIFT, measure, printable
+from spa.reports.moved import measured_on
+from spa.reports.wording import LARGE_DRIFT, LOW_AGREEMENT, measure, percent, printable
 from spa.validate import Drift, Verdict, side_by_side, total, verify
 from spa.validate.inputs import Feeds, Inputs, feeds_at, fresh, random
 from spa.validate.proof import is_quantised
 from spa.validate.runs import session_of
-from spa.validate.silent import silent
+from spa.validate.silent import amounts, silent
 
 MOST_LIMITS = 3
 
@@ -73,19 +73,36 @@ def _warn_of_drift(graph: Graph, drift: Drift, journal: Journal) -> None:
     """Say where the outputs drift so far that accuracy suffers, or that it cannot be known."""
     on = measured_on(journal.report)
     faint = silent(graph, drift)
-    worst = max((d for name, d in drift.relative.items() if name not in faint), default=0.0)
+    drifts = {name: d for name, d in drift.relative.items() if d is not None}
+    worst = max((d for name, d in drifts.items() if name not in faint), default=0.0)
     if worst > LARGE_DRIFT:
         journal.warn(
             f"the outputs drift by {worst:.2f} (relative L2 on {on}): expect a loss of accuracy; "
             "remove less, or fine-tune the result"
         )
     for name, size in faint.items():
-        if drift.relative[name] > LARGE_DRIFT:
+        if drifts.get(name, 0.0) > LARGE_DRIFT:
             journal.warn(
                 f"{printable(name)} of the original is next to nothing on {on} (root mean square "
-                f"{size:.0e}), so that its drift of {measure(drift.relative[name])} says little; "
+                f"{size:.0e}), so that its drift of {measure(drifts[name])} says little; "
                 "give inputs that it answers to with --calib"
             )
+    _warn_of_labels(drift, on, journal)
+
+
+def _warn_of_labels(drift: Drift, on: str, journal: Journal) -> None:
+    """Say where labels change, and which outputs nothing is known of."""
+    for name, share in drift.agreement.items():
+        if share is not None and share < LOW_AGREEMENT:
+            journal.warn(
+                f"{printable(name)} keeps {percent(share)} of its labels (on {on}): expect a loss "
+                "of accuracy; remove less, or fine-tune the result"
+            )
+    for name, why in drift.unverified.items():
+        journal.warn(
+            f"the drift of {printable(name)} is not verified: {why} ({on}); give inputs that it "
+            "answers to with --calib"
+        )
 
 
 def compare(
@@ -139,7 +156,7 @@ def _judged(
     try:
         probe = probe_of(coupling.graph, recipe, journal)
         on = fresh(coupling.graph, probe, Cost(coupling)(coupling.everything()).macs)
-        moved = total(_both(sessions, on.runs))
+        moved = total(_both(sessions, on.runs), amounts(coupling.graph))
     except ReadError as error:
         if recipe.calib is not None:
             raise

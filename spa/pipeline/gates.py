@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -14,15 +14,21 @@ from spa.pipeline.staged import File, file_of
 from spa.recipe import Recipe
 from spa.reports.facts import gate_words
 from spa.reports.proof import proof_words
+from spa.reports.wording import printable
 
 AT_LEAST, AT_MOST = 1, -1
 Asked = Iterable[tuple[str, float | None, float | None, int]]
+OF_OUTPUTS = {"max_drift": "drift", "min_agreement": "agreement"}
+"""What of the section `verify` a gate is about."""
+NO_OUTPUT = {"drift": "no output is a float", "agreement": "no output tells labels apart"}
+CALIB = "give inputs that it answers to with --calib, or leave out the gate"
 LESS, MORE = "prune less or loosen the gate", "prune more or loosen the gate"
 ADVICE = {
     "min_reduction": MORE,
     "min_speedup": MORE,
     "budget_bytes": MORE,
     "max_drift": LESS,
+    "min_agreement": LESS,
     "max_drop": LESS,
     "min_score": LESS,
     "require_proof": "leave the gate out if what is proved is enough",
@@ -99,12 +105,13 @@ def check_sizes(report: dict[str, Any], recipe: Recipe) -> None:
 
 def _measured(report: dict[str, Any], recipe: Recipe) -> Asked:
     reduction = report["reduction"] or {}
-    drift = ((report["verify"] or {}).get("drift") or {}).values()
+    verify = report["verify"] or {}
     speedup = (report["latency"] or {}).get("speedup")
     size = (report["output"] or {}).get("bytes")
     return (
         ("min_reduction", recipe.min_reduction, reduction.get(recipe.of), AT_LEAST),
-        ("max_drift", recipe.max_drift, max(drift, default=None), AT_MOST),
+        ("max_drift", recipe.max_drift, _known(verify, "drift", max), AT_MOST),
+        ("min_agreement", recipe.min_agreement, _agreement(verify), AT_LEAST),
         ("min_speedup", recipe.min_speedup, speedup, AT_LEAST),
         ("budget_bytes", recipe.budget_bytes, size, AT_MOST),
         ("require_proof", 1.0 if recipe.require_proof else None, _proved(report), AT_LEAST),
@@ -115,6 +122,21 @@ def _proved(report: dict[str, Any]) -> float | None:
     """1 if the cut is proved in full, 0 if not; None where no proof was asked for."""
     proof = (report["verify"] or {}).get("proof")
     return None if proof is None else float(proof["status"] == "complete")
+
+
+def _known(verify: Mapping[str, Any], what: str, worst: Callable[..., Any]) -> float | None:
+    """The worst over the outputs; None where one is not verified, or there are none."""
+    found = (verify.get(what) or {}).values()
+    return None if None in found else worst(found, default=None)
+
+
+def _agreement(verify: Mapping[str, Any]) -> float | None:
+    """The least agreement of labels, those of top-1 classes included."""
+    top1 = verify.get("top1_agreement")
+    if not verify.get("agreement"):
+        return top1
+    least = _known(verify, "agreement", min)
+    return least if least is None or top1 is None else min(least, top1)
 
 
 def _scored(report: dict[str, Any], recipe: Recipe) -> Asked:
@@ -171,8 +193,24 @@ def _demand(report: dict[str, Any]) -> None:
                     f"the gate --require-proof failed: {proof_words(proof)}; nothing was written, "
                     f"{ADVICE[gate['name']]}"
                 )
-            measured = "could not be measured" if gate["value"] is None else f"is {words.measured}"
+            measured, advice = f"is {words.measured}", ADVICE[gate["name"]]
+            if gate["value"] is None:
+                measured, advice = _unmeasured(report["verify"] or {}, gate["name"], advice)
             raise VerifyError(
                 f"the gate {option} {words.limit} failed: {name} {measured}; nothing was written, "
-                f"{ADVICE[gate['name']]}"
+                f"{advice}"
             )
+
+
+def _unmeasured(verify: Mapping[str, Any], gate: str, advice: str) -> tuple[str, str]:
+    """Why there is no figure, and what to do about it."""
+    what = OF_OUTPUTS.get(gate)
+    if what is None:
+        return "could not be measured", advice
+    found = verify.get(what) or {}
+    why = verify.get("unverified") or {}
+    for name, value in found.items():
+        if value is None:
+            words = f"could not be measured, as output {printable(name)} is not verified"
+            return f"{words} ({why.get(name, 'it is not finite')})", CALIB
+    return f"could not be measured, as {NO_OUTPUT[what]}", "use another gate"

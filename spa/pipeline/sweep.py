@@ -25,7 +25,7 @@ from spa.pipeline.read import check_output
 from spa.recipe import GATES, Recipe, asks
 from spa.reports.sweep import Row, Status, Sweep, empty, row_of, summarize
 
-QUALITY = ("max_drift", "max_drop", "min_score")
+QUALITY = ("max_drift", "min_agreement", "max_drop", "min_score")
 """Gates that the more one prunes the fewer models pass: they can guide a search."""
 
 SIZE = tuple(name for name in GATES if name not in QUALITY)
@@ -105,7 +105,8 @@ def _checked(recipe: Recipe, ratios: Sequence[float], precision: float, writes: 
     if not ratios and not guided:
         raise UsageError(
             "nothing says which models to try; give --ratios 0.1,0.2,0.3, or say what a model "
-            "must pass for a search: --max-drift 0.1, or --check with --max-drop or --min-score"
+            "must pass for a search: --max-drift 0.1, --min-agreement 0.98, or --check with "
+            "--max-drop or --min-score"
         )
     if writes and not any(asks(recipe, name) for name in GATES):
         raise UsageError(

@@ -5,7 +5,6 @@ Everything here is a pure function of the report and tolerates one that stopped 
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,13 @@ from pathlib import PurePath
 from typing import Any, Literal, cast
 
 from spa.reports import wording
+from spa.reports.moved import (
+    least_agreement,
+    measured_on,
+    outputs,
+    unverified,
+    worst_drift,
+)
 from spa.reports.proof import proof_words
 from spa.reports.schema import Gate, GroupFacts, LossyFacts, Report
 
@@ -67,15 +73,6 @@ class Groups:
             f"{wording.plural(len(self.pruned), 'group')} pruned, "
             f"{len(self.whole):,} left whole, {len(self.frozen):,} frozen"
         )
-
-
-@dataclass(frozen=True)
-class Moved:
-    """How far one output moved."""
-
-    name: str
-    drift: float | None
-    cosine: float | None
 
 
 @dataclass(frozen=True)
@@ -210,44 +207,6 @@ def _speed_tone(speed: float | None, low: float | None, high: float | None) -> T
     return "good" if speed > 1 else "bad"
 
 
-def outputs(report: Report) -> list[Moved]:
-    """Return how far every output moved."""
-    verify = report.get("verify")
-    drift = (verify.get("drift") if verify else None) or {}
-    cosine = (verify.get("cosine") if verify else None) or {}
-    names = dict.fromkeys([*drift, *cosine])
-    return [Moved(wording.printable(n), drift.get(n), cosine.get(n)) for n in names]
-
-
-def worst_drift(report: Report) -> tuple[str, float] | None:
-    """Return the output that moved most, and by how much."""
-    known = [(each.name, each.drift) for each in outputs(report) if each.drift is not None]
-    # Not a number is worse than any number.
-    return max(known, key=lambda item: (math.isnan(item[1]), item[1])) if known else None
-
-
-INPUTS = {
-    "calib": "rows of --calib",
-    "leaves": "rows of dead leaves",
-    "uniform": "rows of uniform noise",
-    "gaussian": "rows of Gaussian noise",
-    "tokens": "token sequences",
-    "audio": "signals",
-    "vectors": "vectors",
-    "random": "random inputs",
-}
-
-
-def measured_on(report: Mapping[str, Any]) -> str:
-    """Say what the drift was measured on, "" where nobody knows."""
-    verify: Mapping[str, Any] = report.get("verify") or {}
-    kind, rows = verify.get("inputs"), verify.get("rows")
-    if not kind or rows is None:
-        return ""
-    words = f"{rows:,} {INPUTS.get(kind, kind)}"
-    return words if verify.get("held_back") else f"{words} that were fitted on"
-
-
 def lossy(report: Report) -> list[LossyFacts]:
     """Return the ops behind which equality cannot hold."""
     verify = report.get("verify")
@@ -255,10 +214,15 @@ def lossy(report: Report) -> list[LossyFacts]:
 
 
 def _drift(report: Report) -> list[Row]:
-    worst = worst_drift(report)
-    if worst is None:
-        return []
-    return [Row("drift (relative L2)", wording.NOTHING, wording.measure(worst[1]), "")]
+    worst, labels = worst_drift(report), least_agreement(report)
+    found = []
+    if worst is not None:
+        found.append(Row("drift (relative L2)", wording.NOTHING, wording.measure(worst[1]), ""))
+    elif unverified(report):
+        found.append(Row("drift (relative L2)", wording.NOTHING, "not verified", "", "bad"))
+    if labels is not None:
+        found.append(Row("labels that stay", wording.NOTHING, wording.percent(labels[1]), ""))
+    return found
 
 
 def _score(report: Report) -> list[Row]:
@@ -382,7 +346,10 @@ def verdict(report: Report) -> str:
     if verify.get("top1_agreement") is not None:
         words += f", top-1 agreement {wording.percent(verify['top1_agreement'])}"
     on = measured_on(report)
-    return f"{words}, measured on {on}" if on else words
+    words = f"{words}, measured on {on}" if on else words
+    names = [m.name for m in outputs(report) if m.unverified]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{words}; drift of {', '.join(names[:3])}{more} not verified" if names else words
 
 
 def timings(report: Report) -> list[tuple[str, float]]:

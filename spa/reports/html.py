@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from spa.reports import facts, latency, wording
+from spa.reports import facts, latency, moved, wording
 from spa.reports.html_bars import Bar, bars, legend, stack
 from spa.reports.html_page import page
 from spa.reports.html_style import STYLE
@@ -96,8 +96,8 @@ def _verification(report: Report) -> Markup | None:
         return None
     tone = "plain" if not verify else "good" if verify["passed"] else "bad"
     rows = [
-        (_code(each.name), wording.measure(each.drift), wording.measure(each.cosine))
-        for each in facts.outputs(report)
+        (_code(each.name), each.said, wording.measure(each.cosine))
+        for each in moved.outputs(report)
     ]
     return _card(
         "Verification",

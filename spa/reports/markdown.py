@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from spa.reports import facts, latency, wording
+from spa.reports import facts, latency, moved, wording
 from spa.reports.schema import GroupFacts, Report
 
 MOST_GROUPS = 200
@@ -47,10 +47,7 @@ def _verification(report: Report) -> str:
     check = facts.check(report)
     if not (report.get("verify") or report.get("gates") or check):
         return ""
-    rows = [
-        (each.name, wording.measure(each.drift), wording.measure(each.cosine))
-        for each in facts.outputs(report)
-    ]
+    rows = [(each.name, each.said, wording.measure(each.cosine)) for each in moved.outputs(report)]
     gates = [
         (each.name, each.limit, each.measured, "yes" if each.passed else "NO")
         for each in facts.gates(report)

@@ -127,14 +127,19 @@ class Proof(TypedDict):
 
 
 class VerifyFacts(_Verify, total=False):
-    """What validation saw; `drift` is the relative L2 difference per output.
+    """What validation saw, per output.
 
-    It was measured on `rows` rows of the kind `inputs`; `held_back` says that nothing was fitted on
-    them.  `proof` is None where none was asked for.
+    `drift` is the relative L2 difference of what varies from row to row, `relative_l2` that of the
+    numbers as they are, `agreement` the share of equal labels (or of common members, in lists such
+    as a top-k) of integers.  A null is "not verified", and `unverified` says why.  All of it was
+    measured on `rows` rows of the kind `inputs`; `held_back` says that nothing was fitted on them.
+    `proof` is None where none was asked for.
     """
 
     proof: Proof | None
-
+    relative_l2: dict[str, float | None]
+    agreement: dict[str, float | None]
+    unverified: dict[str, str]
     inputs: str | None
     rows: int | None
     held_back: bool | None

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypedDict, cast
 
 from spa._version import __version__
-from spa.reports import facts, wording
+from spa.reports import facts, moved, wording
 from spa.reports.schema import CheckFacts, InputFacts, Report
 
 SCHEMA_VERSION = 1
@@ -132,7 +132,7 @@ def row_of(
     verify, check = report["verify"] or {}, report.get("check") or {}
     row |= {name: output.get(name) for name in SIZES}  # type: ignore[typeddict-item]
     row["reduction"] = (report["reduction"] or {}).get(of)
-    row["drift"] = max((verify.get("drift") or {}).values(), default=None)
+    row["drift"] = moved.largest_drift(verify)
     row["top1_agreement"] = verify.get("top1_agreement")
     row["score"], row["drop"] = check.get("after"), check.get("drop")
     row["latency_ms"], row["speedup"] = latency.get("after_ms"), latency.get("speedup")

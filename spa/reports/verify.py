@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from spa.reports import console, facts, wording
+from spa.reports import console, facts, moved, wording
 from spa.reports.schema import Report
 from spa.reports.screen import filled, line, table
 
@@ -18,11 +18,11 @@ def screen(report: Report) -> RenderableType:
 
 
 def _outputs(report: Report) -> list[RenderableType]:
-    moved = facts.outputs(report)
-    if len(moved) < 2:
+    found = moved.outputs(report)
+    if len(found) < 2:
         return []  # the summary has said it already
     made = table("Output", "Drift (relative L2)", "Cosine")
-    lines = [(m.name, wording.measure(m.drift), wording.measure(m.cosine)) for m in moved]
+    lines = [(m.name, m.said, wording.measure(m.cosine)) for m in found]
     return [Text(), filled(made, lines)]
 
 

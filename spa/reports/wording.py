@@ -14,6 +14,10 @@ Of 56 pruned classifiers (four networks, two scorers, 5 to 50 % of the MACs) the
 less lost 0.4 points of top-1 in the median and 6 at most, the other 33 lost 19 in the median."""
 
 
+LOW_AGREEMENT = 0.9
+"""Share of labels that stay below which there is a warning."""
+
+
 def printable(text: object) -> str:
     """One line without control characters: names in a model may hold anything, even escapes."""
     line = " ".join(str(text).split())

@@ -3,80 +3,139 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spa.validate.labels import Labels, labels_of
+from spa.validate.spread import Spread
+
+Floats = NDArray[np.float64]
+
 CLASSES = (3, 100_000)
 """Lengths of a last axis that may hold scores of classes."""
+STILL = "it does not vary over the rows"
+NOT_FINITE = "it has no finite numbers"
+NO_MATCH = "the two models give no tensors of one shape"
 
 
 @dataclass(frozen=True)
 class Drift:
-    """Per output: relative L2 difference |a - b| / |a| and cosine; over all: the largest gap.
+    """How far the outputs of two models lie apart, per output, the worst of which counts.
+
+    Attributes:
+        relative: of floats, the root mean square of the difference over that of what varies from
+            row to row (see `spa.validate.spread`); None where nothing can be said.
+        plain: of floats, |a - b| / |a|, whatever is constant in a included.
+        cosine: of floats.
+        size: the root mean square of a.
+        agreement: of integers, booleans and strings, the share of equal entries; of rows whose
+            entries all differ, as those of a top-k are, the share of common members.  None where
+            nothing can be said.
+        unverified: outputs of which nothing can be said, with the reason.
+        max_abs: the largest difference of a float.
+        top1: the least share of rows whose largest entry is the same, over outputs
+            `[rows, classes]`; None where there is none, or one class wins in every row of both.
 
     Entries that are not finite count nothing where both runs agree on them; where they do not, the
-    differences are infinite and the cosine is 0.  `top1` is the share of rows whose largest entry
-    is the same, for outputs `[rows, classes]`.  `size` is the root mean square of a.
+    differences are infinite and the cosine is 0.
     """
 
-    relative: Mapping[str, float]
+    relative: Mapping[str, float | None]
+    plain: Mapping[str, float]
     cosine: Mapping[str, float]
     size: Mapping[str, float]
+    agreement: Mapping[str, float | None]
+    unverified: Mapping[str, str]
     max_abs: float | None
     top1: float | None
 
 
 def drift(before: Mapping[str, Any], after: Mapping[str, Any]) -> Drift:
-    """Compare the float outputs of two runs on the same inputs."""
+    """Compare the outputs of two runs on the same inputs."""
     return total([(before, after)])
 
 
-def total(runs: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Drift:
-    """Compare the float outputs of pairs of runs, as if each pair were a part of one large run."""
+def total(
+    runs: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]],
+    numbers: Container[str] = (),
+) -> Drift:
+    """Compare the outputs of pairs of runs, as if each pair were a part of one large run.
+
+    Args:
+        runs: outputs by name, of the original and of the pruned model.
+        numbers: outputs whose integers are amounts and no labels.
+    """
     sums: dict[str, _Sums] = {}
+    labels: dict[str, Labels] = {}
+    other: dict[str, int] = {}
     for before, after in runs:
         for name in before:
-            old, new = _floats(before[name]), _floats(after.get(name))
+            amounts = name in numbers
+            old, new = _floats(before[name], amounts), _floats(after.get(name), amounts)
+            words, others = (labels_of(each.get(name)) for each in (before, after))
             if old is not None and new is not None and old.shape == new.shape:
-                sums.setdefault(name, _Sums()).add(old, new)
-    agree = [s.same / s.rows for s in sums.values() if s.rows]
+                known = sums.setdefault(name, _Sums(_precision(before[name])))
+                known.add(old, new)
+            elif old is None and words is not None and others is not None:
+                labels.setdefault(name, Labels()).add(words, others)
+            else:
+                other[name] = other.get(name, 0) + 1
+    return _told(sums, labels, other)
+
+
+def _told(sums: dict[str, _Sums], labels: dict[str, Labels], other: dict[str, int]) -> Drift:
+    agree = [s.same / s.rows for s in sums.values() if s.rows and len(s.classes) > 1]
+    told = {name: s for name, s in sums.items() if s.told}
+    relative = {name: s.drift for name, s in sums.items()}
+    agreement = {name: found.share for name, found in labels.items()}
+    why = {
+        name: STILL if sums[name].told else NOT_FINITE for name, d in relative.items() if d is None
+    }
+    why |= {name: STILL for name, share in agreement.items() if share is None}
+    for name, times in other.items():
+        seen = sums[name].runs if name in sums else labels[name].runs if name in labels else 0
+        if times > seen:
+            why[name] = NO_MATCH
+            relative[name] = None
+            agreement.pop(name, None)
     return Drift(
-        {name: s.relative for name, s in sums.items() if s.told},
-        {name: s.cosine for name, s in sums.items() if s.told},
-        {name: math.sqrt(s.old / max(s.counted, 1)) for name, s in sums.items() if s.told},
-        max((s.largest for s in sums.values() if s.told), default=None),
-        float(np.mean(agree)) if agree else None,
+        relative,
+        {name: s.plain for name, s in told.items()},
+        {name: s.cosine for name, s in told.items()},
+        {name: math.sqrt(s.old / max(s.counted, 1)) for name, s in told.items()},
+        agreement,
+        why,
+        max((s.largest for s in told.values()), default=None),
+        min(agree, default=None),
     )
 
 
-@dataclass
 class _Sums:
     """What has been seen of one output: energies, product, largest gap, and rows in agreement."""
 
-    old: float = 0.0
-    new: float = 0.0
-    both: float = 0.0
-    gap: float = 0.0
-    largest: float = 0.0
-    rows: int = 0
-    same: int = 0
-    entries: int = 0
-    counted: int = 0
+    def __init__(self, precision: float) -> None:
+        self.old = self.new = self.both = self.gap = self.largest = 0.0
+        self.rows = self.same = self.counted = self.runs = 0
+        self.classes: set[int] = set()
+        self.spread = Spread(precision)
 
-    def add(self, old: NDArray[np.float64], new: NDArray[np.float64]) -> None:
+    def add(self, old: Floats, new: Floats) -> None:
+        self.runs += 1
         if old.ndim == 2 and len(old) and CLASSES[0] <= old.shape[1] <= CLASSES[1]:
+            first, second = old.argmax(-1), new.argmax(-1)
             self.rows += len(old)
-            self.same += int((old.argmax(-1) == new.argmax(-1)).sum())
+            self.same += int((first == second).sum())
+            self.classes.update(first.tolist(), second.tolist())
         finite = _both_finite(old, new)
-        self.entries += old.size
         if finite is None:
             self.gap = self.largest = math.inf
             return
         self.counted += int(finite.sum())
+        self.spread.add(old, new, finite)
         a, b = old[finite], new[finite]
         gap = np.abs(a - b)
         self.old += float(a @ a)
@@ -88,10 +147,14 @@ class _Sums:
     @property
     def told(self) -> bool:
         """Whether anything was finite, so that the rest means something."""
-        return math.isinf(self.gap) or self.counted > 0 or not self.entries
+        return math.isinf(self.gap) or self.counted > 0
 
     @property
-    def relative(self) -> float:
+    def drift(self) -> float | None:
+        return math.inf if math.isinf(self.gap) else self.spread.relative
+
+    @property
+    def plain(self) -> float:
         if math.isinf(self.gap):
             return math.inf
         return math.sqrt(self.gap / self.old) if self.old else float(self.new > 0)
@@ -140,13 +203,23 @@ def _both_finite(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.b
     return finite if np.array_equal(a[~finite], b[~finite], equal_nan=True) else None
 
 
-def _floats(value: Any) -> NDArray[np.float64] | None:
-    """The value as float64 if it is a float or a float tensor, else None."""
+def _floats(value: Any, amounts: bool = False) -> Floats | None:
+    """The value as float64 if it is a float or a float tensor, or integers that are amounts."""
     from spa.trace.collect import is_float
 
     if isinstance(value, float):
         return np.array(value)
-    if not isinstance(value, np.ndarray) or not is_float(value.dtype):
+    if not isinstance(value, np.ndarray):
+        return None
+    if not is_float(value.dtype) and not (amounts and value.dtype.kind in "iu"):
         return None
     with np.errstate(over="ignore", invalid="ignore"):
         return value.astype(np.float64)
+
+
+def _precision(value: Any) -> float:
+    """A unit in the last place, as a share."""
+    import ml_dtypes
+
+    kind = getattr(value, "dtype", np.dtype(np.float64))
+    return 0.0 if kind.kind in "iu" else float(ml_dtypes.finfo(kind).eps)  # type: ignore[no-untyped-call]

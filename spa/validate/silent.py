@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from spa.graph.model import Graph
+from spa.trace.collect import is_float
 from spa.validate.drift import Drift
 
 YES_OR_NO = frozenset(("Sigmoid", "HardSigmoid"))
 SHAPED = frozenset(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Resize"))
 MOVES = SHAPED | {"Identity", "Cast", "Slice", "Gather", "Split"}
 NEXT_TO_NOTHING = 0.01
+ROUNDS = frozenset(("Cast", "QuantizeLinear"))
+
+
+def amounts(graph: Graph) -> frozenset[str]:
+    """Outputs whose integers are rounded floats, as pixels are, and so no labels."""
+    makers = {name: node for node in graph.order for name in node.outputs}
+    found = set()
+    for output in graph.outputs:
+        node = makers.get(output)
+        while node is not None and node.op in MOVES | ROUNDS and not node.domain:
+            if is_float(graph.dtypes.get(node.inputs[0])):
+                found |= {output} if node.op in ROUNDS else set()
+                break
+            node = makers.get(node.inputs[0])
+    return frozenset(found)
 
 
 def silent(graph: Graph, drift: Drift) -> dict[str, float]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spa.reports import moved
 from spa.reports.zoo import Row, Status
 from spa.zoo.child import Ending, signal_name
 from spa.zoo.model import Job, Layout
@@ -32,8 +33,7 @@ def row_of(job: Job, report: Mapping[str, Any], ended: Ending, attempts: int) ->
         row[f"{name}_before"] = before.get(name)  # type: ignore[literal-required]
         row[f"{name}_after"] = after.get(name) if pruned else None  # type: ignore[literal-required]
     verify, latency = report.get("verify") or {}, report.get("latency") or {}
-    drift = [each for each in (verify.get("drift") or {}).values() if each is not None]
-    row["drift"] = max(drift, default=None)
+    row["drift"] = moved.largest_drift(verify)
     row["top1_agreement"] = verify.get("top1_agreement")
     check = report.get("check") or {}
     row["score_before"], row["score_after"] = check.get("before"), check.get("after")

@@ -59,7 +59,7 @@ def test_a_model_that_spa_wrote_is_held_to_its_plan(small):
     assert validate(report) == [] and report["status"] == "ok"
     verify = report["verify"]
     assert verify["level"] == "equivalence" and verify["passed"]
-    assert verify["equivalence_error"] < 1e-5 and 0 < verify["drift"]["logits"] < 2
+    assert verify["equivalence_error"] < 1e-5 and 0 < verify["drift"]["logits"] < 3
     assert report["output"]["path"] == str(small)
     assert report["output"]["bytes"] == small.stat().st_size
     assert report["reduction"]["macs"] >= 0.3 and report["reduction"]["bytes"] > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -12,8 +13,9 @@ from spa import pipeline, runtime
 from spa.errors import ReadError, UsageError, VerifyError
 from spa.events import Note
 from spa.recipe import Recipe
-from spa.reports import validate
+from spa.reports import facts, validate
 from tests.carried import DIGITS, MODELS
+from tests.graph.small import model
 
 refitting = importlib.import_module("spa.pipeline.refit")
 FEW = {"ratio": 0.3, "scorer": "obspa", "samples": 32, "verify": "run"}
@@ -150,3 +152,58 @@ def test_a_pruned_model_that_refuses_what_the_original_takes_is_wrong(monkeypatc
 def test_the_same_model_does_not_drift():
     verify = pipeline.verify(DIGITS, onnx.load(DIGITS), Recipe(verify="run"))["verify"]
     assert verify["drift"]["logits"] == 0 and verify["top1_agreement"] == 1
+
+
+def headed(tail, outputs, **weights):
+    """Two layers over ten features, and what `tail` makes of their output s."""
+    rng = np.random.default_rng(0)
+    stored = {
+        "w": rng.standard_normal((6, 16)).astype(np.float32),
+        "v": rng.standard_normal((16, 10)).astype(np.float32),
+        **weights,
+    }
+    body = "h = MatMul(x, w) r = Relu(h) s = MatMul(r, v)"
+    return model(f"g (float[N,6] x) => ({outputs}) {{ {body} {tail} }}", stored)
+
+
+LABELS = headed("y = ArgMax<axis=1, keepdims=0>(s)", "int64[N] y")
+TOP = headed("t, y = TopK<axis=1>(s, k)", "float[N,3] t, int64[N,3] y", k=np.array([3]))
+STILL = headed("y = Mul(s, none)", "float[N,10] y", none=np.zeros(1, np.float32))
+MUCH = Recipe(scorer="random", ratio=0.7, of="channels", round_to=1, seed=1)
+
+
+@pytest.mark.parametrize("net", [LABELS, TOP], ids=["argmax", "topk"])
+def test_labels_that_change_are_told_and_can_be_a_gate(net):
+    report = pipeline.prune(net, MUCH).report
+    share = report["verify"]["agreement"]["y"]
+    assert 0 < share < 0.9 and validate(report) == []
+    assert any("y keeps" in words and "of its labels" in words for words in report["warnings"])
+    assert "labels that stay" in [row.label for row in facts.comparison(report)]
+    pipeline.prune(net, replace(MUCH, min_agreement=share - 0.001))
+    with pytest.raises(VerifyError, match=r"--min-agreement .* agreement is 0\."):
+        pipeline.prune(net, replace(MUCH, min_agreement=share + 0.001))
+
+
+def test_a_gate_on_drift_says_where_no_output_is_a_float():
+    with pytest.raises(VerifyError, match="no output is a float"):
+        pipeline.prune(LABELS, replace(MUCH, max_drift=0.5))
+    with pytest.raises(VerifyError, match="no output tells labels apart"):
+        pipeline.prune(STILL, replace(MUCH, min_agreement=0.5))
+
+
+def test_top1_is_an_agreement(images):
+    done = pipeline.prune(DIGITS, Recipe(**CUT)).report
+    share = done["verify"]["top1_agreement"]
+    pipeline.prune(DIGITS, Recipe(**CUT, min_agreement=share))
+    with pytest.raises(VerifyError, match="--min-agreement"):
+        pipeline.prune(DIGITS, Recipe(**CUT, min_agreement=min(1.0, share + 1e-6)))
+
+
+def test_an_output_that_says_nothing_passes_no_gate():
+    report = pipeline.prune(STILL, MUCH).report
+    assert report["verify"]["drift"] == {"y": None} and validate(report) == []
+    assert report["verify"]["unverified"] == {"y": "it does not vary over the rows"}
+    assert any("drift of y is not verified" in words for words in report["warnings"])
+    assert "drift of y not verified" in facts.verdict(report)
+    with pytest.raises(VerifyError, match=r"output y is not verified .*--calib"):
+        pipeline.prune(STILL, replace(MUCH, max_drift=1e9))

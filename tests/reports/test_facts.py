@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 from spa.probes import KINDS
-from spa.reports import facts
+from spa.reports import facts, moved
 from tests.reports.samples import failure, success
 
 
@@ -102,20 +102,20 @@ def test_the_verdict_says_what_was_measured_on():
     words = facts.verdict(report)
     assert words.endswith(", top-1 agreement 82.0%, measured on 64 rows of dead leaves")
     report["verify"].update(inputs="calib", rows=1, held_back=False)
-    assert facts.measured_on(report) == "1 rows of --calib that were fitted on"
+    assert moved.measured_on(report) == "1 rows of --calib that were fitted on"
     report["verify"].update(inputs=None, rows=None, held_back=None)
-    assert facts.measured_on(report) == "" and "measured on" not in facts.verdict(report)
-    assert facts.measured_on(failure()) == ""
+    assert moved.measured_on(report) == "" and "measured on" not in facts.verdict(report)
+    assert moved.measured_on(failure()) == ""
 
 
 def test_every_kind_of_inputs_has_words():
-    assert facts.INPUTS.keys() == {*KINDS, "calib", "random"} - {"auto"}
+    assert moved.INPUTS.keys() == {*KINDS, "calib", "random"} - {"auto"}
 
 
 def test_not_a_number_is_the_worst_drift():
     report = success()
     report["verify"]["drift"]["aux"] = float("nan")
-    assert facts.worst_drift(report)[0] == "aux"
+    assert moved.worst_drift(report)[0] == "aux"
 
 
 def test_a_failed_verification_says_so():

@@ -1,0 +1,90 @@
+"""How far the outputs of a pruned model moved, and on what that was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from spa.reports import wording
+from spa.reports.schema import Report
+
+
+@dataclass(frozen=True)
+class Moved:
+    """How far one output moved."""
+
+    name: str
+    drift: float | None
+    cosine: float | None
+    agreement: float | None = None
+    unverified: str = ""
+
+    @property
+    def said(self) -> str:
+        """The drift, or the share of labels that stay, or that nothing is known."""
+        if self.unverified:
+            return "not verified"
+        if self.agreement is not None:
+            return f"{wording.percent(self.agreement)} of the labels stay"
+        return wording.measure(self.drift)
+
+
+def outputs(report: Report) -> list[Moved]:
+    """Return how far every output moved."""
+    verify: Mapping[str, Any] = report.get("verify") or {}
+    drift, cosine, agreement, why = (
+        verify.get(key) or {} for key in ("drift", "cosine", "agreement", "unverified")
+    )
+    names = dict.fromkeys([*drift, *cosine, *agreement, *why])
+    return [
+        Moved(wording.printable(n), drift.get(n), cosine.get(n), agreement.get(n), why.get(n, ""))
+        for n in names
+    ]
+
+
+def largest_drift(verify: Mapping[str, Any]) -> float | None:
+    """Return the largest drift of any output, None where none is known."""
+    known = [each for each in (verify.get("drift") or {}).values() if each is not None]
+    return max(known, default=None)
+
+
+def least_agreement(report: Report) -> tuple[str, float] | None:
+    """Return the output of labels that keeps the fewest, and what share of them."""
+    known = [(m.name, m.agreement) for m in outputs(report) if m.agreement is not None]
+    return min(known, key=lambda item: item[1], default=None)
+
+
+def unverified(report: Report) -> list[str]:
+    """Return a sentence for every output whose drift nothing is known of."""
+    return [f"the drift of {m.name}: {m.unverified}" for m in outputs(report) if m.unverified]
+
+
+def worst_drift(report: Report) -> tuple[str, float] | None:
+    """Return the output that moved most, and by how much."""
+    known = [(each.name, each.drift) for each in outputs(report) if each.drift is not None]
+    # Not a number is worse than any number.
+    return max(known, key=lambda item: (math.isnan(item[1]), item[1])) if known else None
+
+
+INPUTS = {
+    "calib": "rows of --calib",
+    "leaves": "rows of dead leaves",
+    "uniform": "rows of uniform noise",
+    "gaussian": "rows of Gaussian noise",
+    "tokens": "token sequences",
+    "audio": "signals",
+    "vectors": "vectors",
+    "random": "random inputs",
+}
+
+
+def measured_on(report: Mapping[str, Any]) -> str:
+    """Say what the drift was measured on, "" where nobody knows."""
+    verify: Mapping[str, Any] = report.get("verify") or {}
+    kind, rows = verify.get("inputs"), verify.get("rows")
+    if not kind or rows is None:
+        return ""
+    words = f"{rows:,} {INPUTS.get(kind, kind)}"
+    return words if verify.get("held_back") else f"{words} that were fitted on"
