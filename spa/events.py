@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Started:
-    """A stage begins; `total` counts its steps, or is None where they cannot be counted."""
+    """A stage begins; `total` counts its steps, or is None where they cannot be counted.
+
+    Once more for a stage that has not ended: from now on other steps are counted, whose plural is
+    `unit`.
+    """
 
     stage: str
     total: int | None = None
+    unit: str = "steps"
 
 
 @dataclass(frozen=True)
 class Step:
-    """`advance` more steps of a stage are done."""
+    """`advance` more steps of a stage are done.
+
+    `share` is how much of the whole stage's work is done now, between 0 and 1, where that is known
+    better than by counting.
+    """
 
     stage: str
     advance: int = 1
+    share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -44,3 +54,30 @@ Tell = Callable[[Event], None]
 
 def quiet(event: Event) -> None:
     """The callback of those who do not want to hear."""
+
+
+class Work:
+    """The work of a stage in parts, of which each has steps with an expected cost.
+
+    Args:
+        stage: what it belongs to.
+        tell: where progress goes.
+        parts: the costs of all steps, by what their plural is; only their ratios count.
+    """
+
+    def __init__(self, stage: str, tell: Tell, parts: Mapping[str, Sequence[float]]) -> None:
+        self._stage, self._tell, self._parts = stage, tell, parts
+        self._whole = sum(map(sum, parts.values())) or 1.0
+        self._done = 0.0
+        self._left: list[float] = []
+
+    def begin(self, unit: str) -> None:
+        """Count the steps of a part from now on."""
+        self._left = list(reversed(self._parts[unit]))
+        self._tell(Started(self._stage, len(self._left), unit))
+
+    def step(self) -> None:
+        """The next step of the part is done."""
+        if self._left:
+            self._done += self._left.pop()
+            self._tell(Step(self._stage, 1, min(1.0, self._done / self._whole)))

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import signal
+
+import pytest
 
 
 def pytest_configure() -> None:
     """Hear interrupts: a shell lets what it starts in the background ignore them."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def nothing_about_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine, no stage takes so long that a log would be told."""
+    monkeypatch.setattr("spa.cli.progress.EVERY_SECONDS", math.inf)

@@ -14,7 +14,7 @@ import click
 from spa import reports
 from spa.cli.failure import classify, complain, say
 from spa.cli.limit import time_limit
-from spa.cli.progress import progress, wanted
+from spa.cli.progress import progress
 from spa.errors import UsageError
 from spa.events import Tell
 from spa.reports.schema import Report, empty_report, unread
@@ -130,9 +130,7 @@ def _screen(shell: Shell, words: RenderableType) -> None:
 
 
 def _progress(shell: Shell) -> Console | None:
-    if shell.quiet or not wanted(verbose=shell.verbose > 0):
-        return None
-    return _console(shell, stderr=True)
+    return None if shell.quiet else _console(shell, stderr=True)
 
 
 def _console(shell: Shell, *, stderr: bool) -> Console:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from spa.coupling.model import Coupling
 from spa.criteria.aggregate import aggregate, normalize
 from spa.errors import UsageError
+from spa.events import Tell, quiet
 
 Scores = NDArray[np.float64]
 SCORERS = ("l1", "l2", "fpgm", "random", "act", "obspa")
@@ -35,6 +36,7 @@ def score(
     feeds: Sequence[Mapping[str, NDArray[Any]]] = (),
     device: Literal["auto", "cpu", "cuda"] = "auto",
     batch_norm: bool = True,
+    tell: Tell = quiet,
 ) -> Scores:
     """Importance per unit, float64 `[labels]`, normalised within each group.
 
@@ -48,6 +50,7 @@ def score(
         feeds: probe inputs, one dict per batch, for scorers in `MEASURED`.
         device: where these run.
         batch_norm: whether BatchNormalization, folded or not, then takes the statistics of `feeds`.
+        tell: where progress goes.
 
     Raises:
         UsageError: unknown names, or a saliency file that does not fit the model.
@@ -56,10 +59,10 @@ def score(
         if scorer == "act":
             from spa.criteria.act import act
 
-            return act(coupling, feeds, device, batch_norm)
+            return act(coupling, feeds, device, batch_norm, tell)
         from spa.criteria.obs import obs
 
-        return obs(coupling, feeds, device, batch_norm)
+        return obs(coupling, feeds, device, batch_norm, tell)
     if scorer == "fpgm" and saliency is None:
         from spa.criteria.fpgm import fpgm
 

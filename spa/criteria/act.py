@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling
-from spa.criteria.obs import problems_of
+from spa.criteria.obs import problems_of, work_of
 from spa.criteria.unread import fill
+from spa.events import Tell, quiet
 
 
 def act(
@@ -22,10 +23,12 @@ def act(
     feeds: Sequence[Mapping[str, NDArray[Any]]],
     device: Any = "cpu",
     batch_norm: bool = True,
+    tell: Tell = quiet,
 ) -> NDArray[np.float64]:
     """Energy per unit, `[labels]`; comparable between groups."""
     scores = np.zeros(coupling.notes.size)
-    felt, problems = problems_of(coupling, feeds, device, batch_norm)
+    work = work_of(coupling, feeds, tell)
+    felt, problems = problems_of(coupling, feeds, device, batch_norm, work)
     for problem in problems:
         energy = problem.energy * np.square(problem.weight).sum(0) * problem.scale
         np.add.at(scores, problem.units, energy)

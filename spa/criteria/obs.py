@@ -22,6 +22,8 @@ from spa.coupling.model import Coupling, Group
 from spa.criteria.felt import Felt
 from spa.criteria.hull import hull
 from spa.criteria.unread import fill
+from spa.events import Tell, Work, quiet
+from spa.executor.expected import grams, passes, solves
 from spa.executor.least_squares import Moments, shrunken
 from spa.executor.sites import Site, concerned, sites_of
 from spa.executor.stream import Stream
@@ -32,6 +34,7 @@ STEPS = 32  # at most so many greedy steps per group
 BELIEF = 0.75  # exponent of a channel's energy: 1 takes it as measured, 0 takes all for alike
 FAINT = 1 / 36  # of the mean energy: fainter channels are raised as much as these
 LARGEST = 2400  # features of a site whose inverse is kept; beyond, kernel positions are summed
+GREEDY = 2.0  # what taking a site apart costs, in inverses of its Gram matrix
 Matrix = NDArray[np.float64]
 
 
@@ -130,11 +133,14 @@ def obs(
     feeds: Sequence[Mapping[str, NDArray[Any]]],
     device: Any = "cpu",
     batch_norm: bool = True,
+    tell: Tell = quiet,
 ) -> NDArray[np.float64]:
     """Cost per unit in the order of greedy removal, `[labels]`; comparable between groups."""
-    felt, problems = problems_of(coupling, feeds, device, batch_norm)
+    work = work_of(coupling, feeds, tell, apart=True)
+    felt, problems = problems_of(coupling, feeds, device, batch_norm, work)
     for problem in problems:
         problem.level()
+    work.begin("groups")
     scores = np.zeros(coupling.notes.size)
     unread: list[Group] = []
     for group in coupling.groups:
@@ -146,8 +152,33 @@ def obs(
             greedy(group, own, scores)
         else:
             unread.append(group)
+        work.step()
     fill(coupling, scores, unread, feeds, felt, device)
     return scores
+
+
+def work_of(
+    coupling: Coupling,
+    feeds: Sequence[Mapping[str, NDArray[Any]]],
+    tell: Tell,
+    apart: bool = False,
+) -> Work:
+    """Sites that are looked at and, if wanted, groups that are taken `apart`, with their costs."""
+    sites = _concerned(coupling)
+    costs = zip(passes(sites, feeds), grams(sites, coupling), strict=True)
+    parts = {"sites": [run + gram for run, gram in costs]}
+    if apart:
+        by_unit: dict[int, float] = {}  # the work of all sites that read it
+        for site, cost in zip(sites, solves(sites, coupling), strict=True):
+            for unit in np.unique(site.units(coupling)).tolist():
+                by_unit[unit] = by_unit.get(unit, 0.0) + GREEDY * cost
+        firsts = [group.cells.flat[0] for group in coupling.groups]
+        parts["groups"] = [by_unit.get(int(first), 0.0) for first in firsts]
+    return Work("score", tell, parts)
+
+
+def _concerned(coupling: Coupling) -> list[Site]:
+    return [s for s in sites_of(coupling) if concerned(s, coupling)]
 
 
 def problems_of(
@@ -155,9 +186,12 @@ def problems_of(
     feeds: Sequence[Mapping[str, NDArray[Any]]],
     device: Any,
     batch_norm: bool = True,
+    work: Work | None = None,
 ) -> tuple[Felt, list[Problem]]:
     """Every site that reads something that may go, with its Gram matrix; one dense pass."""
-    sites = [s for s in sites_of(coupling) if concerned(s, coupling)]
+    sites = _concerned(coupling)
+    if work is not None:
+        work.begin("sites")
     sums: dict[int, Moments] = {}
 
     def look(site: Site, stream: Stream) -> None:
@@ -167,6 +201,8 @@ def problems_of(
         for x in stream.values[site.x]:
             columns, _, samples = site.columns(x, shape, stream.count)
             found.add(columns, samples=samples)
+        if work is not None:
+            work.step()
 
     wanted = {(s.sink.tensor, s.sink.axis) for s in sites}
     looks = {s.node.index: partial(look, s) for s in sites}

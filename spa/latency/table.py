@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from spa.budgets.limits import Limit
 from spa.coupling.model import Coupling
 from spa.errors import ReadError
-from spa.events import Step, Tell, quiet
+from spa.events import Started, Step, Tell, quiet
 from spa.latency.extract import Extractor, Trial, timeable
 from spa.latency.pieces import Piece, group_of, pieces
 from spa.latency.stopwatch import Stopwatch
@@ -213,6 +213,7 @@ class Table:
 
     def _measure(self, wanted: Sequence[tuple[_Kind, Point]]) -> None:
         batch: list[tuple[_Kind, Point, Trial]] = []
+        self.tell(Started(STAGE, len(wanted), "timings"))
         for kind, point in wanted:
             name = kind.name(point)
             known = self.store.get(name)
@@ -220,12 +221,15 @@ class Table:
                 kind.found[point] = known
                 self.tally.cached += name not in self._own
                 self._own.add(name)
+                self.tell(Step(STAGE))
                 continue
             if self._now() > self._deadline and point != kind.full:
+                self.tell(Step(STAGE))
                 continue
             trial = self._trial(kind, point)
             if trial is None:
                 self.tally.failed += 1
+                self.tell(Step(STAGE))
                 continue
             batch.append((kind, point, trial))
             if len(batch) == AT_ONCE or sum(t.numbers for _, _, t in batch) > NUMBERS:

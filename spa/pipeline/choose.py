@@ -130,6 +130,7 @@ def _scored(
             feeds=feeds,
             device=recipe.device,
             batch_norm=recipe.batch_norm,
+            tell=journal.tell,
         )
 
 

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from spa.coupling.model import Coupling
-from spa.events import Step, Tell, quiet
+from spa.events import Tell, Work, quiet
 from spa.executor.channels import along
+from spa.executor.expected import grams, passes, solves
 from spa.executor.forms import Convolution
 from spa.executor.least_squares import Moments, ridge
 from spa.executor.select import select
@@ -86,10 +87,14 @@ def reconstruct(
     """
     walk = _Walk(coupling, alive, small, feeds, mode, sequential, batch_norm, strength, device)
     sites = walk.sites()
+    parts = passes(sites, feeds), grams(sites, coupling), solves(sites, coupling)
+    costs = [2 * run + 2 * gram + solve for run, gram, solve in zip(*parts, strict=True)]
+    work = Work("reconstruct", tell, {"sites": costs})
     walk.share(sites)
+    work.begin("sites")
     for site in sites:
         walk.visit(site)
-        tell(Step("reconstruct"))
+        work.step()
     return walk.weights.model(), tuple(walk.done)
 
 

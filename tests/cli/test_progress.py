@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from spa.cli.progress import Bars, _bars, progress, wanted
-from spa.events import Done, Note, Started, Step, quiet
+from spa.cli.progress import Bars, Lines, _bars, progress
+from spa.events import Done, Note, Started, Step, Work, quiet
 
 EVENTS = (
     Started("score", 4),
@@ -50,7 +50,7 @@ def test_a_stage_that_is_repeated_keeps_its_one_bar():
             for event in (Started("score", 4), Step("score", 4), Done("score", 0.1)):
                 tell(event)
         tell(Started("score", 4))
-        assert [(t.description, t.completed, t.total) for t in live.tasks] == [("score", 0, 4)]
+        assert [(t.description, t.completed, t.total) for t in live.tasks] == [("score", 0, 1)]
 
 
 def test_a_file_gets_lines_only_when_asked():
@@ -77,5 +77,85 @@ def test_without_a_console_nothing_is_shown():
         assert tell is quiet
 
 
-def test_nobody_looks_at_a_pipe():
-    assert wanted(verbose=True) and not wanted(verbose=False)
+class Clock:
+    """A clock that goes only where it is told to."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def logged(costs, seconds, *, every=5.0, verbose=False):
+    """The lines about a stage whose steps cost and take what is given."""
+    console, clock = Console(file=io.StringIO(), width=100), Clock()
+    tell = Lines(console, verbose=verbose, every=every, clock=clock)
+    tell(Started("score"))
+    work = Work("score", tell, costs)
+    for unit, steps in costs.items():
+        work.begin(unit)
+        for _ in steps:
+            clock.now += seconds.pop(0)
+            work.step()
+    tell(Done("score", clock.now - 100))
+    return console.file.getvalue().splitlines()
+
+
+def test_a_log_hears_every_few_seconds_how_far_a_stage_is_and_what_is_left():
+    assert logged({"sites": [1.0] * 20}, [2.0] * 20) == [
+        "score 3/20 sites, about 34 s left",
+        "score 6/20 sites, about 28 s left",
+        "score 9/20 sites, about 22 s left",
+        "score 12/20 sites, about 16 s left",
+        "score 15/20 sites, about 10 s left",
+        "score 18/20 sites, about 4 s left",
+    ]
+
+
+def test_what_costs_more_counts_more():
+    lines = logged({"sites": [1.0, 9.0, 10.0], "groups": [30.0, 50.0]}, [6.0, 54.0, 60, 180, 300])
+    assert lines == [
+        "score 1/3 sites",
+        "score 2/3 sites, about 9 min left",
+        "score 3/3 sites, about 8 min left",
+        "score 1/2 groups, about 5 min left",
+        "score 2/2 groups",
+    ]
+    assert logged({"sites": [0.0, 0.0]}, [6.0, 6.0]) == ["score 1/2 sites", "score 2/2 sites"]
+
+
+def test_a_short_stage_is_not_told_to_a_log():
+    assert logged({"sites": [1.0] * 20}, [0.2] * 20) == []
+
+
+def test_stages_that_count_no_shares_are_told_by_their_steps():
+    console, clock = Console(file=io.StringIO(), width=100), Clock()
+    tell = Lines(console, verbose=False, every=5.0, clock=clock)
+    tell(Started("measure"))
+    for event in (Step("measure", 7), Started("sweep", 4), Step("sweep"), Step("measure", 7)):
+        clock.now += 3
+        tell(event)
+    assert console.file.getvalue().splitlines() == ["measure 14 steps"]
+    clock.now += 3
+    tell(Step("sweep"))
+    clock.now += 3
+    tell(Step("sweep"))
+    assert console.file.getvalue().splitlines()[1:] == ["sweep 3/4 steps, about 4 s left"]
+
+
+def test_a_bar_says_the_same():
+    console, clock = Console(file=io.StringIO(), force_terminal=True, width=100), Clock()
+    with _bars(console) as live:
+        tell = Bars(live, verbose=False, clock=clock)
+        tell(Started("score"))
+        work = Work("score", tell, {"sites": [1.0, 1.0, 2.0]})
+        work.begin("sites")
+        for _ in range(2):
+            clock.now += 10
+            work.step()
+        (task,) = live.tasks
+        assert (task.completed, task.total) == (0.5, 1.0)
+        assert task.fields["words"] == "2/3 sites, about 20 s left"
+        tell(Done("score", 20.0))
+        assert task.fields["words"] == "" and task.completed == task.total
