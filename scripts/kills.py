@@ -18,7 +18,6 @@ import hashlib
 import io
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -51,6 +50,13 @@ def hook(event, arguments):
 sys.addaudithook(hook)
 from spa.cli.main import main
 main(sys.argv[4:])
+"""
+
+NARROW = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+from spa.cli.main import main
+main(sys.argv[2:])
 """
 
 
@@ -177,14 +183,8 @@ def small_disk(folder: Path, room: int) -> Iterator[bool]:
 
 def without_room(case: Case, limit: int) -> tuple[int, str]:
     """Run with a limit on the size of files, which stands for a full disk."""
-
-    def narrow() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    command = [sys.executable, "-m", "spa", *case.command]
-    done = subprocess.run(
-        command, env=environment(), capture_output=True, text=True, check=False, preexec_fn=narrow
-    )
+    command = [sys.executable, "-c", NARROW, str(limit), *case.command]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     return done.returncode, done.stderr
 
 
@@ -296,6 +296,7 @@ def main() -> int:
     parser.add_argument("--fills", type=int, default=20, help="full disks, and as many limits")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # not ignored, as in a background
     made = torment(asked.kills, asked.fills, asked.seed)
     for name, count in sorted(made.counts.items()):
         print(f"{count:5} {name}")

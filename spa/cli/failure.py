@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from dataclasses import dataclass
 
@@ -10,6 +11,9 @@ import click
 from spa.errors import SpaError
 from spa.reports.schema import Status
 from spa.reports.wording import printable
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+"""What a system says where nothing more can be written."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,10 @@ def classify(error: BaseException) -> Failure:
         return Failure(130, "interrupted", "interrupted")
     if isinstance(error, MemoryError):
         return Failure(7, "out of memory; free some, or try a machine that has more")
+    if isinstance(error, OSError) and error.errno in FULL:
+        place = f" {error.filename}" if error.filename else ""
+        why = f"cannot write{place} ({error.strerror})"
+        return Failure(2, printable(f"{why}; make room there, or choose another place"))
     return Failure(1, f"internal error: {_first_words(error)}")
 
 
