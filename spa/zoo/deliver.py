@@ -33,7 +33,7 @@ class Places:
             UsageError: something that is not the zoo's lies where the result goes.
         """
         self._layout, self._name = layout, name
-        self._known: list[Files] = [*_intended(layout.intent(name))]
+        self._known: list[Files] = _noted(layout.intent(name)) + _noted(layout.written(name))
         if line is not None:
             self._known.append(line["output"])
         paths = (path for files in self._known for path in files)
@@ -74,15 +74,13 @@ class Places:
         self._drop(set(new))
         return files
 
-    def settled(self) -> None:
-        """The manifest says it all now."""
+    def settled(self, files: Mapping[str, Any]) -> None:
+        """The manifest says it all now; these files are what there is."""
+        _note(self._layout.written(self._name), [files])
         self._layout.intent(self._name).unlink(missing_ok=True)
 
     def _intend(self, files: Mapping[str, Any]) -> None:
-        place = self._layout.intent(self._name)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps([*self._known, files])
-        replaced(place, text.encode(), "the record", "make room there")
+        _note(self._layout.intent(self._name), [*self._known, files])
         self._known.append(dict(files))
 
     def _drop(self, kept: set[str]) -> None:
@@ -103,8 +101,13 @@ class Places:
         os.replace(place, kept)
 
 
-def _intended(place: Path) -> list[Files]:
-    """What a run that did not end was about to write; nothing if its note is no such."""
+def _note(place: Path, known: list[Any]) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    replaced(place, json.dumps(known).encode(), "the record", "make room there")
+
+
+def _noted(place: Path) -> list[Files]:
+    """What a note says; nothing if it is no such."""
     with suppress(OSError, ValueError):
         noted = json.loads(place.read_text(encoding="utf-8"))
         if isinstance(noted, list):

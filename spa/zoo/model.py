@@ -92,6 +92,10 @@ class Layout:
         """Which files are about to take their places, until the manifest says so."""
         return self.inside / "intents" / _short(name)
 
+    def written(self, name: str) -> Path:
+        """Which files this model has in the destination, should the manifest lose its line."""
+        return self.inside / "written" / _short(name)
+
     def summary(self, file: str) -> Path:
         """Says that a summary file of this name is the zoo's."""
         return self.inside / "summaries" / file

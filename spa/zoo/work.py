@@ -239,7 +239,7 @@ class _Attempt:
                 "row": row,
             }
         )
-        self.places.settled()
+        self.places.settled(output)
         return Answer(row, reused)
 
 
