@@ -183,7 +183,8 @@ class _Builder:
                 made = partial(np.asarray, value)
                 self._use(copy, key, node.inputs[key], made, b"=" + value.tobytes())
             else:
-                copy.input[key] = override(self, node.inputs[key], old, value)
+                mask = self.graph.symbolic.get(node.inputs[key])
+                copy.input[key] = override(self, node.inputs[key], old, value, mask)
 
     def _use(self, copy: NodeProto, i: int, name: str, made: Made, mark: bytes) -> None:
         """Let input `i` use an array in place of constant `name`, under that name if it is free."""

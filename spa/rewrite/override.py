@@ -1,6 +1,7 @@
 """Correct a shape that the graph computes: replace only the entries that a cut has changed.
 
 Entries that depend on dynamic sizes stay computed, so the model keeps accepting every batch size.
+Where such an entry counts channels as well (tokens times channels, in one axis), it is scaled.
 """
 
 from __future__ import annotations
@@ -23,10 +24,27 @@ class Writer(Protocol):
         ...
 
 
-def override(writer: Writer, name: str, old: NDArray[Any], new: NDArray[Any]) -> str:
-    """The name of a tensor that equals `name` except where `new` differs from `old`."""
+def override(
+    writer: Writer,
+    name: str,
+    old: NDArray[Any],
+    new: NDArray[Any],
+    symbolic: NDArray[np.bool_] | None = None,
+) -> str:
+    """The name of a tensor that equals `name` except where `new` differs from `old`.
+
+    Entries in `symbolic` are other ones at other sizes: there new to old is a ratio.
+    """
     if old.shape != new.shape:
         return writer.constant(f"{name}_spa", new)
+    if symbolic is not None and (scaled := symbolic & (old != new) & (new > 0)).any():
+        parts = (np.where(scaled, n, 1).astype(old.dtype) for n in (new, old))
+        for op, by in zip(("Mul", "Div"), parts, strict=True):
+            factor = writer.constant(f"{name}_spa_{op.lower()}_by", by)
+            name = writer.insert(op, [name, factor], f"{name}_spa_{op.lower()}")
+        new = np.where(scaled, old, new)
+        if (old == new).all():
+            return name
     keep = writer.constant(f"{name}_spa_keep", np.asarray(old == new))
     sizes = writer.constant(f"{name}_spa_sizes", np.asarray(new, old.dtype))
     return writer.insert("Where", [keep, name, sizes], f"{name}_spa")

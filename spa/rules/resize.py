@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spa.labels import Image
+from spa.labels import Image, Shape
 from spa.rules.meet import still
 from spa.rules.registry import Fixes, refit, rule, trait
 from spa.trace.op import Op
@@ -19,19 +19,18 @@ SHIFTS = ("tf_crop_and_resize", "tf_half_pixel_for_nn")
 
 
 @rule("Resize", "Upsample", note="not along an axis that is resized")
-def resize(op: Op, x: Image, *_: Image) -> Image:  # c h w -> c (s h) (s w)
+def resize(op: Op, *_: Image) -> Image:  # c h w -> c (s h) (s w)
     still(op, 1, 2, 3)
-    moved = op.decide(lambda: _moved(op, x))
-    keep = [a for a in range(len(x.shape)) if a not in moved]
-    x = op.only(x, *keep, reason="resized")
+    moved = op.decide(lambda: _moved(op, op.shape(0)))
+    x = op.besides(0, moved, "resized")
     if any(x.shape[a] != op.out()[a] for a in x.axes):
         raise ValueError("resizing changes the number of channels")
     return op.like(x)
 
 
-def _moved(op: Op, x: Image) -> set[int]:
+def _moved(op: Op, shape: Shape) -> set[int]:
     """The axes along which elements are mixed or moved."""
-    rank = len(x.shape)
+    rank = len(shape)
     everything = set(range(rank))
     axes = [int(a) % rank for a in op.attr("axes") or range(rank)]
     scales, sizes = _factors(op), op.sized(3) if op.has(3) else None
@@ -39,7 +38,7 @@ def _moved(op: Op, x: Image) -> set[int]:
         return everything
     if op.attr("coordinate_transformation_mode", "half_pixel") in SHIFTS:
         return everything
-    moved = {a for a in everything if x.shape[a] != op.out()[a]}
+    moved = {a for a in everything if shape[a] != op.out()[a]}
     moved |= {axes[k] for i in _stated(op) for k in np.flatnonzero(op.symbolic(i).reshape(-1))}
     if scales is not None and len(scales):
         return moved | {a for a, s in zip(axes, scales, strict=True) if s != 1}
