@@ -2,10 +2,14 @@
 PYTHON ?= python
 N ?= 300
 RATIO ?= 0.25
-UNIT = not slow and not models and not fuzz and not corpus
+REST = slow or fuzz or corpus
+PYTEST = $(PYTHON) -m pytest -n $(JOBS)
+# Processes that share the tests; each computes with one thread, as the others have the other cores.
+JOBS ?= auto
+export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test fast lint types size fuzz corpus golden mutants cov zoo docs check clean
+.PHONY: help demo install test thorough lint types size fuzz corpus golden mutants cov zoo docs check clean
 
 help:  ## print this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' \
@@ -20,11 +24,11 @@ demo:  ## set up, prune the carried model, compare accuracy
 install:  ## editable, with onnxruntime (CPU) and everything for development
 	$(PYTHON) -m pip install -e '.[cpu,test,dev]'
 
-test:  ## the whole test suite
-	$(PYTHON) -m pytest
+test:  ## every promise once: minutes
+	$(PYTEST) -m "not ($(REST))"
 
-fast:  ## unit tests only: no models, no corpus, no fuzzing
-	$(PYTHON) -m pytest -m "$(UNIT)"
+thorough:  ## what takes longer: random networks, the corpus of node tests, kills, sabotage
+	$(PYTEST) -m "$(REST)"
 
 lint:  ## ruff: rules and format
 	$(PYTHON) -m ruff check .
@@ -37,10 +41,10 @@ size:  ## lines per file and function; fails above the cap
 	$(PYTHON) scripts/size.py spa
 
 fuzz:  ## N random networks, pruned and compared (make fuzz N=2000)
-	SPA_FUZZ=$(N) $(PYTHON) -m pytest -m fuzz
+	SPA_FUZZ=$(N) $(PYTEST) -m fuzz
 
 corpus:  ## every node test that ships with onnx, against our rules
-	$(PYTHON) -m pytest -m corpus
+	$(PYTEST) -m corpus
 
 golden:  ## rewrite the golden files and show what changed
 	SPA_GOLDEN=update $(PYTHON) -m pytest -m golden
@@ -49,8 +53,8 @@ golden:  ## rewrite the golden files and show what changed
 mutants:  ## sabotage the rules one line at a time; the tests must notice
 	$(PYTHON) scripts/mutants.py
 
-cov:  ## the whole test suite with branch coverage
-	$(PYTHON) -m pytest --cov --cov-report=term-missing
+cov:  ## all tests with branch coverage
+	$(PYTEST) --cov --cov-report=term-missing
 
 zoo:  ## fetch the real models of models/zoo.toml, prune each by RATIO=0.25, print the table
 	$(PYTHON) scripts/fetch_models.py
@@ -62,7 +66,7 @@ docs:  ## write the reference from the code, build the site into build/site
 	$(PYTHON) scripts/docs_reference.py
 	$(PYTHON) -m mkdocs build --strict
 
-check: lint types size test  ## what must pass before a change is handed in
+check: lint types size test thorough  ## what must pass before a change is handed in
 
 clean:  ## remove what tools left behind
 	rm -rf build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -12,6 +12,7 @@ from spa.graph import read
 from spa.rewrite import rewrite
 from tests import oracles
 from tests.nets import BATCH, MOTIFS
+from tests.support import ALL_RUN, installed, needs_runtime
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "stated": {},
@@ -36,24 +37,30 @@ each_case = pytest.mark.parametrize(("name", "variant"), CASES)
 
 @cache
 def coupling_of(name: str, variant: str, norms: bool = True) -> Coupling:
-    graph = read(MOTIFS[name].build(norms=norms, **VARIANTS[variant]))
-    return analyse(graph, strict=True)
+    model = MOTIFS[name].build(norms=norms, **VARIANTS[variant])
+    return analyse(read(model), strict=True)
+
+
+def runnable(name: str, variant: str, norms: bool = True) -> Coupling:
+    """The coupling of a net that onnxruntime runs; elsewhere the test is skipped."""
+    needs_runtime(MOTIFS[name].build(norms=norms, **VARIANTS[variant]))
+    return coupling_of(name, variant, norms)
 
 
 @each_case
 def test_finds_the_groups(name: str, variant: str) -> None:
-    assert oracles.groups_of(coupling_of(name, variant)) == MOTIFS[name].groups
+    assert oracles.groups_of(runnable(name, variant)) == MOTIFS[name].groups
 
 
 @each_case
 def test_identity(name: str, variant: str) -> None:
-    oracles.identity(coupling_of(name, variant))
+    oracles.identity(runnable(name, variant))
 
 
 @each_case
 def test_pruned_is_masked(name: str, variant: str) -> None:
     """Nets that are lossy stand in as their twins, without the ops that make them so."""
-    coupling = coupling_of(name, variant, norms=not MOTIFS[name].lossy)
+    coupling = runnable(name, variant, norms=not MOTIFS[name].lossy)
     for choice in CHOICES if variant == "stated" else FEW:
         choose = CHOICES[choice]
         fits, alive, refusals = oracles.fitted(coupling, choose)
@@ -66,8 +73,10 @@ def test_pruned_is_masked(name: str, variant: str) -> None:
 
 @each_case
 def test_still_works(name: str, variant: str) -> None:
-    coupling = coupling_of(name, variant)
+    coupling = runnable(name, variant)
     for choice in ("scattered 0.3", "scattered 0.7", "single 0"):
+        if choice == "single 0" and MOTIFS[name].lossy and installed() < ALL_RUN:
+            continue  # older ones refuse to normalise over one channel
         alive = CHOICES[choice](coupling)
         small = rewrite(coupling, alive)
         oracles.works(coupling, alive, small, exact=not MOTIFS[name].lossy)

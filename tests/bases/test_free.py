@@ -10,6 +10,7 @@ from spa.bases.directions import _root
 from spa.coupling import analyse
 from spa.graph import read
 from tests.nets import MOTIFS, Net, random_net
+from tests.support import needs_runtime
 
 FREE = {  # the stream, values, and queries with keys; not what a position turns, nor two axes
     "attention_separate": 3,
@@ -58,6 +59,7 @@ def test_attention_is_free_where_nothing_tells_channels_apart(name, count):
 
 @pytest.mark.parametrize("name", sorted(MOTIFS))
 def test_what_is_free_may_be_mixed_at_random(name, monkeypatch):
+    needs_runtime(MOTIFS[name].build())
     coupling = coupled(MOTIFS[name].build())
     parts = free(coupling)
     if parts:
@@ -68,6 +70,7 @@ def test_what_is_free_may_be_mixed_at_random(name, monkeypatch):
 
 @pytest.mark.parametrize("seed", range(60))
 def test_random_nets_compute_the_same_in_a_free_basis(seed, monkeypatch):
+    needs_runtime(random_net(seed).model)
     coupling = coupled(random_net(seed).model)
     parts = free(coupling)
     if parts:

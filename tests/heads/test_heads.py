@@ -19,6 +19,7 @@ from spa.recipe import Recipe
 from spa.rewrite import rewrite
 from tests import oracles
 from tests.nets import MOTIFS, Net
+from tests.support import needs_runtime
 
 GROUPS = {
     "attention_separate": ("12 4 4", "12 3"),
@@ -62,6 +63,7 @@ def test_finds_the_groups(name: str, heads: str) -> None:
 
 @pytest.mark.parametrize(("name", "heads"), CASES)
 def test_pruned_is_masked(name: str, heads: str) -> None:
+    needs_runtime(MOTIFS[name].build(norms=False))
     coupling = coupled(name, heads)
     oracles.identity(coupling)
     for choose in (oracles.scattered(0.3, 0), oracles.scattered(0.7, 1), oracles.single(2)):

@@ -55,7 +55,7 @@ def test_layouts_agree(tmp_path, network):
     np.savez(tmp_path / "first.npz", x=PIXELS.transpose(0, 3, 1, 2))
     one = probe_for(network, calib=tmp_path / "last.npz").feeds(5)["x"]
     two = probe_for(network, calib=tmp_path / "first.npz").feeds(5)["x"]
-    assert np.array_equal(one, two)
+    assert np.allclose(one, two, atol=1e-6)  # sums over axes in another order
 
 
 def test_pictures_are_cut_in_the_middle_then_shrunk(tmp_path, network):

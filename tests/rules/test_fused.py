@@ -13,6 +13,7 @@ from spa.graph import read
 from spa.rewrite import rewrite
 from tests import oracles
 from tests.nets import MOTIFS, Net
+from tests.support import needs_runtime
 
 FUSED = "com.microsoft"
 HALF = (
@@ -29,8 +30,9 @@ HALF = (
 
 @pytest.mark.parametrize("name", HALF)
 def test_half_precision(name: str) -> None:
-    graph = read(MOTIFS[name].build(dtype=np.float16, norms=False))
-    coupling = analyse(graph, strict=True)
+    model = MOTIFS[name].build(dtype=np.float16, norms=False)
+    needs_runtime(model)
+    coupling = analyse(read(model), strict=True)
     assert oracles.groups_of(coupling) == MOTIFS[name].groups
     alive = oracles.scattered(0.5, 1)(coupling)
     small = rewrite(coupling, alive)
@@ -83,7 +85,9 @@ def test_an_output_of_scores_keeps_heads_whole() -> None:
     n = Net(opset=23)
     q, k, v = (n.linear(n.input(c, 6, 5), 5, 8) for c in "abc")
     y, *_, scores = n.Attention(q, k, v, q_num_heads=2, kv_num_heads=2, outs=4)
-    coupling = analyse(read(n.done(n.linear(y, 8, 5), scores)))
+    model = n.done(n.linear(y, 8, 5), scores)
+    needs_runtime(model)
+    coupling = analyse(read(model))
     assert not coupling.groups
     assert "scores of every head" in coupling.frozen[0].reason.text
 

@@ -16,6 +16,7 @@ from spa.validate import verify
 from spa.validate.twin import twin
 from tests import oracles
 from tests.nets import BATCH, MOTIFS, Net
+from tests.support import needs_runtime
 from tests.validate.test_verify import changed, swapped, weights
 
 LOSSY = sorted(name for name, motif in MOTIFS.items() if motif.lossy)
@@ -30,6 +31,7 @@ def pruned(model):
 @pytest.mark.parametrize("batch", [2, BATCH])
 @pytest.mark.parametrize("name", LOSSY)
 def test_every_lossy_motif_is_held_to_its_twin(name, batch):
+    needs_runtime(MOTIFS[name].build(batch=batch))
     coupling, alive, small = pruned(MOTIFS[name].build(batch=batch))
     verdict = verify(coupling, alive, small)
     assert verdict.lossy and verdict.equivalence is not None and verdict.equivalence < 1e-5
@@ -37,6 +39,7 @@ def test_every_lossy_motif_is_held_to_its_twin(name, batch):
 
 @pytest.mark.parametrize("name", LOSSY)
 def test_a_wrong_order_shows_in_the_twin(name):
+    needs_runtime(MOTIFS[name].build())
     coupling, alive, small = pruned(MOTIFS[name].build())
     made = {m.tensor for g in coupling.groups for m in g.members if m.role == "makes"}
     large = [n for n, a in weights(small).items() if n in made and a.ndim > 1 and len(a) > 1]
