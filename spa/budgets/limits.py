@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import gcd
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,14 @@ from numpy.typing import NDArray
 from spa.coupling.model import Coupling, Group
 from spa.errors import UsageError
 from spa.recipe import Recipe
+
+LOOSE: dict[str, Any] = {
+    "round_to": 1,
+    "layer_ratio": {},
+    "min_channels": 1,
+    "max_layer_ratio": 1.0,
+}
+"""Options that hold back a group, and the value at which they do not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +82,32 @@ def _limit(group: Group, recipe: Recipe) -> Limit:
             return Limit(np.unique([0, wanted]), int(wanted))
     most = min(size - least, int(np.floor(size * recipe.max_layer_ratio + 1e-9)))
     return Limit(_rounded(size, cells, most, recipe.round_to))
+
+
+def widest(recipe: Recipe) -> Recipe:
+    """The recipe at the widths that go furthest: `auto` takes odd ones where nothing else will do.
+
+    Only a target in measured time keeps to multiples of 4.
+    """
+    if recipe.round_to != "auto":
+        return recipe
+    return replace(recipe, round_to=4 if recipe.of == "latency" else 1)
+
+
+def keeper(group: Group, recipe: Recipe) -> str | None:
+    """The option that keeps a group as it is, or None where some of it may go."""
+    if matches(group, recipe.ignore):
+        return "--ignore"
+    if recipe.only and not matches(group, recipe.only):
+        return "--only"
+    if any(len(_limit(group, each).steps) > 1 for each in (recipe, widest(recipe))):
+        return None
+    loose = recipe
+    for option, free in LOOSE.items():
+        loose = replace(loose, **{option: free})
+        if len(_limit(group, loose).steps) > 1:
+            return f"--{option.replace('_', '-')}"
+    return None
 
 
 def _rounded(size: int, cells: int, most: int, round_to: int | str) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from spa.budgets.limits import limits
+from spa.budgets.limits import keeper, limits
 from spa.coupling import Coupling
 from spa.coupling.cost import Cost, reduction
 from spa.events import Tell, quiet
@@ -21,16 +21,18 @@ from spa.recipe import Recipe
 def inspect(model: Any, recipe: Recipe, tell: Tell = quiet) -> dict[str, Any]:
     """The groups of a model, what each costs, and what is frozen and why.
 
-    Groups that --ignore or --only leave out count as frozen.  Raises ReadError or UsageError.
+    Groups that an option keeps whole count as frozen.  Raises ReadError or UsageError.
     """
     journal = Journal("inspect", tell)
     with journal.written():
         recipe.validate()
         coupling = couple(model, recipe, journal)
         found = facts.group_facts(coupling, None, Cost(coupling))
-        for fact, limit in zip(found, limits(coupling, recipe), strict=True):
-            if len(limit.steps) == 1:
-                fact["frozen"], fact["reason"] = True, "left out by the options"
+        limits(coupling, recipe)  # names what no pattern matches
+        for fact, group in zip(found, coupling.groups, strict=True):
+            option = keeper(group, recipe)
+            if option is not None:
+                fact["frozen"], fact["reason"] = True, f"kept whole by {option}"
         journal.report["groups"] = found
         sizes_note(coupling.graph, journal)
     return journal.succeed()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spa.budgets.limits import limits, matches, multiple_for, names
+from spa.budgets.limits import keeper, limits, matches, multiple_for, names
+from spa.coupling import Group
 from spa.errors import UsageError
 from spa.recipe import Recipe
 from tests.carried import coupling_of
@@ -64,6 +65,34 @@ def test_auto_keeps_whole_blocks():
     for group, (zero, *allowed), _ in steps("digits", round_to="auto"):
         assert zero == 0
         assert all((group.size - n) % multiple_for(group.channels) == 0 for n in allowed)
+
+
+# Which option keeps a group
+
+
+def test_auto_keeps_nothing_that_a_budget_may_cut():
+    narrow = Group(0, "w", np.arange(1, 4)[None], ())
+    recipe = Recipe()
+    assert recipe.round_to == "auto" and keeper(narrow, recipe) is None
+    assert keeper(narrow, Recipe(of="latency")) == "--round-to", "time keeps to blocks of 4"
+
+
+@pytest.mark.parametrize(
+    ("options", "option"),
+    [
+        ({"ignore": ("w",)}, "--ignore"),
+        ({"only": ("v",)}, "--only"),
+        ({"round_to": 8}, "--round-to"),
+        ({"min_channels": 3}, "--min-channels"),
+        ({"max_layer_ratio": 0.3}, "--max-layer-ratio"),
+        ({"layer_ratio": {"w": 0.1}}, "--layer-ratio"),
+        ({"layer_ratio": {"w": 0.5}}, None),
+        ({"round_to": 2}, None),
+    ],
+)
+def test_the_option_that_keeps_a_group_is_named(options, option):
+    narrow = Group(0, "w", np.arange(1, 4)[None], ())
+    assert keeper(narrow, Recipe(**options)) == option
 
 
 # Names

@@ -185,7 +185,7 @@ def test_inspect_says_what_each_group_costs():
     assert validate(report) == [] and report["reduction"] is None and report["output"] is None
     left_out = [g for g in report["groups"] if g["frozen"]]
     assert [g["name"] for g in left_out] == ["stem.conv.weight"]
-    assert left_out[0]["reason"] == "left out by the options"
+    assert left_out[0]["reason"] == "kept whole by --ignore"
     assert all(g["params"] > 0 and g["macs"] > 0 for g in report["groups"])
     assert report["frozen"] == [
         {"reason": "graph output", "op": "output", "node": "logits", "channels": 10}
