@@ -25,7 +25,7 @@ from spa.graph.facts import Facts, static_shape
 from spa.graph.fold import fold
 from spa.graph.guard import check_bytes, check_graph, check_model
 from spa.graph.mapped import Mapped, state_of
-from spa.graph.model import Graph, Source
+from spa.graph.model import Given, Graph, Source
 from spa.graph.nodes import ends_by_data, nodes_of
 from spa.graph.normalize import normalize, opsets_of
 from spa.graph.scopes import open_bodies
@@ -54,6 +54,7 @@ class Origin:
     bytes: int
     base_dir: Path | None
     mapped: Mapped | None = None
+    given: Given = None
 
 
 def read(
@@ -113,7 +114,7 @@ def _open(model: Model, label: str, base_dir: str | os.PathLike[str] | None) -> 
         proto = onnx.ModelProto()
         proto.CopyFrom(model)
         digest, size = _digest(proto)
-        return Origin(proto, "the model", None, digest, size, folder)
+        return Origin(proto, "the model", None, digest, size, folder, given=model)
     if isinstance(model, bytes | bytearray | memoryview):
         return _parsed(model, label, None, folder)
     if isinstance(model, str | os.PathLike):
@@ -143,8 +144,8 @@ def _from_file(path: Path, label: str, base_dir: Path) -> Origin:
                 origin = _parsed(view, label, path, base_dir)
             if os.name != "posix":  # where a file that is mapped could not be moved or removed
                 data.close()
-                return origin
-            return replace(origin, mapped=Mapped(path, state, data))
+                return replace(origin, given=path)
+            return replace(origin, mapped=Mapped(path, state, data), given=path)
     except FileNotFoundError as error:
         raise ReadError(f"{label} does not exist; check the path") from error
     except IsADirectoryError as error:
@@ -170,7 +171,9 @@ def _parsed(
         ) from error
     finally:
         hashing.join()
-    return Origin(proto, label, path, digest.hexdigest(), len(data), base_dir)
+    given = data if isinstance(data, bytes) else None  # of what is mapped the caller knows the path
+    found = digest.hexdigest()
+    return Origin(proto, label, path, found, len(data), base_dir, given=given)
 
 
 def _update(digest: Any, data: bytes | bytearray | memoryview) -> None:
@@ -248,6 +251,7 @@ def _source(origin: Origin, proto: onnx.ModelProto) -> Source:
         producer=" ".join(part for part in made_by if part and isinstance(part, str)),
         external=any(map(is_external, tensors)),
         base_dir=origin.base_dir,
+        given=origin.given,
     )
 
 

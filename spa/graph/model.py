@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -17,9 +17,15 @@ FLOW = "spa.flow"
 """The domain of what happens at the borders of bodies; no file has such nodes."""
 
 
+Given: TypeAlias = "Path | bytes | onnx.ModelProto | None"
+
+
 @dataclass(frozen=True)
 class Source:
-    """Where a model came from; `sha256` is of the model file, `bytes` counts external data too."""
+    """Where a model came from; `sha256` is of the model file, `bytes` counts external data too.
+
+    `given` is what was read: a path, the bytes or the caller's own model.
+    """
 
     path: Path | None
     sha256: str
@@ -28,6 +34,17 @@ class Source:
     producer: str
     external: bool
     base_dir: Path | None = None  # the folder that external locations are relative to
+    given: Given = field(default=None, repr=False, compare=False)
+
+    def model(self) -> onnx.ModelProto | None:
+        """The model as it was given, without external data; None where that is gone."""
+        import onnx
+
+        if isinstance(self.given, Path):
+            return onnx.load(self.given, load_external_data=False)
+        if self.given is None or isinstance(self.given, onnx.ModelProto):
+            return self.given
+        return onnx.load_from_string(self.given)
 
 
 @dataclass(frozen=True, eq=False)

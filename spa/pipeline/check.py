@@ -26,6 +26,7 @@ from spa.reports.moved import measured_on
 from spa.reports.wording import LARGE_DRIFT, LOW_AGREEMENT, measure, percent, printable
 from spa.validate import Drift, Verdict, side_by_side, total, verify
 from spa.validate.inputs import Feeds, Inputs, feeds_at, fresh, random
+from spa.validate.own import check_own
 from spa.validate.proof import is_quantised
 from spa.validate.runs import session_of
 from spa.validate.silent import amounts, silent
@@ -50,6 +51,7 @@ def check(
     """
     report = journal.report
     asked: dict[str, Any] = {"seed": recipe.seed, "device": recipe.device}
+    check_own(original.graph, **asked)
     try:
         verdict = verify(coupling, alive, cut, level=recipe.verify, **asked)
         if small is not cut:

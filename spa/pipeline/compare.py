@@ -29,6 +29,7 @@ from spa.validate import Timing, Verdict, drift, side_by_side
 from spa.validate import verify as verify_cut
 from spa.validate.inputs import feeds_at
 from spa.validate.lengths import check_shapes
+from spa.validate.own import check_own
 from spa.validate.runs import Runner
 from spa.validate.sizes import each_other
 
@@ -79,6 +80,7 @@ def verify(
         with journal.stage("verify"):
             report["verify"] = {**facts.verify_facts(None, "run"), "passed": False}
             _same_ports(first, second)
+            check_own(first, recipe.seed, recipe.device)
             verdict = _compare(couplings[0], second, recipe, level)
             compare(
                 couplings[0],

@@ -38,12 +38,15 @@ class Runner:
         if self._last is not None and self._last[0] is feeds and self._last[1] == optimize:
             return self._last[2]
         if optimize not in self._sessions:
-            self._sessions[optimize], self.unknown = session_of(
-                self.model, optimize=optimize, device=self.device, base_dir=self.base_dir
-            )
+            self._sessions[optimize], self.unknown = self.load(optimize)
         found = runtime.run(self._sessions[optimize], feeds)
         self._last = feeds, optimize, found
         return found
+
+    def load(self, optimize: bool) -> tuple[Any, tuple[NodeProto, ...]]:
+        """A session, and the nodes that it ends before."""
+        place = {"device": self.device, "base_dir": self.base_dir}
+        return session_of(self.model, optimize=optimize, **place)
 
     def of(self, model: ModelProto) -> Runner:
         """The same for another model with the same external data."""
