@@ -87,6 +87,8 @@ def _options(optimize: bool, threads: int, timed: bool) -> Any:
     # Threads would go on spinning for some 30 ms after a run, beside whatever comes next.
     spinning = "session.force_spinning_stop" if timed else "session.intra_op.allow_spinning"
     options.add_session_config_entry(spinning, "1" if timed else "0")
+    if not timed:  # signed weights as unsigned ones, whose products cannot saturate
+        options.add_session_config_entry("session.x64quantprecision", "1")
     if not optimize:
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return options

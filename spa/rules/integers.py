@@ -20,7 +20,7 @@ from spa.rules.convolve import conv_group, conv_last, convolved, groups_left
 from spa.rules.join import concat
 from spa.rules.meet import still, together
 from spa.rules.normalize import per_channel
-from spa.rules.registry import MICROSOFT, Fixes, refit, rule
+from spa.rules.registry import MICROSOFT, Fixes, refit, rule, trait
 from spa.trace.op import Op
 
 if TYPE_CHECKING:
@@ -246,3 +246,12 @@ def n_bits_sizes(new: Sizes) -> Fixes:
     whole = new.old_shape(1)[1]
     kept = blocks * new.attr("block_size") if blocks < whole else new.attr("K")
     return {"N": int(rows), "K": int(kept)}
+
+
+trait("ConvInteger", "MatMulInteger", bytes=((0, 1, 3),))
+trait("QLinearConv", "QLinearMatMul", bytes=((0, 3, 5),))
+trait("QLinearConv", "QGemm", domain=MICROSOFT, bytes=((0, 3, 5),))
+trait("MatMulIntegerToFloat", domain=MICROSOFT, bytes=((0, 1, 5),))
+trait("DynamicQuantizeMatMul", domain=MICROSOFT, bytes=((0, 1, 3),))
+trait("QAttention", domain=MICROSOFT, bytes=((0, 1, 7),))
+trait("DynamicQuantizeLSTM", domain=MICROSOFT, bytes=((0, 1, 9), (0, 2, 11)))

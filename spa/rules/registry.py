@@ -28,6 +28,8 @@ class Trait:
         sized: inputs whose values say how long its outputs are.
         counts: whether the values of its first input say how long its outputs are.
         draws: whether it draws random numbers.
+        bytes: triples of inputs that it multiplies as bytes: activations, weights, and the zero
+            point of the weights.
         where: of which nodes all this is true.
     """
 
@@ -35,6 +37,7 @@ class Trait:
     sized: tuple[int, ...] = ()
     counts: bool = False
     draws: bool = False
+    bytes: tuple[tuple[int, int, int], ...] = ()
     where: Callable[[Any], bool] = lambda node: True
 
 
@@ -49,13 +52,14 @@ def trait(
     sized: tuple[int, ...] = (),
     counts: bool = False,
     draws: bool = False,
+    bytes: tuple[tuple[int, int, int], ...] = (),
     where: Callable[[Any], bool] = lambda node: True,
 ) -> None:
     """Register what one or more operators are like (see `Trait`)."""
     for name in names:
         if (domain, name) in TRAITS:
             raise ValueError(f"traits of {name} are registered twice")
-        TRAITS[domain, name] = Trait(decides, sized, counts, draws, where)
+        TRAITS[domain, name] = Trait(decides, sized, counts, draws, bytes, where)
 
 
 def trait_of(node: Any) -> Trait:

@@ -19,6 +19,7 @@ from spa.graph.model import FLOW
 from spa.trace.check import Survivors, planes_at
 from spa.trace.collect import Reason, is_float
 from spa.validate.borders import Border, borders, given_name, steered, watched
+from spa.validate.bytes import unsigned
 from spa.validate.gap import Gap, floats, gap
 from spa.validate.layout import layout_of
 from spa.validate.mask import masked
@@ -192,7 +193,8 @@ class Proof:
     def _comparable(
         self, usual: dict[str, np.ndarray] | None = None
     ) -> tuple[tuple[ModelProto, ModelProto], frozenset[str]]:
-        models = self.masked, self.small.model
+        types = self.coupling.graph.dtypes
+        models = unsigned(self.masked, types), unsigned(self.small.model, types)
         if is_quantised(self.coupling.graph):
             models = unquantised(models[0]), unquantised(models[1])
         if not self.lossy:
