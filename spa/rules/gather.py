@@ -9,7 +9,7 @@ import numpy as np
 
 from spa import labels
 from spa.labels import Image, Plane
-from spa.rules.meet import apart, still
+from spa.rules.meet import apart, follow, meet, still, wide_axes
 from spa.rules.registry import Fixes, refit, rule
 from spa.trace.op import Op
 
@@ -97,3 +97,37 @@ def tail(op: Op, x: Image, lead: int) -> Image:
         labels.lay(p.dense, [a - lead for a in p.axes], len(x.shape) - lead) for p in x.planes
     ]
     return Image(x.shape[lead:], tuple(planes))
+
+
+@rule("GatherElements", note="along the axes that are not indexed")
+def gather_elements(op: Op, *_: Image) -> Image:  # p c, i c -> i c
+    axis = op.axis(len(op.shape(0)))
+    x = beside(op, _table(op, [a for a in range(len(op.shape(0))) if a != axis]), axis)
+    return Image(op.out(), element_wise(op, [x], [1]))
+
+
+def beside(op: Op, x: Image, axis: int) -> Image:
+    """What is left of an image beside an axis that is addressed by position.
+
+    Of the other axes, as much is looked at as the index is long, from the start on.
+    """
+    x = op.only(x, *[a for a in range(len(x.shape)) if a != axis], reason="addressed by position")
+    for a, n in enumerate(op.shape(1)):
+        if a != axis and a in x.axes and n < x.shape[a]:
+            x = labels.take(x, np.arange(n), a)
+    shape = tuple([1 if a == axis else n for a, n in enumerate(op.shape(1))])
+    return Image(shape, x.planes)
+
+
+def element_wise(op: Op, images: Sequence[Image], inputs: Sequence[int]) -> tuple[Plane, ...]:
+    """The planes of what is picked element by element: `images` and `inputs` meet.
+
+    An index is cut with the channels it lies beside: where it is copied along them, or made for
+    each of them, every channel keeps its own.  Stored ones follow.
+    """
+    moving = [*images, *(op.operand(i) for i in inputs if not op.is_const(i))]
+    planes = meet(op, moving, wide_axes(op, [x.shape for x in moving]))
+    for i in inputs:
+        if op.is_const(i):
+            follow(op, i, op.shape(i), planes, "follows")
+    return planes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spa import labels
 from spa.labels import Image
-from spa.rules.gather import tail
+from spa.rules.gather import beside, element_wise, tail
 from spa.rules.meet import follow, meet, still, wide_axes
 from spa.rules.registry import rule
 from spa.trace.op import Op
@@ -30,3 +30,16 @@ def scatter_nd(op: Op, *_: Image) -> Image:  # p c, i, i c -> p c
         op.out(),
         tuple(labels.lay(p.dense, [a + leads[0] for a in p.axes], rank) for p in planes),
     )
+
+
+@rule("ScatterElements", "Scatter", note="along the axes that are not indexed")
+def scatter_elements(op: Op, *_: Image) -> Image:  # p c, i c, i c -> p c
+    rank = len(op.shape(0))
+    axis = op.axis(rank)
+    others = [a for a in range(rank) if a != axis]
+    x = op.only(op.operand(0, others), *others, reason="addressed by position")
+    written = element_wise(op, [beside(op, x, axis)], [1, 2])
+    for p in written:
+        if axis in p.axes:
+            op.squash(p, others, "addressed by position")
+    return op.like(x)

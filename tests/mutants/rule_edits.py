@@ -494,4 +494,40 @@ RULE_EDITS = (
         "    return {}",
         ("feature_pyramid",),
     ),
+    # elements picked and written one by one
+    Edit(
+        "an index stays as it is where what it picks from is cut",
+        f"{RULES}/gather.py",
+        "    moving = [*images, *(op.operand(i) for i in inputs if not op.is_const(i))]\n",
+        "    moving = list(images)\n",
+        ("rows_picked_by_an_expanded_index",),
+    ),
+    Edit(
+        "a stored index stays as it is",
+        f"{RULES}/gather.py",
+        '            follow(op, i, op.shape(i), planes, "follows")\n    return planes',
+        "            pass\n    return planes",
+        ("picked_by_a_stored_index",),
+    ),
+    Edit(
+        "a shorter index looks at all channels",
+        f"{RULES}/gather.py",
+        "if a != axis and a in x.axes and n < x.shape[a]:",
+        "if False:",
+        ("fewer_channels_than_there_are",),
+    ),
+    Edit(
+        "channels that are picked by number may go",
+        f"{RULES}/gather.py",
+        "x = op.only(x, *[a for a in range(len(x.shape)) if a != axis]",
+        "x = op.only(x, *range(len(x.shape))",
+        ("channels_picked_by_number",),
+    ),
+    Edit(
+        "what is written into channels by number may go",
+        f"{RULES}/scatter.py",
+        "        if axis in p.axes:\n            op.squash(",
+        "        if False:\n            op.squash(",
+        ("written_into_channels_by_number",),
+    ),
 )
