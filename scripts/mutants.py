@@ -47,9 +47,13 @@ def noticed(edit: Edit | None, only: bool = False) -> str:
             for file, source in sabotaged(edit).items():
                 (place / file).write_text(source)
         command = [sys.executable, "-m", "tests.mutants.probe", *(edit.by if edit else ())]
+        command += ["--only"] * only
+        if edit is not None and edit.tests:
+            quietly = ("-q", "-x", "-p", "no:cacheprovider", "--tb=no", "--rootdir=.")
+            command = [sys.executable, "-m", "pytest", *quietly, *edit.tests]
         try:
             done = subprocess.run(
-                command + ["--only"] * only,
+                command,
                 cwd=place,
                 env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
                 capture_output=True,

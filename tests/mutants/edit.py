@@ -11,6 +11,8 @@ class Edit:
 
     `by` names the motifs that are looked at first, which makes the search shorter.
     `also` are further edits, `(file, old, new)`, where one line alone is caught by another.
+    `tests` are files of tests that have to notice it instead of the oracles: what judges a cut is
+    no part of it, so that no motif comes out wrong.
     """
 
     what: str
@@ -19,6 +21,7 @@ class Edit:
     new: str
     by: tuple[str, ...] = ()
     also: tuple[tuple[str, str, str], ...] = ()
+    tests: tuple[str, ...] = ()
 
     @property
     def parts(self) -> tuple[tuple[str, str, str], ...]:

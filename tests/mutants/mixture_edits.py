@@ -73,7 +73,8 @@ MIXTURE_EDITS = (
     Edit(
         "tiled copies of one element have no labels",
         f"{RULES}/move.py",
-        "    return Image(shape, (*[_repeat(p, repeats) for p in x.planes], *_copies(op, x, moving)))",
+        "    return Image(shape, (*[_repeat(p, repeats) for p in x.planes], "
+        "*_copies(op, x, moving)))",
         "    return Image(shape, tuple(_repeat(p, repeats) for p in x.planes))",
         ("vectors_of_length_one_by_tile",),
     ),

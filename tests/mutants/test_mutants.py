@@ -40,6 +40,11 @@ def test_is_noticed(mutants: ModuleType, edit: Edit) -> None:
     assert mutants.noticed(edit, only=True)
 
 
+def test_the_tests_that_edits_name_are_there() -> None:
+    for file in {name for edit in EDITS for name in edit.tests}:
+        assert (ROOT / file).is_file()
+
+
 def test_nothing_is_noticed_without_an_edit() -> None:
     first = sorted({name for e in EDITS if e.what in QUICK for name in e.by})
     assert not list(probe.failures(first, only=True))
