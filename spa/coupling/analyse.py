@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa import labels
-from spa.coupling.describe import frozen_of, groups_of
+from spa.coupling.describe import frozen_of, groups_of, lone_of
 from spa.coupling.heads import alike, tie, wide
 from spa.coupling.model import Coupling
 from spa.coupling.partition import Partition, partition, rooted
@@ -22,7 +22,7 @@ from spa.labels import Ids, Plane
 from spa.recipe import Heads
 from spa.rules import REFITS, SILENT
 from spa.trace.check import MisplacedError, Survivors, check
-from spa.trace.collect import Collect, Reason, Roots
+from spa.trace.collect import EVEN, TIED, Collect, Reason, Roots
 
 TRIALS = (0.5, 0.0, 0.25, 0.75)  # shares of every cell to drop, but at least one channel
 ROUNDS = 200
@@ -76,7 +76,7 @@ def settle(notes: Collect, heads: Heads = "free") -> Coupling:
                 notes,
                 roots,
                 wide(notes, roots.solid, groups) if heads == "whole" else groups,
-                frozen_of(notes, roots),
+                (*frozen_of(notes, roots), *lone_of(notes, roots, parts.cells)),
                 steady,
                 heads,
             )
@@ -165,7 +165,8 @@ def resolve(notes: Collect, root: Ids, error: MisplacedError) -> None:
         several = [r for r in rooted(notes, root) if len(r) > 1 and np.isin(r, units).any()]
     if several:
         rows = min(several, key=len)
-        notes.tie(rows[:1], rows)
+        at = error.node
+        notes.tie(rows[:1], rows, Reason(TIED, at.op, at.name) if at else EVEN)
     else:
         node = error.node
         reason = Reason(

@@ -14,6 +14,8 @@ from spa.labels import ROCK, Ids, Shape
 from spa.trace.collect import Collect, Reason, Roots
 from spa.trace.param import MAKES, Param
 
+ALONE = Reason("the only channel of its kind: no other could stay in its place", "", "")
+
 
 def tensor_axes(notes: Collect, param: Param) -> dict[int, int]:
     """Which axis of the stored tensor each axis of a param's view lies in."""
@@ -87,3 +89,70 @@ def frozen_of(notes: Collect, roots: Roots) -> tuple[Frozen, ...]:
             by_reason[roots.reasons[k]] += int(n)
         found += [Frozen(n, param.tensor, reason) for reason, n in by_reason.items()]
     return tuple(found)
+
+
+def lone_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Frozen, ...]:
+    """Channels that are no group, as they are one unit or nothing could stay in their place.
+
+    With the first node that ties them together, where there is one.
+    """
+    seen = (roots.solid == ROCK) | np.isin(roots.solid, _all(cells))
+    made: list[tuple[str, Ids]] = []
+    several: dict[int, Ids] = {}  # units of which a tensor makes more than one channel, and those
+    for param in notes.params.values():
+        plane = param.plane(MAKES)
+        if plane is None or param.tensor is None:
+            continue
+        ids = np.unique(plane.ids)
+        ids = ids[~seen[ids]]
+        if not ids.size:
+            continue
+        seen[ids] = True
+        made.append((param.tensor, ids))
+        units, often = np.unique(roots.solid[ids], return_counts=True)
+        for unit in units[often > 1].tolist():
+            if unit not in several:
+                several[unit] = ids[roots.solid[ids] == unit]
+    ties = _Ties(notes, roots) if several else None
+    reasons = {unit: ties.first(ids) for unit, ids in several.items()} if ties else {}
+    found: list[Frozen] = []
+    for tensor, ids in made:
+        by_reason: dict[Reason, int] = defaultdict(int)
+        for unit, n in zip(*np.unique(roots.solid[ids], return_counts=True), strict=True):
+            by_reason[reasons.get(int(unit), ALONE)] += int(n)
+        found += [Frozen(n, tensor, reason) for reason, n in by_reason.items()]
+    return tuple(found)
+
+
+def _all(cells: tuple[Ids, ...]) -> Ids:
+    return np.concatenate([units.ravel() for units in cells] or [np.zeros(0, np.int64)])
+
+
+class _Ties:
+    """Who made several labels one."""
+
+    def __init__(self, notes: Collect, roots: Roots) -> None:
+        left, right = notes.pairs()
+        said, reasons = notes.ties()
+        self._reasons: tuple[Reason, ...] = reasons
+        self._loose = roots.loose
+        order = roots.loose[left].argsort(kind="stable")
+        self._left, self._right, self._said = left[order], right[order], said[order]
+        self._home = roots.loose[self._left]
+
+    def first(self, ids: Ids) -> Reason:
+        """The reason with which these labels of one unit are one, in the order of the sweep."""
+        start, end = np.searchsorted(self._home, [self._loose[ids[0]], self._loose[ids[0]] + 1])
+        known, place = np.unique(
+            np.stack([self._left[start:end], self._right[start:end]]), return_inverse=True
+        )
+        left, right = place.reshape(2, -1)
+        wanted = np.searchsorted(known, ids)
+        said = np.unique(self._said[start:end])
+        low, high = 0, len(said) - 1
+        while low < high:
+            middle = (low + high) // 2
+            upto = int(np.searchsorted(self._said[start:end], said[middle], "right"))
+            root = labels.components(len(known), left[:upto], right[:upto])[wanted]
+            low, high = (low, middle) if (root == root[0]).all() else (middle + 1, high)
+        return self._reasons[int(said[low])]

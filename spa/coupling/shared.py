@@ -11,7 +11,7 @@ from math import prod
 
 from spa.coupling.cost import is_parameter
 from spa.labels import Plane
-from spa.trace.collect import Collect, Reason
+from spa.trace.collect import TIED, Collect, Reason
 from spa.trace.param import MAKES, READS, Param
 
 LIGHT = 0.01  # of all parameters: copies that weigh less are made where uses go apart
@@ -58,7 +58,7 @@ def tie_shared(notes: Collect) -> None:
         for place in dict.fromkeys(key for found in places for key in found):
             planes = [found[place] for found in places if place in found]
             for plane in planes[1:]:
-                notes.tie(planes[0].ids, plane.ids)
+                notes.tie(planes[0].ids, plane.ids, Reason(f"{TIED} by the uses of {name}", "", ""))
             if len(planes) < len(alike):
                 notes.hold(planes[0].ids, Reason(f"another use needs all of {name}", "", ""))
 

@@ -40,6 +40,10 @@ class Reason:
     node: str
 
 
+TIED = "tied into one unit"
+EVEN = Reason(f"{TIED}, as rows beside it must keep equally many", "", "")
+
+
 @dataclass(frozen=True, eq=False)
 class Roots:
     """The solution: labels with one root are one unit.
@@ -81,8 +85,9 @@ class Collect:
         self.losses: list[Reason] = []
         self.unknown: list[Reason] = []
         self._pairs: list[tuple[Ids, Ids]] = []
+        self._ties: list[Reason] = []  # who says so, batch by batch
         self._rocks: list[tuple[Ids, Reason]] = []
-        self._cells: list[tuple[Ids, ...]] = []
+        self._cells: list[tuple[tuple[Ids, ...], Reason]] = []
 
     # what an op sees
 
@@ -178,11 +183,16 @@ class Collect:
         if fixed.any():
             hit = np.unique(np.maximum(a[fixed], b[fixed]))
             self._rocks.append((hit, Reason(reason, node.op, node.name)))
-        self._pairs.append((a[~fixed], b[~fixed]))
+        self._pair(a[~fixed], b[~fixed], Reason(TIED, node.op, node.name))
+
+    def _pair(self, a: Ids, b: Ids, tie: Reason) -> None:
+        if a.size:
+            self._pairs.append((a, b))
+            self._ties.append(tie)
 
     def cells(self, node: Any, sides: tuple[Ids, ...]) -> None:
         if len(sides[0]) > 1:
-            self._cells.append(sides)
+            self._cells.append((sides, Reason(TIED, node.op, node.name)))
 
     def rows(self, node: Any, plane: Plane) -> None:
         self.extra[node.index].append(plane)
@@ -270,13 +280,13 @@ class Collect:
 
     # later words, from those who read the notes
 
-    def tie(self, ids: Ids, other: Ids) -> None:
+    def tie(self, ids: Ids, other: Ids, reason: Reason = EVEN) -> None:
         """Merge these labels too."""
         a, b = (x.ravel() for x in np.broadcast_arrays(ids, other))
         fixed = (a == ROCK) | (b == ROCK)
         if fixed.any():
             self.hold(np.maximum(a, b)[fixed], Reason("tied to a channel that cannot go", "", ""))
-        self._pairs.append((a[~fixed], b[~fixed]))
+        self._pair(a[~fixed], b[~fixed], reason)
 
     def hold(self, ids: Ids, reason: Reason) -> None:
         """Freeze these labels too."""
@@ -286,6 +296,7 @@ class Collect:
         """The same notes; what is tied or held there changes nothing here."""
         other = copy(self)
         other._pairs, other._rocks = self._pairs.copy(), self._rocks.copy()
+        other._ties = self._ties.copy()
         return other
 
     def pairs(self) -> tuple[Ids, Ids]:
@@ -293,6 +304,11 @@ class Collect:
         left = np.concatenate([a for a, _ in self._pairs] or [np.zeros(0, np.int64)])
         right = np.concatenate([b for _, b in self._pairs] or [np.zeros(0, np.int64)])
         return left, right
+
+    def ties(self) -> tuple[NDArray[np.int64], tuple[Reason, ...]]:
+        """Who says of each of the `pairs` that they are one, as a number of the reasons."""
+        numbers = np.arange(len(self._ties))
+        return numbers.repeat([len(a) for a, _ in self._pairs]), tuple(self._ties)
 
     def roots(self) -> Roots:
         """Solve the notes: the unit of every label, and why the frozen ones are frozen."""
@@ -310,7 +326,7 @@ class Collect:
     def _merge_lone_cells(self, root: Ids) -> bool:
         """A side with a single unit left in a row takes the whole cell along."""
         merged = False
-        for sides in self._cells:
+        for sides, tie in self._cells:
             rows = [root[s] for s in sides]
             lone = np.zeros(len(rows[0]), bool)
             for side, other in ((rows[0], rows[-1]), (rows[-1], rows[0])):
@@ -322,7 +338,7 @@ class Collect:
                 fixed = both.min(1) == ROCK
                 if fixed.any():
                     self.hold(both[fixed], Reason("its group of channels cannot go", "", ""))
-                self.tie(both[~fixed, :1], both[~fixed])
+                self.tie(both[~fixed, :1], both[~fixed], tie)
                 merged = True
         return merged
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper
 
 from spa import runtime
 from spa.coupling import analyse
+from spa.coupling.describe import ALONE
 from spa.graph import read
 from spa.rewrite import rewrite
-from tests.nets import Net
+from spa.trace.collect import EVEN, TIED
+from spa.trace.param import MAKES
+from tests.carried import coupling_of
+from tests.nets import MOTIFS, Net
 
 
 def described(*wrong):
@@ -52,3 +57,43 @@ def test_descriptions_that_are_not_true_are_left_out():
         feeds = {"x": np.ones((2, 3, 8, 8), np.float32)}
         (made,) = runtime.run(runtime.session(small, device="cpu"), feeds).values()
         assert np.isfinite(made).all()
+
+
+def test_channels_that_are_one_unit_are_named_with_what_ties_them():
+    """One matrix makes all filters of a convolution, which then go together or not at all."""
+    n = Net(batch=1)
+    read_by = n.conv(n.input("x", 4, 8, 8), 4, 6)
+    banked = n.MatMul(n.input("mix", 3), n.weight(3, 5 * 6 * 9))
+    mixing = n.Conv(read_by, n.Reshape(banked, n.ints(5, 6, 3, 3)), kernel_shape=[3, 3])
+    coupling = analyse(read(n.done(n.conv(n.Relu(mixing), 5, 2))), strict=True)
+    tied = [f for f in coupling.frozen if f.reason.text == TIED]
+    assert {(f.reason.op, f.reason.node) for f in tied} == {("Conv", mixing)}
+    assert_all_told(coupling)
+
+
+def test_a_channel_that_is_alone_is_named():
+    """Of what is split off a stack one channel at a time, none can stand in for another."""
+    n = Net(batch=1)
+    first, rest = n.split(n.conv(n.input("x", 4, 8, 8), 4, 6), (1, 5), 1)
+    sides = n.conv(n.Sigmoid(first), 1, 2), n.conv(n.Relu(rest), 5, 2)
+    coupling = analyse(read(n.done(n.Add(*sides))), strict=True)
+    assert [f.channels for f in coupling.frozen if f.reason == ALONE] == [1]
+    assert_all_told(coupling)
+
+
+@pytest.mark.parametrize("name", ["digits", "fashion", *MOTIFS])
+def test_every_channel_is_in_a_group_or_named(name):
+    assert_all_told(coupling_of(name))
+
+
+def assert_all_told(coupling):
+    """Every label that a stored tensor makes is free, frozen, or listed as neither."""
+    grouped = np.concatenate([g.cells.ravel() for g in coupling.groups] or [[]]).astype(int)
+    lone: set[int] = set()
+    for param in coupling.notes.params.values():
+        plane = param.plane(MAKES)
+        if plane is not None and param.tensor is not None:
+            lone |= {*np.unique(plane.ids[~np.isin(coupling.root[plane.ids], [0, *grouped])])}
+    listed = (ALONE.text, EVEN.text, TIED)
+    told = [f.channels for f in coupling.frozen if f.reason.text.startswith(listed)]
+    assert sum(told) == len(lone)
