@@ -20,6 +20,7 @@ from onnx import GraphProto, ModelProto
 from spa import labels
 from spa.coupling.model import Coupling
 from spa.coupling.products import stored_inside, untold
+from spa.graph.single import batch_axes
 from spa.labels import Ids, Plane
 from spa.trace.param import Param
 
@@ -168,8 +169,10 @@ def _inside(graph: Any) -> Iterable[Any]:
 
 
 def batch_symbol(graph: Any) -> str | None:
-    """The symbol that is the first axis of every input that has one, if there is just one."""
-    first = {graph.dynamic[n][0] for n in graph.inputs if graph.dynamic.get(n)} - {None}
+    """The symbol that is the batch axis of every input that has one, if there is just one."""
+    axes = batch_axes(graph)
+    first = {graph.dynamic[n][axes[n]] for n in axes if axes[n] == 0 and graph.dynamic.get(n)}
+    first -= {None}
     return next(iter(first)) if len(first) == 1 else None
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from spa.graph.single import at_hand
+
 MOST, LEAST = 1024, 32
 SMALL = 256  # numbers per input: of less, a sample tells little, and twice as many are cheap
 NUMBERS = 7_500_000  # input numbers in all that are aimed at
@@ -29,7 +31,7 @@ def samples_for(graph: Any, memory: int | None = None) -> int:
     )
     most = MOST if inputs >= SMALL else 2 * MOST
     wanted = int(np.clip(NUMBERS // max(inputs, 1), LEAST, most))
-    batch = max((graph.shapes[n][0] for n in graph.inputs if graph.shapes.get(n)), default=1)
+    batch = at_hand(graph)
     return int(np.clip(min(wanted, room * max(batch, 1) // max(2 * _peak(graph), 1)), 8, most))
 
 

@@ -6,7 +6,7 @@ costs milliseconds and ends at the first contradiction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -66,9 +66,14 @@ class Axes:
 
 
 def axes_of(
-    inputs: Sequence[onnx.ValueInfoProto], shapes: Mapping[str, Sequence[int]] | None = None
+    inputs: Sequence[onnx.ValueInfoProto],
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    single: Collection[str] = (),
 ) -> Axes:
-    """Name every open axis of `inputs`; `shapes` tells the rank of those that state none."""
+    """Name every open axis of `inputs`; `shapes` tells the rank of those that state none.
+
+    Those named in `single` are pictures without a batch axis.
+    """
     symbols: dict[str, tuple[str | None, ...]] = {}
     kinds: dict[str, str] = {}
     for info in inputs:
@@ -85,7 +90,10 @@ def axes_of(
             named.append(symbol)
             if symbol is not None:
                 nameless = dim.dim_param in ANONYMOUS
-                _classify(kinds, symbol, axis, len(kind.shape.dim), nameless)
+                if info.name in single:
+                    kinds[symbol] = "image"
+                else:
+                    _classify(kinds, symbol, axis, len(kind.shape.dim), nameless)
         symbols[info.name] = tuple(named)
     return Axes(symbols, kinds)
 

@@ -30,6 +30,7 @@ from spa.graph.nodes import ends_by_data, nodes_of
 from spa.graph.normalize import normalize, opsets_of
 from spa.graph.scopes import open_bodies
 from spa.graph.symbols import Seen, symbolic
+from spa.graph.single import single
 from spa.graph.tensors import (
     dtype_of,
     external_bytes,
@@ -210,7 +211,7 @@ def _graph(origin: Origin, input_shapes: Mapping[str, Sequence[int]] | None) -> 
     if any(step.branches for step in program.steps) and open_bodies(proto):
         program, known = fold(proto, origin.base_dir)  # what bodies store lies elsewhere now
     inputs = list(proto.graph.input)
-    axes = sizes_of.axes_of(inputs, input_shapes)
+    axes = sizes_of.axes_of(inputs, input_shapes, single(proto.graph, program.consts))
     fixed = sizes_of.hinted(inputs, axes, input_shapes)
     if not axes.kinds and sizes_of.is_complete(program, known):
         sizes, facts = dict(fixed), known

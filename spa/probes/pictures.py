@@ -70,7 +70,8 @@ def _layout(shape: tuple[int, ...], turned: bool | None) -> Picture | None:
 def _turned(found: Entry) -> bool | None:
     """Whether the model itself moves channels from the end to the front; None if unclear."""
     for node in found.passed:
-        if node.op == "Transpose" and list(node.attrs.get("perm", ())) == [0, 3, 1, 2]:
+        turn = list(node.attrs.get("perm", ())) if node.op == "Transpose" else []
+        if turn in ([0, 3, 1, 2], [2, 0, 1]):
             return True
     direct = found.node is not None and found.node.op == "Conv"
     return False if direct and not any(n.op == "Reshape" for n in found.passed) else None

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spa.graph.model import Graph
+from spa.graph.single import single
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,36 @@ def sizes_of(graph: Graph) -> Sizes:
     """Read the axes of all inputs."""
     shapes = {name: graph.shapes[name] for name in graph.inputs}
     dynamic = {name: graph.dynamic.get(name) or (None,) * len(shapes[name]) for name in shapes}
-    leading = {symbols[0] for symbols in dynamic.values() if symbols} - {None}
+    alone = single(graph.proto.graph, graph.consts)
+    leading = {s[0] for name, s in dynamic.items() if s and name not in alone} - {None}
     size = {graph.dims.get(symbol) for symbol in leading if symbol is not None}
     if len(size) == 1:
         (rows,) = size
         batch = {name: _axis(dynamic[name], shapes[name], leading, rows) for name in shapes}
+        batch |= dict.fromkeys(alone)
+        return Sizes(None, batch, _open(dynamic, shapes, batch))
+    if len(size) > 1 and _one_by_many_names(dynamic, leading):
+        batch = {name: _axis(dynamic[name], shapes[name], leading, None) for name in shapes}
         return Sizes(None, batch, _open(dynamic, shapes, batch))
     if size:  # several: nothing that every input has a row of
         none: dict[str, int | None] = dict.fromkeys(shapes)
         return Sizes(1, none, _open(dynamic, shapes, none))
-    ranked = [shape for shape in shapes.values() if len(shape) > 1]
-    first = ranked[0][0] if ranked else None
-    batch = {n: 0 if len(s) > 1 and s[0] == first else None for n, s in shapes.items()}
+    ranked = {name: s for name, s in shapes.items() if len(s) > 1 and name not in alone}
+    first = next((shape[0] for shape in ranked.values()), None)
+    batch = {n: 0 if n in ranked and s[0] == first else None for n, s in shapes.items()}
     return Sizes(first or 1, batch, _open(dynamic, shapes, batch))
+
+
+def _one_by_many_names(
+    dynamic: Mapping[str, tuple[str | None, ...]], leading: set[str | None]
+) -> bool:
+    """Whether symbols of different sizes are the batch all the same, each input having its own.
+
+    They are, unless one is met anywhere but in front of an input of several axes.
+    """
+    inside = {s for symbols in dynamic.values() for s in symbols[1:]}
+    lengths = {symbols[0] for symbols in dynamic.values() if len(symbols) == 1}
+    return not leading & (inside | lengths)
 
 
 def _axis(

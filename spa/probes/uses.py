@@ -20,7 +20,8 @@ Floats = NDArray[np.float64]
 MASKED = -1e3
 """What is added to, or put in the place of, a score that must not count, or less."""
 _PASSING = (
-    "Cast Identity Transpose Reshape Squeeze Unsqueeze Flatten Pad QuantizeLinear DequantizeLinear"
+    "Cast Identity Transpose Reshape Squeeze Unsqueeze Flatten Pad Resize QuantizeLinear "
+    "DequantizeLinear"
 )
 PASSING = frozenset(_PASSING.split())
 """What hardly changes the values that pass from an input to its first layer."""

@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from spa import runtime
+from spa.graph.single import at_hand
 from spa.probes import Probe
 
 Feeds = dict[str, NDArray[Any]]
@@ -44,11 +45,11 @@ def fresh(graph: Any, probe: Probe, macs: float) -> Inputs:
     sizes = [
         prod(graph.shapes[n]) for node in graph.nodes for n in node.outputs if n in graph.shapes
     ]
-    at_hand = max((graph.shapes[n][0] for n in graph.inputs if graph.shapes.get(n)), default=1)
-    numbers = sum(sizes) / max(1, at_hand)
+    rows_there = at_hand(graph)
+    numbers = sum(sizes) / max(1, rows_there)
     most = min(ROWS, WORK // max(macs, 1), NUMBERS // max(numbers, 1))
     rows, apart = probe.fresh(int(max(FEWEST, most)))
-    batch = max(1, min(MOST_AT_ONCE, AT_ONCE * at_hand // max(1, *sizes)))
+    batch = max(1, min(MOST_AT_ONCE, AT_ONCE * rows_there // max(1, *sizes)))
     return Inputs(list(probe.runs(rows, batch)), probe.kind, len(rows), apart)
 
 
