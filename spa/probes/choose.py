@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 
 from spa import indices, runtime
 from spa.errors import UsageError
 from spa.graph.model import Graph
-from spa.probes import files, noise, roles, scale, uses
+from spa.probes import files, noise, roles, scale, search, uses
 from spa.probes.given import from_data
 from spa.probes.leaves import leaves
 from spa.probes.linear import closest
@@ -18,7 +19,8 @@ from spa.probes.probe import Array, Lengths, Probe, Rows, Stream
 from spa.probes.roles import Role
 from spa.probes.scale import Scale
 from spa.probes.sizes import Sizes, sizes_of
-from spa.probes.trial import LONGEST, accepted
+from spa.probes.states import State, states_of
+from spa.probes.trial import LONGEST, Doubts, accepted
 from spa.probes.uses import Users
 
 KINDS = ("auto", "leaves", "uniform", "gaussian", "tokens", "audio", "vectors")
@@ -39,6 +41,7 @@ class Request:
     seed: int
     given: tuple[Sequence[float] | None, Numbers, Numbers]
     data: files.Data | None
+    states: Mapping[str, State]
 
     def row(self, name: str) -> tuple[int, ...]:
         """The shape of one row of an input."""
@@ -82,9 +85,22 @@ def probe_for(
     data = None if calib is None else files.load(calib)
     users = indices.readers_of(graph)
     given = (input_range, mean, std)
-    asked = Request(graph, users, sizes_of(graph), kind, seed, given, data)
+    states = states_of(graph, users) if kind != "vectors" else {}
+    asked = Request(graph, users, sizes_of(graph), kind, seed, given, data, states)
     found = _roles(asked)
-    return accepted(graph, _assemble(asked, found, batch or 32), asked.sizes, feeds)
+    probe, words = accepted(
+        graph, _assemble(asked, found, batch or 32), _doubts(asked, found), feeds
+    )
+    found |= {name: replace(found[name], words=words[name]) for name in words}
+    return replace(probe, why=_why(asked, found))
+
+
+def _doubts(asked: Request, found: dict[str, Role]) -> Doubts:
+    """What is to be tried out: states, and small inputs beside others of which little is known."""
+    own = {n: s for n, s in asked.states.items() if found[n].kind == "state"}
+    small = [n for n in asked.graph.inputs if prod(asked.row(n)) <= search.LARGEST]
+    guessed = [n for n in small if found[n].kind in ("vectors", "scalar")]
+    return Doubts(own, guessed if len(small) < len(found) else ())
 
 
 def _roles(asked: Request) -> dict[str, Role]:
@@ -98,6 +114,9 @@ def _roles(asked: Request) -> dict[str, Role]:
             found[name] = _picture(asked, name, *pictures[name])
         elif graph.dtypes[name].kind in "OSU":
             found[name] = roles.default(runtime.feeds(graph, asked.seed)[name])
+        elif name in asked.states:
+            words = "normal numbers, for want of an output that says what it holds"
+            found[name] = roles.normal(asked.seed, name, "state", words)
         elif name not in found:
             row, kind = asked.row(name), asked.kind
             found[name] = roles.float_role(graph, name, row, asked.users, asked.seed, kind)
@@ -117,7 +136,8 @@ def _pictures(asked: Request) -> dict[str, tuple[Picture, Scale]]:
     graph, found = asked.graph, {}
     for name in graph.inputs:
         dtype = graph.dtypes[name]
-        if dtype.kind in "bOSU" or asked.kind in ("vectors", "audio"):
+        other = dtype.kind in "bOSU" or name in asked.states
+        if other or asked.kind in ("vectors", "audio"):
             continue
         entered = uses.entry(graph, name, asked.users)
         picture = picture_of(graph, asked.row(name), entered)
@@ -191,7 +211,7 @@ def _assemble(asked: Request, found: dict[str, Role], batch: int) -> Probe:
         have = [max(turns) * sizes.rows]
     notes = [f"input '{n}' {role.note}" for n, role in found.items() if role.note]
     return Probe(
-        kind if kind in WEIGHT else "vectors", _why(asked, found), tuple(notes), streams,
+        kind if kind in WEIGHT else "vectors", "", tuple(notes), streams,
         sizes.rows, span if lengths else None, min(have) if have else None, batch,
     )  # fmt: skip
 

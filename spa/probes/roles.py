@@ -63,7 +63,7 @@ def _integer(graph: Graph, name: str, use: Integers, widest: int, users: Users, 
             return Role("positions", "positions", _positions)
         return _tokens(graph, name, use, seed)
     if use.compared:
-        return _constant("scalar", f"{use.compared[0]}, which the model knows", use.compared[0])
+        return _constant("known", f"{use.compared[0]}, which the model knows", use.compared[0])
     if dtype.itemsize == 1:
         return Role("bytes", "bytes", _bytes(dtype, seed, name))
     words = "mask of ones" if len(shape) > 1 else "ones"
@@ -161,8 +161,13 @@ def float_role(
     if time is None and kind == "audio" and shape:
         time = len(shape) - 1
     if time is None:
-        return Role("vectors", "normal numbers", _vectors(seed, name))
+        return normal(seed, name, "vectors", "normal numbers")
     return Role("audio", "coloured noise and chirps", _audio(seed, name, time))
+
+
+def normal(seed: int, name: str, kind: str, words: str) -> Role:
+    """Standard normal numbers."""
+    return Role(kind, words, _vectors(seed, name))
 
 
 def _vectors(seed: int, name: str) -> Draw:

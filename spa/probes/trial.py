@@ -1,13 +1,14 @@
 """Runs a model once on what was chosen, where it is not certain that the model takes it.
 
 Sizes that differ from those of the analysis, and numbers that are indices, may be refused; what the
-model refuses is replaced by what the analysis is known to work with.
+model refuses is replaced by what the analysis is known to work with.  States are filled by running
+the model, and side inputs that it makes nothing of are searched for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,31 +16,74 @@ import numpy as np
 from spa import runtime
 from spa.errors import ReadError
 from spa.graph.model import Graph
+from spa.probes import search, states
 from spa.probes.probe import Array, Draw, Lengths, Probe, Rows, Stream
-from spa.probes.sizes import Sizes
+from spa.probes.states import State
 
 Session = Any
 LONGEST = (96, 64, 32)
 """Longest sequences that are tried; the first that the model takes is the limit."""
 
 
-def accepted(graph: Graph, probe: Probe, sizes: Sizes, known: Mapping[str, Array]) -> Probe:
-    """`probe`, or as much of it as the model takes."""
+@dataclass(frozen=True)
+class Doubts:
+    """What only a run can tell: `states` that the model fills, and `side` inputs of few numbers."""
+
+    states: Mapping[str, State]
+    side: Sequence[str]
+
+
+def accepted(
+    graph: Graph, probe: Probe, doubts: Doubts, known: Mapping[str, Array]
+) -> tuple[Probe, dict[str, str]]:
+    """`probe`, or as much of it as the model takes; in words, what some inputs got instead."""
     floats = all(stream.dtype.kind not in "iub" for stream in probe.streams)
-    if probe.lengths is None and floats and len(probe.streams) == 1:
-        return probe  # a float of a size the analysis has seen
+    plain = probe.lengths is None and floats and len(probe.streams) == 1
+    if plain and not doubts.states and _size(probe) != 1:
+        return probe, {}  # a float of a size the analysis has seen
     try:
         loaded = runtime.session(
             graph.proto, optimize=False, threads=1, device="cpu", base_dir=graph.source.base_dir
         )
     except ReadError:
-        return replace(_still(probe), notes=(*probe.notes, "onnxruntime could not try them out"))
-    probe = _lengths(loaded, probe)
+        note = "onnxruntime could not try them out"
+        return replace(_still(probe), notes=(*probe.notes, note)), {}
+    probe = _one_by_one(loaded, _lengths(loaded, probe))
+    probe, filled = states.filled(loaded, probe, doubts.states)
+    words = dict.fromkeys(filled, "what the model put there in earlier runs")
+    if plain:
+        return probe, words
+    if doubts.side and not search.serve(loaded, probe, doubts.side):
+        probe, told, found = search.searched(loaded, probe, doubts.side)
+        if found:
+            return probe, words | {n: f"{v:g}, found by trial" for n, v in told.items()}
+        named = ", ".join(f"'{name}'" for name in doubts.side)
+        note = f"no values of {named} were found for which outputs are finite and vary"
+        probe = replace(probe, notes=(*probe.notes, f"{note}; give some with --calib"))
     if _takes(loaded, _run(probe, None)):
-        return probe
+        return probe, words
     if not _takes(loaded, known):
-        return replace(probe, notes=(*probe.notes, "no input gives finite numbers"))
-    return _replaced(loaded, probe, known)
+        return replace(probe, notes=(*probe.notes, "no input gives finite numbers")), words
+    return _replaced(loaded, probe, known), words
+
+
+def _size(probe: Probe) -> int | None:
+    """The rows in a run of the analysis, None where the model fixes them or has none."""
+    if probe.rows is not None:
+        return None
+    return next((s.shape[s.axis] for s in probe.streams if s.axis is not None), None)
+
+
+def _one_by_one(loaded: Session, probe: Probe) -> Probe:
+    """`probe` with runs of one row where the model takes no more, whatever it declares."""
+    size = _size(probe)
+    if size is None:
+        return probe
+    still = replace(probe, lengths=None)
+    if _runs(loaded, still.feeds(max(2, size))) or not _runs(loaded, still.feeds(1)):
+        return probe
+    note = "rows are run one by one, as the model takes no more at once"
+    return replace(probe, rows=1, notes=(*probe.notes, note))
 
 
 def _lengths(loaded: Session, probe: Probe) -> Probe:
@@ -95,9 +139,18 @@ def _run(probe: Probe, length: int | None) -> dict[str, Array]:
     """Inputs at the batch size of the analysis."""
     count = next((s.shape[s.axis] for s in probe.streams if s.axis is not None), 1)
     if length is None:
-        return probe.feeds(count)
+        return probe.feeds(1 if probe.rows == 1 else count)
     assert probe.lengths is not None
     return replace(probe, lengths=Lengths(probe.lengths.seed, length, length)).feeds(count)
+
+
+def _runs(loaded: Session, feeds: Mapping[str, Array]) -> bool:
+    """Whether the model runs on `feeds` at all."""
+    try:
+        runtime.run(loaded, feeds)
+    except ReadError:
+        return False
+    return True
 
 
 def _takes(loaded: Session, feeds: Mapping[str, Array]) -> bool:

@@ -1,0 +1,227 @@
+"""Inputs that a model hands on to itself: keys and values of earlier steps, buffers of a stream.
+
+Only the model knows what belongs there, so it is run to fill them: what such an input has become
+at the end of a run is given back to it, until nothing is left of the zeros it began with.
+
+Which inputs these are is read off the graph: nothing is computed with one before something new is
+put beside it or into it, or it is multiplied with what the model computes, as keys and values are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from spa import runtime
+from spa.errors import ReadError
+from spa.graph.model import Graph, Node
+from spa.probes.probe import FRESH, Array, Draw, Probe, Rows, Stream
+from spa.probes.uses import Users
+
+RANK = 3
+"""Axes of a state at least; of keys and values that no output hands back, one more."""
+CONTEXTS = 16
+"""Different contents of a state to fit on, and as many to judge on."""
+STEPS = 8
+"""Runs at most that fill a state; what is new is repeated where they do not suffice."""
+_FULL = 3
+"""Runs, where a state keeps its size and nobody knows how much of it is new."""
+_HOLDING = (
+    "Identity Cast Transpose Reshape Squeeze Unsqueeze Flatten Slice Split Expand Gather Concat"
+)
+HOLDING = frozenset(_HOLDING.split())
+JOINING = frozenset(("Concat", "ScatterND", "ScatterElements", "TensorScatter"))
+PRODUCTS = frozenset(("MatMul", "Einsum"))
+
+
+@dataclass(frozen=True)
+class State:
+    """Which output holds a state after a run (None: none does), and the axis it grows along."""
+
+    output: str | None
+    axis: int | None
+
+
+def states_of(graph: Graph, users: Users) -> dict[str, State]:
+    """The float inputs that are states."""
+    made = {name: node for node in graph.order for name in node.outputs}
+    found = {}
+    for name in graph.inputs:
+        shape = graph.shapes[name]
+        if graph.dtypes[name].kind == "f" and len(shape) >= RANK:
+            state = _state(graph, name, users, made)
+            if state is not None and (state.output is not None or len(shape) > RANK):
+                found[name] = state
+    return found
+
+
+def _state(graph: Graph, name: str, users: Users, made: Mapping[str, Node]) -> State | None:
+    """What an input is handed back by; None if it is no state."""
+    todo, seen = [(name, False)], {name}
+    joined = multiplied = False
+    while todo:
+        tensor, fresh = todo.pop()
+        for node in users.get(tensor, ()):
+            if node.op == "Shape" or not node.outputs:
+                continue
+            joins = _joins(node, tensor, made)
+            holds = node.op in HOLDING or bool(node.slots)
+            if not (joins or holds or fresh):
+                if not _multiplies(graph, node, tensor):
+                    return None
+                multiplied = True
+                continue
+            joined = joined or joins
+            if joins or holds:
+                more = [out for out in node.outputs if out and out not in seen]
+                seen.update(more)
+                todo.extend((out, fresh or joins) for out in more)
+    if not (joined or multiplied):
+        return None
+    for output in graph.outputs:
+        if output in seen:
+            known, axis = _grown(graph, name, output)
+            if known:
+                return State(output, axis)
+    return State(None, None) if multiplied else None
+
+
+def _joins(node: Node, tensor: str, made: Mapping[str, Node]) -> bool:
+    """Whether a node puts something that the model computed beside a state or into it."""
+    if "Attention" in node.op:
+        return tensor in node.inputs[3:]
+    if node.op not in JOINING:
+        return False
+    return all(name in made for name in node.inputs if name and name != tensor) or (
+        node.op != "Concat" and node.inputs[0] == tensor
+    )
+
+
+def _multiplies(graph: Graph, node: Node, tensor: str) -> bool:
+    """Whether a node multiplies a state with what the model computes."""
+    others = [name for name in node.inputs if name != tensor]
+    return node.op in PRODUCTS and not any(
+        name in graph.consts or name in graph.inputs for name in others
+    )
+
+
+def _grown(graph: Graph, name: str, output: str) -> tuple[bool, int | None]:
+    """Whether an output is an input that may have grown along one axis, and that axis."""
+    before: Sequence[int | str] = graph.shapes[name]
+    after: Sequence[int | str] = graph.shapes.get(output, ())
+    if not after:  # its size depends on a branch: go by what is declared
+        symbols = graph.dynamic.get(name) or (None,) * len(before)
+        before = [symbol or size for symbol, size in zip(symbols, before, strict=True)]
+        info = next(info for info in graph.proto.graph.output if info.name == output)
+        after = [dim.dim_param or dim.dim_value for dim in info.type.tensor_type.shape.dim]
+    if len(before) != len(after) or graph.dtypes.get(output) != graph.dtypes[name]:
+        return False, None
+    grown = [axis for axis, size in enumerate(before) if after[axis] != size]
+    return len(grown) < 2, grown[0] if grown else None
+
+
+def filled(loaded: Any, probe: Probe, states: Mapping[str, State]) -> tuple[Probe, set[str]]:
+    """`probe` with states that the model has filled, and which these are."""
+    axes = {s.name: s.axis for s in probe.streams}
+    mine = {
+        name: state
+        for name, state in states.items()
+        if state.output is not None and axes[name] is not None
+    }
+    if not mine:
+        return probe, set()
+    try:
+        banks = [_bank(loaded, probe, mine, first) for first in (0, FRESH)]
+    except ReadError:
+        return probe, set()
+    contents = {name: np.concatenate([bank[name] for bank in banks]) for name in mine}
+    good = {n for n, rows in contents.items() if np.isfinite(rows).all() and np.ptp(rows) > 0}
+    streams = tuple(
+        replace(s, draw=_drawn(contents[s.name])) if s.name in good else s for s in probe.streams
+    )
+    return replace(probe, streams=streams), good
+
+
+def _bank(loaded: Any, probe: Probe, states: Mapping[str, State], first: int) -> dict[str, Array]:
+    """Contents of all states after some runs, `[CONTEXTS, ...]`."""
+    size = probe.rows or CONTEXTS
+    parts = [_ran(loaded, probe, states, first + k, size) for k in range(0, CONTEXTS, size)]
+    return {name: np.concatenate([part[name] for part in parts])[:CONTEXTS] for name in states}
+
+
+def _ran(
+    loaded: Any, probe: Probe, states: Mapping[str, State], first: int, size: int
+) -> dict[str, Array]:
+    """The states of `size` rows, after as many runs as fill them."""
+    streams = {stream.name: stream for stream in probe.streams}
+    held: dict[str, Array] = {}
+    new = dict.fromkeys(states, 0)
+    step = 0
+    while step == 0 or step < min(STEPS, max(_wanted(states, streams, new, step), 1)):
+        # What came before a row is other than the row itself.
+        rows = [row + CONTEXTS * (step + 1) for row in range(first, first + size)]
+        feeds = {s.name: s.array(_there(probe, rows), rows[0] // size, None) for s in probe.streams}
+        held = held or {name: np.zeros_like(feeds[name]) for name in states}
+        outputs = runtime.run(loaded, feeds | held)
+        for name, state in states.items():
+            held[name], grown = _last(outputs[str(state.output)], held[name], state.axis)
+            new[name] += grown
+        step += 1
+    found = {}
+    for name, state in states.items():
+        axis = streams[name].axis
+        assert axis is not None
+        found[name] = np.moveaxis(_repeated(held[name], new[name], state.axis), axis, 0)
+    return found
+
+
+def _there(probe: Probe, rows: Sequence[int]) -> Rows:
+    """Numbers of rows that there are."""
+    return rows if probe.available is None else [row % probe.available for row in rows]
+
+
+def _wanted(
+    states: Mapping[str, State], streams: Mapping[str, Stream], new: Mapping[str, int], step: int
+) -> int:
+    """How many runs fill all states, going by how much of them is new after some."""
+    several = [_FULL]
+    for name, state in states.items():
+        if state.axis is not None and new[name]:
+            several.append(-(-streams[name].shape[state.axis] * step // new[name]))
+    return max(several)
+
+
+def _last(after: Array, before: Array, axis: int | None) -> tuple[Array, int]:
+    """The latest part of a state, of its old size, and how much longer it had become."""
+    if axis is None:
+        return after, 0
+    size = before.shape[axis]
+    grown = after.shape[axis] - size
+    if grown < 0:  # a state that was passed over: the model began anew
+        return before, 0
+    return np.take(after, range(grown, grown + size), axis), grown
+
+
+def _repeated(held: Array, new: int, axis: int | None) -> Array:
+    """A state whose old zeros, if there are any left, are repetitions of what is new."""
+    if axis is None or not 0 < new < held.shape[axis]:
+        return held
+    size = held.shape[axis]
+    return np.asarray(np.take(held, size - 1 - np.arange(size)[::-1] % new, axis))
+
+
+def _drawn(contents: Array) -> Draw:
+    """Rows of a state: the contents in turn, others for rows to judge on."""
+
+    def draw(rows: Rows, shape: tuple[int, ...]) -> Array:
+        numbers = np.asarray(rows)
+        found = contents[numbers % CONTEXTS + CONTEXTS * (numbers >= FRESH)]
+        for axis, size in enumerate(shape, 1):
+            if found.shape[axis] != size:
+                found = np.take(found, np.arange(size) % found.shape[axis], axis)
+        return np.asarray(found)
+
+    return draw
