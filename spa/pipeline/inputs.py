@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
 
 from spa.executor.samples import BATCH, samples_for
+from spa.executor.together import ENOUGH, stackable
 from spa.graph import Graph
 from spa.pipeline.journal import Journal
 from spa.probes import Probe, probe_for
@@ -47,7 +49,8 @@ def probe_feeds(graph: Graph, recipe: Recipe, journal: Journal) -> Feeds:
         with journal.stage("probe"):
             probe = probe_of(graph, recipe, journal)
             rows = probe.fitting(recipe.samples or samples_for(graph, recipe.memory))
-            journal.feeds = list(probe.runs(rows, BATCH))
+            journal.feeds = list(_together(graph, probe, rows).runs(rows, BATCH))
+            journal.note(f"values of these inputs: {_ranges(journal.feeds)}")
         if recipe.calib is None and probe.kind in PICTURED and _unanchored(graph):
             journal.warn(
                 "this model has depthwise convolutions and no BatchNormalization to hold made-up "
@@ -55,6 +58,26 @@ def probe_feeds(graph: Graph, recipe: Recipe, journal: Journal) -> Feeds:
                 "--calib, or export it without folding BatchNormalization"
             )
     return journal.feeds
+
+
+def _together(graph: Graph, probe: Probe, rows: Sequence[int]) -> Probe:
+    """`probe` with as many rows in a run as others have, where the model only declares fewer."""
+    size = probe.rows
+    if size is None or size >= BATCH or any(s.axis != 0 for s in probe.streams):
+        return probe
+    few = list(probe.runs(rows[: ENOUGH * size]))
+    return replace(probe, rows=None) if stackable(graph, few) else probe
+
+
+def _ranges(feeds: Feeds) -> str:
+    """The least and the largest number that each input was given."""
+    told = []
+    for name in feeds[0] if feeds else ():
+        arrays = [feed[name] for feed in feeds if feed[name].size]
+        if arrays and arrays[0].dtype.kind in "fiu":
+            low, high = min(float(a.min()) for a in arrays), max(float(a.max()) for a in arrays)
+            told.append(f"{name} {low:.4g}..{high:.4g}")
+    return ", ".join(told) or "none are numbers"
 
 
 def _unanchored(graph: Graph) -> bool:
