@@ -29,8 +29,8 @@ from spa.graph.model import Given, Graph, Source
 from spa.graph.nodes import ends_by_data, nodes_of
 from spa.graph.normalize import normalize, opsets_of
 from spa.graph.scopes import open_bodies
-from spa.graph.symbols import Seen, symbolic
 from spa.graph.single import single
+from spa.graph.symbols import Seen, symbolic
 from spa.graph.tensors import (
     dtype_of,
     external_bytes,

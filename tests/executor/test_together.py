@@ -1,0 +1,61 @@
+"""Runs of a fixed batch are made at once only where each row comes out as it does alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import spa
+from spa.executor.together import stackable
+from spa.graph import read
+from spa.probes import probe_for
+from tests.nets.net import Net
+
+
+def net(flat, batch=1):
+    """A small classifier of pictures with a fixed batch."""
+    n = Net(batch=batch)
+    x = n.input("x", 3, 12, 12)
+    y = n.Relu(n.batch_norm(n.conv(n.Relu(n.conv(x, 3, 8)), 8, 8), 8))
+    pooled = n.GlobalAveragePool(y)
+    return n.done(n.MatMul(n.Reshape(pooled, n.ints(*flat)), n.weight(8, 5)))
+
+
+@pytest.mark.parametrize(
+    ("flat", "batch", "fits"),
+    (
+        ((0, -1), 1, True),
+        ((-1, 8), 1, True),
+        ((0, -1), 2, True),
+        ((1, 8), 1, False),  # the model relies on the one
+        ((1, -1), 1, False),
+    ),
+)
+def test_what_is_run_together(flat, batch, fits):
+    graph = read(net(flat, batch))
+    runs = list(probe_for(graph).batches(4 * batch))
+    assert len(runs) == 4 and stackable(graph, runs) is fits
+
+
+def test_rows_that_meet_are_run_apart():
+    """A mean over the axis of the batch: the same shapes, other numbers."""
+    n = Net(batch=1)
+    x = n.input("x", 6)
+    y = n.MatMul(x, n.weight(6, 4))
+    proto = n.done(n.Sub(y, n.ReduceMean(y, axes=[0], keepdims=1)), y)
+    graph = read(proto)
+    assert not stackable(graph, list(probe_for(graph).batches(4)))
+
+
+def test_a_cut_is_the_same_whether_the_batch_is_fixed():
+    """Both are fitted on the same rows in the same runs, and so come out alike."""
+    options = {"round_to": 1, "samples": 64, "verify": "none"}
+    fixed, free = (spa.prune(net((0, -1), batch), 0.4, **options) for batch in (1, "N"))
+    weights = [
+        {t.name: np.frombuffer(t.raw_data, np.uint8) for t in found.model.graph.initializer}
+        for found in (fixed, free)
+    ]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(np.array_equal(weights[0][name], weights[1][name]) for name in weights[0])
+    told = [n for n in fixed.report["notes"] if n.startswith("values of these inputs: x ")]
+    assert told and ".." in told[0]
