@@ -21,6 +21,7 @@ PACKAGES = (
     "scipy",
     "onnxruntime",
     "onnxruntime-gpu",
+    "onnx-graphsurgeon",
     "click",
     "rich",
 )

@@ -99,7 +99,7 @@ def test_the_figures_are_those_of_the_file(pruned):
 def test_verification_and_latency_are_told(pruned):
     verify, latency = pruned.report["verify"], pruned.report["latency"]
     assert verify["passed"] and verify["level"] == "equivalence" and verify["lossy"] == []
-    assert verify["equivalence_error"] < 1e-5 and 0 < verify["drift"]["logits"] < 2
+    assert verify["equivalence_error"] < 1e-5 and 0 < verify["drift"]["logits"] < 3
     assert 0 <= verify["top1_agreement"] <= 1 and -1 <= verify["cosine"]["logits"] <= 1
     assert latency["provider"] == "CPUExecutionProvider" and latency["runs"] >= 3
     assert latency["speedup"] > 0 and latency["before_ms"] > 0
@@ -347,7 +347,8 @@ def test_outputs_that_are_sequences_are_compared_too():
         model.graph.output.append(info)
     outcome = pipeline.prune(model, recipe_of(ratio=0.4))
     assert outcome.report["verify"]["equivalence_error"] < 1e-5
-    assert list(outcome.report["verify"]["drift"]) == [y]
+    known = {name for name, d in outcome.report["verify"]["drift"].items() if d is not None}
+    assert known == {y}  # of sequences nothing is said
 
 
 # Events

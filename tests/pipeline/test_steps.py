@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from spa import pipeline
 from spa.coupling import analyse
 from spa.criteria import score
-from spa.events import Started
+from spa.events import Done, Started
 from spa.graph import read
 from spa.pipeline.refit import carried
 from spa.recipe import Recipe
@@ -90,5 +90,5 @@ def test_with_a_scorer_that_measures_every_round_is_refitted():
     heard = []
     options = {"ratio": 0.3, "scorer": "obspa", "samples": 16, "verify": "none"}
     pipeline.prune(DIGITS, Recipe(steps=2, **options), heard.append)
-    stages = [e.stage for e in heard if isinstance(e, Started)]
+    stages = [e.stage for e in heard if isinstance(e, Done)]
     assert stages.count("reconstruct") == 2 and stages.count("probe") == 1
