@@ -1,4 +1,4 @@
-"""Prune random networks and hold every one against the oracles: `fuzz.py SEED COUNT [-j JOBS]`.
+"""Prune random networks and hold every one against the oracles: `fuzz.py SEED COUNT [--kind KIND]`.
 
 Prints how many were fine, refused (nothing to prune, or a choice that fits nowhere) and wrong, with
 seed, place and steps of the rest.  Exits with 1 if any is wrong.
@@ -16,11 +16,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.fuzz.trial import OK, WRONG, Verdict, trial
+from tests.fuzz.trial import KINDS, OK, WRONG, Verdict
 
 
-def verdicts(first: int, count: int, jobs: int) -> Iterable[Verdict]:
+def verdicts(kind: str, first: int, count: int, jobs: int) -> Iterable[Verdict]:
     """One verdict per seed, in order."""
+    trial = KINDS[kind]
     seeds = range(first, first + count)
     if jobs == 1:
         yield from map(trial, seeds)
@@ -35,9 +36,16 @@ def main() -> int:
     parser.add_argument("seed", type=int, help="the first seed")
     parser.add_argument("count", type=int, help="how many")
     parser.add_argument("-j", "--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--kind", choices=[*KINDS, "all"], default="all", help="of nets")
     options = parser.parse_args()
+    kinds = list(KINDS) if options.kind == "all" else [options.kind]
+    return max([look(kind, options.seed, options.count, options.jobs) for kind in kinds])
+
+
+def look(kind: str, first: int, count: int, jobs: int) -> int:
+    """One family of nets; 1 if any is wrong."""
     begin, states, again, worst = time.perf_counter(), Counter[str](), 0, 0.0
-    for verdict in verdicts(options.seed, options.count, options.jobs):
+    for verdict in verdicts(kind, first, count, jobs):
         states[verdict.state] += 1
         again += verdict.again
         worst = max(worst, verdict.worst)
@@ -45,7 +53,7 @@ def main() -> int:
             print(verdict, flush=True)
     seconds = time.perf_counter() - begin
     print(
-        f"{options.count} nets: "
+        f"{kind}, {count} nets: "
         + ", ".join(f"{n} {state}" for state, n in sorted(states.items())),
         f"({again} choices made again, largest difference {worst:.1e}, {seconds:.0f} s)",
     )

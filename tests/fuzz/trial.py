@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,9 @@ from spa.graph import read
 from spa.rewrite import rewrite
 from spa.validate.verify import lossy_at
 from tests import oracles
+from tests.fuzz.reference import Reference, compare
 from tests.nets import random_net
+from tests.nets.random_lengths import random_lengths_net
 
 OK, REFUSED, WRONG = "ok", "refused", "wrong"
 NOTHING = "nothing can be pruned"
@@ -35,22 +38,61 @@ class Verdict:
 
 
 def trial(seed: int) -> Verdict:
-    """Prune the net of a seed; never raises."""
-    steps: tuple[str, ...] = ()
+    """Prune the mixture of a seed; never raises."""
+    return _judged(seed, _mixture)
+
+
+def trial_lengths(seed: int) -> Verdict:
+    """Prune the net of a seed in which sizes are symbols, and look at others; never raises."""
+    return _judged(seed, _lengths)
+
+
+KINDS: dict[str, Callable[[int], Verdict]] = {"mixtures": trial, "lengths": trial_lengths}
+"""The families of nets, and what is done with one of them."""
+
+
+def _judged(seed: int, look: Callable[[int, list[str]], tuple[int, float]]) -> Verdict:
+    steps: list[str] = []
     try:
-        net = random_net(seed)
-        steps = net.steps
-        again, worst = _exact(seed, net.model)
-        if seed % 8 == 0:
-            _with_norms(seed)
+        again, worst = look(seed, steps)
     except oracles.Refused as error:
-        return Verdict(seed, REFUSED, str(error), steps)
+        return Verdict(seed, REFUSED, str(error), tuple(steps))
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
         text = (str(error).strip() or "no message").splitlines()[0]
-        return Verdict(seed, WRONG, f"{type(error).__name__} at {where}: {text}", steps)
-    return Verdict(seed, OK, "", steps, again, worst)
+        return Verdict(seed, WRONG, f"{type(error).__name__} at {where}: {text}", tuple(steps))
+    return Verdict(seed, OK, "", tuple(steps), again, worst)
+
+
+def _mixture(seed: int, steps: list[str]) -> tuple[int, float]:
+    net = random_net(seed)
+    steps += net.steps
+    found = _exact(seed, net.model)
+    if seed % 8 == 0:
+        _with_norms(seed)
+    return found
+
+
+def _lengths(seed: int, steps: list[str]) -> tuple[int, float]:
+    net = random_lengths_net(seed)
+    steps += net.steps
+    graph = read(net.model, input_shapes=net.analysed)
+    coupling = analyse(graph, strict=True, heads=HEADS[seed % len(HEADS)])
+    if not coupling.groups:
+        raise oracles.Refused(NOTHING)
+    refusals, worst = 0, 0.0
+    ratio = oracles.RATIOS[seed % len(oracles.RATIOS)]
+    for choose in (oracles.scattered(ratio, seed), oracles.single(seed)):
+        coupling, alive, again = oracles.fitted(coupling, choose)
+        refusals += again
+        small = rewrite(coupling, alive)
+        inputs = [info.name for info in small.graph.input]
+        reference = Reference(net.model, coupling, alive)
+        for sizes in net.sizes:
+            feeds = net.feeds(sizes, inputs)
+            worst = max(worst, compare(reference.run(feeds, sizes), small, feeds))
+    return refusals, worst
 
 
 def choices(seed: int) -> list[oracles.Choose]:

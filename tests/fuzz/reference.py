@@ -1,0 +1,214 @@
+"""A second masked reference: the original, one node at a time, with what was dropped set to zero.
+
+It knows only the solution of the coupling (which channel each element of a tensor is) and runs
+every operator alone, at any sizes of the symbols.  Channels may not depend on a size: along an axis
+that is longer or shorter than it was for the analysis, they must be alike, or be repeated as often
+as the symbols say (`batch * heads`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from math import prod
+
+import numpy as np
+import onnxruntime
+from onnx import ModelProto, NodeProto, TypeProto, ValueInfoProto, helper, numpy_helper
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
+
+from spa.coupling import Coupling
+
+Array = np.ndarray
+SELECTORS = ("TopK", "ArgMax", "ArgMin", "Less", "LessOrEqual", "Greater", "GreaterOrEqual")
+FAILURES = (Fail, InvalidArgument, RuntimeException)
+"""What onnxruntime raises where sizes do not agree."""
+NEAR = 1e-4
+TOLERANCE = 1e-4
+"""Both shares of the largest number: what counts as a tie, and how far apart results may be."""
+
+
+@dataclass
+class Run:
+    """All values of one run; `unsure` are tensors behind a near tie, `asked` what selectors saw."""
+
+    values: dict[str, Array]
+    masks: dict[str, Array] = field(default_factory=dict)
+    unsure: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
+
+
+class Reference:
+    """One choice of channels of one net.
+
+    Args:
+        model: the original, as it was read.
+        coupling: its analysis; only images, units and analysed sizes are used.
+        alive: bool per unit.
+    """
+
+    _sessions: dict[bytes, onnxruntime.InferenceSession] = {}
+
+    def __init__(self, model: ModelProto, coupling: Coupling, alive: Array) -> None:
+        self.model, self.images, self.root = model, coupling.notes.images, coupling.root
+        self.analysed, self.alive = coupling.graph.dims, alive
+        self.stored = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+
+    def run(self, feeds: Mapping[str, Array], sizes: Mapping[str, int]) -> Run:
+        """Every tensor at these sizes."""
+        changes = list(self._changes(sizes))
+        run = Run({**self.stored, **feeds})
+        for node in self.model.graph.node:
+            given = [run.values[name] for name in node.input if name]
+            made = self._alone(node, given)
+            for name, value in zip(node.output, made, strict=True):
+                mask = self._mask(name, value.shape, changes)
+                run.masks[name] = mask
+                run.values[name] = np.where(mask, value, np.zeros((), value.dtype))
+            self._doubt(node, run)
+        return run
+
+    def _changes(self, sizes: Mapping[str, int]) -> Iterator[tuple[int, int]]:
+        """How often something was repeated for the analysis, and how often it is now."""
+        pairs = [(self.analysed[s], n) for s, n in sizes.items() if s in self.analysed]
+        for count in (1, 2, 3):
+            for some in combinations(pairs, count):
+                yield prod(a for a, _ in some), prod(b for _, b in some)
+
+    def _mask(self, name: str, shape: tuple[int, ...], changes: list[tuple[int, int]]) -> Array:
+        """Which elements of a tensor of this shape live."""
+        mask = np.ones((1,) * len(shape), bool)
+        image = self.images.get(name)
+        for plane in image.planes if image is not None else ():
+            units = self.root[plane.ids]
+            for axis, length in enumerate(shape):
+                if units.shape[axis] not in (1, length):
+                    units = at_length(units, axis, length, changes, name)
+            mask = mask & self.alive[units]
+        return np.broadcast_to(mask, shape)
+
+    def _alone(self, node: NodeProto, given: list[Array]) -> list[Array]:
+        """One operator, in a model of its own that is kept for all that are alike."""
+        key = NodeProto()
+        key.CopyFrom(node)
+        key.name = ""
+        known: dict[str, str] = {}
+        for k, name in enumerate(node.input):
+            key.input[k] = known.setdefault(name, f"i{len(known)}") if name else ""
+        for k in range(len(node.output)):
+            key.output[k] = f"o{k}"
+        feeds = dict(zip([n for n in key.input if n], given, strict=True))
+        kinds = ";".join(f"{n}:{v.dtype}:{shape_of(v)}" for n, v in feeds.items())
+        opset = next(e.version for e in self.model.opset_import if not e.domain)
+        text = f"{opset} {kinds} ".encode() + key.SerializeToString(deterministic=True)
+        if text not in self._sessions:
+            self._sessions[text] = alone(key, feeds, opset)
+        return list(self._sessions[text].run(None, feeds))
+
+    def _doubt(self, node: NodeProto, run: Run) -> None:
+        """Note near ties in what a selector sees, and what lies behind them."""
+        values = [run.values[name] for name in node.input if name]
+        sure = not run.unsure & set(node.input)
+        if node.op_type in SELECTORS and values[0].dtype.kind == "f":
+            run.asked |= {n for n in node.input if n and n in run.masks}
+            mask = run.masks.get(node.input[0], np.ones(values[0].shape, bool))
+            sure = sure and margin(node, values, mask) > NEAR
+        if not sure:
+            run.unsure |= set(node.output)
+
+
+def at_length(
+    units: Array, axis: int, length: int, changes: list[tuple[int, int]], name: str
+) -> Array:
+    """The units along an axis of another length; raises where they depend on it."""
+    known = units.shape[axis]
+    first = units.take([0], axis=axis)
+    if (units == first).all():
+        return first
+    for before, now in changes:
+        inside, rest = divmod(known, before)
+        if rest or inside * now != length:
+            continue
+        for outer in (k for k in range(1, inside + 1) if inside % k == 0):
+            shape = (*units.shape[:axis], outer, before, inside // outer, *units.shape[axis + 1 :])
+            blocks = units.reshape(shape)
+            block = blocks.take([0], axis=axis + 1)
+            if (blocks == block).all():
+                more = np.repeat(block, now, axis=axis + 1)
+                return more.reshape((*units.shape[:axis], length, *units.shape[axis + 1 :]))
+    raise AssertionError(f"{name} has other channels along axis {axis}: {known} long, now {length}")
+
+
+def alone(node: NodeProto, feeds: Mapping[str, Array], opset: int) -> onnxruntime.InferenceSession:
+    """A session of one operator for any sizes."""
+    inputs = [
+        helper.make_tensor_value_info(
+            name, helper.np_dtype_to_tensor_dtype(value.dtype), shape_of(value)
+        )
+        for name, value in feeds.items()
+    ]
+    outputs = [ValueInfoProto(name=name, type=TypeProto()) for name in node.output]
+    graph = helper.make_graph([node], "alone", inputs, outputs)
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8
+    )
+    return session(model)
+
+
+def shape_of(value: Array) -> list[int | None]:
+    """Any, of as many axes; of vectors of sizes the length, which some operators want to know."""
+    sizes = value.ndim == 1 and value.dtype == np.int64
+    return [len(value)] if sizes else [None] * value.ndim
+
+
+def session(model: ModelProto) -> onnxruntime.InferenceSession:
+    """onnxruntime, with one thread and nothing optimized."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    providers = ["CPUExecutionProvider"]
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
+
+
+def margin(node: NodeProto, values: list[Array], mask: Array) -> float:
+    """How far a selector is from choosing otherwise, as a share of what it sees."""
+    x = values[0].astype(np.float64)
+    scale = max(float(np.abs(x).max(initial=0)), 1e-9)
+    if node.op_type not in ("TopK", "ArgMax", "ArgMin"):
+        apart = np.abs(x - values[1])
+        live = np.broadcast_to(mask, apart.shape) & (apart != 0)  # held at zero on both sides
+        return float(apart[live].min(initial=np.inf)) / scale
+    axis = next((a.i for a in node.attribute if a.name == "axis"), -1)
+    lines = np.moveaxis(np.where(mask, x, np.nan), axis, -1).reshape(-1, x.shape[axis])
+    lines = lines[~np.isnan(lines).any(axis=1)]
+    return float(np.diff(np.sort(lines, axis=1), axis=1).min(initial=np.inf)) / scale
+
+
+def compare(run: Run, small: ModelProto, feeds: Mapping[str, Array]) -> float:
+    """Outputs of the pruned net, and what its selectors see, are what the reference has."""
+    model = ModelProto()
+    model.CopyFrom(small)
+    made = {name for node in model.graph.node for name in node.output}
+    names = [o.name for o in model.graph.output]
+    names += sorted(run.asked & made - set(names))
+    del model.graph.output[:]
+    model.graph.output.extend(ValueInfoProto(name=n, type=TypeProto()) for n in names)
+    return agreed(run, dict(zip(names, session(model).run(None, dict(feeds)), strict=True)))
+
+
+def agreed(run: Run, found: Mapping[str, Array]) -> float:
+    """The largest difference, as a share of the largest number; raises where it is too large."""
+    worst = 0.0
+    for name, got in found.items():
+        if name in run.unsure:
+            continue
+        want = run.values[name]
+        living = want[run.masks[name]] if name in run.masks else want.ravel()
+        assert living.size == got.size, f"{name} is {got.shape}, living are {living.size}"
+        far = np.abs(living.astype(np.float64) - got.ravel()).max(initial=0)
+        share = float(far / max(np.abs(living).max(initial=0), 1e-9))
+        assert share <= TOLERANCE, f"{name} differs by {share:.1e} at {got.shape}"
+        worst = max(worst, share)
+    return worst

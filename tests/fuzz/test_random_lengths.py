@@ -1,0 +1,144 @@
+"""Random nets in which sizes are symbols, and the reference that they are held against."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import numpy as np
+import pytest
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from spa.coupling import analyse
+from spa.graph import read
+from spa.rewrite import rewrite
+from tests import oracles
+from tests.fuzz import reference
+from tests.fuzz.reference import Reference, at_length, compare, margin
+from tests.fuzz.trial import NOTHING, OK, REFUSED, WRONG, trial_lengths
+from tests.nets import random_areas, random_positions
+from tests.nets.random_lengths import RANGES, ROWS, LengthsNet, random_lengths_net
+
+COUNT = max(48, int(os.environ.get("SPA_FUZZ", "320")) // 4)
+FIRST = int(os.environ.get("SPA_FUZZ_SEED", "0"))
+BATCHES = 4
+WHOLE = 0.06
+"""Share of nets in which nothing can be pruned, at most."""
+
+
+def judge(seeds: range) -> None:
+    verdicts = [trial_lengths(seed) for seed in seeds]
+    wrong = [v for v in verdicts if v.state == WRONG]
+    assert not wrong, "\n".join(map(str, wrong))
+    refused = [v for v in verdicts if v.state == REFUSED]
+    assert not [v for v in refused if v.reason != NOTHING], "\n".join(map(str, refused))
+    assert len(refused) <= 2 + 2 * WHOLE * len(verdicts), "\n".join(map(str, refused))
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_random_lengths(batch: int) -> None:
+    judge(range(FIRST + batch, FIRST + COUNT, BATCHES))
+
+
+def test_a_few_of_them() -> None:
+    judge(range(16))
+
+
+def test_a_seed_is_a_net() -> None:
+    first, second = (random_lengths_net(5).model.SerializeToString() for _ in range(2))
+    assert first == second
+    assert first != random_lengths_net(6).model.SerializeToString()
+
+
+def test_every_step_is_taken_and_every_size_varies() -> None:
+    nets = [random_lengths_net(seed) for seed in range(250)]
+    taken = Counter(step for net in nets for step in net.steps[1:])
+    known = {f.__name__ for f in random_positions.STEPS + random_areas.STEPS}
+    assert not {name for name in known if taken[name] < 2}
+    for symbol, sizes in RANGES.items():
+        assert {s[symbol] for net in nets for s in net.sizes if symbol in s} == set(sizes)
+
+
+# --- what the reference notices -----------------------------------------------------------------
+
+
+def cut(seed: int) -> tuple[LengthsNet, Reference, ModelProto]:
+    net = random_lengths_net(seed)
+    coupling = analyse(read(net.model, input_shapes=net.analysed), strict=True)
+    alive = oracles.scattered(0.4, seed)(coupling)
+    return net, Reference(net.model, coupling, alive), rewrite(coupling, alive)
+
+
+def held(net: LengthsNet, whole: Reference, small: ModelProto) -> None:
+    for sizes in net.sizes:
+        feeds = net.feeds(sizes, [info.name for info in small.graph.input])
+        compare(whole.run(feeds, sizes), small, feeds)
+
+
+def with_step(*names: str) -> int:
+    return next(s for s in range(500) if set(names) & set(random_lengths_net(s).steps))
+
+
+def test_alone_all_operators_compute_what_they_do_together() -> None:
+    for seed in range(6):
+        net, whole, _ = cut(seed)
+        whole.alive = np.ones_like(whole.alive)
+        held(net, whole, net.model)
+
+
+def test_it_notices_rows_in_another_order() -> None:
+    net, whole, small = cut(with_step("table_of_positions"))
+    held(net, whole, small)
+    for tensor in small.graph.initializer:
+        if tensor.dims[:1] == [ROWS] and tensor.data_type == TensorProto.FLOAT:
+            turned = np.roll(numpy_helper.to_array(tensor), 1, axis=0)
+            tensor.CopyFrom(numpy_helper.from_array(turned, tensor.name))
+    with pytest.raises(AssertionError, match="differs"):
+        held(net, whole, small)
+
+
+def test_it_notices_a_size_written_down() -> None:
+    """The rows of the table are as many as they were for the analysis."""
+    net, whole, small = cut(with_step("table_of_one_row"))
+    held(net, whole, small)
+    (node,) = [n for n in small.graph.node if n.op_type == "Expand"][:1]
+    width = next(n for n in small.graph.node if n.output[0] == node.input[1])
+    width.input[1] = "seven"
+    small.graph.initializer.append(numpy_helper.from_array(np.array([7]), "seven"))
+    with pytest.raises((AssertionError, reference.FAILURES)):
+        held(net, whole, small)
+
+
+def test_it_notices_other_channels() -> None:
+    net, whole, _ = cut(0)
+    _, _, small = cut(0)
+    whole.alive = ~whole.alive
+    whole.alive[0] = True
+    with pytest.raises((AssertionError, reference.FAILURES)):
+        held(net, whole, small)
+
+
+def test_channels_may_repeat_with_a_symbol_but_not_depend_on_it() -> None:
+    heads = np.array([3, 4, 3, 4])
+    assert at_length(heads, 0, 6, [(2, 3)], "x").tolist() == [3, 4] * 3
+    blocks = np.array([3, 3, 4, 4])
+    assert at_length(blocks, 0, 6, [(2, 3)], "x").tolist() == [3] * 3 + [4] * 3
+    assert at_length(np.array([5, 5]), 0, 9, [], "x").tolist() == [5]
+    with pytest.raises(AssertionError, match="other channels along axis 0: 4 long, now 6"):
+        at_length(np.array([3, 4, 5, 6]), 0, 6, [(2, 3)], "x")
+
+
+def test_ties_are_seen() -> None:
+    node = helper.make_node("TopK", ["x", "k"], ["v", "i"], axis=0)
+    near, far = np.float32([[1], [1.00001], [3]]), np.float32([[1], [2], [3]])
+    every = np.ones((3, 1), bool)
+    assert margin(node, [near], every) < reference.NEAR < margin(node, [far], every)
+    assert margin(node, [near], ~every) == np.inf
+    less = helper.make_node("Less", ["a", "b"], ["c"])
+    assert margin(less, [near, np.float32(1.00002)], every) < reference.NEAR
+    assert margin(less, [far, np.float32(0.5)], every) > reference.NEAR
+
+
+def test_the_families_are_run_by_name() -> None:
+    assert trial_lengths(0).state == OK
