@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 import onnxruntime
@@ -48,7 +49,7 @@ class Reference:
         alive: bool per unit.
     """
 
-    _sessions: dict[bytes, onnxruntime.InferenceSession] = {}
+    _sessions: ClassVar[dict[bytes, onnxruntime.InferenceSession]] = {}
 
     def __init__(self, model: ModelProto, coupling: Coupling, alive: Array) -> None:
         self.model, self.images, self.root = model, coupling.notes.images, coupling.root
@@ -150,9 +151,7 @@ def alone(node: NodeProto, feeds: Mapping[str, Array], opset: int) -> onnxruntim
     ]
     outputs = [ValueInfoProto(name=name, type=TypeProto()) for name in node.output]
     graph = helper.make_graph([node], "alone", inputs, outputs)
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8
-    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     return session(model)
 
 

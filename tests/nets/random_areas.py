@@ -96,8 +96,10 @@ def coordinates(m: Lengths, x: Feature) -> Made:
     end = net.Squeeze(width, net.ints(0))
     places = net.Cast(net.Range(net.const(np.int64(0)), end, net.const(np.int64(1))), to=1)
     places = net.Div(places, net.Cast(width, to=1))
-    one = net.Expand(places, net.Concat(m.size_of(x.name, 0), net.ints(1),
-                                        m.size_of(x.name, 2), net.ints(1), axis=0))
+    one = net.Expand(
+        places,
+        net.Concat(m.size_of(x.name, 0), net.ints(1), m.size_of(x.name, 2), net.ints(1), axis=0),
+    )
     if x.size > 30:
         return None
     return Feature(net.Concat(x.name, one, axis=1), x.size + 1, x.area)

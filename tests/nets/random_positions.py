@@ -234,9 +234,11 @@ def scaled_by_default(m: Lengths, x: Feature) -> Made:
 def computed_weight(m: Lengths, x: Feature) -> Made:
     """A convolution along the tokens with weights mixed from a bank, by what comes in."""
     net, size, kinds = m.net, m.pick(4, 6), 3
-    scores = net.linear(net.ReduceMax(x.name, axes=[0, 1], keepdims=0), x.size, kinds) \
-        if net.opset < 18 else net.linear(
-            net.ReduceMax(x.name, net.ints(0, 1), keepdims=0), x.size, kinds)
+    scores = (
+        net.linear(net.ReduceMax(x.name, axes=[0, 1], keepdims=0), x.size, kinds)
+        if net.opset < 18
+        else net.linear(net.ReduceMax(x.name, net.ints(0, 1), keepdims=0), x.size, kinds)
+    )
     bank = net.weight(kinds, size * x.size * 3, scale=x.size**-0.5)
     weight = net.Reshape(net.MatMul(net.Sigmoid(scores), bank), net.ints(size, x.size, 3))
     y = net.Conv(net.Transpose(x.name, perm=[0, 2, 1]), weight, pads=[1, 1])
