@@ -16,6 +16,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from spa import runtime
 from spa.executor.channels import along
+from spa.graph.tensors import to_array
 
 Batches = list[NDArray[Any]]
 
@@ -92,7 +93,7 @@ class Stream:
 
     def array(self, name: str) -> NDArray[Any]:
         """A stored tensor as the model has it."""
-        return numpy_helper.to_array(self.weights[name], str(self.base_dir or ""))
+        return to_array(self.weights[name], self.base_dir)
 
     def part(self, stop: int, wanted: Sequence[str]) -> Part:
         """The nodes before number `stop` that have not been computed, to be tried on any values."""

@@ -182,6 +182,16 @@ def test_external_data_beside_the_output(shell):
     assert runtime.session("net.spa.onnx").run(None, {"images": images})[0].shape == (1, 10)
 
 
+def test_external_data_with_a_second_hard_link(shell):
+    """Its bytes are read whoever else may hold them, to score, to refit and to measure drift."""
+    weights = onnx.load(DIGITS)
+    onnx.save_model(weights, "net.onnx", save_as_external_data=True, location="w", size_threshold=0)
+    os.link("w", "kept")
+    np.save("x.npy", np.random.default_rng(0).random((8, 1, 8, 8), np.float32))
+    ran = shell("prune", "net.onnx", "-r", "0.4", "--calib", "x.npy")
+    assert ran.code == 0, ran.err
+
+
 # Streams
 
 
