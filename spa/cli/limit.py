@@ -21,6 +21,13 @@ from spa.events import Event, Tell
 # Rung again at this interval: a step that shrugs off its errors must not shrug off the limit.
 AGAIN_SECONDS = 2.0
 
+# Rung again so soon where an error would be lost or leave something half done.
+SOON_SECONDS = 0.005
+
+
+class _Late(BaseException):
+    """The limit on its way out: no step that handles errors takes it for one of its own."""
+
 
 @contextmanager
 def time_limit(seconds: float | None, tell: Tell) -> Iterator[Tell]:
@@ -54,15 +61,38 @@ def _interruption(seconds: float, late: LimitError) -> AbstractContextManager[No
 @contextmanager
 def _alarm(seconds: float, late: LimitError) -> Iterator[None]:
     def ring(number: int, frame: FrameType | None) -> None:
-        raise late
+        if _delicate(frame):
+            signal.setitimer(signal.ITIMER_REAL, SOON_SECONDS, AGAIN_SECONDS)
+        else:
+            raise _Late
 
     handler = signal.signal(signal.SIGALRM, ring)
     timer = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
     try:
-        yield
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except _Late as rung:
+        vars(late).update(vars(rung))  # the report of how far the work got
+        raise late from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, *timer)
         signal.signal(signal.SIGALRM, handler)
+
+
+def _delicate(frame: FrameType | None) -> bool:
+    """Whether an error raised in a frame would break the start of a thread or be swallowed.
+
+    A thread whose start is broken off runs without being known to Python, and Python drops what
+    is raised while an object is taken apart.
+    """
+    while frame is not None:
+        code = frame.f_code
+        if code is threading.Thread.start.__code__ or code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager

@@ -162,8 +162,8 @@ def _parsed(
     proto = onnx.ModelProto()
     digest = hashlib.sha256()
     hashing = threading.Thread(target=_update, args=(digest, data))  # which lets others run
-    hashing.start()
     try:
+        hashing.start()
         proto.ParseFromString(data)
     except Exception as error:  # protobuf has a DecodeError of its own, without type stubs
         raise ReadError(
@@ -171,7 +171,8 @@ def _parsed(
             "check that it was copied completely and is an .onnx file"
         ) from error
     finally:
-        hashing.join()
+        if hashing.ident is not None:  # it reads what the caller is about to let go
+            hashing.join()
     given = data if isinstance(data, bytes) else None  # of what is mapped the caller knows the path
     found = digest.hexdigest()
     return Origin(proto, label, path, found, len(data), base_dir, given=given)

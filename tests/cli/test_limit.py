@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 
@@ -10,7 +11,7 @@ import pytest
 
 from spa.cli import limit
 from spa.cli.limit import time_limit
-from spa.errors import LimitError, UsageError
+from spa.errors import LimitError, ReadError, UsageError
 from spa.events import Step, quiet
 
 REACHED = r"the time limit of 0\.05 s was reached"
@@ -69,8 +70,66 @@ def test_a_step_that_swallows_errors_does_not_swallow_the_limit(monkeypatch):
     with pytest.raises(LimitError, match=REACHED), time_limit(0.05, quiet):
         try:
             work(10)
-        except LimitError:
+        except BaseException:
             work(10)
+
+
+needs_alarms = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs an alarm")
+
+
+@needs_alarms
+def test_the_limit_is_not_taken_for_an_error_of_a_step():
+    with pytest.raises(LimitError), time_limit(60, quiet):
+        try:
+            signal.raise_signal(signal.SIGALRM)
+        except Exception as error:
+            raise ReadError("the model cannot be read") from error
+
+
+@needs_alarms
+def test_the_limit_carries_the_report_of_how_far_the_work_got():
+    with pytest.raises(LimitError) as caught, time_limit(60, quiet):
+        try:
+            signal.raise_signal(signal.SIGALRM)
+        except BaseException as error:
+            error.report = {"input": 1}
+            raise
+    assert caught.value.report == {"input": 1}
+
+
+@needs_alarms
+def test_a_thread_starts_whole_when_the_limit_comes_meanwhile():
+    ran = threading.Event()
+    thread = threading.Thread(target=ran.set)
+    started = thread._started.wait
+
+    def late(*args):
+        signal.raise_signal(signal.SIGALRM)
+        return started(*args)
+
+    thread._started.wait = late
+    after = False
+    with pytest.raises(LimitError), time_limit(60, quiet):
+        thread.start()
+        after = True
+        work(10)
+    thread.join()
+    assert after and ran.is_set()
+
+
+@needs_alarms
+def test_the_limit_is_not_lost_while_an_object_is_taken_apart(monkeypatch):
+    class Ringing:
+        def __del__(self):
+            signal.raise_signal(signal.SIGALRM)
+
+    lost = []
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+    with pytest.raises(LimitError), time_limit(60, quiet):
+        ringing = Ringing()
+        del ringing
+        work(10)
+    assert not lost
 
 
 def test_ctrl_c_stays_ctrl_c(monkeypatch):
