@@ -93,10 +93,25 @@ class _Maker:
             name=name,
             inputs=tuple(proto.input),
             outputs=tuple(proto.output),
-            attrs=MappingProxyType({a.name: _python(a) for a in proto.attribute}),
+            attrs=MappingProxyType({a.name: self._python(a) for a in proto.attribute}),
             times=times,
             **more,
         )
+
+    def _python(self, attribute: AttributeProto) -> Any:
+        """An attribute as int, float, str, list, array or GraphProto."""
+        value = onnx.helper.get_attribute_value(attribute)
+        if isinstance(value, bytes):
+            return _text(value)
+        if attribute.type == AttributeProto.STRINGS:
+            return [_text(item) for item in value]
+        if attribute.type == AttributeProto.TENSOR:
+            return self.program.consts.decoded(value)
+        if attribute.type == AttributeProto.TENSORS:
+            return [self.program.consts.decoded(item) for item in value]
+        if attribute.type in (AttributeProto.INTS, AttributeProto.FLOATS):
+            return list(value)
+        return value
 
     def _unique(self, name: str) -> str:
         unique = unused(name, self.taken, "#")
@@ -250,22 +265,6 @@ def _leaving(
 
 def _ints(proto: NodeProto, name: str) -> list[int]:
     return next((list(a.ints) for a in proto.attribute if a.name == name), [])
-
-
-def _python(attribute: onnx.AttributeProto) -> Any:
-    """An attribute as int, float, str, list, array or GraphProto."""
-    value = onnx.helper.get_attribute_value(attribute)
-    if isinstance(value, bytes):
-        return _text(value)
-    if attribute.type == onnx.AttributeProto.STRINGS:
-        return [_text(item) for item in value]
-    if isinstance(value, onnx.TensorProto):
-        return onnx.numpy_helper.to_array(value)
-    if attribute.type == onnx.AttributeProto.TENSORS:
-        return [onnx.numpy_helper.to_array(item) for item in value]
-    if attribute.type in (onnx.AttributeProto.INTS, onnx.AttributeProto.FLOATS):
-        return list(value)
-    return value
 
 
 def _text(value: bytes) -> str | bytes:

@@ -212,6 +212,10 @@ class Consts(Mapping[str, np.ndarray]):
             self._large[name] = array
         return array
 
+    def decoded(self, tensor: TensorProto) -> np.ndarray:
+        """A tensor that is not one of them, such as an attribute, from the same folder."""
+        return to_array(tensor, self._base_dir)
+
     def in_place(self, name: str) -> np.ndarray:
         """The constant called `name` without a copy where that can be; it may be unaligned."""
         known = self._small.get(name)

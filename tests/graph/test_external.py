@@ -173,3 +173,16 @@ def test_the_data_of_the_source_is_never_replaced(tmp_path: Path) -> None:
     graph = read(path)
     with pytest.raises(UsageError, match="is a data file of the input and is never changed"):
         save(graph.proto, tmp_path / "out.onnx.data", base_dir=tmp_path, force=True)
+
+
+def test_an_attribute_with_external_data_lies_beside_the_model(tmp_path: Path) -> None:
+    """Wherever spa was started, and though the data file has a second name."""
+    (tmp_path / "weights.bin").write_bytes(DATA)
+    os.link(tmp_path / "weights.bin", tmp_path / "kept")
+    proto = linear()
+    stored = external(tmp_path).graph.initializer[0]
+    proto.graph.node.append(helper.make_node("Constant", [], ["k"], value=stored))
+    proto.graph.output.append(helper.make_tensor_value_info("k", TensorProto.FLOAT, [3, 4]))
+    (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
+    made = read(tmp_path / "model.onnx").nodes[-1]
+    np.testing.assert_array_equal(made.attrs["value"], np.arange(12.0).reshape(3, 4))
