@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def gather(op: Op, *_: Image) -> Image:  # a n b, i -> a i b
     rank = len(op.shape(0))
     axis, index = op.axis(rank), op.value(1)
-    if index is None:
+    if index is None or not index.size:  # no row is picked here, but may be at other sizes
         return _by_data(op, axis, rank)
     x = op.operand(0)
     index = np.where(index < 0, index + x.shape[axis], index) if axis in x.axes else index * 0

@@ -84,7 +84,7 @@ def expand(op: Op, *_: Image) -> Image:  # a 1 -> a b
     if op.sized(1) is None:
         return _lost(op, x)
     moving = _moving(op, 1)
-    if op.is_const(0) and op.is_float(0) and prod(x.shape) == 1:
+    if op.is_const(0) and op.is_float(0) and op.decide(lambda: prod(x.shape) == 1):
         return filled(op, moving)
     x = labels.lift(x, len(shape))
     return Image(shape, (*x.planes, *_copies(op, x, moving)))

@@ -20,8 +20,8 @@ from tests.nets.random_net import Feature, Mixture
 OPSETS = (14, 17, 18, 21)
 WIDTHS = (4, 6, 8, 12)
 TOKENS, PAST, HEIGHT, WIDTH = "T", "P", "H", "W"
-ROWS = 28
-"""Rows of a table: as many as the longest input behind the longest cache."""
+ROWS = 128
+"""Rows of a table: as many as the analysis takes for an input behind a cache, and more."""
 
 RANGES: Mapping[str, tuple[int, ...]] = {
     BATCH: (1, 2, 3, 5),
