@@ -16,7 +16,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from spa import runtime
 from spa.executor.channels import along
-from spa.graph.tensors import to_array
+from spa.graph.tensors import defaults_of, to_array, weights_of
 
 Batches = list[NDArray[Any]]
 
@@ -62,12 +62,15 @@ class Stream:
         self.base_dir, self._dtypes = graph.source.base_dir, graph.dtypes
         self._shapes = graph.shapes
         self.nodes: list[NodeProto] = list(model.graph.node)
-        self.weights: dict[str, TensorProto] = {t.name: t for t in model.graph.initializer}
+        self.weights: dict[str, TensorProto] = {t.name: t for t in weights_of(model.graph)}
         self.instead: dict[str, NDArray[Any]] = dict(instead or {})
         self.values: dict[str, Batches] = {
             name: [f[name] for f in feeds] for name in (feeds[0] if feeds else {})
         }
         self.count = len(feeds)
+        self.defaults = defaults_of(model.graph)
+        for name, default in self.defaults.items():
+            self.values.setdefault(name, [to_array(default, self.base_dir)] * self.count)
         self.done = 0
         self._made = {o: k for k, n in enumerate(self.nodes) for o in n.output if o}
         self._last: dict[str, int] = {}
@@ -92,8 +95,8 @@ class Stream:
             del self.values[name]
 
     def array(self, name: str) -> NDArray[Any]:
-        """A stored tensor as the model has it."""
-        return to_array(self.weights[name], self.base_dir)
+        """A stored tensor as the model has it, or the default of an input."""
+        return to_array(self.weights.get(name) or self.defaults[name], self.base_dir)
 
     def part(self, stop: int, wanted: Sequence[str]) -> Part:
         """The nodes before number `stop` that have not been computed, to be tried on any values."""

@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, TypeProto, numpy_helper
 
 from spa.graph.evaluate import SMALL, has_subgraph, is_pure, schema_of
-from spa.graph.tensors import Consts
+from spa.graph.tensors import Consts, weights_of
 
 Shape = tuple[int, ...]
 Engine = Callable[
@@ -108,7 +108,7 @@ def prepare(
     steps = tuple(_step(node, opsets, consts) for node in graph.node)
     imports = [onnx.helper.make_opsetid(domain, version) for domain, version in opsets.items()]
     const_types = {
-        tensor.name: tensor_type(tensor.data_type, tensor.dims) for tensor in graph.initializer
+        tensor.name: tensor_type(tensor.data_type, tensor.dims) for tensor in weights_of(graph)
     }
     for sparse in graph.sparse_initializer:
         const_types[sparse.values.name] = tensor_type(sparse.values.data_type, sparse.dims)

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from onnx import GraphProto, NodeProto, helper
 
 from spa.graph.normalize import captured_names, graphs_in, lift_constants, replace_nodes
-from spa.graph.tensors import Consts
+from spa.graph.tensors import Consts, weights_of
 
 
 def flatten(graph: GraphProto) -> bool:
     """Replace what can be replaced, in place; whether anything was."""
-    consts = Consts(graph.initializer)
+    consts = Consts(weights_of(graph))
     branches = {i: _branches(node, consts) for i, node in enumerate(graph.node)}
     if not any(branches.values()):
         return False
@@ -53,7 +53,8 @@ def flatten(graph: GraphProto) -> bool:
 
 
 def drop_initializers(graph: GraphProto, names: set[str]) -> None:
-    """Remove initializers by name."""
+    """Remove initializers by name; those that an input falls back on stay with the input."""
+    names = names.difference(info.name for info in graph.input)
     for index in reversed(range(len(graph.initializer))):
         if graph.initializer[index].name in names:
             del graph.initializer[index]

@@ -26,7 +26,7 @@ from spa.graph.mapped import Mapped
 from spa.graph.normalize import captured_names, opsets_of, replace_nodes
 from spa.graph.salvage import salvage
 from spa.graph.shapes import walk
-from spa.graph.tensors import Consts, bits_of, raw_bytes
+from spa.graph.tensors import Consts, bits_of, raw_bytes, weights_of
 from spa.runtime import evaluate_constants
 
 LARGE = 1 << 20
@@ -61,7 +61,7 @@ def fold(
             break
         walked = None
     if walked is None:
-        consts = Consts(proto.graph.initializer, base_dir, mapped)
+        consts = Consts(weights_of(proto.graph), base_dir, mapped)
         return prepare(proto.graph, opsets_of(proto), consts, proto.ir_version), Facts()
     return walked
 
@@ -72,7 +72,7 @@ def _fold_once(
     """What a walk over the graph found out, if nothing was to be folded."""
     graph = proto.graph
     _share_copies(graph)
-    consts = Consts(graph.initializer, base_dir, mapped)
+    consts = Consts(weights_of(graph), base_dir, mapped)
     whole = prepare(graph, opsets_of(proto), consts, proto.ir_version)
     # What the file declares about its tensors may be wrong: only its inputs are taken at its word.
     program = replace(whole, declared={})
@@ -237,7 +237,7 @@ def _graft(graph: GraphProto, folded: set[int], values: Mapping[str, np.ndarray]
 
 def _share_copies(graph: GraphProto) -> None:
     """Let the readers of `Identity(constant)` read the constant, so that it stays shared."""
-    names = {tensor.name for tensor in graph.initializer}
+    names = {tensor.name for tensor in weights_of(graph)}
     fixed = {info.name for info in graph.output}
     for node in graph.node:
         fixed.update(captured_names(node))

@@ -201,7 +201,8 @@ def check_graph(graph: GraphProto, opsets: Mapping[str, int], label: str) -> Non
 
 
 def _defined(graph: GraphProto) -> Iterator[str]:
-    yield from (info.name for info in graph.input)
+    stored = {tensor.name for tensor in graph.initializer}  # perhaps the default of an input
+    yield from (info.name for info in graph.input if info.name not in stored)
     yield from (tensor.name for tensor in graph.initializer)
     yield from (sparse.values.name for sparse in graph.sparse_initializer)
 

@@ -32,6 +32,7 @@ from spa.graph.scopes import open_bodies
 from spa.graph.single import single
 from spa.graph.symbols import Seen, symbolic
 from spa.graph.tensors import (
+    defaults_of,
     dtype_of,
     external_bytes,
     is_external,
@@ -212,8 +213,10 @@ def _graph(origin: Origin, input_shapes: Mapping[str, Sequence[int]] | None) -> 
     if any(step.branches for step in program.steps) and open_bodies(proto):
         program, known = fold(proto, origin.base_dir)  # what bodies store lies elsewhere now
     inputs = list(proto.graph.input)
-    axes = sizes_of.axes_of(inputs, input_shapes, single(proto.graph, program.consts))
-    fixed = sizes_of.hinted(inputs, axes, input_shapes)
+    options = defaults_of(proto.graph)
+    shapes = {**(input_shapes or {}), **_open_defaults(inputs, options)}
+    axes = sizes_of.axes_of(inputs, shapes, single(proto.graph, program.consts))
+    fixed = sizes_of.hinted(inputs, axes, shapes)
     if not axes.kinds and sizes_of.is_complete(program, known):
         sizes, facts = dict(fixed), known
     else:
@@ -225,7 +228,7 @@ def _graph(origin: Origin, input_shapes: Mapping[str, Sequence[int]] | None) -> 
     return Graph(
         proto=proto,
         nodes=nodes.main,
-        inputs=tuple(info.name for info in inputs),
+        inputs=tuple(info.name for info in inputs if info.name not in options),
         outputs=tuple(info.name for info in proto.graph.output),
         shapes=MappingProxyType(seen.shapes),
         dtypes=MappingProxyType(_dtypes(facts)),
@@ -239,7 +242,19 @@ def _graph(origin: Origin, input_shapes: Mapping[str, Sequence[int]] | None) -> 
         source=_source(origin, proto),
         inner=nodes.inner,
         order=nodes.order,
+        options=tuple(options),
     )
+
+
+def _open_defaults(
+    inputs: Sequence[onnx.ValueInfoProto], options: Mapping[str, onnx.TensorProto]
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of defaults whose inputs leave an axis open: an analysis looks at the defaults."""
+    return {
+        info.name: tuple(options[info.name].dims)
+        for info in inputs
+        if info.name in options and static_shape(info.type) is None
+    }
 
 
 def _source(origin: Origin, proto: onnx.ModelProto) -> Source:

@@ -86,7 +86,8 @@ class Graph:
     at other sizes; all that it does not name holds at every size.  `proto` must not be changed:
     copy it first.  `inner` are the nodes inside bodies and at their borders, numbered after
     `nodes`; `order` is all of them as they run, each body once, in the place of the operation that
-    carries it.
+    carries it.  `options` are further inputs, which have a default that is used where a caller
+    leaves them out; `proto` stores it, but it is no constant.
     """
 
     proto: onnx.ModelProto
@@ -103,6 +104,7 @@ class Graph:
     source: Source
     inner: tuple[Node, ...]
     order: tuple[Node, ...]
+    options: tuple[str, ...] = ()
 
     def at(self, index: int) -> Node:
         """The node of a number, inside a body or not."""

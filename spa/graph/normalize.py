@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -125,13 +126,32 @@ def attach(proto: ModelProto, weights: dict[str, bytes]) -> None:
 
 
 def _plain_inputs(proto: ModelProto) -> None:
-    """Initializers that are also listed as inputs (all of them before IR 4) are constants."""
-    constants = {tensor.name for tensor in proto.graph.initializer}
+    """Take weights out of the list of inputs, where they had to stand before IR 4."""
+    constants = _weights_listed(proto)
     kept = [info for info in proto.graph.input if info.name not in constants]
     if len(kept) < len(proto.graph.input):
         del proto.graph.input[:]
         proto.graph.input.extend(kept)
     proto.ir_version = max(proto.ir_version, 4)
+
+
+def _weights_listed(proto: ModelProto) -> set[str]:
+    """The initializers that are listed as inputs although nobody means to replace them.
+
+    Before IR 4 every initializer had to be listed, and some exporters went on to list them all.
+    From IR 4 on the list means that a caller may give another value, which is believed where few
+    are listed: no more than half of the initializers, or no more than half of the numbers stored.
+    """
+    graph = proto.graph
+    inputs = {info.name for info in graph.input}
+    listed = {tensor.name for tensor in graph.initializer if tensor.name in inputs}
+    if proto.ir_version < 4 or not listed:
+        return listed
+    sizes = {tensor.name: math.prod(tensor.dims) for tensor in graph.initializer}
+    constants = (attribute.t for node in graph.node for attribute in node.attribute)
+    stored = sum(sizes.values()) + sum(math.prod(t.dims) for t in constants if t.data_type)
+    most = 2 * len(listed) > len(sizes) and 2 * sum(sizes[name] for name in listed) > stored
+    return listed if most else set()
 
 
 def lift_constants(graph: GraphProto) -> None:

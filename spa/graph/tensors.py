@@ -176,6 +176,18 @@ def _mapped(
     return numpy_helper.to_array(packed)
 
 
+def defaults_of(graph: GraphProto) -> dict[str, TensorProto]:
+    """The initializers that only stand in for an input that a caller leaves out, by name."""
+    inputs = {info.name for info in graph.input}
+    return {tensor.name: tensor for tensor in graph.initializer if tensor.name in inputs}
+
+
+def weights_of(graph: GraphProto) -> list[TensorProto]:
+    """The initializers whose values no caller can replace."""
+    inputs = {info.name for info in graph.input}
+    return [tensor for tensor in graph.initializer if tensor.name not in inputs]
+
+
 class Consts(Mapping[str, np.ndarray]):
     """Initializers by name, decoded when asked for."""
 

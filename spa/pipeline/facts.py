@@ -18,12 +18,8 @@ Port = list[Any]
 
 
 def ports(model: ModelProto) -> tuple[list[Port], list[Port]]:
-    """Inputs (without initializers) and outputs as [name, dtype, shape]."""
-    stored = {i.name for i in model.graph.initializer}
-    return (
-        [_port(v) for v in model.graph.input if v.name not in stored],
-        [_port(v) for v in model.graph.output],
-    )
+    """Inputs (those with a default as well) and outputs as [name, dtype, shape]."""
+    return [_port(v) for v in model.graph.input], [_port(v) for v in model.graph.output]
 
 
 def _port(value: Any) -> Port:

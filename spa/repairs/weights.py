@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 from spa.executor.sites import Site
 from spa.executor.stream import Stream, names_in
@@ -39,9 +39,13 @@ class Weights:
         return str(self.node(site.node).input[site.input])
 
     def own(self, site: Site, uses: int = 1) -> bool:
-        """Whether so many sites, and nothing else, use the weight; a bias is theirs as well."""
+        """Whether so many sites, and nothing else, use the weight; a bias is theirs as well.
+
+        A bias that is an input with a default stays as it is.
+        """
         proto = self.node(site.node)
         name, bias = self.name(site), "".join(proto.input[2:3])
+        bias = "" if bias in self.pruned.defaults else bias
         if not all(n in self.pruned.weights for n in (name, bias) if n):
             return False
         own = self.uses[name] == uses and (not bias or uses > 1 or self.uses[bias] == 1)
@@ -81,6 +85,8 @@ class Weights:
         """
         proto = self.node(site.node)
         if site.node.op in BIASED and len(proto.input) > 2 and proto.input[2]:
+            if proto.input[2] in self.pruned.defaults:
+                return None
             shape = self.shape(site)
             rows = prod(shape) // site.form.features(shape, groups_of(proto))
             return (proto, 2, 1) if self.pruned.array(proto.input[2]).size == rows else None
@@ -131,8 +137,10 @@ class Weights:
         model = self.pruned.model
         del model.graph.node[:]
         model.graph.node.extend(self.pruned.nodes)
+        stored = GraphProto(initializer=self.pruned.defaults.values())
         del model.graph.initializer[:]
         model.graph.initializer.extend(self.pruned.weights.values())
+        model.graph.initializer.extend(stored.initializer)
         return model
 
 

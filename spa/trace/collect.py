@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 Birth = tuple[int, int, int]
 """Where labels were born: the node's number, its input (`FRESH`: none), and which time there."""
 FRESH = 1 << 30
+OPTION = -2
+"""In place of a node's number: an input with a default."""
 NONE_ALIKE: Mapping[Birth, Ids] = MappingProxyType({})
 
 
@@ -215,6 +217,8 @@ class Collect:
         for name in self.graph.inputs:
             if name in self.graph.shapes:
                 self.images[name] = labels.rock(self.graph.shapes[name])
+        for k, name in enumerate(self.graph.options):
+            self._keep_whole(k, name)
         for name in self.graph.consts:
             self.images[name] = labels.rock(self.graph.shapes.get(name, ()))
         for node in self.graph.order:
@@ -225,6 +229,17 @@ class Collect:
             for p in self.images[name].planes if name in self.images else ():
                 self._rocks.append((np.unique(p.ids), Reason(end.text, "output", name)))
         return self
+
+    def _keep_whole(self, k: int, name: str) -> None:
+        """Freeze all axes of an input with a default, for which a caller may have a value."""
+        shape = self.graph.shapes.get(name)
+        if shape is None:
+            return
+        axes = [axis for axis, size in enumerate(shape) if size > 1]
+        planes = tuple(self._make((axis,), shape, (OPTION, k, axis)) for axis in axes)
+        self.images[name] = Image(shape, planes)
+        for plane in planes:
+            self.hold(plane.ids, Reason("an input of the model with a default", "input", name))
 
     def _visit(self, node: Any) -> None:
         rule = RULES.get((node.domain, node.op))
