@@ -50,6 +50,11 @@ class LimitError(SpaError):
     exit_code = 7
 
 
+FOREIGN = 400
+"""Characters of what another library says that fit into a sentence of ours."""
+
+
 def first_line(error: Exception) -> str:
-    """The first line of what an exception of any library says."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """The first line of what an exception of any library says, as far as it fits."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line if len(line) <= FOREIGN else f"{line[:FOREIGN]}…"

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling
 from spa.criteria.aggregate import aggregate, normalize
-from spa.errors import UsageError
+from spa.errors import ReadError, UsageError
 from spa.events import Tell, quiet
+from spa.trace.collect import is_float
 
 Scores = NDArray[np.float64]
 SCORERS = ("l1", "l2", "fpgm", "random", "act", "obspa")
@@ -53,25 +54,49 @@ def score(
         tell: where progress goes.
 
     Raises:
+        ReadError: a score is no number, as weights are none.
         UsageError: unknown names, or a saliency file that does not fit the model.
     """
     if scorer in MEASURED and saliency is None:
         if scorer == "act":
             from spa.criteria.act import act
 
-            return act(coupling, feeds, device, batch_norm, tell)
-        from spa.criteria.obs import obs
+            found = act(coupling, feeds, device, batch_norm, tell)
+        else:
+            from spa.criteria.obs import obs
 
-        return obs(coupling, feeds, device, batch_norm, tell)
-    if scorer == "fpgm" and saliency is None:
+            found = obs(coupling, feeds, device, batch_norm, tell)
+    elif scorer == "fpgm" and saliency is None:
         from spa.criteria.fpgm import fpgm
 
-        return normalize(coupling, fpgm(coupling), norm)
-    weigh = _weigher(coupling, scorer, saliency, seed)
-    total = aggregate(coupling, weigh, how)
-    if scorer == "l2" and saliency is None:
-        total = np.sqrt(total)
-    return normalize(coupling, total, norm)
+        found = normalize(coupling, fpgm(coupling), norm)
+    else:
+        weigh = _weigher(coupling, scorer, saliency, seed)
+        total = aggregate(coupling, weigh, how)
+        if scorer == "l2" and saliency is None:
+            total = np.sqrt(total)
+        found = normalize(coupling, total, norm)
+    if np.isnan(found).any():
+        _explain(coupling)
+    return found
+
+
+def _explain(coupling: Coupling) -> NoReturn:
+    """Raise ReadError: scores are no numbers; names the weights that are none either, if any."""
+    consts = coupling.graph.consts
+    for param in coupling.notes.params.values():
+        name = param.tensor
+        if name is None or not is_float(coupling.graph.dtypes.get(name)):
+            continue
+        if not np.isfinite(np.asarray(consts[name], np.float32)).all():
+            raise ReadError(
+                f"the weights '{name}' hold numbers that are not finite, so that channels "
+                "cannot be ranked; export the model again, or leave these alone with --ignore"
+            )
+    raise ReadError(
+        "the scores of some channels are no numbers; choose another scorer (such as --scorer l1), "
+        "or give inputs that the model is made for with --calib"
+    )
 
 
 def _weigher(

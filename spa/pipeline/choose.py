@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from spa import runtime
 from spa.coupling import Coupling, analyse, misplaced, refine
+from spa.coupling.quantised import is_mostly_integers
 from spa.criteria import score
 from spa.errors import ReadError, TargetError
 from spa.executor.survey import recovered
@@ -41,6 +42,7 @@ def measuring(
     """
     if not recipe.measures:
         return work(recipe), recipe
+    _refittable(coupling)
     settled = replace(recipe, scorer=MEASURING) if recipe.scorer == "auto" else recipe
     try:
         _answers(coupling, settled, journal)
@@ -52,6 +54,16 @@ def measuring(
         journal.warn(f"channels are judged by {PLAIN} and nothing is refitted: {error}")
     plain = replace(recipe, scorer=PLAIN)
     return work(plain), plain
+
+
+def _refittable(coupling: Coupling) -> None:
+    """Raise ReadError where scores would assume a refit that integers do not allow."""
+    if is_mostly_integers(coupling):
+        raise ReadError(
+            "the weights of this model are quantised already, so that nothing can make up for what "
+            "is removed: prune the model it was made from and quantise the result, or choose "
+            f"--scorer {PLAIN}, which only cuts, at a large loss of accuracy"
+        )
 
 
 def _answers(coupling: Coupling, recipe: Recipe, journal: Journal) -> None:

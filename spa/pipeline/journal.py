@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from spa.events import Done, Note, Started, Tell
 from spa.latency import Whole
 from spa.probes import Probe
@@ -68,9 +70,14 @@ class Journal:
 
     @contextmanager
     def written(self) -> Iterator[None]:
-        """Attach the report to what is raised inside, and close the account."""
+        """Attach the report to what is raised inside, and close the account.
+
+        Numbers that are not finite are looked for where they matter; numpy says nothing of them
+        (kernels of some BLAS raise the flag where nothing is wrong).
+        """
         try:
-            yield
+            with np.errstate(all="ignore"):
+                yield
         except BaseException as error:  # an interrupt or a bug, too, leaves with what is known
             self.close()
             error.report = self.report  # type: ignore[attr-defined]

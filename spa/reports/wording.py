@@ -24,6 +24,15 @@ def printable(text: object) -> str:
     return line if line.isprintable() else "".join(c if c.isprintable() else "?" for c in line)
 
 
+LONGEST = 900
+"""Characters of one sentence; names and what other libraries say may be any length."""
+
+
+def sentence(text: object) -> str:
+    """One printable line of at most `LONGEST` characters."""
+    return shorten(printable(text), LONGEST)
+
+
 def shorten(text: str, width: int) -> str:
     """Cut the middle out of a long name; its beginning and end tell layers apart."""
     if len(text) <= width:

@@ -12,6 +12,7 @@ import pytest
 
 from spa._version import __version__
 from spa.cli import COMMANDS, spa
+from spa.cli.failure import say
 from spa.cli.options import SCORERS
 from spa.recipe import Recipe
 
@@ -118,3 +119,9 @@ def test_usage_errors_are_one_sentence(shell, argv):
     ran = shell(*argv)
     assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
     assert ran.err.startswith("spa: error: ") and f"see spa {argv[0]} --help" in ran.err
+
+
+def test_a_sentence_has_a_length(capsys):
+    say("x" * 5000 + "\x1b[31m end")
+    said = capsys.readouterr().err
+    assert len(said) < 1000 and "\x1b" not in said and said.endswith("end\n")
