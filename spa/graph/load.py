@@ -206,7 +206,9 @@ def _digest_of_parts(proto: onnx.ModelProto) -> tuple[str, int]:
 
 def _graph(origin: Origin, input_shapes: Mapping[str, Sequence[int]] | None) -> Graph:
     check_model(origin.proto, origin.label, origin.base_dir)
+    listed = len(origin.proto.graph.input) if origin.proto.ir_version >= 4 else 0
     proto = normalize(origin.proto, origin.label)
+    unlisted = max(0, listed - len(proto.graph.input))
     check_graph(proto.graph, opsets_of(proto), origin.label)
     mapped = origin.mapped if proto is origin.proto else None  # converted: other weights
     program, known = fold(proto, origin.base_dir, mapped)
@@ -239,7 +241,7 @@ def _graph(origin: Origin, input_shapes: Mapping[str, Sequence[int]] | None) -> 
         ),
         dims=MappingProxyType(sizes),
         dynamic=MappingProxyType(dict(axes.symbols)),
-        source=_source(origin, proto),
+        source=_source(origin, proto, unlisted),
         inner=nodes.inner,
         order=nodes.order,
         options=tuple(options),
@@ -257,7 +259,7 @@ def _open_defaults(
     }
 
 
-def _source(origin: Origin, proto: onnx.ModelProto) -> Source:
+def _source(origin: Origin, proto: onnx.ModelProto, unlisted: int) -> Source:
     tensors = [tensor for tensor, _ in tensors_of(proto)]
     made_by = (proto.producer_name, proto.producer_version)
     return Source(
@@ -269,6 +271,7 @@ def _source(origin: Origin, proto: onnx.ModelProto) -> Source:
         external=any(map(is_external, tensors)),
         base_dir=origin.base_dir,
         given=origin.given,
+        unlisted=unlisted,
     )
 
 

@@ -24,7 +24,8 @@ Given: TypeAlias = "Path | bytes | onnx.ModelProto | None"
 class Source:
     """Where a model came from; `sha256` is of the model file, `bytes` counts external data too.
 
-    `given` is what was read: a path, the bytes or the caller's own model.
+    `given` is what was read: a path, the bytes or the caller's own model.  `unlisted` counts the
+    weights of a file of IR 4 or newer that left its list of inputs.
     """
 
     path: Path | None
@@ -35,6 +36,7 @@ class Source:
     external: bool
     base_dir: Path | None = None  # the folder that external locations are relative to
     given: Given = field(default=None, repr=False, compare=False)
+    unlisted: int = 0
 
     def model(self) -> onnx.ModelProto | None:
         """The model as it was given, without external data; None where that is gone."""

@@ -119,6 +119,11 @@ def couple(model: Any, recipe: Recipe, journal: Journal) -> Coupling:
     """Read and analyse; fills `input` and `frozen`."""
     with journal.stage("load"):
         graph = read(model, input_shapes=recipe.input_shape)
+    if graph.source.unlisted:
+        journal.note(
+            f"{graph.source.unlisted} weights that the file lists as inputs are taken for weights, "
+            "as most are listed; the result does not list them"
+        )
     with journal.stage("couple"):
         coupling = analyse(graph, heads=recipe.heads, tell=journal.tell)
         cost = Cost(coupling)

@@ -105,8 +105,11 @@ def test_the_cut_model_is_proved_and_refitted_around_it(scorer: str) -> None:
 @pytest.mark.parametrize("ir", [3, 8])
 def test_weights_that_an_exporter_lists_are_weights(ir: int) -> None:
     """Where all are listed nobody means to replace them."""
-    small = spa.prune(listed(made(CONVS, WIDE), *WIDE, ir=ir), 0.3, scorer="l2").model
+    done = spa.prune(listed(made(CONVS, WIDE), *WIDE, ir=ir), 0.3, scorer="l2")
+    small = done.model
     assert inputs(small) == ["x"]
+    said = any("4 weights that the file lists as inputs" in note for note in done.report["notes"])
+    assert said == (ir >= 4), "before IR 4 there was no other way to write them"
     assert {t.name: t.dims[0] for t in small.graph.initializer}["w"] < 16
 
 
