@@ -2,6 +2,7 @@
 
 from spa.budgets.limits import Limit, limits
 from spa.budgets.moves import Moves, moves
+from spa.budgets.reach import demand
 from spa.budgets.search import allocate
 
-__all__ = ["Limit", "Moves", "allocate", "limits", "moves"]
+__all__ = ["Limit", "Moves", "allocate", "demand", "limits", "moves"]

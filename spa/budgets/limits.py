@@ -96,16 +96,22 @@ def widest(recipe: Recipe) -> Recipe:
 
 def keeper(group: Group, recipe: Recipe) -> str | None:
     """The option that keeps a group as it is, or None where some of it may go."""
+    if any(len(_limit(group, each).steps) > 1 for each in (recipe, widest(recipe))):
+        return None
+    return holder(group, recipe)
+
+
+def holder(group: Group, recipe: Recipe) -> str | None:
+    """The option without which more of a group could go, or None where none holds it."""
     if matches(group, recipe.ignore):
         return "--ignore"
     if recipe.only and not matches(group, recipe.only):
         return "--only"
-    if any(len(_limit(group, each).steps) > 1 for each in (recipe, widest(recipe))):
-        return None
-    loose = recipe
+    loose = widest(recipe)
+    most = _limit(group, loose).steps[-1]
     for option, free in LOOSE.items():
         loose = replace(loose, **{option: free})
-        if len(_limit(group, loose).steps) > 1:
+        if _limit(group, loose).steps[-1] > most:
             return f"--{option.replace('_', '-')}"
     return None
 

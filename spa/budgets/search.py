@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spa.budgets.limits import Limit, limits
 from spa.budgets.moves import NEVER, Moves, moves
+from spa.budgets.reach import FRIENDLY, obstacle
 from spa.coupling.cost import Channels, Cost
 from spa.coupling.model import Coupling
 from spa.errors import TargetError
@@ -23,7 +23,6 @@ TRIES = 400
 TURNS = 4  # allocations, each at the prices of the one before
 DETOURS = 20  # moves left out, one after the other, because they go far beyond the target
 EXCESS = 1e-2  # of the whole: beyond it, widths that suit the hardware less are tried
-FRIENDLY: tuple[int | Literal["auto"], ...] = ("auto", 8, 4)
 Alive = NDArray[np.bool_]
 
 
@@ -115,16 +114,17 @@ def _reach(
     """
     whole = cost(coupling.everything()).share(recipe.of)
     if whole == 0 or not (sequence.rank < NEVER).any():
-        raise TargetError(f"nothing to prune: {_obstacle(coupling, bounds)}")
+        raise TargetError(f"nothing to prune: {obstacle(coupling, recipe, bounds)}")
 
     def removed(alive: Alive) -> float:
         return (whole - cost(alive).share(recipe.of)) / whole
 
     most = removed(sequence.alive(len(sequence.group)))
     if most < recipe.ratio - 1e-12:
+        why = obstacle(coupling, recipe, bounds)
         raise TargetError(
             f"at most {math.floor(1000 * most) / 10:g} % of the {recipe.of} can be removed, not "
-            f"{100 * recipe.ratio:g} % ({_obstacle(coupling, bounds)}); lower --ratio, or loosen "
+            f"{100 * recipe.ratio:g} % ({why}); lower --ratio, or loosen "
             "--max-layer-ratio, --min-channels, --round-to, --ignore or --only"
         )
     found: list[tuple[float, Alive]] = []
@@ -189,18 +189,3 @@ def _give_back(
         else:
             blocked.add(group)
     return alive
-
-
-def _obstacle(coupling: Coupling, bounds: Sequence[Limit]) -> str:
-    """What stands in the way, in a few words: the options, or the main reason for freezing."""
-    if coupling.groups and all(len(limit.steps) == 1 for limit in bounds):
-        return "the options keep every group as it is"
-    reasons: Counter[str] = Counter()
-    for frozen in coupling.frozen:
-        reasons[frozen.reason.text] += frozen.channels
-    if not reasons:
-        if coupling.groups:
-            return "the rest is not made of channels"
-        return "no channel is made by a stored weight"
-    text, channels = reasons.most_common(1)[0]
-    return f"{channels} of {sum(reasons.values())} frozen channels because: {text}"

@@ -26,6 +26,7 @@ from spa.trace.param import Param
 
 Alive = NDArray[np.bool_]
 Item = tuple[list[int], float, float, float]
+"""Factors (arrays of labels; rows), elements outside them, MACs and parameters per element."""
 UNCOUNTED = frozenset(("int64", "int32", "bool", "object", "uint64", "uint32"))
 UNCOUNTED_IN_BODIES = frozenset((6, 7, 8, 9, 12, 13))
 """The same as numbers of TensorProto.DataType."""
@@ -56,6 +57,7 @@ class Cost:
         self._where: dict[int, int] = {}
         self._rows: list[tuple[int, Ids]] = []
         items: list[Item] = []
+        self._params: list[Param] = []  # of the items
         seen: set[str] = set()
         for param in notes.params.values():
             name = param.tensor or ""  # a product of activations has none
@@ -63,6 +65,7 @@ class Cost:
             seen.add(name)
             if counted or param.times:
                 items.append(self._item(param, root, float(counted)))
+                self._params.append(param)
         graph = notes.graph
         told = {p.node for p in notes.params.values() if p.times}
         self._fixed_macs = untold(graph, told)
@@ -139,12 +142,43 @@ class Cost:
         else:
             kept = np.zeros(0, np.int32)
         rows = [1.0 / max(alive[r].any(1).sum(), 1) for _, r in self._rows]
+        return self._sizes(self._elements(kept, rows), self._channels(alive).channels)
+
+    def least(self, kept: Sequence[int]) -> tuple[Sizes, tuple[tuple[Param, float, float], ...]]:
+        """What no choice that keeps `kept[group]` units of every cell of the groups goes below.
+
+        Every array keeps those units that occur in it least, so this is exact where all occur
+        equally often.  Also the rest, use by use: MACs and parameters.
+        """
+        by = _kept(self.coupling, kept)
+        counts = [_fewest(flat, by) for flat in self._flat]
+        elements = self._elements(
+            np.array(counts, np.float64), [1.0 / len(r) for _, r in self._rows]
+        )
+        channels = sum(
+            n * len(group.cells) for n, group in zip(kept, self.coupling.groups, strict=True)
+        )
+        rest = zip(
+            self._params,
+            elements * self._times / self._batch,
+            elements * self._counted,
+            strict=True,
+        )
+        return self._sizes(elements, channels), tuple(rest)
+
+    def _elements(self, kept: NDArray[Any], rows: Sequence[float]) -> NDArray[np.float64]:
+        """Elements of every item, for how many labels of every array are kept."""
         factors = np.concatenate([kept, rows, [1.0]])
-        elements = factors[self._table].prod(1) * self._rest if len(self._table) else np.zeros(0)
+        found: NDArray[np.float64] = np.zeros(0)
+        if len(self._table):
+            found = factors[self._table].prod(1) * self._rest
+        return found
+
+    def _sizes(self, elements: NDArray[np.float64], channels: float) -> Sizes:
         return Sizes(
             macs=(float(elements @ self._times) + self._fixed_macs) / self._batch,
             params=float(elements @ self._counted) + self._fixed_params,
-            channels=self._channels(alive).channels,
+            channels=float(channels),
         )
 
 
@@ -158,6 +192,40 @@ class Channels:
     def __call__(self, alive: Alive) -> Sizes:
         """How many of the groups' units are in `alive`; the other figures are not numbers."""
         return Sizes(nan, nan, float(np.count_nonzero(alive.take(self._units))))
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """The cell of every unit (-1: of no group), and by cell how many units it has and keeps."""
+
+    cell: Ids
+    size: Ids
+    kept: Ids
+
+
+def _kept(coupling: Coupling, kept: Sequence[int]) -> _Kept:
+    cell = np.full(coupling.notes.size, -1)
+    sizes: list[int] = []
+    counts: list[int] = []
+    for group, count in zip(coupling.groups, kept, strict=True):
+        cell[group.cells] = len(sizes) + np.arange(len(group.cells))[:, None]
+        sizes += [group.size] * len(group.cells)
+        counts += [count] * len(group.cells)
+    return _Kept(cell, np.array(sizes, np.int64), np.array(counts, np.int64))
+
+
+def _fewest(flat: Ids, by: _Kept) -> int:
+    """How many entries of an array of units are left at least."""
+    units, often = np.unique(flat, return_counts=True)
+    cell = by.cell[units]
+    fixed = int(often[cell < 0].sum())
+    units, often, cell = units[cell >= 0], often[cell >= 0], cell[cell >= 0]
+    order = np.lexsort((often, cell))
+    often, cell = often[order], cell[order]
+    here, first, present = np.unique(cell, return_index=True, return_counts=True)
+    place = np.arange(len(cell)) - first.repeat(present)
+    left = by.kept[here] - (by.size[here] - present)  # units that are not here go last
+    return fixed + int(often[place < left.repeat(present)].sum())
 
 
 def _inside(graph: Any) -> Iterable[Any]:

@@ -128,6 +128,12 @@ def _all(cells: tuple[Ids, ...]) -> Ids:
     return np.concatenate([units.ravel() for units in cells] or [np.zeros(0, np.int64)])
 
 
+def tied_by(notes: Collect, roots: Roots, ids: Ids) -> Reason:
+    """Why these labels of one unit, which is no group, are no channels of their own."""
+    own = np.unique(ids)
+    return _Ties(notes, roots).first(own) if own.size > 1 else ALONE
+
+
 class _Ties:
     """Who made several labels one."""
 

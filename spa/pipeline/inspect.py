@@ -13,7 +13,7 @@ from spa.pipeline import facts
 from spa.pipeline.choose import choose, measuring, rank
 from spa.pipeline.journal import Journal
 from spa.pipeline.prune import couple, recipe_facts, sizes_note
-from spa.pipeline.timed import saved
+from spa.pipeline.timed import reachable, saved
 from spa.plans import Plan, plan_of
 from spa.recipe import Recipe
 
@@ -47,6 +47,7 @@ def make_plan(model: Any, recipe: Recipe, tell: Tell = quiet) -> Plan:
     with journal.written():
         recipe.validate()
         coupling = couple(model, recipe, journal)
+        reachable(coupling, recipe, journal)
 
         def work(settled: Recipe) -> tuple[Coupling, Any, tuple[str, ...]]:
             ranked = rank(coupling, settled, journal)

@@ -32,7 +32,7 @@ from spa.pipeline.read import check_output, files_read
 from spa.pipeline.refit import refitted
 from spa.pipeline.rotate import as_rotated
 from spa.pipeline.staged import staged
-from spa.pipeline.timed import saved
+from spa.pipeline.timed import reachable, saved
 from spa.plans import Plan, plan_of
 from spa.recipe import CHOICES, GATES, Heads, Recipe
 from spa.rewrite import rewrite
@@ -77,6 +77,8 @@ def prune(
         if given is not None:
             recipe = replace(recipe, heads=heads_of(given))
         coupling = couple(model, recipe, journal)
+        if given is None:
+            reachable(coupling, recipe, journal)
         score_original(coupling.graph, recipe, journal)
         if given is None:
             outcome = _scored(coupling, recipe, journal)

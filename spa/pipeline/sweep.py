@@ -22,6 +22,7 @@ from spa.pipeline.journal import Journal
 from spa.pipeline.outcome import Outcome
 from spa.pipeline.prune import couple, deliver, finish, make, sizes_note
 from spa.pipeline.read import check_output
+from spa.pipeline.timed import reachable
 from spa.recipe import GATES, Recipe, asks
 from spa.reports.sweep import Row, Status, Sweep, empty, row_of, summarize
 
@@ -66,6 +67,8 @@ def sweep(
         check_output(model, recipe, output)
         coupling = couple(model, recipe, journal)
         sizes_note(coupling.graph, journal)
+        least = min(ratios, default=precision)
+        reachable(coupling, replace(recipe, ratio=least), journal)
         score_original(coupling.graph, recipe, journal)
 
         def work(settled: Recipe) -> _Trials:
