@@ -94,7 +94,7 @@ def test_it_is_refused_before_anything_is_scored(unscored, run, of):
     text = str(caught.value)
     assert text.startswith("at most ") and "not 85 %" in text and len(text) < 1000
     if of == "macs":
-        assert f"stays at node {node} (Conv), as its channels are tied into one unit" in text
+        assert f"(Conv), as its channels are tied into one unit (at {node}))" in text
         assert text.endswith("lower --ratio")
 
 
