@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -29,13 +31,17 @@ def _axes_in(shape: Shape, view: Shape) -> dict[int, int]:
 
 
 def groups_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Group, ...]:
-    """Groups with their members; a group is named after the first tensor that makes it."""
+    """Groups with their members; a group is named after the first tensor that makes it.
+
+    Where an exporter only numbered that, after its node, or what the node gives.
+    """
     owner = np.full(notes.size, -1)
     for k, units in enumerate(cells):
         owner[units] = k
     held = notes.meetings.held(owner[roots.solid])  # the groups in each array of labels
     inside: list[list[int]] = [[] for _ in held]  # the members whose labels are that array
     members: list[Member] = []
+    users: list[Any] = []  # the node of every member
     makers: set[int] = set()
     for param in notes.params.values():
         if param.tensor is None:
@@ -52,19 +58,37 @@ def groups_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Gro
             if role == MAKES and domain != FLOW:  # the weights, not a state's first value
                 makers.add(len(members))
             members.append(Member(param.tensor, where.get(axes[-1], 0), role, node))
+            users.append(at)
     numbers: list[set[int]] = [set() for _ in cells]
     for owners, own in zip(held, inside, strict=True):
         for k in owners if own else ():
             if k >= 0:
                 numbers[k].update(own)
     result = []
+    taken: set[str] = set()
     for k, units in enumerate(cells):
         units.setflags(write=False)
         ordered = sorted(numbers[k])
         first = min(makers & numbers[k], default=ordered[0])
         own_members = tuple(dict.fromkeys([members[i] for i in ordered]))
-        result.append(Group(k, members[first].tensor, units, own_members))
+        tensor = members[first].tensor
+        name = called(tensor, users[first])
+        name = tensor if name in taken else name
+        taken.add(name)
+        result.append(Group(k, name, units, own_members, tensor=tensor))
     return tuple(result)
+
+
+def called(tensor: str, node: Any) -> str:
+    """What people know a tensor by: its name, or its node's or result's if that is a number."""
+    known = (tensor, node.name, *node.outputs[:1])
+    return next((name for name in known if not _numbered(name, node.op)), tensor)
+
+
+def _numbered(name: str, op: str) -> bool:
+    """Whether nothing but digits, `onnx` and the op type is left of a name."""
+    words = {word.lower() for word in re.split(r"[^A-Za-z]+", name) if word}
+    return words <= {"onnx", op.lower()}
 
 
 def frozen_of(notes: Collect, roots: Roots) -> tuple[Frozen, ...]:

@@ -55,7 +55,7 @@ def alike(notes: Collect) -> dict[Birth, Ids]:
 
 def wide(notes: Collect, root: Ids, groups: Sequence[Group]) -> tuple[Group, ...]:
     """The groups with the number of channels that each of their units is."""
-    named = {g.name for g in groups}
+    named = {g.tensor for g in groups}
     counts: dict[str, dict[int, int]] = {}
     for param in notes.params.values():
         name, plane = param.tensor or "", param.plane(MAKES)
@@ -63,7 +63,8 @@ def wide(notes: Collect, root: Ids, groups: Sequence[Group]) -> tuple[Group, ...
             units, often = np.unique(root[plane.ids], return_counts=True)
             counts[name] = dict(zip(units.tolist(), often.tolist(), strict=True))
     return tuple(
-        replace(g, width=max(counts.get(g.name, {}).get(int(g.cells[0, 0]), 1), 1)) for g in groups
+        replace(g, width=max(counts.get(g.tensor, {}).get(int(g.cells[0, 0]), 1), 1))
+        for g in groups
     )
 
 

@@ -27,7 +27,7 @@ class Group:
     """Coupled channels: every cell (row) keeps the same number of its units (columns).
 
     `cells` is int64 `[cells, n]`; a plain convolution has one cell, attention one per head.  Where
-    whole heads are units, `width` is how many channels of the tensor that gives the name each is.
+    whole heads are units, `width` is how many channels of `tensor`, which makes them, each is.
     """
 
     id: int
@@ -35,6 +35,7 @@ class Group:
     cells: Ids
     members: tuple[Member, ...]
     width: int = 1
+    tensor: str = ""
 
     @property
     def size(self) -> int:

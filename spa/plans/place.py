@@ -52,8 +52,10 @@ def _demand_cover(plan: Plan, known: set[str]) -> None:
     """Every group that is cut must own at least one tensor that plan and model both have."""
     for group in plan.groups:
         if group["after"] < group["before"] and not known & set(group["tensors"]):
+            tensors, name = group["tensors"], group["name"]
+            tensor = name if name in tensors else next(iter(tensors), name)
             raise UsageError(
-                f"the plan does not fit: the model has no initializer {group['name']}, nor any "
+                f"the plan does not fit: the model has no initializer {tensor}, nor any "
                 f"other of its group; export with the same names, or {ADVICE}"
             )
 
