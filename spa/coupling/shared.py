@@ -53,12 +53,13 @@ def tie_shared(notes: Collect) -> None:
     weight in another shape are left to themselves.
     """
     for name, uses in shared(notes).items():
+        tied = Reason(f"{TIED} by the uses of {name}", "", "")
         alike = [p for p in uses if p.view == uses[0].view]
         places = [_places(p) for p in alike]
         for place in dict.fromkeys(key for found in places for key in found):
             planes = [found[place] for found in places if place in found]
             for plane in planes[1:]:
-                notes.tie(planes[0].ids, plane.ids, Reason(f"{TIED} by the uses of {name}", "", ""))
+                notes.tie(planes[0].ids, plane.ids, tied)
             if len(planes) < len(alike):
                 notes.hold(planes[0].ids, Reason(f"another use needs all of {name}", "", ""))
 

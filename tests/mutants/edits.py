@@ -55,7 +55,7 @@ EDITS = (
     Edit(
         "cells are ignored",
         "spa/trace/collect.py",
-        "            self._cells.append(sides)",
+        "            self._cells.append((sides, Reason(TIED, node.op, node.name)))",
         "            pass",
         ("inverted_bottleneck", "depth_multiplier"),
     ),
@@ -103,7 +103,7 @@ EDITS = (
     Edit(
         "uses of one weight go apart",
         "spa/coupling/shared.py",
-        "                notes.tie(planes[0].ids, plane.ids)",
+        "                notes.tie(planes[0].ids, plane.ids, tied)",
         "                pass",
         ("shared_again_and_again", "shared_twice"),
     ),
