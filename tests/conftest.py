@@ -9,7 +9,7 @@ import pytest
 
 
 def pytest_configure() -> None:
-    """Hear interrupts: a shell lets what it starts in the background ignore them."""
+    """Hear interrupts: a shell lets what it starts in the background ignore them, nohup hang-ups."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -18,3 +18,6 @@ def pytest_configure() -> None:
 def nothing_about_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine, no stage takes so long that a log would be told."""
     monkeypatch.setattr("spa.cli.progress.EVERY_SECONDS", math.inf)
+    hang_up = getattr(signal, "SIGHUP", None)
+    if hang_up is not None and signal.getsignal(hang_up) is signal.SIG_IGN:
+        signal.signal(hang_up, signal.SIG_DFL)

@@ -14,7 +14,7 @@ import spa
 from spa import pipeline
 from spa.cli.main import run
 from spa.errors import ReadError, TargetError, UsageError, VerifyError
-from spa.events import Started
+from spa.events import Done
 from spa.labels import Plane
 from spa.recipe import GATES, Recipe
 from spa.reports import sweep as data
@@ -92,7 +92,7 @@ def test_work_is_done_once_for_all_ratios():
     stages: Counter[str] = Counter()
 
     def count(event):
-        if isinstance(event, Started):
+        if isinstance(event, Done):
             stages[event.stage] += 1
 
     pipeline.sweep(DIGITS, Recipe(scorer="obspa", samples=16), count, ratios=(0.2, 0.3, 0.4))
