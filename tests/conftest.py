@@ -9,7 +9,7 @@ import pytest
 
 
 def pytest_configure() -> None:
-    """Hear interrupts: a shell lets what it starts in the background ignore them, nohup hang-ups."""
+    """Hear interrupts and hang-ups: a shell and nohup let what they start ignore them."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
