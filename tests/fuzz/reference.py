@@ -22,12 +22,15 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, R
 from spa.coupling import Coupling
 
 Array = np.ndarray
-SELECTORS = ("TopK", "ArgMax", "ArgMin", "Less", "LessOrEqual", "Greater", "GreaterOrEqual")
+LARGEST = ("TopK", "ArgMax", "ArgMin")
+SELECTORS = (*LARGEST, "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Floor")
 FAILURES = (Fail, InvalidArgument, RuntimeException)
 """What onnxruntime raises where sizes do not agree."""
 NEAR = 1e-4
 TOLERANCE = 1e-4
 """Both shares of the largest number: what counts as a tie, and how far apart results may be."""
+SKIPPED = 0.01
+"""The share of tensors that may lie behind ties, over many nets."""
 
 
 @dataclass
@@ -175,17 +178,52 @@ def margin(node: NodeProto, values: list[Array], mask: Array) -> float:
     """How far a selector is from choosing otherwise, as a share of what it sees."""
     x = values[0].astype(np.float64)
     scale = max(float(np.abs(x).max(initial=0)), 1e-9)
-    if node.op_type not in ("TopK", "ArgMax", "ArgMin"):
-        apart = np.abs(x - values[1])
-        live = np.broadcast_to(mask, apart.shape) & (apart != 0)  # held at zero on both sides
-        return float(apart[live].min(initial=np.inf)) / scale
-    axis = next((a.i for a in node.attribute if a.name == "axis"), -1)
-    lines = np.moveaxis(np.where(mask, x, np.nan), axis, -1).reshape(-1, x.shape[axis])
+    if node.op_type in LARGEST:
+        return _margin_of_largest(node, values, np.where(mask, x, np.nan)) / scale
+    if node.op_type == "Floor":
+        return float(np.abs(x - np.round(x)).min(initial=np.inf)) / scale
+    apart = np.abs(x - values[1])
+    live = np.broadcast_to(mask, apart.shape) & (apart != 0)  # held at zero on both sides
+    return float(apart[live].min(initial=np.inf)) / scale
+
+
+def _margin_of_largest(node: NodeProto, values: list[Array], x: Array) -> float:
+    """How far apart those that are chosen are, and the best of the rest from them."""
+    attrs = {a.name: a.i for a in node.attribute}
+    count = int(values[1][0]) if node.op_type == "TopK" else 1
+    axis = attrs.get("axis", -1 if node.op_type == "TopK" else 0)
+    lines = np.moveaxis(x, axis, -1).reshape(-1, x.shape[axis])
     lines = lines[~np.isnan(lines).any(axis=1)]
-    return float(np.diff(np.sort(lines, axis=1), axis=1).min(initial=np.inf)) / scale
+    if node.op_type == "ArgMin" or not attrs.get("largest", 1):
+        lines = -lines
+    best = np.sort(lines, axis=1)[:, ::-1][:, : count + 1]
+    return float(-np.diff(best, axis=1).max(initial=-np.inf))
 
 
-def compare(run: Run, small: ModelProto, feeds: Mapping[str, Array]) -> float:
+@dataclass
+class Agreement:
+    """The largest difference, as a share of the largest number, and what was looked at.
+
+    `skipped` counts tensors that lie behind a near tie, of `compared` others nothing is unknown.
+    """
+
+    worst: float = 0.0
+    compared: int = 0
+    skipped: int = 0
+
+    @property
+    def share(self) -> float:
+        """How much was skipped."""
+        return self.skipped / max(1, self.compared + self.skipped)
+
+    def add(self, other: Agreement) -> None:
+        """Take in what was found at other sizes."""
+        self.worst = max(self.worst, other.worst)
+        self.compared += other.compared
+        self.skipped += other.skipped
+
+
+def compare(run: Run, small: ModelProto, feeds: Mapping[str, Array]) -> Agreement:
     """Outputs of the pruned net, and what its selectors see, are what the reference has."""
     model = ModelProto()
     model.CopyFrom(small)
@@ -197,11 +235,12 @@ def compare(run: Run, small: ModelProto, feeds: Mapping[str, Array]) -> float:
     return agreed(run, dict(zip(names, session(model).run(None, dict(feeds)), strict=True)))
 
 
-def agreed(run: Run, found: Mapping[str, Array]) -> float:
-    """The largest difference, as a share of the largest number; raises where it is too large."""
-    worst = 0.0
+def agreed(run: Run, found: Mapping[str, Array]) -> Agreement:
+    """How far values are apart; raises where that is too far."""
+    total = Agreement()
     for name, got in found.items():
         if name in run.unsure:
+            total.skipped += 1
             continue
         want = run.values[name]
         living = want[run.masks[name]] if name in run.masks else want.ravel()
@@ -209,5 +248,17 @@ def agreed(run: Run, found: Mapping[str, Array]) -> float:
         far = np.abs(living.astype(np.float64) - got.ravel()).max(initial=0)
         share = float(far / max(np.abs(living).max(initial=0), 1e-9))
         assert share <= TOLERANCE, f"{name} differs by {share:.1e} at {got.shape}"
-        worst = max(worst, share)
-    return worst
+        total.add(Agreement(share, 1))
+    return total
+
+
+def same_inputs(whole: ModelProto, small: ModelProto) -> None:
+    """The pruned net has the inputs of the original, and their defaults; raises if not."""
+    before, after = ({i.name: i.type for i in m.graph.input} for m in (whole, small))
+    assert before == after, f"other inputs: {sorted(before)} became {sorted(after)}"
+    for tensor in whole.graph.initializer:
+        if tensor.name in before:
+            now = [t for t in small.graph.initializer if t.name == tensor.name]
+            assert len(now) == 1, f"the default of {tensor.name} is gone"
+            ours, theirs = (numpy_helper.to_array(t) for t in (tensor, now[0]))
+            assert np.array_equal(ours, theirs), f"another default of {tensor.name}"

@@ -14,9 +14,19 @@ from spa.graph import read
 from spa.rewrite import rewrite
 from tests import oracles
 from tests.fuzz import reference
-from tests.fuzz.reference import Reference, at_length, compare, margin
+from tests.fuzz.reference import (
+    SKIPPED,
+    Agreement,
+    Reference,
+    Run,
+    agreed,
+    at_length,
+    compare,
+    margin,
+    same_inputs,
+)
 from tests.fuzz.trial import NOTHING, OK, REFUSED, WRONG, trial_lengths
-from tests.nets import random_areas, random_positions
+from tests.nets import random_lengths_steps as steps
 from tests.nets.random_lengths import RANGES, ROWS, LengthsNet, random_lengths_net
 
 COUNT = max(48, int(os.environ.get("SPA_FUZZ", "320")) // 4)
@@ -33,6 +43,10 @@ def judge(seeds: range) -> None:
     refused = [v for v in verdicts if v.state == REFUSED]
     assert not [v for v in refused if v.reason != NOTHING], "\n".join(map(str, refused))
     assert len(refused) <= 2 + 2 * WHOLE * len(verdicts), "\n".join(map(str, refused))
+    total = Agreement()
+    for verdict in verdicts:
+        total.add(Agreement(verdict.worst, verdict.compared, verdict.skipped))
+    assert total.skipped <= 12 + 2 * SKIPPED * (total.compared + total.skipped)
 
 
 @pytest.mark.fuzz
@@ -52,9 +66,9 @@ def test_a_seed_is_a_net() -> None:
 
 
 def test_every_step_is_taken_and_every_size_varies() -> None:
-    nets = [random_lengths_net(seed) for seed in range(250)]
+    nets = [random_lengths_net(seed) for seed in range(400)]
     taken = Counter(step for net in nets for step in net.steps[1:])
-    known = {f.__name__ for f in random_positions.STEPS + random_areas.STEPS}
+    known = {f.__name__ for f in steps.TOKENS + steps.IMAGES}
     assert not {name for name in known if taken[name] < 2}
     for symbol, sizes in RANGES.items():
         assert {s[symbol] for net in nets for s in net.sizes if symbol in s} == set(sizes)
@@ -72,7 +86,7 @@ def cut(seed: int) -> tuple[LengthsNet, Reference, ModelProto]:
 
 def held(net: LengthsNet, whole: Reference, small: ModelProto) -> None:
     for sizes in net.sizes:
-        feeds = net.feeds(sizes, [info.name for info in small.graph.input])
+        feeds = net.feeds(sizes)
         compare(whole.run(feeds, sizes), small, feeds)
 
 
@@ -91,7 +105,7 @@ def test_it_notices_rows_in_another_order() -> None:
     net, whole, small = cut(with_step("table_of_positions"))
     held(net, whole, small)
     for tensor in small.graph.initializer:
-        if tensor.dims[:1] == [ROWS] and tensor.data_type == TensorProto.FLOAT:
+        if tensor.dims[:1] in ([n] for n in ROWS) and tensor.data_type == TensorProto.FLOAT:
             turned = np.roll(numpy_helper.to_array(tensor), 1, axis=0)
             tensor.CopyFrom(numpy_helper.from_array(turned, tensor.name))
     with pytest.raises(AssertionError, match="differs"):
@@ -132,12 +146,40 @@ def test_channels_may_repeat_with_a_symbol_but_not_depend_on_it() -> None:
 def test_ties_are_seen() -> None:
     node = helper.make_node("TopK", ["x", "k"], ["v", "i"], axis=0)
     near, far = np.float32([[1], [1.00001], [3]]), np.float32([[1], [2], [3]])
-    every = np.ones((3, 1), bool)
-    assert margin(node, [near], every) < reference.NEAR < margin(node, [far], every)
-    assert margin(node, [near], ~every) == np.inf
+    every, count = np.ones((3, 1), bool), np.array([2])
+    assert margin(node, [near, count], every) < reference.NEAR < margin(node, [far, count], every)
+    assert margin(node, [near, count], ~every) == np.inf
+    assert margin(node, [near, np.array([1])], every) > reference.NEAR  # two that nobody wants
+    worst = helper.make_node("ArgMin", ["x"], ["i"], axis=0)
+    assert margin(worst, [near], every) < reference.NEAR < margin(worst, [far], every)
     less = helper.make_node("Less", ["a", "b"], ["c"])
     assert margin(less, [near, np.float32(1.00002)], every) < reference.NEAR
     assert margin(less, [far, np.float32(0.5)], every) > reference.NEAR
+
+
+def test_what_lies_behind_ties_is_counted() -> None:
+    run = Run({"a": np.ones(3), "b": np.ones(3)}, unsure={"a"})
+    assert agreed(run, {"a": np.zeros(3), "b": np.ones(3)}) == Agreement(0.0, 1, 1)
+    with pytest.raises(AssertionError, match="b differs"):
+        agreed(run, {"b": np.zeros(3)})
+
+
+def test_it_notices_a_default_that_is_lost() -> None:
+    net, _, small = cut(with_step("table_from_an_offset"))
+    same_inputs(net.model, small)
+    stored = {tensor.name for tensor in net.model.graph.initializer}
+    name = next(name for name in net.below if name in stored)
+    (kept,) = [t for t in small.graph.initializer if t.name == name]
+    kept.CopyFrom(numpy_helper.from_array(np.array([2]), name))
+    with pytest.raises(AssertionError, match="another default"):
+        same_inputs(net.model, small)
+    small.graph.initializer.remove(kept)
+    with pytest.raises(AssertionError, match="is gone"):
+        same_inputs(net.model, small)
+    (info,) = [info for info in small.graph.input if info.name == name]
+    small.graph.input.remove(info)
+    with pytest.raises(AssertionError, match="other inputs"):
+        same_inputs(net.model, small)
 
 
 def test_the_families_are_run_by_name() -> None:

@@ -13,7 +13,7 @@ from spa.graph import read
 from spa.rewrite import rewrite
 from spa.validate.verify import lossy_at
 from tests import oracles
-from tests.fuzz.reference import Reference, compare
+from tests.fuzz.reference import Agreement, Reference, compare, same_inputs
 from tests.nets import random_net
 from tests.nets.random_lengths import random_lengths_net
 
@@ -24,7 +24,11 @@ HEADS = ("free", "free", "tied", "free", "whole")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of one seed; `again` counts choices that fitted only after another look."""
+    """What came of one seed; `again` counts choices that fitted only after another look.
+
+    `compared` counts tensors that were held against a reference, `skipped` those that could not be,
+    as they lie behind a near tie.
+    """
 
     seed: int
     state: str
@@ -32,6 +36,8 @@ class Verdict:
     steps: tuple[str, ...] = ()
     again: int = 0
     worst: float = 0.0
+    compared: int = 0
+    skipped: int = 0
 
     def __str__(self) -> str:
         return f"seed {self.seed}: {self.state}: {self.reason}\n    {' | '.join(self.steps)}"
@@ -51,10 +57,10 @@ KINDS: dict[str, Callable[[int], Verdict]] = {"mixtures": trial, "lengths": tria
 """The families of nets, and what is done with one of them."""
 
 
-def _judged(seed: int, look: Callable[[int, list[str]], tuple[int, float]]) -> Verdict:
+def _judged(seed: int, look: Callable[[int, list[str]], tuple[int, Agreement]]) -> Verdict:
     steps: list[str] = []
     try:
-        again, worst = look(seed, steps)
+        again, found = look(seed, steps)
     except oracles.Refused as error:
         return Verdict(seed, REFUSED, str(error), tuple(steps))
     except Exception as error:
@@ -62,10 +68,12 @@ def _judged(seed: int, look: Callable[[int, list[str]], tuple[int, float]]) -> V
         where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
         text = (str(error).strip() or "no message").splitlines()[0]
         return Verdict(seed, WRONG, f"{type(error).__name__} at {where}: {text}", tuple(steps))
-    return Verdict(seed, OK, "", tuple(steps), again, worst)
+    if not found.compared:
+        return Verdict(seed, WRONG, "nothing was compared", tuple(steps))
+    return Verdict(seed, OK, "", tuple(steps), again, found.worst, found.compared, found.skipped)
 
 
-def _mixture(seed: int, steps: list[str]) -> tuple[int, float]:
+def _mixture(seed: int, steps: list[str]) -> tuple[int, Agreement]:
     net = random_net(seed)
     steps += net.steps
     found = _exact(seed, net.model)
@@ -74,25 +82,25 @@ def _mixture(seed: int, steps: list[str]) -> tuple[int, float]:
     return found
 
 
-def _lengths(seed: int, steps: list[str]) -> tuple[int, float]:
+def _lengths(seed: int, steps: list[str]) -> tuple[int, Agreement]:
     net = random_lengths_net(seed)
     steps += net.steps
     graph = read(net.model, input_shapes=net.analysed)
     coupling = analyse(graph, strict=True, heads=HEADS[seed % len(HEADS)])
     if not coupling.groups:
         raise oracles.Refused(NOTHING)
-    refusals, worst = 0, 0.0
+    refusals, found = 0, Agreement()
     ratio = oracles.RATIOS[seed % len(oracles.RATIOS)]
     for choose in (oracles.scattered(ratio, seed), oracles.single(seed)):
         coupling, alive, again = oracles.fitted(coupling, choose)
         refusals += again
         small = rewrite(coupling, alive)
-        inputs = [info.name for info in small.graph.input]
+        same_inputs(net.model, small)
         reference = Reference(net.model, coupling, alive)
         for sizes in net.sizes:
-            feeds = net.feeds(sizes, inputs)
-            worst = max(worst, compare(reference.run(feeds, sizes), small, feeds))
-    return refusals, worst
+            feeds = net.feeds(sizes)
+            found.add(compare(reference.run(feeds, sizes), small, feeds))
+    return refusals, found
 
 
 def choices(seed: int) -> list[oracles.Choose]:
@@ -103,23 +111,23 @@ def choices(seed: int) -> list[oracles.Choose]:
     return [oracles.scattered(ratio, seed), known[seed % len(known)], oracles.single(seed)]
 
 
-def _exact(seed: int, model) -> tuple[int, float]:
+def _exact(seed: int, model) -> tuple[int, Agreement]:
     coupling = analyse(read(model), strict=True, heads=HEADS[seed % len(HEADS)])
     if not coupling.groups:
         raise oracles.Refused(NOTHING)
     oracles.identity(coupling)
-    refusals, worst = 0, 0.0
+    refusals, found = 0, Agreement()
     for turn, choose in enumerate(choices(seed)):
         coupling, alive, again = oracles.fitted(coupling, choose)
         refusals += again
         small = rewrite(coupling, alive)
         exact = not lossy_at(coupling, alive)
         compare = oracles.masked if exact else oracles.without_statistics
-        worst = max(worst, compare(coupling, alive, small))
+        found.add(Agreement(compare(coupling, alive, small), 1))
         if turn == seed % 3:
             oracles.works(coupling, alive, small, exact)
             oracles.cost(coupling, alive, small)
-    return refusals, worst
+    return refusals, found
 
 
 def _with_norms(seed: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.nets import random_steps as plain
 from tests.nets.random_lengths import Feature, Lengths
 
 Made = Feature | list[Feature] | None
@@ -152,9 +151,4 @@ OWN = [
     table_of_places, tables_of_rows_and_columns, resized_table, down_and_up, as_tokens,
     attention_of_places, groups_in_batches, coordinates, means_of_rows, padded_to_even, best_place,
     computed_kernel, scaled_by_default,
-]  # fmt: skip
-STEPS = [
-    *OWN, plain.layer, plain.activation, plain.add, plain.residual, plain.concat, plain.gated,
-    plain.sliced, plain.batch_norm, plain.grouped, plain.depthwise, plain.squeeze_excite,
-    plain.prelu, plain.chunked,
 ]  # fmt: skip

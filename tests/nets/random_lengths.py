@@ -7,12 +7,12 @@ channels.  What is fed at which sizes belongs to a net as well.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from onnx import ModelProto, helper
+from onnx import ModelProto, TensorProto, helper
 
 from tests.nets.net import BATCH, Net
 from tests.nets.random_net import Feature, Mixture
@@ -20,13 +20,16 @@ from tests.nets.random_net import Feature, Mixture
 OPSETS = (14, 17, 18, 21)
 WIDTHS = (4, 6, 8, 12)
 TOKENS, PAST, HEIGHT, WIDTH = "T", "P", "H", "W"
-ROWS = 128
-"""Rows of a table: as many as the analysis takes for an input behind a cache, and more."""
+ROWS = (25, 31, 128)
+"""Rows of tables, one number for a net: as many as any sizes below need, odd ones, and plenty."""
+
+LONG = 70
+"""A cache that only plenty of rows are enough for."""
 
 RANGES: Mapping[str, tuple[int, ...]] = {
     BATCH: (1, 2, 3, 5),
     TOKENS: (1, 2, 3, 5, 7, 11),
-    PAST: (0, 1, 2, 4, 9, 13),
+    PAST: (0, 1, 2, 4, 9, 13, LONG),
     HEIGHT: (2, 3, 5, 6, 7, 9),
     WIDTH: (2, 3, 4, 6, 8, 11),
 }
@@ -40,15 +43,19 @@ Sizes = Mapping[str, int]
 
 @dataclass(frozen=True)
 class LengthsNet:
-    """The model, the steps it is made of, what it is analysed at, and the sizes to look at."""
+    """The model, the steps it is made of, what it is analysed at, and the sizes to look at.
+
+    Inputs in `below` are whole numbers from 0 up to, without, the one given there.
+    """
 
     model: ModelProto
     steps: tuple[str, ...]
     analysed: Mapping[str, tuple[int, ...]] | None
     sizes: tuple[Sizes, ...]
     seed: int
+    below: Mapping[str, int]
 
-    def feeds(self, sizes: Sizes, inputs: Collection[str]) -> dict[str, np.ndarray]:
+    def feeds(self, sizes: Sizes) -> dict[str, np.ndarray]:
         """Values for inputs of these sizes; one with a default is given in half of the cases."""
         random = np.random.default_rng([self.seed, *sizes.values()])
         stored = {tensor.name for tensor in self.model.graph.initializer}
@@ -56,8 +63,11 @@ class LengthsNet:
         for info in self.model.graph.input:
             dims = info.type.tensor_type.shape.dim
             shape = [sizes[d.dim_param] if d.dim_param else d.dim_value for d in dims]
-            values = random.standard_normal(shape).astype(np.float32)
-            if info.name in inputs and (info.name not in stored or random.random() < 0.5):
+            if info.name in self.below:
+                values = random.integers(0, self.below[info.name], shape)
+            else:
+                values = random.standard_normal(shape).astype(np.float32)
+            if info.name not in stored or random.random() < 0.5:
                 made[info.name] = values
         return made
 
@@ -72,6 +82,8 @@ class Lengths(Mixture):
         self.pool: list[Feature] = []
         self.steps: list[str] = []
         self.presents: list[str] = []
+        self.rows = self.pick(*ROWS)
+        self.below: dict[str, int] = {}
         self._caches = 0
         self._memory = ""
 
@@ -112,6 +124,20 @@ class Lengths(Mixture):
         self.net.inputs.append(helper.make_tensor_value_info(name, 1, shape))
         return name
 
+    def default_number(self, value: int, most: int) -> str:
+        """An input of one whole number, from 0 to `most`, that has a value where none is given."""
+        name = self.net.ints(value)
+        self.net.inputs.append(helper.make_tensor_value_info(name, TensorProto.INT64, [1]))
+        self.below[name] = most + 1
+        return name
+
+    def given(self, stem: str, *shape: int | str, below: int = 0) -> str:
+        """One more input: of whole numbers below some number, or of floats."""
+        name = self.net.name(stem)
+        if below:
+            self.below[name] = below
+        return self.net.input(name, *shape, dtype=np.int64 if below else np.float32)
+
     def flat(self, x: str, *sizes: int | str) -> str:
         """A reshape to sizes of which some are computed: names of vectors of one number."""
         given = [s if isinstance(s, str) else self.net.ints(s) for s in sizes]
@@ -128,26 +154,30 @@ class Lengths(Mixture):
         return outputs + self.presents
 
 
-def empty_ones(symbol: str, mix: Lengths) -> int:
-    """How many of a symbol's sizes go: an axis of size 0 cannot be reshaped next to one of -1."""
-    return int(symbol == PAST and mix.net.sizes == "minus")
+def sizes_of(symbol: str, mix: Lengths) -> tuple[int, ...]:
+    """The sizes of a symbol that suit a net."""
+    sizes = RANGES[symbol]
+    if symbol == PAST and mix.net.sizes == "minus":
+        sizes = sizes[1:]  # an axis of size 0 cannot be reshaped next to one of -1
+    if symbol == PAST and mix.rows < LONG + max(RANGES[TOKENS]):
+        sizes = sizes[:-1]
+    return sizes
 
 
 def random_lengths_net(seed: int) -> LengthsNet:
     """The net of a seed."""
-    from tests.nets import random_areas as areas
-    from tests.nets import random_positions as positions
+    from tests.nets import random_lengths_steps as known
 
     mix = Lengths(seed)
     images = mix.chance(0.3)
     kind = "areas" if images else "tokens"
     mix.steps.append(f"{kind} opset {mix.net.opset} {mix.net.sizes}")
     if images:
-        x, steps = Feature(mix.net.input("x", 3, HEIGHT, WIDTH), 3, (0, 0)), areas.STEPS
+        x = Feature(mix.net.input("x", 3, HEIGHT, WIDTH), 3, (0, 0))
     else:
-        x, steps = Feature(mix.net.input("x", TOKENS, 5), 5, (0,)), positions.STEPS
+        x = Feature(mix.net.input("x", TOKENS, 5), 5, (0,))
     mix.pool = [mix.mapped(x, mix.pick(*WIDTHS))]
-    mix.grow(steps, int(mix.random.integers(3, 8)))
+    mix.grow(known.IMAGES if images else known.TOKENS, int(mix.random.integers(3, 8)))
     outputs = mix.ends()
     symbols = {
         d.dim_param
@@ -155,8 +185,7 @@ def random_lengths_net(seed: int) -> LengthsNet:
         for d in info.type.tensor_type.shape.dim
         if d.dim_param
     }
-    sizes = tuple(
-        {s: mix.pick(*RANGES[s][empty_ones(s, mix) :]) for s in sorted(symbols)} for _ in range(3)
-    )
+    sizes = tuple({s: mix.pick(*sizes_of(s, mix)) for s in sorted(symbols)} for _ in range(3))
     analysed = {"x": (2, 3, *AREA)} if images else None
-    return LengthsNet(mix.net.done(*outputs), tuple(mix.steps), analysed, sizes, seed)
+    model, steps = mix.net.done(*outputs), tuple(mix.steps)
+    return LengthsNet(model, steps, analysed, sizes, seed, mix.below)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.nets import random_steps as plain
-from tests.nets import random_tokens as tokens
-from tests.nets.random_lengths import ROWS, Feature, Lengths
+from tests.nets.random_lengths import Feature, Lengths
 
 Made = Feature | list[Feature] | None
 HEADS = ((2, 4), (2, 2), (3, 4), (1, 6))
@@ -33,29 +31,29 @@ def rows(m: Lengths, table: str, behind: bool) -> str:
     if way == "range":
         return net.Gather(table, numbers(m, start, end))
     if way == "buffer":
-        buffer = net.const(np.arange(ROWS)[None])
+        buffer = net.const(np.arange(m.rows)[None])
         places = net.Slice(buffer, start, end, net.ints(1))
         return net.Gather(table, net.Squeeze(places, net.ints(0)))
     if way == "split":
-        rest = net.Sub(net.ints(ROWS), end)
+        rest = net.Sub(net.ints(m.rows), end)
         return net.Split(table, net.Concat(end, rest, axis=0), axis=0, outs=2)[0]
     return net.Slice(table, start, end, net.ints(0))
 
 
 def table_of_positions(m: Lengths, x: Feature) -> Made:
-    table = m.net.weight(ROWS, x.size, scale=1.0)
+    table = m.net.weight(m.rows, x.size, scale=1.0)
     return Feature(m.net.Add(x.name, rows(m, table, False)), x.size, x.area)
 
 
 def table_behind_a_cache(m: Lengths, x: Feature) -> Made:
-    table = m.net.weight(ROWS, x.size, scale=1.0)
+    table = m.net.weight(m.rows, x.size, scale=1.0)
     return Feature(m.net.Add(x.name, rows(m, table, True)), x.size, x.area)
 
 
 def table_that_scales(m: Lengths, x: Feature) -> Made:
     """A row per position, and behind it a layer of its own."""
     size = m.pick(4, 6)
-    found = rows(m, m.net.weight(ROWS, size, scale=1.0), m.chance(0.5))
+    found = rows(m, m.net.weight(m.rows, size, scale=1.0), m.chance(0.5))
     return Feature(m.net.Mul(x.name, m.net.linear(found, size, x.size)), x.size, x.area)
 
 
@@ -97,17 +95,24 @@ def attended(m: Lengths, q: str, k: str, v: str, mask: str = "") -> str:
 
 
 def causal(m: Lengths, behind: bool) -> str:
-    """What no token may look at, `[T, T]` or `[T, P + T]`, made in one of four ways."""
+    """What no token may look at, `[T, T]` or `[T, P + T]`, made in one of several ways."""
     net, (start, end) = m.net, bounds(m, behind)
     far = net.scalar(-30)
-    way = m.pick("stored", "compared", "triangle", "triangle of all")
+    way = m.pick("stored", "yes or no", "compared", "window", "triangle", "triangle of all")
     if way == "stored":
-        whole = net.const(np.where(np.tri(ROWS), 0, -30).astype(np.float32))
+        whole = net.const(np.where(np.tri(m.rows), 0, -30).astype(np.float32))
         return net.Slice(net.Slice(whole, start, end, net.ints(0)), net.ints(0), end, net.ints(1))
-    if way == "compared":
+    if way == "yes or no":
+        rows = net.Slice(net.const(np.tri(m.rows, dtype=bool)), start, end, net.ints(0))
+        seen = net.Slice(rows, net.ints(0), end, net.ints(1))
+        return net.Where(seen, net.scalar(0), far)
+    if way in ("compared", "window"):
         own = net.unsqueeze(numbers(m, start, end), 1)
         seen = net.unsqueeze(numbers(m, net.ints(0), end), 0)
-        return net.Where(net.Less(own, seen), far, net.scalar(0))
+        if way == "compared":
+            return net.Where(net.Less(own, seen), far, net.scalar(0))
+        apart = net.Abs(net.Sub(own, seen))
+        return net.Where(net.Less(apart, net.const(np.int64(3))), net.scalar(0), far)
     if way == "triangle":
         full = net.Expand(far, net.Concat(m.tokens, end, axis=0))
         first = net.Add(net.Squeeze(start, net.ints(0)), net.const(np.int64(1)))
@@ -164,7 +169,7 @@ def attention_turned(m: Lengths, x: Feature) -> Made:
     net, (q, k, v), heads, width = m.net, *projected(m, x)
     behind = m.chance(0.5)
     if m.chance(0.5):
-        angles = np.outer(np.arange(ROWS), 0.3 ** np.arange(width // 2)).astype(np.float32)
+        angles = np.outer(np.arange(m.rows), 0.3 ** np.arange(width // 2)).astype(np.float32)
         angles = np.concatenate([angles, angles], axis=1)
         cos, sin = (rows(m, net.const(f(angles)), behind) for f in (np.cos, np.sin))
     else:
@@ -250,9 +255,4 @@ OWN = [
     attention_causal, attention_cached, attention_behind_memory, attention_in_batches,
     attention_turned, attention_by_distance, gathered_elements, best_token, routed,
     gated_by_comparison, scaled_by_default, computed_weight,
-]  # fmt: skip
-STEPS = [
-    *OWN, plain.layer, plain.activation, plain.add, plain.multiply, plain.residual, plain.concat,
-    plain.gated, plain.sliced, plain.scaled, plain.chunked, plain.interleaved,
-    tokens.feed_forward, tokens.convolution_1d,
 ]  # fmt: skip
