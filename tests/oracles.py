@@ -392,5 +392,5 @@ COUNTS: dict[str, Callable[[Graph, Any], int]] = {
     "com.microsoft.Attention": _projected,
     "QAttention": _projected,
     **dict.fromkeys(("Attention", "MultiHeadAttention", "GroupQueryAttention"), _attention),
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
+    **dict.fromkeys(("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"), _recurrent),
 }

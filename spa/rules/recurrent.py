@@ -2,6 +2,7 @@
 
 Inputs of LSTM, GRU and RNN: x, W, R, B, lengths, initial h, initial c, peepholes.  Every direction
 has hidden units of its own; what it keeps is a box, as all that is stored lies over directions.
+An LSTM of bytes stores W and R transposed, and has their scales and zero points behind the rest.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from spa import labels
 from spa.labels import Ids, Image, Plane, Shape
 from spa.rules.meet import still
-from spa.rules.registry import Fixes, refit, rule
+from spa.rules.registry import MICROSOFT, Fixes, refit, rule, trait
 from spa.trace.op import Op
 from spa.trace.param import MAKES
 
@@ -35,47 +36,66 @@ class Layer:
     hidden: int
     gates: int
     read: int
+    turned: bool = False  # whether W and R are stored transposed
+
+    @property
+    def rows(self) -> int:
+        """The axis of W and R along which hidden units are made."""
+        return 3 if self.turned else 2
+
+    @property
+    def columns(self) -> int:
+        """The axis of W and R along which they read."""
+        return 1 if self.turned else 3
 
     def views(self) -> dict[int, Shape]:
         """Views of W, R, B and the peepholes, by input; the gates are an axis of their own."""
         d, h, g = self.ways, self.hidden, self.gates
-        return {1: (d, g, h, self.read), 2: (d, g, h, h), 3: (d, 2, g, h), 7: (d, 3, h)}
+        beside = {3: (d, 2, g, h), 7: (d, 3, h)}
+        if self.turned:
+            return {1: (d, self.read, g, h), 2: (d, h, g, h), **beside}
+        return {1: (d, g, h, self.read), 2: (d, g, h, h), **beside}
 
 
-def _layer(op: Op) -> Layer:
+def _layer(op: Op, turned: bool = False) -> Layer:
     """What the weights say; W and R must agree with the attribute."""
-    ways, rows, read = op.shape(1)
-    hidden = op.shape(2)[2]
-    if op.attr("hidden_size", hidden) != hidden or op.shape(2)[:2] != (ways, rows):
+    order = (0, 2, 1) if turned else (0, 1, 2)
+    (ways, rows, read), (*again, hidden) = ([op.shape(i)[a] for a in order] for i in (1, 2))
+    if op.attr("hidden_size", hidden) != hidden or again != [ways, rows]:
         raise ValueError(f"{op.shape(2)} is not the size of a recurrent weight")
-    return Layer(ways, hidden, rows // max(hidden, 1), read)
+    return Layer(ways, hidden, rows // max(hidden, 1), read, turned)
 
 
 @rule("LSTM", "GRU", "RNN", note="a hidden unit goes from all gates at once")
 def recurrent(op: Op, x: Image, *_: Image) -> list[Image]:  # t n i, d g h i, d g h h -> t d n h
+    return _cell(op, x, _layer(op))[1]
+
+
+def _cell(op: Op, x: Image, layer: Layer) -> tuple[Ids, list[Image]]:
+    """Labels of the hidden units, and the images of the outputs."""
     still(op, 4, reason="lengths of sequences")
-    layer = _layer(op)
     own = _weights(op, layer, x)
     _vectors(op, layer, own)
     batch_first = bool(op.attr("layout", 0))
     for i in (5, 6):
         if op.has(i):
             _over(op, i, op.shape(i), own, (1, 2) if batch_first else (0, 2), "follows")
-    return [_shown(op, own, k, batch_first) for k in range(op.outputs)]
+    return own, [_shown(op, own, k, batch_first) for k in range(op.outputs)]
 
 
 def _weights(op: Op, layer: Layer, x: Image) -> Ids:
     """Labels of the hidden units, `[directions, hidden]`, which every step reads again."""
     read = op.along(x, 2, "steps of a recurrent layer")
     times = float(prod(x.shape[:2]))
-    inputs, (w, r) = labels.lay(read, (3,), 4), (op.is_const(i) for i in (1, 2))
+    inputs = labels.lay(read, (layer.columns,), 4)
+    w, r = (op.is_const(i) for i in (1, 2))
     views = layer.views()
     if w:
-        made = op.param(1, views[1], times=times, makes=(0, 2), reads=inputs)[0]
+        made = op.param(1, views[1], times=times, makes=(0, layer.rows), reads=inputs)[0]
         own = made.dense.reshape(layer.ways, layer.hidden)
     else:
         own = op.fresh(layer.ways * layer.hidden).reshape(layer.ways, layer.hidden)
-    rows, columns = (labels.lay(own, (0, a), 4) for a in (2, 3))
+    rows, columns = (labels.lay(own, (0, a), 4) for a in (layer.rows, layer.columns))
     if r:
         op.param(2, views[2], times=times, makes=rows, reads=columns)
     for i, stored, reads in ((1, w, inputs), (2, r, columns)):
@@ -133,6 +153,46 @@ def _shown(op: Op, own: Ids, k: int, batch_first: bool) -> Image:
         return op.rock(k)
     axes = (0, 2) if not batch_first else (1, 2)
     return op.made(own, *(axes if k else (axes[0] + 1, 3)), k=k)
+
+
+RESTING = frozenset(
+    ("Tanh", "Relu", "LeakyRelu", "ThresholdedRelu", "ScaledTanh", "Softsign", "Elu")
+)
+"""Activations that are 0 at 0, so that the state of a unit without weights stays 0."""
+RANGED = "the range of all states is measured, and a unit of zeros would not rest at 0"
+BYTES = range(8, 12)
+"""Scale and zero point of W, then those of R: one number per direction, or per row of a gate."""
+
+
+@rule("DynamicQuantizeLSTM", domain=MICROSOFT, note="as LSTM; scaled per direction or per row")
+def lstm_of_bytes(op: Op, x: Image, *_: Image) -> list[Image]:  # t n i, d i g h, d h g h -> t d n h
+    if not all(op.is_const(i) for i in (1, 2, *BYTES)):
+        still(op, *range(len(op.x)), reason=COMPUTED)
+        return op.rocks()
+    layer = _layer(op, turned=True)
+    own, shown = _cell(op, x, layer)
+    known = [str(f) for f in op.attr("activations", ())]
+    if not {f for k, f in enumerate(known) if k % 3} <= RESTING:
+        op.same(own, np.zeros_like(own), RANGED)
+    for i in BYTES:
+        if op.decide(lambda i=i: len(op.shape(i)) > 1):  # type: ignore[misc]
+            _over(op, i, (layer.ways, layer.gates, layer.hidden), own, (0, 2), "follows")
+    return shown
+
+
+@refit("DynamicQuantizeLSTM", domain=MICROSOFT)
+def hidden_size_of_bytes(new: Sizes) -> Fixes:
+    """As for an LSTM; what is stored per direction loses that which went."""
+    fixes = hidden_size(new)
+    living = new.left.alive[_units(new)].any(1)
+    for i in BYTES if "direction" in fixes else ():
+        value = new.value(i)
+        if value is not None and value.ndim == 1:
+            fixes[i] = value[living]
+    return fixes
+
+
+trait("DynamicQuantizeLSTM", domain=MICROSOFT, bytes=((0, 1, 9), (0, 2, 11)), inward=True)
 
 
 @refit("LSTM", "GRU", "RNN")

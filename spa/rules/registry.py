@@ -30,6 +30,8 @@ class Trait:
         draws: whether it draws random numbers.
         bytes: triples of inputs that it multiplies as bytes: activations, weights, and the zero
             point of the weights.
+        inward: whether it measures the range of what it keeps to itself: what is dead must not lie
+            in it, and it hangs on how many threads share the rows.
         where: of which nodes all this is true.
     """
 
@@ -38,6 +40,7 @@ class Trait:
     counts: bool = False
     draws: bool = False
     bytes: tuple[tuple[int, int, int], ...] = ()
+    inward: bool = False
     where: Callable[[Any], bool] = lambda node: True
 
 
@@ -53,13 +56,14 @@ def trait(
     counts: bool = False,
     draws: bool = False,
     bytes: tuple[tuple[int, int, int], ...] = (),
+    inward: bool = False,
     where: Callable[[Any], bool] = lambda node: True,
 ) -> None:
     """Register what one or more operators are like (see `Trait`)."""
     for name in names:
         if (domain, name) in TRAITS:
             raise ValueError(f"traits of {name} are registered twice")
-        TRAITS[domain, name] = Trait(decides, sized, counts, draws, bytes, where)
+        TRAITS[domain, name] = Trait(decides, sized, counts, draws, bytes, inward, where)
 
 
 def trait_of(node: Any) -> Trait:

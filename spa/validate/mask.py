@@ -18,6 +18,7 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from spa.coupling.model import Coupling
 from spa.labels import Ids, Plane
+from spa.rules import trait_of
 from spa.trace.check import Survivors
 from spa.trace.param import MAKES, READS, SCALES, Param
 from spa.validate.layout import Layout, layout_of
@@ -130,19 +131,46 @@ def _hold_inside(
         return
     made = _labels([q for p in params for role, q in p.planes if role == MAKES])
     shown = _labels([q for o in node.outputs if o in notes.images for q in notes.images[o].planes])
+    trait = trait_of(node)
+    points = {weight: point for _, weight, point in trait.bytes}
     for param in params:
-        mask = _inside(param, left, made, shown)
+        if param.input in points.values():
+            continue
+        mask = _within(param, left) if trait.inward else _inside(param, left, made, shown)
         if mask.all():
             continue
         whole = coupling.graph.consts[param.tensor or ""]
         mask = np.broadcast_to(mask, param.view).reshape(whole.shape)
         copy.input[param.input] = f"{param.tensor}__inside_{node.index}"
-        quiet = np.where(mask, whole, np.zeros((), whole.dtype)).astype(whole.dtype)
+        zero = _zero_of(coupling, node, points.get(param.input), whole)
+        quiet = np.where(mask, whole, zero).astype(whole.dtype)
         model.graph.initializer.append(numpy_helper.from_array(quiet, copy.input[param.input]))
+
+
+def _zero_of(coupling: Coupling, node: Any, point: int | None, whole: np.ndarray) -> np.ndarray:
+    """What is zero in a stored weight: its zero points at input `point`, against its axes.
+
+    A vector belongs to the columns of a matrix; in front of matrices it belongs to each of them.
+    """
+    name = "" if point is None or point >= len(node.inputs) else node.inputs[point]
+    if name not in coupling.graph.consts:
+        return np.zeros((), whole.dtype)
+    zero = coupling.graph.consts[name]
+    batches = whole.ndim - 2
+    shape = (*zero.shape[:batches], 1, *zero.shape[batches:])
+    return np.asarray(zero).reshape(shape + (1,) * (whole.ndim - len(shape)))
 
 
 def _labels(planes: list[Plane]) -> Ids:
     return np.unique(np.concatenate([p.ids.ravel() for p in planes] or [np.zeros(0, np.int64)]))
+
+
+def _within(param: Param, left: Survivors) -> NDArray[np.bool_]:
+    """Which elements live."""
+    mask = np.ones((1,) * len(param.view), bool)
+    for _, p in param.planes:
+        mask = mask & left.alive[p.ids]
+    return mask
 
 
 def _inside(param: Param, left: Survivors, made: Ids, shown: Ids) -> NDArray[np.bool_]:

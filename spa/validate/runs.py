@@ -17,6 +17,8 @@ from spa.devices import Device
 from spa.errors import ReadError
 from spa.graph.normalize import captured_names, graphs_in
 from spa.rules import is_known
+from spa.validate.borders import trait_at
+from spa.validate.twin import all_graphs
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -46,7 +48,9 @@ class Runner:
     def load(self, optimize: bool) -> tuple[Any, tuple[NodeProto, ...]]:
         """A session, and the nodes that it ends before."""
         place = {"device": self.device, "base_dir": self.base_dir}
-        return session_of(self.model, optimize=optimize, **place)
+        nodes = (node for graph in all_graphs(self.model.graph) for node in graph.node)
+        alone = any(trait_at(node).inward for node in nodes)
+        return session_of(self.model, optimize=optimize, threads=int(alone), **place)
 
     def of(self, model: ModelProto) -> Runner:
         """The same for another model with the same external data."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 from onnx import TensorProto
 
 from tests.nets.motif import motif
 from tests.nets.net import Net
+from tests.nets.recurrent import zeros
 
 MICROSOFT = "com.microsoft"
 
@@ -74,7 +77,7 @@ def attention_of_bytes(n: Net) -> str:  # by column, and by tensor; q, k and v k
     for each in (True, False):
         q = n.QuantizeLinear(y, *step)
         size = scale(n, 24, size=0.01) if each else n.const(np.float32(0.01))
-        zeros = n.const(np.zeros(24, np.int8)) if each else point(n, 0, np.int8)
+        zeros = n.const(np.zeros(24, np.int8)) if each else point(n, 7, np.int8)
         given = (whole(n, 12, 24, most=60), n.weight(24, scale=0.1), step[0], size, "", step[1])
         z = n.QAttention(q, *given, zeros, domain=MICROSOFT, num_heads=2)
         y = n.linear(z, 8, 12)
@@ -139,3 +142,26 @@ def small_floats(n: Net) -> str:  # weights of 8 bits
     y = n.Conv(n.Relu(y), n.DequantizeLinear(second, n.const(np.float32(0.5))))
     y = n.Flatten(n.GlobalAveragePool(n.Relu(y)))
     return n.linear(n.Tanh(n.linear(y, 6, 4)), 4, 5)
+
+
+@motif("12 2x4 2x6 5", opset=13)
+def states_of_bytes(n: Net) -> str:  # scales per direction and per row; states stored and computed
+    def layer(x: str, read: int, state: int, ways: int, *more: str, by: int = 0, zero: int = 0,
+              dtype: type = np.int8, **attrs: Any) -> str:  # fmt: skip
+        stored = [whole(n, ways, k, 4 * state, dtype=dtype) for k in (read, state)]
+        sizes = (ways, by) if by else (ways,)
+        beside = [t for _ in range(2)
+                  for t in (scale(n, *sizes), n.const(np.full(sizes, zero, dtype)))]  # fmt: skip
+        given = (*stored, n.weight(ways, 8 * state, scale=0.1), *more, *[""] * (4 - len(more)))
+        way = "bidirectional" if ways == 2 else "reverse"
+        y = n.DynamicQuantizeLSTM(x, *given, *beside, domain=MICROSOFT, hidden_size=state,
+                                  direction=way, **attrs)  # fmt: skip
+        return n.Reshape(n.Transpose(y, perm=[0, 2, 1, 3]), n.ints(0, 0, ways * state))
+
+    y = n.Transpose(n.Relu(n.linear(n.input("x", 6, 5), 5, 12)), perm=[1, 0, 2])
+    first, peep = zeros(n, y, 2, 6, 0.4), n.weight(2, 18, scale=0.3)
+    odd = ["HardSigmoid", "Softsign", "Relu"] * 2
+    y = layer(y, 12, 6, 2, "", first, first, peep, zero=3, activations=odd)
+    y = layer(y, 12, 4, 2, by=16)
+    y = layer(y, 8, 5, 1, zero=128, dtype=np.uint8)
+    return n.linear(n.Transpose(y, perm=[1, 0, 2]), 5, 5)
