@@ -22,6 +22,7 @@ from spa.graph.budget import MADE, PRODUCTS, TIMES, WORK, Budget, work
 from spa.graph.evaluate import BOUNDED, QUANTIZERS, words
 from spa.graph.facts import Facts, Program, Step, prepare
 from spa.graph.flatten import drop_initializers, flatten
+from spa.graph.makers import Makers
 from spa.graph.mapped import Mapped
 from spa.graph.normalize import captured_names, opsets_of, replace_nodes
 from spa.graph.salvage import salvage
@@ -49,14 +50,14 @@ DEEPEST = 8
 
 
 def fold(
-    proto: ModelProto, base_dir: Path | None, mapped: Mapped | None = None
+    proto: ModelProto, base_dir: Path | None, makers: Makers, mapped: Mapped | None = None
 ) -> tuple[Program, Facts]:
-    """Fold the constants of a model that spa owns, in place.
+    """Fold the constants of a model that spa owns, in place; `makers` hears what made them.
 
     Returns the folded graph, made ready for walks, and what is known of it without choosing sizes.
     """
     for _ in range(DEEPEST):
-        walked = _fold_once(proto, base_dir, mapped)
+        walked = _fold_once(proto, base_dir, makers, mapped)
         if not flatten(proto.graph):
             break
         walked = None
@@ -67,7 +68,7 @@ def fold(
 
 
 def _fold_once(
-    proto: ModelProto, base_dir: Path | None, mapped: Mapped | None
+    proto: ModelProto, base_dir: Path | None, makers: Makers, mapped: Mapped | None
 ) -> tuple[Program, Facts] | None:
     """What a walk over the graph found out, if nothing was to be folded."""
     graph = proto.graph
@@ -92,7 +93,16 @@ def _fold_once(
         folded = _made(graph, folded, values)
         wanted = _frontier(graph, folded)
     values = shapes | values
-    _graft(graph, folded, {name: values[name] for name in wanted})
+    made = [graph.node[i] for i in sorted(folded - told)]
+    kept, gone = _after(graph, folded)
+    read = {tensor.name: tensor for tensor in weights_of(graph)}
+    stay = read.keys() - gone
+    read |= {name: numpy_helper.from_array(value, name) for name, value in shapes.items()}
+    for name in wanted:
+        graph.initializer.append(numpy_helper.from_array(values[name], name))
+    makers.remember(made, read, graph.initializer[len(graph.initializer) - len(wanted) :], stay)
+    replace_nodes(graph, kept)
+    drop_initializers(graph, gone)
     return None
 
 
@@ -214,8 +224,8 @@ def _constant_part(
     return part
 
 
-def _graft(graph: GraphProto, folded: set[int], values: Mapping[str, np.ndarray]) -> None:
-    """Put initializers in the place of nodes; drop what only those nodes read."""
+def _after(graph: GraphProto, folded: set[int]) -> tuple[list[NodeProto], set[str]]:
+    """The nodes that stay where some are folded, and what only those that go read."""
     fixed = {info.name for info in graph.output}
     gone = {name for i in folded for name in graph.node[i].input}
     read = Counter(name for node in graph.node for name in (*node.input, *captured_names(node)))
@@ -229,10 +239,7 @@ def _graft(graph: GraphProto, folded: set[int], values: Mapping[str, np.ndarray]
             gone.update(reads)
         else:
             kept.append(node)
-    replace_nodes(graph, kept[::-1])
-    drop_initializers(graph, {name for name in gone if read[name] <= 0 and name not in fixed})
-    for name, value in values.items():
-        graph.initializer.append(numpy_helper.from_array(value, name))
+    return kept[::-1], {name for name in gone if read[name] <= 0 and name not in fixed}
 
 
 def _share_copies(graph: GraphProto) -> None:

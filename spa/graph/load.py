@@ -21,9 +21,11 @@ import onnx
 from spa.errors import ReadError, SpaError
 from spa.events import Done, Started, Tell, quiet
 from spa.graph import dims as sizes_of
+from spa.graph.count import count_ops
 from spa.graph.facts import Facts, static_shape
 from spa.graph.fold import fold
 from spa.graph.guard import check_bytes, check_graph, check_model
+from spa.graph.makers import Makers
 from spa.graph.mapped import Mapped, state_of
 from spa.graph.model import Given, Graph, Source
 from spa.graph.nodes import ends_by_data, nodes_of
@@ -206,14 +208,16 @@ def _digest_of_parts(proto: onnx.ModelProto) -> tuple[str, int]:
 
 def _graph(origin: Origin, input_shapes: Mapping[str, Sequence[int]] | None) -> Graph:
     check_model(origin.proto, origin.label, origin.base_dir)
+    ops = count_ops(origin.proto)
     listed = len(origin.proto.graph.input) if origin.proto.ir_version >= 4 else 0
     proto = normalize(origin.proto, origin.label)
     unlisted = max(0, listed - len(proto.graph.input))
     check_graph(proto.graph, opsets_of(proto), origin.label)
     mapped = origin.mapped if proto is origin.proto else None  # converted: other weights
-    program, known = fold(proto, origin.base_dir, mapped)
+    makers = Makers()
+    program, known = fold(proto, origin.base_dir, makers, mapped)
     if any(step.branches for step in program.steps) and open_bodies(proto):
-        program, known = fold(proto, origin.base_dir)  # what bodies store lies elsewhere now
+        program, known = fold(proto, origin.base_dir, makers)  # what bodies store has moved
     inputs = list(proto.graph.input)
     options = defaults_of(proto.graph)
     shapes = {**(input_shapes or {}), **_open_defaults(inputs, options)}
@@ -241,10 +245,11 @@ def _graph(origin: Origin, input_shapes: Mapping[str, Sequence[int]] | None) -> 
         ),
         dims=MappingProxyType(sizes),
         dynamic=MappingProxyType(dict(axes.symbols)),
-        source=_source(origin, proto, unlisted),
+        source=replace(_source(origin, proto, unlisted), ops=ops),
         inner=nodes.inner,
         order=nodes.order,
         options=tuple(options),
+        makers=makers,
     )
 
 

@@ -12,6 +12,8 @@ import numpy as np
 if TYPE_CHECKING:
     import onnx
 
+    from spa.graph.makers import Makers
+
 
 FLOW = "spa.flow"
 """The domain of what happens at the borders of bodies; no file has such nodes."""
@@ -25,7 +27,8 @@ class Source:
     """Where a model came from; `sha256` is of the model file, `bytes` counts external data too.
 
     `given` is what was read: a path, the bytes or the caller's own model.  `unlisted` counts the
-    weights of a file of IR 4 or newer that left its list of inputs.
+    weights of a file of IR 4 or newer that left its list of inputs.  `ops` counts the nodes of the
+    file by op.
     """
 
     path: Path | None
@@ -37,6 +40,7 @@ class Source:
     base_dir: Path | None = None  # the folder that external locations are relative to
     given: Given = field(default=None, repr=False, compare=False)
     unlisted: int = 0
+    ops: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     def model(self) -> onnx.ModelProto | None:
         """The model as it was given, without external data; None where that is gone."""
@@ -89,7 +93,8 @@ class Graph:
     copy it first.  `inner` are the nodes inside bodies and at their borders, numbered after
     `nodes`; `order` is all of them as they run, each body once, in the place of the operation that
     carries it.  `options` are further inputs, which have a default that is used where a caller
-    leaves them out; `proto` stores it, but it is no constant.
+    leaves them out; `proto` stores it, but it is no constant.  `makers` are nodes that a file may
+    have in the place of larger constants.
     """
 
     proto: onnx.ModelProto
@@ -107,6 +112,7 @@ class Graph:
     inner: tuple[Node, ...]
     order: tuple[Node, ...]
     options: tuple[str, ...] = ()
+    makers: Makers | None = None
 
     def at(self, index: int) -> Node:
         """The node of a number, inside a body or not."""

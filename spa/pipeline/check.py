@@ -40,12 +40,14 @@ def check(
     alive: Any,
     cut: ModelProto,
     small: ModelProto,
+    file: ModelProto,
     recipe: Recipe,
     journal: Journal,
 ) -> None:
     """Prove the cut, then measure the drift and the latency of what is delivered.
 
-    `coupling` is what was cut: the original, or the same in another basis.
+    `coupling` is what was cut: the original, or the same in another basis; `file` is what is
+    written of `small`, some constants of which it may compute.
 
     Fills the sections `verify` and `latency`.  Raises VerifyError.
     """
@@ -57,7 +59,7 @@ def check(
         if small is not cut:
             after = verify(coupling, alive, small, level="run", **asked)
             verdict = replace(verdict, drift=after.drift)
-        verdict = compare(original, small, recipe, journal, verdict, fitted=bool(journal.feeds))
+        verdict = compare(original, file, recipe, journal, verdict, fitted=bool(journal.feeds))
     except VerifyError:
         report["verify"] = {**facts.verify_facts(None, recipe.verify), "passed": False}
         raise

@@ -75,7 +75,7 @@ def verify(
             if k not in ("opset", "producer")
         }
         report["reduction"] = _reduction(report, *sizes)
-        ops = [facts.op_counts(g.proto) for g in (first, second)]
+        ops = [dict(g.source.ops) for g in (first, second)]
         report["ops"] = {"before": ops[0], "after": ops[1]}
         with journal.stage("verify"):
             report["verify"] = {**facts.verify_facts(None, "run"), "passed": False}

@@ -157,8 +157,3 @@ def proof_facts(verdict: Verdict) -> dict[str, Any]:
         "limits": list(verdict.limits),
         "sizes": [dict(sizes) for sizes in verdict.sizes],
     }
-
-
-def op_counts(model: ModelProto) -> dict[str, int]:
-    """How many nodes of each op a model has."""
-    return dict(sorted(Counter(n.op_type for n in model.graph.node).items()))

@@ -21,6 +21,7 @@ from spa.criteria import MEASURED
 from spa.errors import ReadError
 from spa.events import Tell, quiet
 from spa.graph import Graph, read, save
+from spa.graph.count import count_ops
 from spa.graph.distinct import files_of
 from spa.pipeline import facts
 from spa.pipeline.check import check
@@ -33,6 +34,7 @@ from spa.pipeline.refit import refitted
 from spa.pipeline.rotate import as_rotated
 from spa.pipeline.staged import staged
 from spa.pipeline.timed import reachable, saved
+from spa.pipeline.written import PLAN, written
 from spa.plans import Plan, plan_of
 from spa.recipe import CHOICES, GATES, Heads, Recipe
 from spa.rewrite import rewrite
@@ -250,18 +252,18 @@ def finish(
     before, after = Cost(made.original)(made.original.everything()), cost(made.alive)
     after = replace(after, params=stored(small))
     sign(small, graph, plan, refitted=small is not made.cut or bool(plan.rotated))
+    file = written(small, graph, journal)
     report["output"] = facts.output_facts(small, after)
     report["reduction"] = {**reduction(before, after), "bytes": None, **saved(report)}
     report["groups"] = facts.group_facts(coupling, made.alive, cost)
-    report["ops"] = {"before": facts.op_counts(graph.proto), "after": facts.op_counts(small)}
+    report["ops"] = {"before": dict(graph.source.ops), "after": count_ops(file)}
     sizes_note(graph, journal)
     if recipe.verify != "none":
         with journal.stage("verify"):
-            check(made.original, coupling, made.alive, made.cut, small, recipe, journal)
+            check(made.original, coupling, made.alive, made.cut, small, file, recipe, journal)
     base = graph.source.base_dir
-    file = partial(staged, small, base, journal.name)
-    check_gates(journal, recipe, file, weigh=weigh)
-    return Outcome(small, plan, report, 0, base, files_read(graph, recipe))
+    check_gates(journal, recipe, partial(staged, file, base, journal.name), weigh=weigh)
+    return Outcome(file, plan, report, 0, base, files_read(graph, recipe))
 
 
 def sizes_note(graph: Graph, journal: Journal) -> None:
@@ -279,7 +281,7 @@ def sign(small: ModelProto, graph: Graph, plan: Plan, *, refitted: bool) -> None
         "spa.version": __version__,
         "spa.plan_sha256": plan.sha256,
         "spa.source_sha256": graph.source.sha256,
-        "spa.plan": packed,
+        PLAN: packed,
     }
     if refitted:
         entries[REFITTED] = "true"
@@ -298,7 +300,7 @@ def is_refitted(model: ModelProto) -> bool:
 def carried_plan(model: ModelProto) -> Plan | None:
     """The plan in a pruned model's metadata, if there is one that can be read."""
     for entry in model.metadata_props:
-        if entry.key == "spa.plan":
+        if entry.key == PLAN:
             try:
                 packed = base64.b64decode(entry.value)
                 text = zlib.decompressobj().decompress(packed, LARGEST_PLAN).decode()

@@ -156,14 +156,11 @@ def _ops(report: Report) -> list[Row]:
     if not ops or not ops.get("after"):
         return []
     before, after = ops.get("before") or {}, ops["after"]
-    changed = sorted(op for op in before.keys() | after.keys() if before.get(op) != after.get(op))
-    rows = []
-    for op in changed:
-        old, new = before.get(op, 0), after.get(op, 0)
-        rows.append(Row(wording.printable(op), f"{old:,}", f"{new:,}", f"{new - old:+,}"))
-    if not changed and before:
-        nodes = f"{sum(before.values()):,}"
-        rows.append(Row("nodes", nodes, nodes, "same"))
+    old, new = sum(before.values()), sum(after.values())
+    rows = [Row("nodes", f"{old:,}", f"{new:,}", "same" if before == after else f"{new - old:+,}")]
+    for op in sorted(op for op in after if after[op] > before.get(op, 0)):
+        left, right = before.get(op, 0), after[op]
+        rows.append(Row(wording.printable(op), f"{left:,}", f"{right:,}", f"{right - left:+,}"))
     return rows
 
 

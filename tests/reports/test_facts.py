@@ -16,7 +16,7 @@ def test_the_table_has_every_row_the_contract_names():
     assert list(found) == [
         "input x",
         "output logits",
-        "Identity",
+        "nodes",
         "parameters",
         "MACs",
         "channels",
@@ -25,7 +25,7 @@ def test_the_table_has_every_row_the_contract_names():
         "drift (relative L2)",
     ]
     assert found["MACs"].before == "4.09 G" and found["MACs"].change == "-50.1%"
-    assert found["Identity"].change == "-3"
+    assert (found["nodes"].before, found["nodes"].change) == ("56", "-3")
     assert found["latency"].change == "1.70x faster" and found["latency"].tone == "good"
     assert found["drift (relative L2)"].after == "0.213"  # the worst output
 
