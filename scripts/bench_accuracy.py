@@ -72,7 +72,13 @@ def _what(add: Any) -> None:
     add("--ratios", nargs="+", type=float, help="shares to remove; -0.25 and 0.25 are the same")
     add("--of", choices=tables.OF, default="macs", help="what they are shares of")
     add("--seeds", nargs="+", type=int, default=[0])
-    add("--round-to", type=int, default=1, help="spa keeps multiples of this many channels")
+    add("--round-to", type=widths, default=1,
+        help="spa keeps multiples of this many channels; auto: what the kernels like")  # fmt: skip
+
+
+def widths(text: str) -> int | str:
+    """What `round_to` may be."""
+    return text if text == "auto" else int(text)
 
 
 def _where(add: Any) -> None:

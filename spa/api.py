@@ -95,7 +95,7 @@ def prune(
         device: where validation runs.
         verify: how the result is validated.
         min_reduction: gate on the share of `of` that is gone.
-        max_drift: gate on the relative L2 difference of what varies in every output.
+        max_drift: gate on the drift (NRMSE) of every output.
         min_agreement: gate on the share of labels (top-1 classes, integers) that stay.
         min_speedup: gate on the measured speed-up.
         budget_bytes: gate on the size of the file.

@@ -71,7 +71,7 @@ class Recipe:
         heads: how finely attention is cut: every head keeps channels of its own, all heads keep the
             same positions, or heads go as a whole.
         min_reduction: gate, the share of `of` that must really be gone.
-        max_drift: gate, the largest relative L2 difference an output may show.
+        max_drift: gate, the largest drift (NRMSE) an output may show.
         min_agreement: gate, the least share of labels (top-1 classes, integers) that stay.
         min_speedup: gate, the least factor by which the pruned model must be faster.
         budget_bytes: gate, what the written file, external data included, may weigh at most.

@@ -329,6 +329,7 @@ def test_a_table_is_measured_once_and_can_be_printed_again(
     printed = capsys.readouterr().out
     assert "### net.onnx" in printed and "30 rows of part `report`" in printed
     assert "| top-1, % | -25 % |" in printed
+    assert "| drift (NRMSE) | -25 % |" in printed and "| times as fast | -25 % |" in printed
     kept = results.read_text().splitlines()
     assert len(kept) == 1 + 1 + 2 + 2 + 2
     rows = json.loads((tmp_path / "all.json").read_text())
@@ -370,15 +371,25 @@ def test_drift_and_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "peak MiB" in printed and "reconstruct" in printed and "| net | " in printed
 
 
-def test_drift_adds_up_over_batches() -> None:
+def test_drift_is_the_one_that_reports_show() -> None:
+    from spa.validate.drift import total
+
     rng = np.random.default_rng(0)
-    a, b = rng.standard_normal((2, 40))
-    sums = {"y": np.array([((a - b) ** 2).sum(), a @ a, a @ b, b @ b])}
-    found = part("accuracy.work")._apart(sums)
-    assert found["relative"] == pytest.approx(np.linalg.norm(a - b) / np.linalg.norm(a))
-    assert found["cosine"] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
-    same = part("accuracy.work")._apart({"y": np.zeros(4)})
-    assert (same["relative"], same["cosine"]) == (0.0, 1.0)
+    rows = rng.standard_normal((40, 3)) + 7.0
+    moved = rows + 0.1 * rng.standard_normal((40, 3))
+    found = part("accuracy.work")._apart(total([({"y": rows}, {"y": moved})]))
+    spread = np.sqrt(((rows - rows.mean(0)) ** 2).sum() / (len(rows) - 1) / 3)
+    gap = np.sqrt(((rows - moved) ** 2).mean())
+    assert found["relative"] == found["middle"] == pytest.approx(gap / spread, rel=0.05)
+    with pytest.raises(ValueError, match="varies"):
+        part("accuracy.work")._apart(total([({"y": rows * 0}, {"y": moved})]))
+
+
+def test_a_report_gives_the_worst_drift_and_the_speed_up() -> None:
+    judged = part("accuracy.prune").judged
+    report = {"verify": {"drift": {"a": 0.1, "b": None, "c": 0.4}}, "latency": {"speedup": 1.5}}
+    assert judged(report) == {"drift": 0.4, "speedup": 1.5}
+    assert judged({"verify": None, "latency": None}) == {"drift": None, "speedup": None}
 
 
 def test_tables_say_what_is_missing() -> None:
@@ -421,3 +432,24 @@ def test_wrong_arguments_end_the_program(tmp_path: Path) -> None:
         with pytest.raises(SystemExit) as caught:
             bench(*asked)
         assert caught.value.code == 2
+
+
+# --- what a bound on the drift is worth -----------------------------------------------------------
+
+
+def test_a_bound_is_judged_by_what_lies_above_it(tmp_path: Path) -> None:
+    warning = part("drift_warning")
+    results = tmp_path / "results.jsonl"
+    for drift, change in ((0.1, 0.0), (0.2, -0.05), (0.4, -0.01), (0.9, -0.5), (None, -0.5)):
+        model = tmp_path / f"{drift}.onnx"
+        model.write_bytes(str(drift).encode())
+        cell = {
+            "files": {"model": str(model)}, "run": {"words": "L1"}, "ratio": 0.25,
+            "data": {"kind": "pictures"},
+        }  # fmt: skip
+        part("accuracy.cells").keep(results, cell, {"drift": drift, "change": change})
+    runs = warning.load([results])
+    assert [run.lost for run in runs] == pytest.approx([0.0, 5.0, 1.0, 50.0])
+    line = warning.bounds(runs, [0.3], 2.0).splitlines()[-1]
+    assert line == "| 0.3 | 1 of 2 (50 %) | 1 of 2 (50 %) | 2.5 (5.0) | 25.5 (50.0) |"
+    assert "| 0.9 | L1 | -25 %: 0.90 / 50.0 |" in warning.listed(runs)

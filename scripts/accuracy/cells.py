@@ -49,13 +49,18 @@ def key_of(cell: Cell) -> str:
 
 
 def load(path: Path) -> dict[str, Result]:
-    """Results by key; of several the last, and a line that was cut short counts nothing."""
-    found: dict[str, Result] = {}
+    """Results by key."""
+    return {key: result for key, (_, result) in entries(path).items()}
+
+
+def entries(path: Path) -> dict[str, tuple[Cell, Result]]:
+    """Cells and results by key; of several the last, and a line cut short counts nothing."""
+    found: dict[str, tuple[Cell, Result]] = {}
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
             with contextlib.suppress(json.JSONDecodeError):
                 entry = json.loads(line)
-                found[entry["key"]] = entry["result"]
+                found[entry["key"]] = entry["cell"], entry["result"]
     return found
 
 

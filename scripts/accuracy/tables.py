@@ -62,7 +62,7 @@ def trouble(part: Found) -> str:
 
 def entry(part: Found, key: str, se: str | None, scale: float, digits: int) -> str:
     """One entry: the mean, its standard error, the spread over seeds, what is really gone."""
-    good = good_of(part)
+    good = [result for result in good_of(part) if result.get(key) is not None]
     if not good:
         return trouble(part)
     values = [scale * result[key] for result in good]
@@ -87,7 +87,10 @@ def _missed(part: Found) -> str:
 
 
 def accuracy(found: Found) -> str:
-    """Score, change against dense, agreement and seconds: a section per model."""
+    """Score, change against dense, agreement, drift, speed-up and seconds: a section per model.
+
+    Drift and speed-up are those of the files that were scored.
+    """
     parts = []
     for (path,), rows in grouped(found, path_of).items():
         cell = rows[0][0]
@@ -104,6 +107,8 @@ def accuracy(found: Found) -> str:
             (score, "score", "se", scale, digits),
             ("change", "change", "change_se", scale, digits),
             (alike, "agreement", None, scale, digits),
+            ("drift (NRMSE)", "drift", None, 1.0, 3),
+            ("times as fast", "speedup", None, 1.0, 2),
             ("seconds to prune", "seconds", None, 1.0, 1),
         ):
             parts.append(_by_ratio(rows, words, (key, error, factor, places)))
@@ -131,17 +136,18 @@ def drift(found: Found) -> str:
         good = good_of(part)
         place = [Path(path).stem, f"-{100 * ratio:g} %", words]
         if not good:
-            lines.append([*place, trouble(part), *[""] * 5])
+            lines.append([*place, trouble(part), *[""] * 6])
             continue
         agree = entry(part, "top1", None, 100.0, 1) if good[0]["top1"] is not None else "–"
         lines.append([
             *place,
             *(entry(part, key, None, 1.0, 3) for key in ("relative", "middle", "cosine")),
             agree, f"{100 * mean(r['gone'][part[0][0]['of']] for r in good):.1f} %",
-            entry(part, "seconds", None, 1.0, 1),
+            entry(part, "speedup", None, 1.0, 2), entry(part, "seconds", None, 1.0, 1),
         ])  # fmt: skip
-    head = ["model", "asked", "method", "relative L2, worst output", "median output",
-            "cosine, worst output", "same class, %", "gone", "seconds"]  # fmt: skip
+    head = ["model", "asked", "method", "drift (NRMSE), worst output", "median output",
+            "cosine, worst output", "same class, %", "gone", "times as fast",
+            "seconds"]  # fmt: skip
     return markdown(head, lines)
 
 

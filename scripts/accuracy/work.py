@@ -36,24 +36,30 @@ def accuracy(cell: Cell, folder: Path) -> Result:
     if method["tool"] != "none":
         pruned = folder / "pruned.onnx"
         calib = calibration(cell, model, rows, others, folder) if method["calib"] else None
-        facts = made(cell, model, pruned, calib)
+        facts = made(cell, model, pruned, calib, verify="run")
     threads = cell["run"]["threads"]
     score = scores.SCORES[cell["data"]["kind"]](model, pruned, rows, scored, threads)
     return {**score, **facts}
 
 
-def made(cell: Cell, model: Path, pruned: Path, calib: str | None) -> Result:
-    """Write the pruned model; what is gone, and what it took."""
+def made(cell: Cell, model: Path, pruned: Path, calib: str | None, verify: str = "none") -> Result:
+    """Write the pruned model; what is gone, what it took and, if asked, drift and speed-up."""
+    import spa
+
     method, ratio, of = cell["method"], cell["ratio"], cell["of"]
+    threads = cell["run"]["threads"] or None
     options = dict(method["options"])
     if calib is not None:
         options["calib"] = calib
     if method["tool"] == "spa":
-        options |= {"seed": cell["seed"], "round_to": cell["round_to"]}
-        facts = prune.by_spa(model, pruned, options, ratio, of)
+        options |= {"seed": cell["seed"], "round_to": cell["round_to"], "verify": verify}
+        facts = prune.by_spa(model, pruned, {**options, "threads": threads}, ratio, of)
     else:
         python = cell["run"]["peers_python"]
         facts = prune.by_rival(python, method["tool"], model, pruned, options, ratio, of)
+        if verify != "none":
+            asked: Any = {"threads": threads, "seed": cell["seed"]}
+            facts |= prune.judged(spa.verify(model, pruned, level="run", **asked))
     whole = prune.sizes(model)
     return {**facts, "gone": prune.gone(whole, prune.sizes(pruned)), "whole": whole}
 
@@ -97,55 +103,38 @@ def calibration(cell: Cell, model: Path, rows: Any, others: np.ndarray, folder: 
 
 
 def drift(cell: Cell, folder: Path) -> Result:
-    """Prune a model without labels; how far its outputs then lie from the original's.
+    """Prune a model without labels; how far its outputs then drift from the original's.
 
     The inputs that measure are drawn with another seed than those that were fitted on.
     """
     import spa
     from spa.probes import probe_for
+    from spa.validate.drift import total
 
     model, pruned = Path(cell["files"]["model"]), folder / "pruned.onnx"
     facts = made(cell, model, pruned, cell["files"].get("calib"))
-    asked = cell["data"]
+    asked, threads = cell["data"], cell["run"]["threads"]
     probe = probe_for(spa.read(model), kind=asked["probe"], seed=cell["seed"] + asked["apart"])
-    sessions = [scores.session(path, cell["run"]["threads"]) for path in (model, pruned)]
+    sessions = [scores.session(path, threads) for path in (model, pruned)]
     names = [each.name for each in sessions[0].get_outputs()]
-    sums: dict[str, np.ndarray] = {}
-    same = rows = 0
-    for feeds in probe.batches(asked["rows"], 16):
-        for name, *both in zip(names, *(s.run(None, feeds) for s in sessions), strict=True):
-            if not _floats(*both):
-                continue
-            a, b = (np.asarray(each, np.float64) for each in both)
-            found = [((a - b) ** 2).sum(), (a * a).sum(), (a * b).sum(), (b * b).sum()]
-            sums[name] = sums.get(name, np.zeros(4)) + found
-            if a.ndim == 2 and a.shape[1] > 2:
-                same, rows = same + int((a.argmax(1) == b.argmax(1)).sum()), rows + len(a)
-    return {**facts, **_apart(sums), "top1": same / rows if rows else None, "why": probe.why}
+    runs = (
+        [dict(zip(names, each.run(None, feeds), strict=True)) for each in sessions]
+        for feeds in probe.batches(asked["rows"], 16)
+    )
+    found = total((before, after) for before, after in runs)
+    timed = spa.bench([model, pruned], threads=threads or None)["models"][1]
+    return {**facts, **_apart(found), "speedup": timed["speedup"], "why": probe.why}
 
 
-def _floats(*both: Any) -> bool:
-    arrays = all(isinstance(each, np.ndarray) and each.dtype.kind == "f" for each in both)
-    return arrays and both[0].shape == both[1].shape
-
-
-def _apart(sums: Mapping[str, np.ndarray]) -> Result:
-    """Relative L2 difference and cosine, per output and of the worst one."""
-    if not sums:
-        raise ValueError("no output is a float tensor of the same shape in both models")
-    relative = {
-        name: float(np.sqrt(gap / a)) if a else float(gap > 0)
-        for name, (gap, a, _, _) in sums.items()
-    }
-    cosine = {
-        name: float(ab / np.sqrt(a * b)) if a and b else float(a == b)
-        for name, (_, a, ab, b) in sums.items()
-    }
-    worst = max(relative.values()), min(cosine.values())
-    middle = float(np.median([*relative.values()]))
+def _apart(found: Any) -> Result:
+    """Drift and cosine per output, of the worst one and in the middle."""
+    moved = {name: d for name, d in found.relative.items() if d is not None}
+    if not moved:
+        raise ValueError("no output is a float tensor that varies")
     return {
-        "relative": worst[0], "middle": middle, "cosine": worst[1],
-        "outputs": {name: [relative[name], cosine[name]] for name in sums},
+        "relative": max(moved.values()), "middle": float(np.median([*moved.values()])),
+        "cosine": min(found.cosine[name] for name in moved), "top1": found.top1,
+        "outputs": {name: [d, found.cosine[name]] for name, d in moved.items()},
     }  # fmt: skip
 
 

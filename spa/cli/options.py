@@ -247,7 +247,7 @@ VERIFY = (choice("Checks", "--verify", "How far the result is checked."),)
 
 GATES = (
     option("Checks", "--min-reduction", type=float, help="Fail unless this share is gone."),
-    option("Checks", "--max-drift", type=float, help="Fail if an output moves more (relative L2)."),
+    option("Checks", "--max-drift", type=float, help="Fail if an output drifts more (NRMSE)."),
     option(
         "Checks",
         "--min-agreement",

@@ -81,7 +81,7 @@ def _warn_of_drift(graph: Graph, drift: Drift, journal: Journal) -> None:
     worst = max((d for name, d in drifts.items() if name not in faint), default=0.0)
     if worst > LARGE_DRIFT:
         journal.warn(
-            f"the outputs drift by {worst:.2f} (relative L2 on {on}): expect a loss of accuracy; "
+            f"the outputs drift by {worst:.2f} (NRMSE on {on}): expect a loss of accuracy; "
             "remove less, or fine-tune the result"
         )
     for name, size in faint.items():

@@ -214,9 +214,9 @@ def _drift(report: Report) -> list[Row]:
     worst, labels = worst_drift(report), least_agreement(report)
     found = []
     if worst is not None:
-        found.append(Row("drift (relative L2)", wording.NOTHING, wording.measure(worst[1]), ""))
+        found.append(Row(wording.DRIFT, wording.NOTHING, wording.measure(worst[1]), ""))
     elif unverified(report):
-        found.append(Row("drift (relative L2)", wording.NOTHING, "not verified", "", "bad"))
+        found.append(Row(wording.DRIFT, wording.NOTHING, "not verified", "", "bad"))
     if labels is not None:
         found.append(Row("labels that stay", wording.NOTHING, wording.percent(labels[1]), ""))
     return found
@@ -288,7 +288,7 @@ def headlines(report: Report) -> list[Headline]:
     worst = worst_drift(report)
     if worst is not None:
         name = wording.shorten(wording.printable(worst[0]), 24)
-        found.append(Headline("Drift", wording.measure(worst[1]), f"relative L2, {name}"))
+        found.append(Headline("Drift", wording.measure(worst[1]), f"NRMSE, {name}"))
     return found
 
 

@@ -102,7 +102,7 @@ def _verification(report: Report) -> Markup | None:
     return _card(
         "Verification",
         element("p", element("span", facts.verdict(report), class_=tone)),
-        _table(("Output", "Drift (relative L2)", "Cosine"), rows, 2),
+        _table(("Output", wording.DRIFT_TITLE, "Cosine"), rows, 2),
         _lossy(report),
         _gates(report),
         _check(report),

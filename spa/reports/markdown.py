@@ -54,7 +54,7 @@ def _verification(report: Report) -> str:
     ]
     parts = [
         f"## Verification\n\n{_safe(facts.verdict(report))}",
-        _table(("Output", "Relative L2 drift", "Cosine"), rows, numbers=True),
+        _table(("Output", wording.DRIFT_TITLE, "Cosine"), rows, numbers=True),
         _table(("Gate", "Limit", "Measured", "Passed"), gates),
         _safe(f"Checked with {check.sentence}") if check else "",
         _list("", [f"{x['op']} {x['node']}: {x['reason']}" for x in facts.lossy(report)]),

@@ -129,10 +129,11 @@ class Proof(TypedDict):
 class VerifyFacts(_Verify, total=False):
     """What validation saw, per output.
 
-    `drift` is the relative L2 difference of what varies from row to row, `relative_l2` that of the
-    numbers as they are, `agreement` the share of equal labels (or of common members, in lists such
-    as a top-k) of integers.  A null is "not verified", and `unverified` says why.  All of it was
-    measured on `rows` rows of the kind `inputs`; `held_back` says that nothing was fitted on them.
+    `drift` is the root mean square of the difference over the standard deviation of the original
+    (NRMSE), `relative_l2` the L2 norm of the difference over that of the original, `agreement` the
+    share of equal labels (or of common members, in lists such as a top-k) of integers.  A null is
+    "not verified", and `unverified` says why.  All of it was measured on `rows` rows of the kind
+    `inputs`; `held_back` says that nothing was fitted on them.
     `proof` is None where none was asked for.
     """
 

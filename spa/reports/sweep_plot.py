@@ -55,7 +55,7 @@ def panels(sweep: Sweep) -> list[Markup]:
     limits = sweep["gates"]
     lost = sweep["check"] is not None and sweep["check"]["before"] is not None
     asked: list[tuple[str, Callable[[Row], float | None], float | None]] = [
-        ("drift (relative L2)", lambda row: row["drift"], limits.get("max_drift"))
+        (wording.DRIFT, lambda row: row["drift"], limits.get("max_drift"))
     ]
     if lost:
         asked.append(("score lost", lambda row: row["drop"], limits.get("max_drop")))

@@ -21,7 +21,7 @@ def _outputs(report: Report) -> list[RenderableType]:
     found = moved.outputs(report)
     if len(found) < 2:
         return []  # the summary has said it already
-    made = table("Output", "Drift (relative L2)", "Cosine")
+    made = table("Output", wording.DRIFT_TITLE, "Cosine")
     lines = [(m.name, m.said, wording.measure(m.cosine)) for m in found]
     return [Text(), filled(made, lines)]
 

@@ -7,6 +7,11 @@ from collections.abc import Sequence
 
 NOTHING = "–"
 
+DRIFT = "drift (NRMSE)"
+"""What a drift is called wherever it is shown: a root mean square error, normalised by the standard
+deviation of the original's output."""
+DRIFT_TITLE = "Drift (NRMSE)"
+
 LARGE_DRIFT = 0.3
 """Drift of an output that earns a warning.
 

@@ -101,7 +101,7 @@ def _tiles(zoo: Zoo) -> Markup:
 def _plots(zoo: Zoo) -> Markup | None:
     rows = [row for row in zoo["models"] if row["status"] == "pruned"]
     size = Axis("parameters that are left, %", linear=True)
-    drift = Axis("drift (relative L2)", mark=wording.LARGE_DRIFT)
+    drift = Axis(wording.DRIFT, mark=wording.LARGE_DRIFT)
     speed = Axis("speed-up (latency before / after)", mark=1.0)
     plots = [
         _card("Size against drift", scatter(_dots(rows, "drift"), size, drift)),

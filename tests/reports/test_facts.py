@@ -22,12 +22,12 @@ def test_the_table_has_every_row_the_contract_names():
         "channels",
         "file size",
         "latency",
-        "drift (relative L2)",
+        "drift (NRMSE)",
     ]
     assert found["MACs"].before == "4.09 G" and found["MACs"].change == "-50.1%"
     assert (found["nodes"].before, found["nodes"].change) == ("56", "-3")
     assert found["latency"].change == "1.70x faster" and found["latency"].tone == "good"
-    assert found["drift (relative L2)"].after == "0.213"  # the worst output
+    assert found["drift (NRMSE)"].after == "0.213"  # the worst output
 
 
 def test_ops_that_did_not_change_are_not_rows():
