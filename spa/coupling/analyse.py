@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa import labels
+from spa.coupling.crossed import factors
 from spa.coupling.describe import frozen_of, groups_of, lone_of
 from spa.coupling.heads import alike, tie, wide
 from spa.coupling.model import Coupling
@@ -41,10 +42,13 @@ def analyse(
     """
     with _all_kept():
         notes = Collect(graph, strict).sweep()
+        made_of = factors(notes)
+        if made_of:
+            notes = Collect(graph, strict, made_of=made_of).sweep()
         if heads == "tied":
             tie(notes)
         elif heads == "whole" and notes.headed:
-            notes = Collect(graph, strict, alike(notes)).sweep()
+            notes = Collect(graph, strict, alike(notes), made_of).sweep()
         tie_shared(notes)
         return settle(notes, heads)
 

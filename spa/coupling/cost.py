@@ -88,15 +88,21 @@ class Cost:
         """(planes, elements outside them, MACs per element, parameters per element)."""
         index: list[int] = []
         covered: set[int] = set()
+        before: list[Plane] = []
+        rest = 1.0
         for _, p in param.planes:
             p = self._tight.get(p) or self._tightened(p)
             if not p.axes:
                 continue
             index.append(self._slot(p, root))
-            if not covered.isdisjoint(p.axes):  # counted by both: divide by the living rows
-                index.append(-1 - self._shared(p, [a for a in p.axes if a in covered], root))
+            shared = [a for a in p.axes if a in covered]
+            if shared and _crosses(p, before, root):
+                rest /= p.ids.size
+            elif shared:  # counted by both: divide by the living rows
+                index.append(-1 - self._shared(p, shared, root))
             covered.update(p.axes)
-        rest = float(prod([n for a, n in enumerate(param.view) if a not in covered]))
+            before.append(p)
+        rest *= float(prod([n for a, n in enumerate(param.view) if a not in covered]))
         return index, rest, param.times, counted
 
     def _tightened(self, p: Plane) -> Plane:
@@ -226,6 +232,19 @@ def _fewest(flat: Ids, by: _Kept) -> int:
     place = np.arange(len(cell)) - first.repeat(present)
     left = by.kept[here] - (by.size[here] - present)  # units that are not here go last
     return fixed + int(often[place < left.repeat(present)].sum())
+
+
+def _crosses(p: Plane, before: Sequence[Plane], root: Ids) -> bool:
+    """Whether each unit along an axis meets all combinations of those before, equally often."""
+    beside = [q for q in before if set(q.axes) & set(p.axes)]
+    if len(p.axes) > 1 or any(q.axes != p.axes for q in beside):
+        return False
+    own, often = np.unique(root[p.dense], return_inverse=True, return_counts=True)[1:]
+    rows = np.stack([root[q.dense] for q in beside], axis=1)
+    _, other, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+    met = np.zeros((len(counts), len(often)), np.int64)
+    np.add.at(met, (other.reshape(-1), own.reshape(-1)), 1)
+    return bool((met * p.ids.size == counts[:, None] * often).all())
 
 
 def _inside(graph: Any) -> Iterable[Any]:

@@ -28,9 +28,11 @@ def shrink(param: Param, array: NDArray[Any], left: Survivors) -> NDArray[Any]:
         return array.take(lines[0][1], array.ndim - 1)  # a number per channel: the usual case
     result = array.reshape(param.view)
     if all(lines):
-        kept = dict(filter(None, reversed(lines)))
+        kept: dict[int, NDArray[np.intp]] = {}
+        for axis, places in filter(None, lines):
+            kept[axis] = np.intersect1d(kept[axis], places) if axis in kept else places
         if len(kept) < len(lines):
-            left.view(param)  # those over one axis must agree
+            left.view(param)  # those over one axis must leave a box
         if not result.flags.aligned:  # bytes need not be
             result = result.view(f"V{result.dtype.itemsize}")
         for axis in sorted(kept):

@@ -78,9 +78,12 @@ def _weigh(op: Op, view: tuple[int, ...], read: Ids, reads: tuple[int, int], tim
         return make.ids.reshape(view[0], -1)
     # a weight that is computed: its channels come with it
     weight = op.operand(1)
+    op.computed(1)
     for p in weight.planes:
         if not {0, 1} & set(p.axes):
             op.freeze(p, MIXED)
+        elif len(p.axes) > 1:
+            op.crossed(p)
     first, second = (
         op.along(Image(weight.shape, weight.over(a)), a, "mixed in a weight") for a in (0, 1)
     )

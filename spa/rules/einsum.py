@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from math import prod
 
+import numpy as np
+
 from spa import labels
 from spa.labels import Image, Plane, Shape
 from spa.trace.op import Op
@@ -87,20 +89,52 @@ def _with_weight(
     times = float(prod(n for c, n in sizes.items() if c not in has[w]))
     alone = not any({out[a] for a in p.axes} - set(lw) for p in passed)
     makes = {"makes": axes} if any(lw[a] in brought for a in axes) else {}
-    planes = op.param(w, op.shape(w), times=times if alone else 0.0, **given, **makes)
+    times = times if alone else 0.0
+    factors = op.factors(w) if makes and not batch else None
+    if factors is None:
+        planes = op.param(w, op.shape(w), times=times, **given, **makes)
+    else:
+        planes = _factored(op, w, factors, given, axes, times)
+    made = planes[len(given) :]
     read = next(
         (p for role, p in zip(given, planes, strict=False) if role.startswith("reads")), None
     )
-    if makes:
-        _cells(op, planes[-1], read, lw, batch)
-        passed = [
-            p for p in passed if not set(p.axes) & {out.index(lw[a]) for a in planes[-1].axes}
-        ]
+    if made:
+        _cells(op, made[-1], read, lw, batch)
+        over = {out.index(lw[a]) for p in made for a in p.axes}
+        passed = [p for p in passed if not set(p.axes) & over]
     if not alone:  # other channels of the activation save work here, too
         every = tuple(sizes)
         both = [_lay(p, out, every) for p in passed] + [_lay(p, lw, every) for p in planes]
         op.work(tuple(sizes.values()), 1.0, *both)
-    return Image(op.out(), (*passed, *([_lay(planes[-1], lw, out)] if makes else [])))
+    return Image(op.out(), (*passed, *[_lay(p, lw, out) for p in made]))
+
+
+def _factored(
+    op: Op,
+    w: int,
+    factors: Sequence[Shape],
+    given: dict[str, Plane],
+    axes: Sequence[int],
+    times: float,
+) -> list[Plane]:
+    """The planes of a weight whose axes `axes` are made of several: each of these has its labels.
+
+    They cross where the weight has one axis for all of them.
+    """
+    first = [sum(map(len, factors[:a])) for a in range(len(factors))]
+    view = tuple(n for sizes in factors for n in sizes)
+    fine = {r: labels.lay(p.dense, [first[a] for a in p.axes], len(view)) for r, p in given.items()}
+    places = [(a, k) for a in axes for k in range(len(factors[a]))]
+    places = op.decide(lambda: [(a, k) for a, k in places if factors[a][k] > 1])
+    makes = {f"makes{n}": (first[a] + k,) for n, (a, k) in enumerate(places)}
+    planes = op.param(w, view, times=times, **fine, **makes)
+    made = []
+    for (a, k), p in zip(places, planes[len(given) :], strict=True):
+        beside = [n if j == k else 1 for j, n in enumerate(factors[a])]
+        flat = np.broadcast_to(p.dense.reshape(beside), factors[a]).reshape(-1)
+        made.append(labels.lay(flat, (a,), len(factors)))
+    return [*given.values(), *made]
 
 
 def _unsummed(op: Op, p: Plane, letters: Letters, left: Collection[str]) -> Plane | None:

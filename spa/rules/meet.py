@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
+
+import numpy as np
 
 from spa import labels
-from spa.labels import Image, Plane, Shape
+from spa.labels import Ids, Image, Plane, Shape
 from spa.trace.op import Op
 
 
@@ -53,11 +55,10 @@ def meet(op: Op, images: Sequence[Image], wide: Sequence[frozenset[int]]) -> tup
             p = op.squash(whole, keep, "a single channel, stretched over others")
             if p is None:
                 continue
-            for k, q in enumerate(known):
-                if set(p.axes) & set(q.axes):
-                    p = _join(op, p, q)
-                    joined[k] = p
-                    break
+            over = [k for k, q in enumerate(known) if set(p.axes) & set(q.axes)]
+            if over:
+                k = op.decide(partial(_likest, p, known, over)) if len(over) > 1 else over[0]
+                joined[k] = _join(op, p, joined[k])
             else:
                 joined.append(p)
     free = []
@@ -96,13 +97,17 @@ def together(op: Op, inputs: Sequence[int], rank: int, makes: bool = False) -> t
     planes = meet(op, list(xs.values()), moving)
     covered = frozenset[int]().union(*moving)
     stored = [i for i in inputs if i not in xs]
-    makers = []
-    for i in stored if makes and not planes else ():
+    makers: dict[int, list[tuple[int, ...]]] = {}
+    for i in stored if makes else ():
         (wide,) = wide_axes(op, [views[i]])
-        makers += [i] if op.is_float(i) and not wide & covered else []
+        own = sorted(wide - covered) if op.is_float(i) else []
+        if own and not planes and not wide & covered:
+            makers[i] = [tuple(own)]
+        elif own and op.factors(i) is not None:  # part of a weight that is computed
+            makers[i] = [(a,) for a in own]
     born: list[Plane] = []
-    for i in makers:
-        for p in follow(op, i, views[i], (), makes=True):
+    for i, groups in makers.items():
+        for p in follow(op, i, views[i], planes, makes=groups):
             met = [k for k, q in enumerate(born) if set(p.axes) & set(q.axes)]
             if met:
                 born[met[0]] = _join(op, p, born[met[0]])
@@ -112,6 +117,24 @@ def together(op: Op, inputs: Sequence[int], rank: int, makes: bool = False) -> t
         if i not in makers:
             follow(op, i, views[i], (*planes, *born))
     return (*planes, *born)
+
+
+def _likest(p: Plane, known: Sequence[Plane], over: Sequence[int]) -> int:
+    """Which of the planes that lie over `p` repeats its labels as `p` does; else the first.
+
+    Rows and columns of a matrix that is laid out flat meet rows and columns.
+    """
+    pattern = _pattern(p)
+    for k in over:
+        if known[k].axes == p.axes and np.array_equal(_pattern(known[k]), pattern):
+            return k
+    return over[0]
+
+
+def _pattern(p: Plane) -> Ids:
+    """For every element the place of the first that has its label."""
+    _, first, place = np.unique(p.dense, return_index=True, return_inverse=True)
+    return np.asarray(first[place.reshape(-1)])
 
 
 def _join(op: Op, p: Plane, q: Plane) -> Plane:
@@ -125,31 +148,34 @@ def _join(op: Op, p: Plane, q: Plane) -> Plane:
 
 
 def follow(
-    op: Op, i: int, view: Shape, planes: Sequence[Plane], role: str = "scales", makes: bool = False
+    op: Op,
+    i: int,
+    view: Shape,
+    planes: Sequence[Plane],
+    role: str = "scales",
+    makes: Sequence[tuple[int, ...]] = (),
 ) -> tuple[Plane, ...]:
     """Constant `i`, seen as `view` (the rank of the planes), is cut wherever the planes are.
 
     A constant that covers only some axes of a plane is shared along the others, so these merge.
-    With `makes`, wide axes that no plane covers get labels of their own; they are returned.
+    Groups of axes in `makes`, which no plane covers, get labels of their own, which are returned.
     """
     wide = op.decide(lambda: _longer_than_one(view))
     if len(planes) == 1 and not makes and wide.issuperset(planes[0].axes):  # the usual case
         op.param(i, view, 0.0, **{f"{role}0": planes[0]})
         return ()
     given: dict[str, Plane | tuple[int, ...]] = {}
-    partial: list[tuple[int, Plane]] = []
+    some: list[tuple[int, Plane]] = []
     for k, p in enumerate(planes):
         if wide.issuperset(p.axes):
             given[f"{role}{k}"] = p
         elif axes := tuple([a for a in p.axes if a in wide]):
-            partial.append((len(given), p))
+            some.append((len(given), p))
             given[f"{role}{k}"] = axes
-    free = tuple(sorted(wide - {a for p in planes for a in p.axes})) if makes else ()
-    if free:
-        given["makes"] = free
+    given |= {f"makes{k}": axes for k, axes in enumerate(makes)}
     if not given:
         return ()
     made = op.param(i, view, times=0.0, **given)
-    for k, p in partial:
+    for k, p in some:
         op.same(p.ids, made[k].ids)
-    return tuple(made[-1:]) if free else ()
+    return tuple(made[len(made) - len(makes) :])

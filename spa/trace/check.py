@@ -82,8 +82,11 @@ class Sizes:
         if (i, axis) in self._kept:
             return self._kept[i, axis]
         rows = []
-        for p in self.notes.images[self.node.inputs[i]].over(axis):
-            kept = self.left.alive[p.dense]
+        planes = self.notes.images[self.node.inputs[i]].over(axis)
+        crossing = [self.left.alive[p.dense] for p in planes if p.axes == (axis,)]
+        for p in planes:
+            single = p.axes == (axis,)
+            kept = np.logical_and.reduce(crossing) if single else self.left.alive[p.dense]
             inner = tuple(range(p.axes.index(axis) + 1, kept.ndim))
             lines = np.asarray(kept.any(inner)).reshape(-1, p.ids.shape[axis])
             lines = lines[lines.any(1)]
@@ -176,6 +179,14 @@ class Check:
     def is_float(self, node: Any, i: int) -> bool:
         return self.notes.is_float(node, i)
 
+    def factors(self, node: Any, i: int) -> tuple[Shape, ...] | None:
+        known = self.notes.factors(node, i)
+        param = self.notes.params.get((node.index, i))
+        if known is None or param is None:
+            return known
+        sizes = iter(self.left.view(param)[0])
+        return tuple([tuple([next(sizes) for _ in axis]) for axis in known])
+
     def shape(self, node: Any, i: int) -> Shape | None:
         if i in self._refit:
             return tuple(self._refit[i].shape)
@@ -227,6 +238,12 @@ class Check:
     def rows(self, node: Any, plane: Plane) -> None:
         k = self._next("rows")
         self._equal(node, plane, self.left.plane(self.notes.extra[node.index][k]))
+
+    def crossed(self, node: Any, plane: Plane) -> None:
+        pass  # tells how to label, not what fits
+
+    def computed(self, node: Any, i: int) -> None:
+        pass
 
     def heads(self, node: Any, plane: Plane, axes: tuple[int, ...]) -> None:
         pass  # tells how finely to cut, not what fits

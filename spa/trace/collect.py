@@ -31,6 +31,9 @@ FRESH = 1 << 30
 OPTION = -2
 """In place of a node's number: an input with a default."""
 NONE_ALIKE: Mapping[Birth, Ids] = MappingProxyType({})
+Factors = Mapping[tuple[int, int], tuple[Shape, ...]]
+"""By node and input, for every axis of a stored tensor, the axes it is made of."""
+NONE_MADE: Factors = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -67,14 +70,22 @@ class Collect:
         graph: as read by `spa.graph.read`.
         strict: let an error inside a rule through instead of freezing its node.
         alike: by the key of a birth, for each of its labels the first that is the same channel.
+        made_of: the axes that weights computed from stored tensors will have.
     """
 
     def __init__(
-        self, graph: Any, strict: bool = False, alike: Mapping[Birth, Ids] = NONE_ALIKE
+        self,
+        graph: Any,
+        strict: bool = False,
+        alike: Mapping[Birth, Ids] = NONE_ALIKE,
+        made_of: Factors = NONE_MADE,
     ) -> None:
         self.graph = graph
         self.strict = strict
         self.alike = alike
+        self.made_of = made_of
+        self.crossings: list[Plane] = []
+        self.built: list[str] = []
         self.stored: frozenset[str] = frozenset(graph.consts)
         self.size = 1
         self.images: dict[str, Image] = {}
@@ -107,6 +118,9 @@ class Collect:
 
     def is_float(self, node: Any, i: int) -> bool:
         return is_float(self.graph.dtypes.get(node.inputs[i]))
+
+    def factors(self, node: Any, i: int) -> tuple[Shape, ...] | None:
+        return self.made_of.get((node.index, i))
 
     def shape(self, node: Any, i: int) -> Shape | None:
         shape: Shape | None = self.graph.shapes.get(node.inputs[i])
@@ -198,6 +212,12 @@ class Collect:
 
     def rows(self, node: Any, plane: Plane) -> None:
         self.extra[node.index].append(plane)
+
+    def crossed(self, node: Any, plane: Plane) -> None:
+        self.crossings.append(plane)
+
+    def computed(self, node: Any, i: int) -> None:
+        self.built.append(node.inputs[i])
 
     def heads(self, node: Any, plane: Plane, axes: tuple[int, ...]) -> None:
         self.headed.append((plane, axes))

@@ -32,6 +32,9 @@ class Listener(Protocol):
     def out(self, node: Any, k: int) -> Shape | None: ...
     def images_of(self, node: Any) -> list[Image | None]: ...
     def is_float(self, node: Any, i: int) -> bool: ...
+    def factors(self, node: Any, i: int) -> tuple[Shape, ...] | None: ...
+    def crossed(self, node: Any, plane: Plane) -> None: ...
+    def computed(self, node: Any, i: int) -> None: ...
     def param(
         self,
         node: Any,
@@ -123,6 +126,10 @@ class Op:
                 self._first = shape
         return shape
 
+    def factors(self, i: int) -> tuple[Shape, ...] | None:
+        """Per axis of stored input `i`, the axes that a weight computed from it will have there."""
+        return self._at.factors(self.node, i)
+
     @property
     def outputs(self) -> int:
         """How many outputs the node names."""
@@ -191,6 +198,17 @@ class Op:
     def rows(self, ids: Ids, axis_count: int = 1) -> None:
         """The op reads this `[rows, n]` array as a box, although no tensor has its shape."""
         self._at.rows(self.node, Plane(ids, tuple(range(ids.ndim))))
+
+    def crossed(self, p: Plane) -> None:
+        """Along several axes of this plane lie channels of their own: a weight that is computed.
+
+        Were each axis given labels of its own where these were born, more could be cut.
+        """
+        self._at.crossed(self.node, p)
+
+    def computed(self, i: int) -> None:
+        """Input `i` is a weight, although it is not stored."""
+        self._at.computed(self.node, i)
 
     def heads(self, p: Plane, *axes: int) -> None:
         """Along `axes` of this plane of activations lie products of their own: heads.

@@ -133,8 +133,7 @@ class Survivors:
             if len(x.planes) == 1:
                 planes: tuple[Plane, ...] = (self.plane(x.planes[0]),)
             else:
-                planes = tuple([self.plane(p) for p in x.planes])
-                self._across(x.planes)
+                planes = self._together(x.planes)
             known = self._images[id(x)] = Image(self._sizes(x.shape, planes), planes)
         return known
 
@@ -146,13 +145,36 @@ class Survivors:
         key = (p.view, p.planes)  # one for several params of a node
         known = self._views.get(key)
         if known is None:
-            planes = tuple([(role, self.plane(q)) for role, q in p.planes])
-            if len(planes) > 1:
-                self._across([q for _, q in p.planes])
-            sizes = self._sizes(p.view, [q for _, q in planes])
+            kept = self._together([q for _, q in p.planes])
+            planes = tuple([(role, q) for (role, _), q in zip(p.planes, kept, strict=True)])
+            sizes = self._sizes(p.view, kept)
             known = self._views[key] = (sizes, planes)
         self._of_param[id(p)] = known
         return known
+
+    def _together(self, planes: Sequence[Plane]) -> tuple[Plane, ...]:
+        """What is left of the planes of one tensor.
+
+        Planes over one and the same axis cross (rows and columns of a matrix that lies flat): of
+        each is left what all of them keep.
+        """
+        left = [self.plane(p) for p in planes]
+        if len(planes) > 1:
+            along: dict[int, list[int]] = {}
+            for k, p in enumerate(planes):
+                if len(p.axes) == 1 and p.ids.size > 1:
+                    along.setdefault(p.axes[0], []).append(k)
+            for several in along.values():
+                kept = [self.alive[planes[k].ids] for k in several]
+                if any([not np.array_equal(kept[0], other) for other in kept[1:]]):
+                    alive = np.logical_and.reduce(kept)
+                    for k in several:
+                        p = planes[k]
+                        units = self.root[p.ids[alive]]
+                        shape = [units.size if n > 1 else 1 for n in p.ids.shape]
+                        left[k] = Plane(units.reshape(shape), p.axes)
+            self._across(planes)
+        return tuple(left)
 
     def _across(self, planes: Sequence[Plane]) -> None:
         """Planes that share axes must keep the same there: together, too, they are a box."""
@@ -162,6 +184,8 @@ class Survivors:
                 shared = [a for a in p.axes if a in q.axes and p.ids.shape[a] > 1]
                 if not shared or not (self.touched(p) or self.touched(q)):
                     continue
+                if len(p.axes) == len(q.axes) == 1:
+                    continue  # they cross
                 left = self.plane(p).ids
                 size = left.size * self.plane(q).ids.size // prod(left.shape[a] for a in shared)
                 if np.count_nonzero(self.alive[p.ids] & self.alive[q.ids]) != size:

@@ -60,10 +60,10 @@ def test_descriptions_that_are_not_true_are_left_out():
 
 
 def test_channels_that_are_one_unit_are_named_with_what_ties_them():
-    """One matrix makes all filters of a convolution, which then go together or not at all."""
+    """Filters are part of what one matrix makes, and go together or not at all."""
     n = Net(batch=1)
     read_by = n.conv(n.input("x", 4, 8, 8), 4, 6)
-    banked = n.MatMul(n.input("mix", 3), n.weight(3, 5 * 6 * 9))
+    banked = n.slice(n.MatMul(n.input("mix", 3), n.weight(3, 5 * 6 * 9 + 2)), 0, 270, 1)
     mixing = n.Conv(read_by, n.Reshape(banked, n.ints(5, 6, 3, 3)), kernel_shape=[3, 3])
     coupling = analyse(read(n.done(n.conv(n.Relu(mixing), 5, 2))), strict=True)
     tied = [f for f in coupling.frozen if f.reason.text == TIED]

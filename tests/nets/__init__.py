@@ -1,6 +1,7 @@
 """Small nets for every test: motifs by name, and random mixtures of them."""
 
 from tests.nets import (
+    computed,
     convolutional,
     flow,
     fused,
@@ -24,6 +25,7 @@ FAMILIES = (
     mixtures,
     operators,
     picked,
+    computed,
     fused,
     integer,
     flow,

@@ -225,7 +225,7 @@ def mixer_and_flatten(n: Net) -> str:  # tokens that cannot go leave the feature
     return n.Gemm(n.Flatten(y), n.weight(L * C, 5, scale=0.1), n.weight(5))
 
 
-@motif("")
+@motif("12 8")
 def matrix_flattened(n: Net) -> str:  # channels on two axes that become one
     y = n.MatMul(n.weight(8, L), n.Relu(stem(n)))
     return n.Gemm(n.Flatten(n.Tanh(y)), n.weight(8 * C, 5, scale=0.1), n.weight(5))
