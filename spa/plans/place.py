@@ -79,13 +79,14 @@ def _kill(coupling: Coupling, param: Param, entry: Entry, alive: Mask) -> None:
             kept = kept & mask.any(rest, keepdims=True)
         kept = np.broadcast_to(kept, plane.ids.shape)
         units = coupling.root[plane.ids]
-        gone = units[~kept]
-        if (gone == ROCK).any():
+        crosses = sum(q.axes == plane.axes for _, q in param.planes) > 1
+        gone = np.setdiff1d(units[~kept], units[kept])
+        if ROCK in (gone if crosses else units[~kept]):  # else it went with what it crosses
             raise UsageError(
                 f"the plan does not fit: it removes channels of {param.tensor} that are frozen in "
                 "this model; `spa inspect --frozen` says why"
             )
-        alive[np.setdiff1d(gone, units[kept])] = False
+        alive[gone] = False
 
 
 def _masks(coupling: Coupling, param: Param, entry: Entry) -> list[Mask]:
