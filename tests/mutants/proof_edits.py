@@ -153,6 +153,13 @@ PROOF_EDITS = (
         tests=OWN,
     ),
     Edit(
+        "random numbers of the input count as a mistake",
+        "spa/validate/own.py",
+        "    if error <= limit or _is_unsteady(own, feeds, limit):",
+        "    if error <= limit:",
+        tests=OWN,
+    ),
+    Edit(
         "any noise excuses a copy",
         "spa/validate/own.py",
         "    limit = max(limit, noise if hidden else min(noise, LOOSEST))",

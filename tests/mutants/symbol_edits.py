@@ -6,6 +6,7 @@ from tests.mutants.edit import UNCHECKED, UNTRIED, Edit
 
 SYMBOLS = "spa/graph/symbols.py"
 TESTS = ("tests/symbols/test_lengths.py",)
+AXES = ("tests/symbols/test_axes.py",)
 
 SYMBOL_EDITS = (
     Edit(
@@ -72,5 +73,54 @@ SYMBOL_EDITS = (
         "(scaled := symbolic & (old != new) & (new > 0)).sum() > 99:",
         tests=TESTS,
         also=(UNTRIED, UNCHECKED),
+    ),
+    Edit(
+        "an axis is fixed where it looks so",
+        SYMBOLS,
+        "            if hidden.any():\n",
+        "            if False:\n",
+        tests=AXES,
+    ),
+    Edit(
+        "lengths that look fixed are forgotten by the next node",
+        SYMBOLS,
+        "        lengths = frozenset[int]().union(*inherited)",
+        "        lengths = frozenset[int]()",
+        tests=AXES,
+    ),
+    Edit(
+        "what is picked of fixed and symbolic parts is symbolic as a whole",
+        SYMBOLS,
+        "        elif node.op in MOVES and ",
+        "        elif False and ",
+        tests=AXES,
+    ),
+    Edit(
+        "computed repeats hold at every size",
+        "spa/rules/move.py",
+        '    x = op.besides(0, moving, "repeated as often as is computed")',
+        "    x = op.operand(0)",
+        tests=AXES,
+    ),
+    Edit(
+        "an axis that is resized to a computed size is not where the sizes agree",
+        "spa/rules/resize.py",
+        "    moved |= {axes[k] for i in _stated(op)",
+        "    moved |= {axes[k] for i in ()",
+        tests=AXES,
+    ),
+    Edit(
+        "copies along an axis as long as the input may go",
+        "spa/rules/move.py",
+        "    wide = [a for a, n in enumerate(shape) if n > 1 and a not in moving]",
+        "    wide = [a for a, n in enumerate(shape) if n > 1]",
+        tests=AXES,
+    ),
+    Edit(
+        "numbers along an axis as long as the input may go",
+        "spa/rules/move.py",
+        "tuple(a for a, n in enumerate(shape) if n > 1 and a not in moving))",
+        "tuple(a for a, n in enumerate(shape) if n > 1))",
+        tests=AXES,
     ),
 )

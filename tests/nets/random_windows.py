@@ -59,13 +59,13 @@ def rolled(m: Lengths, x: Feature) -> Made:
 
 
 def beams(m: Lengths, x: Feature) -> Made:
-    """Every sample twice in the batch, told apart by a bias, and their mean."""
+    """Every sample twice in the batch, told apart by a bias, and their sum."""
     net = m.net
     both = net.Add(net.unsqueeze(x.name, 1), net.weight(2, 1, x.size, scale=1.0))
     many = m.pick(-1, net.Mul(m.size_of("x", 0), net.ints(2)))
     y = m.mapped(Feature(m.flat(both, many, m.tokens, x.size), x.size, x.area), x.size).name
     y = m.flat(net.Tanh(y), m.pick(-1, m.size_of("x", 0)), 2, m.tokens, x.size)
-    return Feature(net.reduce("ReduceMean", y, 1, keep=False), x.size, x.area)
+    return Feature(net.reduce("ReduceSum", y, 1, keep=False), x.size, x.area)
 
 
 def small_table(m: Lengths, x: Feature) -> Made:

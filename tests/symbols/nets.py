@@ -238,6 +238,14 @@ def cropped_along_both(n: Net, x: str, length: str) -> str:
 
 
 @net
+def cropped_where_a_number_beside_the_length_says(n: Net, x: str, length: str) -> str:
+    """The bound along the channels is picked from a vector that holds the length as well."""
+    wide = n.linear(x, WIDTH, 2 * WIDTH)
+    sizes = n.Concat(length, n.ints(WIDTH), axis=0)
+    return n.Slice(wide, n.ints(0), n.Gather(sizes, n.ints(1)), n.ints(2))
+
+
+@net
 def folded_with_the_length(n: Net, x: str, length: str) -> str:
     """Tokens and channels in one axis, and apart again."""
     size = n.Mul(length, n.ints(WIDTH))

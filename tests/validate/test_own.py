@@ -86,6 +86,21 @@ def test_what_changes_from_run_to_run_is_let_pass(monkeypatch):
     check_own(read(model))
 
 
+def test_numbers_drawn_otherwise_are_no_mistake(monkeypatch):
+    """The copy has two nodes less, as they were folded, so that the runtime draws other numbers."""
+    monkeypatch.delitem(TRAITS, ("", "RandomNormalLike"))
+    model = drawn()
+    bias = model.graph.node[-1].input[1]
+    turned = [helper.make_node("Neg", [bias], ["a"]), helper.make_node("Neg", ["a"], ["b"])]
+    model.graph.node[-1].input[1] = "b"
+    nodes = [*turned, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    graph = read(model)
+    assert len(graph.order) == len(nodes) - 2
+    check_own(graph)
+
+
 def broken(model):
     """The graph of a model whose copy was folded wrongly."""
     graph = read(model.SerializeToString())
