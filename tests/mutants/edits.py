@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.edit import UNCHECKED, UNTRIED, Edit
 from tests.mutants.flow_edits import FLOW_EDITS
 from tests.mutants.mixture_edits import MIXTURE_EDITS
+from tests.mutants.other_edits import OTHER_EDITS
 from tests.mutants.proof_edits import PROOF_EDITS
 from tests.mutants.rule_edits import RULE_EDITS
 from tests.mutants.symbol_edits import SYMBOL_EDITS
@@ -15,6 +16,7 @@ EDITS = (
     *FLOW_EDITS,
     *PROOF_EDITS,
     *SYMBOL_EDITS,
+    *OTHER_EDITS,
     # labels
     Edit(
         "a reshape forgets labels of merged axes",
