@@ -32,8 +32,8 @@ RULE_EDITS = (
     Edit(
         "a constant shared along an axis merges nothing",
         f"{RULES}/meet.py",
-        "    for k, p in partial:\n        op.same(p.ids, made[k].ids)",
-        "    for k, p in partial:\n        pass",
+        "    for k, p in some:\n        op.same(p.ids, made[k].ids)",
+        "    for k, p in some:\n        pass",
         ("rope_on_half",),
     ),
     Edit(
@@ -68,7 +68,7 @@ RULE_EDITS = (
     Edit(
         "batches that a weight shares are not tied to cells",
         f"{RULES}/einsum.py",
-        "        _cells(op, planes[-1], read, lw, batch)\n",
+        "        _cells(op, made[-1], read, lw, batch)\n",
         "",
         ("experts",),
         BLIND,
@@ -104,8 +104,8 @@ RULE_EDITS = (
     Edit(
         "MACs forget channels that pass a weight by",
         f"{RULES}/einsum.py",
-        "times=times if alone else 0.0",
-        "times=times",
+        "times = times if alone else 0.0",
+        "times = times",
         ("mlp_mixer",),
     ),
     # convolutions
@@ -178,8 +178,8 @@ RULE_EDITS = (
     Edit(
         "gates are numbered unit by unit",
         f"{RULES}/recurrent.py",
-        "{1: (d, g, h, self.read), 2: (d, g, h, h), 3: (d, 2, g, h), 7: (d, 3, h)}",
-        "{1: (d, h, g, self.read), 2: (d, h, g, h), 3: (d, 2, g, h), 7: (d, 3, h)}",
+        "{1: (d, g, h, self.read), 2: (d, g, h, h), **beside}",
+        "{1: (d, h, g, self.read), 2: (d, h, g, h), **beside}",
         ("recurrent_layers",),
     ),
     Edit(
