@@ -63,6 +63,10 @@ class Roots:
     reasons: tuple[Reason, ...]
 
 
+class NoElementsError(ValueError):
+    """A stored tensor without elements: it has no channels, and its node is frozen."""
+
+
 class Collect:
     """The notes of one sweep; `roots` solves them.
 
@@ -160,8 +164,8 @@ class Collect:
         """Refuse a view that a stored tensor does not fill: labels would mean other elements."""
         stored = i is not None and node.inputs[i] in self.stored
         shape = self.shape(node, i) if stored and i is not None else None
-        if prod(view) == 0:
-            raise ValueError(f"input {i} has the shape {list(view)} and so no elements")
+        if stored and prod(view) == 0:
+            raise NoElementsError(f"input {i} has the shape {list(view)} and so no elements")
         if shape is not None and prod(shape) != prod(view):
             raise ValueError(f"input {i} has the shape {list(shape)} in place of {list(view)}")
         for p in planes:

@@ -16,6 +16,7 @@ from spa.labels import Image
 from spa.rewrite import rewrite
 from spa.rules.explain import Labelled
 from spa.runtime import session
+from spa.trace.collect import NoElementsError
 from spa.trace.check import MisplacedError, Survivors
 from spa.validate.layout import layout_of
 from spa.validate.mask import masked
@@ -83,7 +84,7 @@ def spread(coupling: Coupling, alive: np.ndarray) -> None:
     count = -1
     while count != alive.sum():
         count = alive.sum()
-        for sides in coupling.notes._cells:
+        for sides, _ in coupling.notes._cells:
             rows = [coupling.root[side] for side in sides]
             dead = np.any([~alive[row].any(1) for row in rows], axis=0)
             for row in rows:
@@ -94,7 +95,10 @@ def square(
     graph: Any, variant: Variant, layouts: Mapping[str, Layout], seed: int, runner: Runner
 ) -> Result:
     """Label, couple, cut and compare; errors inside a rule come through."""
-    notes = Labelled(graph, strict=True).start(layouts)
+    try:
+        notes = Labelled(graph, strict=True).start(layouts)
+    except NoElementsError as error:
+        return Result("frozen", str(error))
     coupling = settle(notes)
     if not coupling.groups:
         return Result("frozen", frozen_because(coupling))
