@@ -16,8 +16,8 @@ from spa.labels import Image
 from spa.rewrite import rewrite
 from spa.rules.explain import Labelled
 from spa.runtime import session
-from spa.trace.collect import NoElementsError
 from spa.trace.check import MisplacedError, Survivors
+from spa.trace.collect import NoElementsError
 from spa.validate.layout import layout_of
 from spa.validate.mask import masked
 from tests.corpus.cases import Layout, Variant, shape
