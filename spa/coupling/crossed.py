@@ -37,6 +37,9 @@ def _met(notes: Collect) -> dict[tuple[int, int], tuple[Shape, ...]]:
         rank = len(notes.graph.shapes.get(name, ()))
         for i, given in enumerate(node.inputs):
             shape = notes.graph.shapes.get(given, ()) if given in notes.stored else ()
+            param = notes.params.get((node.index, i))
+            if param is not None and len(param.view) != rank:
+                continue  # a product's weight has a form of its own
             if shape and len(shape) <= rank:
                 found[node.index, i] = tuple((n,) for n in (1,) * (rank - len(shape)) + shape)
     return found

@@ -58,15 +58,15 @@ def test_what_can_be_reached_is_never_refused(name, of):
         demand(coupling, replace(recipe, ratio=1 - cost(alive).share(of) / whole))
 
 
-def banked():
-    """Nearly all work is in a convolution whose filters one matrix makes, and no cut narrows it."""
+def rotated():
+    """Nearly all work is in a convolution whose channels a rotation ties into one unit."""
     n = Net(batch=1)
-    x = n.conv(n.input("x", 4, 16, 16), 4, 6)
-    small = n.MatMul(
-        n.MatMul(n.input("mix", 1, 4, batched=False), n.weight(4, 8)), n.weight(8, 270)
-    )
-    y = n.Conv(x, n.Reshape(small, n.ints(5, 6, 3, 3)), kernel_shape=[3, 3])
-    return n.done(n.conv(n.Relu(y), 5, 2)), y
+    x = n.input("x", 4, 16, 16)
+    y = n.conv(x, 4, 24)
+    z = n.Add(y, n.Gather(y, n.ints(*range(1, 24), 0), axis=1))
+    z = n.Relu(n.conv(n.Relu(z), 24, 24))
+    tie = n.Add(z, n.Gather(z, n.ints(*range(1, 24), 0), axis=1))
+    return n.done(n.conv(n.Relu(n.conv(tie, 24, 3)), 3, 2)), tie
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ RUNS = {
 @pytest.mark.parametrize("run", [*RUNS])
 @pytest.mark.parametrize("of", ["macs", "params"])
 def test_it_is_refused_before_anything_is_scored(unscored, run, of):
-    model, node = banked()
+    model, node = rotated()
     with pytest.raises(TargetError) as caught:
         RUNS[run](model, Recipe(ratio=0.85, of=of))
     text = str(caught.value)
