@@ -22,12 +22,10 @@ def select(array: NDArray[Any], image: Image, left: Survivors) -> NDArray[Any]:
     Raises:
         ValueError: the survivors are no box.
     """
-    touched = [p for p in image.planes if left.touched(p)]
-    for plane in touched:
-        kept = left.alive[plane.dense]
-        for other in touched if len(plane.axes) == 1 else ():
-            if other.axes == plane.axes:  # they cross, and are applied at once
-                kept = kept & left.alive[other.dense]
+    for plane in image.planes:
+        if not left.touched(plane):
+            continue
+        kept = left.kept(plane, image.planes)  # with those that cross it, which are applied at once
         box = extent(kept)
         if box is None:
             raise ValueError("the survivors are no box")

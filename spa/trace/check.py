@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa import labels
+from spa.graph.model import Node
 from spa.labels import Ids, Image, Plane, Shape
 from spa.rules import REFITS, RULES, SILENT
 from spa.trace.collect import Collect
@@ -83,10 +84,8 @@ class Sizes:
             return self._kept[i, axis]
         rows = []
         planes = self.notes.images[self.node.inputs[i]].over(axis)
-        crossing = [self.left.alive[p.dense] for p in planes if p.axes == (axis,)]
         for p in planes:
-            single = p.axes == (axis,)
-            kept = np.logical_and.reduce(crossing) if single else self.left.alive[p.dense]
+            kept = self.left.kept(p, planes)
             inner = tuple(range(p.axes.index(axis) + 1, kept.ndim))
             lines = np.asarray(kept.any(inner)).reshape(-1, p.ids.shape[axis])
             lines = lines[lines.any(1)]
@@ -179,7 +178,7 @@ class Check:
     def is_float(self, node: Any, i: int) -> bool:
         return self.notes.is_float(node, i)
 
-    def factors(self, node: Any, i: int) -> tuple[Shape, ...] | None:
+    def factors(self, node: Node, i: int) -> tuple[Shape, ...] | None:
         known = self.notes.factors(node, i)
         param = self.notes.params.get((node.index, i))
         if known is None or param is None:
@@ -239,10 +238,10 @@ class Check:
         k = self._next("rows")
         self._equal(node, plane, self.left.plane(self.notes.extra[node.index][k]))
 
-    def crossed(self, node: Any, plane: Plane) -> None:
+    def crossed(self, node: Node, plane: Plane) -> None:
         pass  # tells how to label, not what fits
 
-    def computed(self, node: Any, i: int) -> None:
+    def computed(self, node: Node, i: int) -> None:
         pass
 
     def heads(self, node: Any, plane: Plane, axes: tuple[int, ...]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa import labels
-from spa.graph.model import FLOW
+from spa.graph.model import FLOW, Node
 from spa.labels import ROCK, Ids, Image, Plane, Shape
 from spa.rules import RULES
 from spa.trace.meetings import Meetings
@@ -123,7 +123,7 @@ class Collect:
     def is_float(self, node: Any, i: int) -> bool:
         return is_float(self.graph.dtypes.get(node.inputs[i]))
 
-    def factors(self, node: Any, i: int) -> tuple[Shape, ...] | None:
+    def factors(self, node: Node, i: int) -> tuple[Shape, ...] | None:
         return self.made_of.get((node.index, i))
 
     def shape(self, node: Any, i: int) -> Shape | None:
@@ -217,10 +217,10 @@ class Collect:
     def rows(self, node: Any, plane: Plane) -> None:
         self.extra[node.index].append(plane)
 
-    def crossed(self, node: Any, plane: Plane) -> None:
+    def crossed(self, node: Node, plane: Plane) -> None:
         self.crossings.append(plane)
 
-    def computed(self, node: Any, i: int) -> None:
+    def computed(self, node: Node, i: int) -> None:
         self.built.append(node.inputs[i])
 
     def heads(self, node: Any, plane: Plane, axes: tuple[int, ...]) -> None:

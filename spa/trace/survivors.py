@@ -160,21 +160,27 @@ class Survivors:
         """
         left = [self.plane(p) for p in planes]
         if len(planes) > 1:
-            along: dict[int, list[int]] = {}
             for k, p in enumerate(planes):
-                if len(p.axes) == 1 and p.ids.size > 1:
-                    along.setdefault(p.axes[0], []).append(k)
-            for several in along.values():
-                kept = [self.alive[planes[k].ids] for k in several]
-                if any([not np.array_equal(kept[0], other) for other in kept[1:]]):
-                    alive = np.logical_and.reduce(kept)
-                    for k in several:
-                        p = planes[k]
-                        units = self.root[p.ids[alive]]
-                        shape = [units.size if n > 1 else 1 for n in p.ids.shape]
-                        left[k] = Plane(units.reshape(shape), p.axes)
+                beside = [q for q in planes if q.axes == p.axes and len(p.axes) == 1]
+                alive = self.kept(p, beside).reshape(p.ids.shape) if len(beside) > 1 else None
+                if alive is not None and np.count_nonzero(alive) != left[k].ids.size:
+                    shape = [-1 if n > 1 else 1 for n in p.ids.shape]
+                    left[k] = Plane(self.root[p.ids[alive]].reshape(shape), p.axes)
             self._across(planes)
         return tuple(left)
+
+    def kept(self, p: Plane, planes: Sequence[Plane]) -> NDArray[np.bool_]:
+        """Which elements of a plane are kept, bool in its dense form.
+
+        Args:
+            p: one of the planes of a tensor.
+            planes: the planes of the tensor; those over just the axis of `p` cross it.
+        """
+        kept = self.alive[p.dense]
+        for q in planes if len(p.axes) == 1 else ():
+            if q is not p and q.axes == p.axes:
+                kept = kept & self.alive[q.dense]
+        return kept
 
     def _across(self, planes: Sequence[Plane]) -> None:
         """Planes that share axes must keep the same there: together, too, they are a box."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from spa.coupling.model import Coupling
+from spa.graph.model import Node
 from spa.labels import Ids, Plane
 from spa.rules import trait_of
 from spa.trace.check import Survivors
@@ -147,7 +148,7 @@ def _hold_inside(
         model.graph.initializer.append(numpy_helper.from_array(quiet, copy.input[param.input]))
 
 
-def _zero_of(coupling: Coupling, node: Any, point: int | None, whole: np.ndarray) -> np.ndarray:
+def _zero_of(coupling: Coupling, node: Node, point: int | None, whole: np.ndarray) -> np.ndarray:
     """What is zero in a stored weight: its zero points at input `point`, against its axes.
 
     A vector belongs to the columns of a matrix; in front of matrices it belongs to each of them.

@@ -11,6 +11,7 @@ from spa.executor.stream import Stream
 from spa.executor.survey import survey
 from spa.graph import read
 from spa.labels import Image, Plane
+from spa.trace.survivors import Survivors
 from tests.nets import Net
 
 
@@ -71,6 +72,8 @@ class Left:
 
     def __init__(self, alive):
         self.alive = np.asarray(alive)
+
+    kept = Survivors.kept
 
     def touched(self, plane):
         return not self.alive[plane.ids].all()
