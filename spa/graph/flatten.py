@@ -7,11 +7,11 @@ a branch than outside.  Names stay as they are; where they clash the If stays un
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 from onnx import GraphProto, NodeProto, helper
 
-from spa.graph.normalize import captured_names, graphs_in, lift_constants, replace_nodes
+from spa.graph.names import defined_in
+from spa.graph.normalize import captured_names, lift_constants, replace_nodes
 from spa.graph.tensors import Consts, weights_of
 
 
@@ -21,7 +21,7 @@ def flatten(graph: GraphProto) -> bool:
     branches = {i: _branches(node, consts) for i, node in enumerate(graph.node)}
     if not any(branches.values()):
         return False
-    defined = Counter(_names(graph, deep=True))
+    defined = Counter(defined_in(graph, deep=True))
     nodes: list[NodeProto] = []
     idle: set[str] = set()  # what nobody may read any more
     changed = False
@@ -33,7 +33,7 @@ def flatten(graph: GraphProto) -> bool:
         taken, dropped = pair
         changed = True
         idle.update(captured_names(node))
-        defined.subtract(_names(dropped, deep=True))
+        defined.subtract(defined_in(dropped, deep=True))
         graph.initializer.extend(taken.initializer)
         graph.sparse_initializer.extend(taken.sparse_initializer)
         graph.value_info.extend(taken.value_info)
@@ -73,17 +73,5 @@ def _branches(node: NodeProto, consts: Consts) -> tuple[GraphProto, GraphProto] 
 
 def _fits(taken: GraphProto, dropped: GraphProto, defined: Counter[str]) -> bool:
     """Whether the names of a branch are its own: outside they would hide or be hidden."""
-    others = Counter(_names(dropped, deep=True))
-    return all(defined[name] - others[name] == 1 for name in _names(taken))
-
-
-def _names(graph: GraphProto, *, deep: bool = False) -> Iterator[str]:
-    """Every tensor that a graph defines, with `deep` also those inside its subgraphs."""
-    yield from (info.name for info in graph.input)
-    yield from (tensor.name for tensor in graph.initializer)
-    yield from (sparse.values.name for sparse in graph.sparse_initializer)
-    for node in graph.node:
-        yield from (name for name in node.output if name)
-        if deep:
-            for body in graphs_in(node):
-                yield from _names(body, deep=True)
+    others = Counter(defined_in(dropped, deep=True))
+    return all(defined[name] - others[name] == 1 for name in defined_in(taken))

@@ -245,7 +245,7 @@ def _graph(origin: Origin, input_shapes: Mapping[str, Sequence[int]] | None) -> 
         ),
         dims=MappingProxyType(sizes),
         dynamic=MappingProxyType(dict(axes.symbols)),
-        source=replace(_source(origin, proto, unlisted), ops=ops),
+        source=_source(origin, proto, unlisted, ops),
         inner=nodes.inner,
         order=nodes.order,
         options=tuple(options),
@@ -264,7 +264,9 @@ def _open_defaults(
     }
 
 
-def _source(origin: Origin, proto: onnx.ModelProto, unlisted: int) -> Source:
+def _source(
+    origin: Origin, proto: onnx.ModelProto, unlisted: int, ops: Mapping[str, int]
+) -> Source:
     tensors = [tensor for tensor, _ in tensors_of(proto)]
     made_by = (proto.producer_name, proto.producer_version)
     return Source(
@@ -277,6 +279,7 @@ def _source(origin: Origin, proto: onnx.ModelProto, unlisted: int) -> Source:
         base_dir=origin.base_dir,
         given=origin.given,
         unlisted=unlisted,
+        ops=ops,
     )
 
 

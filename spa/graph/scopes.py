@@ -7,13 +7,13 @@ read from outside.  The numbers that the model computes stay what they were.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from spa.graph.evaluate import QUANTIZERS, is_pure
 from spa.graph.flatten import drop_initializers
-from spa.graph.names import unused
+from spa.graph.names import defined_in, mentioned_in, unused
 from spa.graph.normalize import (
     captured_names,
     constant_of,
@@ -80,8 +80,8 @@ def open_bodies(model: ModelProto) -> bool:
 class _Opener:
     def __init__(self, graph: GraphProto, opset: int) -> None:
         self.graph, self.opset = graph, opset
-        self.taken = set(_names(graph))
-        self.seen = set(_defined(graph))
+        self.taken = set(mentioned_in(graph))
+        self.seen = set(defined_in(graph))
         self.stored = {tensor.name for tensor in graph.initializer}
         self.idle: set[str] = set()  # what nobody may read any more
 
@@ -112,7 +112,7 @@ class _Opener:
         opened = is_open(node, self.opset)
         for body in graphs_in(node):
             names = {}
-            for name in list(_defined(body)):
+            for name in list(defined_in(body)):
                 if opened and name in self.seen:
                     names[name] = self._new(name)
                 self.seen.add(names.get(name, name))
@@ -239,22 +239,5 @@ def _replace_names(body: GraphProto, names: Mapping[str, str]) -> None:
             for place, name in enumerate(side):
                 side[place] = names.get(name, name)
         for inner in graphs_in(node):
-            hidden = set(_defined(inner))
+            hidden = set(defined_in(inner))
             _replace_names(inner, {a: b for a, b in names.items() if a not in hidden})
-
-
-def _defined(graph: GraphProto) -> Iterator[str]:
-    """Every tensor that a graph defines itself."""
-    yield from (info.name for info in graph.input)
-    yield from (tensor.name for tensor in graph.initializer)
-    yield from (sparse.values.name for sparse in graph.sparse_initializer)
-    yield from (name for node in graph.node for name in node.output if name)
-
-
-def _names(graph: GraphProto) -> Iterator[str]:
-    """Every name in a graph, at any depth."""
-    yield from _defined(graph)
-    for node in graph.node:
-        yield from node.input
-        for body in graphs_in(node):
-            yield from _names(body)

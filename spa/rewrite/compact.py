@@ -7,15 +7,15 @@ cut, a smaller form (see `spa.graph.forms`).  An engine has to make the very bit
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from spa.graph import Graph
 from spa.graph.forms import Form, same, smallest
 from spa.graph.makers import Makers, cheapest, copied, framed, length_of
-from spa.graph.names import unused
-from spa.graph.normalize import graphs_in, opsets_of
+from spa.graph.names import mentioned_in, unused
+from spa.graph.normalize import opsets_of
 from spa.graph.tensors import is_external, shell_of, to_array
 from spa.runtime import evaluate_constants
 
@@ -65,7 +65,7 @@ class _File:
         self.base_dir = graph.source.base_dir
         self.original = {t.name: t for t in graph.proto.graph.initializer}
         self.stored = {t.name: t for t in model.graph.initializer}
-        self.taken = set(_names(model.graph))
+        self.taken = set(mentioned_in(model.graph))
         self.gone: set[str] = set()
         self.nodes: list[NodeProto] = []
         self.tensors: list[TensorProto] = []
@@ -178,12 +178,3 @@ class _File:
     def _counts(self, tensor: TensorProto) -> bool:
         """Whether a tensor is large enough for nodes, and lies in the model."""
         return not is_external(tensor) and framed(tensor) >= self.least
-
-
-def _names(graph: GraphProto) -> Iterator[str]:
-    """Every name of a tensor in a graph and its bodies."""
-    yield from (each.name for each in (*graph.input, *graph.output, *graph.initializer))
-    for node in graph.node:
-        yield from (*node.input, *node.output)
-        for body in graphs_in(node):
-            yield from _names(body)
