@@ -38,14 +38,12 @@ from spa.rules.registry import (
     REFITS,
     RULES,
     SILENT,
-    TRAITS,
     Fixes,
     Status,
-    Trait,
     refit,
     rule,
-    trait_of,
 )
+from spa.rules.traits import TRAITS, NodeLike, Trait, trait_of
 
 FAMILIES = (
     pointwise,
@@ -82,6 +80,7 @@ __all__ = [
     "SILENT",
     "TRAITS",
     "Fixes",
+    "NodeLike",
     "Status",
     "Trait",
     "catalogue",

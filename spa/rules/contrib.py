@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from spa import labels
 from spa.labels import Image
+from spa.rules import neutral
 from spa.rules.contract import gemm, matrices
 from spa.rules.convolve import conv_group, conv_last, convolved
 from spa.rules.meet import follow, meet, still, together, wide_axes
@@ -11,6 +12,7 @@ from spa.rules.normalize import MEAN
 from spa.rules.pointwise import nary, unary
 from spa.rules.quantize import convert
 from spa.rules.registry import MICROSOFT, refit, rule
+from spa.rules.traits import trait
 from spa.trace.op import Op
 
 rule("Gelu", "QuickGelu", domain=MICROSOFT)(unary)
@@ -65,6 +67,14 @@ def skip_layer_normalization(op: Op, *_: Image) -> list[Image]:  # * c, * c, c, 
     return [whole, *statistics, *[whole] * (op.outputs - 3)]
 
 
+trait("SkipLayerNormalization", domain=MICROSOFT, neutral=neutral.skipped)
+trait(
+    "SkipSimplifiedLayerNormalization",
+    domain=MICROSOFT,
+    neutral=neutral.skipped_without_shift,
+)
+
+
 @rule("EmbedLayerNormalization", domain=MICROSOFT, lossy=MEAN)
 def embed(op: Op, *_: Image) -> list[Image]:  # ids, v c, p c, s c, c, c -> * c
     still(op, 0, 1, 7, 8, reason="indexes a table")
@@ -83,3 +93,6 @@ def embed(op: Op, *_: Image) -> list[Image]:  # ids, v c, p c, s c, c, c -> * c
     op.lossy(MEAN)
     images = [op.made(own, 2, k=k) if k != 1 and o else None for k, o in enumerate(op.node.outputs)]
     return [image or rock for image, rock in zip(images, op.rocks(), strict=True)]
+
+
+trait("EmbedLayerNormalization", domain=MICROSOFT, neutral=neutral.embedded)

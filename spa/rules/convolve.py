@@ -9,9 +9,11 @@ import numpy as np
 
 from spa import labels
 from spa.labels import Ids, Image
+from spa.rules import neutral
 from spa.rules.meet import still
 from spa.rules.normalize import per_channel
 from spa.rules.registry import Fixes, refit, rule
+from spa.rules.traits import trait
 from spa.trace.op import Op
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ MIXED = "mixed by a convolution"
 @rule("Conv", note="lossy where it slides along channels that lie where pixels do")
 def conv(op: Op, x: Image, *_: Image) -> Image:  # n (g i) *, (g o) i *k, (g o) -> n (g o) *
     return _slide(op, x) if op.decide(lambda: _slides(op, x)) else convolved(op, x)
+
+
+trait("Conv", neutral=neutral.passed)
 
 
 def convolved(op: Op, x: Image) -> Image:

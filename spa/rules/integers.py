@@ -20,7 +20,8 @@ from spa.rules.convolve import conv_group, conv_last, convolved, groups_left
 from spa.rules.join import concat
 from spa.rules.meet import still, together
 from spa.rules.normalize import per_channel
-from spa.rules.registry import MICROSOFT, Fixes, refit, rule, trait
+from spa.rules.registry import MICROSOFT, Fixes, refit, rule
+from spa.rules.traits import trait
 from spa.trace.op import Op
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import numpy as np
 from spa import labels
 from spa.labels import Ids, Image, Plane
 from spa.rules.meet import apart, meet, still, wide_axes
-from spa.rules.registry import Fixes, refit, rule, trait
+from spa.rules.registry import Fixes, refit, rule
+from spa.rules.traits import trait
 from spa.trace.op import Op
 
 if TYPE_CHECKING:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spa.labels import Image, Plane
+from spa.rules import neutral
 from spa.rules.meet import aligned, follow, together
-from spa.rules.registry import Fixes, refit, rule, trait
+from spa.rules.registry import Fixes, refit, rule
+from spa.rules.traits import trait
 from spa.trace.op import Op
 
 if TYPE_CHECKING:
@@ -77,6 +79,9 @@ def instance_normalization(op: Op, *_: Image) -> Image:  # n c *, c, c -> n c *
     return op.like(x)
 
 
+trait("InstanceNormalization", neutral=neutral.bounded)
+
+
 @rule("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization", lossy=MEAN)
 def layer_normalization(op: Op, *_: Image) -> list[Image]:  # * c, c, c -> * c
     shape = op.shape(0)
@@ -90,6 +95,10 @@ def layer_normalization(op: Op, *_: Image) -> list[Image]:  # * c, c, c -> * c
         Image(op.out(k), rows) if op.node.outputs[k] else whole for k in range(1, op.outputs)
     ]
     return [whole, *stashed]
+
+
+trait("LayerNormalization", "RMSNormalization", neutral=neutral.affine)
+trait("SimplifiedLayerNormalization", neutral=neutral.affine)
 
 
 @rule("GroupNormalization", lossy=MEAN)
@@ -107,6 +116,9 @@ def group_normalization(op: Op, *_: Image) -> Image:  # n (g c) *, (g c), (g c) 
     for i in (1, 2):
         per_channel(op, i, len(x.shape), own if op.version >= 21 else ())
     return Image(x.shape, (*own, *others))
+
+
+trait("GroupNormalization", neutral=neutral.bounded)
 
 
 @refit("GroupNormalization")
@@ -128,15 +140,24 @@ def local_response(op: Op, *_: Image) -> Image:  # n c * -> n c *
     return _over(op, [1], "normalised by neighbours, of which some are gone")
 
 
+trait("LRN", neutral=neutral.bounded)
+
+
 @rule("LpNormalization", note="channels that are gone would add nothing")
 def lp_normalization(op: Op, *_: Image) -> Image:  # * -> *
     x = op.operand(0)
     return op.like(aligned(op, x, [op.axis(len(x.shape), -1)]))
 
 
+trait("LpNormalization", neutral=neutral.bounded)
+
+
 @rule("MeanVarianceNormalization", lossy="along the axes it averages over; exact along others")
 def mean_variance(op: Op, *_: Image) -> Image:  # n c * -> n c *
     return _over(op, {int(a) % len(op.shape(0)) for a in op.attr("axes", (0, 2, 3))})
+
+
+trait("MeanVarianceNormalization", neutral=neutral.bounded)
 
 
 def _normalised(op: Op) -> set[int]:
@@ -149,6 +170,9 @@ def _normalised(op: Op) -> set[int]:
 @rule("Softmax", "LogSoftmax", lossy="along its axis; exact along others")
 def softmax(op: Op, *_: Image) -> Image:  # * -> *
     return _over(op, _normalised(op), "a softmax over channels, of which some are gone")
+
+
+trait("Softmax", "LogSoftmax", neutral=neutral.bounded)
 
 
 @rule("Hardmax", note="not along its axis")

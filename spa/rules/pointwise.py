@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from spa.labels import Image
 from spa.rules.meet import still, together
-from spa.rules.registry import rule, trait
+from spa.rules.registry import rule
+from spa.rules.traits import trait
 from spa.trace.op import Op
 
 UNARY = """

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from spa.labels import Image
+from spa.rules import neutral
 from spa.rules.meet import still
-from spa.rules.registry import rule, trait
+from spa.rules.registry import rule
+from spa.rules.traits import trait
 from spa.trace.op import Op
 
 
@@ -24,6 +26,9 @@ def global_pool(op: Op, x: Image) -> Image:  # n c * -> n c *
     if gone & x.axes:  # a mean over tokens' features, written as a pool
         op.lossy(f"{op.node.op} over channels, of which some are gone")
     return op.like(Image(x.shape, tuple(p for p in x.planes if not gone & set(p.axes))))
+
+
+trait("GlobalAveragePool", "GlobalMaxPool", neutral=neutral.pooled)
 
 
 @rule("MaxPool", note="not if it returns positions")

@@ -6,7 +6,8 @@ import numpy as np
 
 from spa.labels import Image
 from spa.rules.meet import still
-from spa.rules.registry import rule, trait
+from spa.rules.registry import rule
+from spa.rules.traits import trait
 from spa.trace.op import Op
 
 

@@ -17,7 +17,8 @@ import numpy as np
 from spa import labels
 from spa.labels import Ids, Image, Plane, Shape
 from spa.rules.meet import still
-from spa.rules.registry import MICROSOFT, Fixes, refit, rule, trait
+from spa.rules.registry import MICROSOFT, Fixes, refit, rule
+from spa.rules.traits import trait
 from spa.trace.op import Op
 from spa.trace.param import MAKES
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spa.labels import Image, Plane
+from spa.rules import neutral
 from spa.rules.meet import aligned, still
-from spa.rules.registry import rule, trait
+from spa.rules.registry import rule
+from spa.rules.traits import trait
 from spa.trace.op import Op
 
 EXACT = ("ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceLogSum")
@@ -21,6 +23,9 @@ def reduce_exact(op: Op, *_: Image) -> Image:  # a b -> a
 @rule(*LOSSY, lossy="over channels, of which some are gone")
 def reduce_lossy(op: Op, *_: Image) -> Image:  # a b -> a
     return _reduce(op, lossy=True)
+
+
+trait(*LOSSY, neutral=neutral.summed)
 
 
 def _reduce(op: Op, lossy: bool) -> Image:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 MICROSOFT = "com.microsoft"
@@ -17,59 +16,6 @@ RULES: dict[tuple[str, str], Callable[..., Any]] = {}
 REFITS: dict[tuple[str, str], Callable[..., Fixes]] = {}
 SILENT: dict[tuple[str, str], Callable[[Any], bool]] = {}
 NOTES: dict[tuple[str, str], tuple[Status, str]] = {}
-
-
-@dataclass(frozen=True)
-class Trait:
-    """What an operator is like, apart from what it says about channels.
-
-    Attributes:
-        decides: inputs by which it decides something: a difference of rounding may turn a decision.
-        sized: inputs whose values say how long its outputs are.
-        counts: whether the values of its first input say how long its outputs are.
-        draws: whether it draws random numbers.
-        bytes: triples of inputs that it multiplies as bytes: activations, weights, and the zero
-            point of the weights.
-        inward: whether it measures the range of what it keeps to itself: what is dead must not lie
-            in it, and it hangs on how many threads share the rows.
-        where: of which nodes all this is true.
-    """
-
-    decides: tuple[int, ...] = ()
-    sized: tuple[int, ...] = ()
-    counts: bool = False
-    draws: bool = False
-    bytes: tuple[tuple[int, int, int], ...] = ()
-    inward: bool = False
-    where: Callable[[Any], bool] = lambda node: True
-
-
-TRAITS: dict[tuple[str, str], Trait] = {}
-NEUTRAL = Trait()
-
-
-def trait(
-    *names: str,
-    domain: str = "",
-    decides: tuple[int, ...] = (),
-    sized: tuple[int, ...] = (),
-    counts: bool = False,
-    draws: bool = False,
-    bytes: tuple[tuple[int, int, int], ...] = (),
-    inward: bool = False,
-    where: Callable[[Any], bool] = lambda node: True,
-) -> None:
-    """Register what one or more operators are like (see `Trait`)."""
-    for name in names:
-        if (domain, name) in TRAITS:
-            raise ValueError(f"traits of {name} are registered twice")
-        TRAITS[domain, name] = Trait(decides, sized, counts, draws, bytes, inward, where)
-
-
-def trait_of(node: Any) -> Trait:
-    """What a node of a graph is like."""
-    found = TRAITS.get((node.domain, node.op))
-    return found if found is not None and found.where(node) else NEUTRAL
 
 
 def rule(

@@ -8,7 +8,8 @@ import numpy as np
 
 from spa.labels import Image, Shape
 from spa.rules.meet import still
-from spa.rules.registry import Fixes, refit, rule, trait
+from spa.rules.registry import Fixes, refit, rule
+from spa.rules.traits import trait
 from spa.trace.op import Op
 
 if TYPE_CHECKING:

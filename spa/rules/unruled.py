@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from spa.rules.registry import MICROSOFT, trait
+from spa.rules.registry import MICROSOFT
+from spa.rules.traits import trait
 
 trait("NonZero", "Unique", decides=(0,), counts=True)
 trait("NonMaxSuppression", decides=(0, 1, 2, 3, 4), counts=True)

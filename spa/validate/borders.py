@@ -12,11 +12,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from onnx import AttributeProto, ModelProto, NodeProto, helper
+from onnx import ModelProto, NodeProto, helper
 
 from spa.graph.normalize import captured_names, graphs_in
-from spa.rules import Trait, trait_of
 from spa.trace.collect import is_float
+from spa.validate.nodes import trait_at
 
 Types = Mapping[str, np.dtype]
 
@@ -36,24 +36,6 @@ class Border:
     given: tuple[str, ...]
     handed: tuple[str, ...]
     draws: bool = False
-
-
-@dataclass(frozen=True)
-class _View:
-    """A node of a file as rules see nodes."""
-
-    op: str
-    domain: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    attrs: Mapping[str, object]
-
-
-def trait_at(node: NodeProto) -> Trait:
-    """What a node of a file is like."""
-    plain = {a.name: a.i for a in node.attribute if a.type == AttributeProto.INT}
-    domain = "" if node.domain == "ai.onnx" else node.domain
-    return trait_of(_View(node.op_type, domain, tuple(node.input), tuple(node.output), plain))
 
 
 def borders(

@@ -11,7 +11,7 @@ from onnx import NodeProto
 from spa.errors import VerifyError
 from spa.graph.normalize import graphs_in
 from spa.rules import trait_of
-from spa.validate.borders import trait_at
+from spa.validate.nodes import trait_at
 
 SIZES_OF = frozenset(("Shape", "Size"))
 

@@ -17,7 +17,7 @@ from spa.devices import Device
 from spa.errors import ReadError
 from spa.graph.normalize import captured_names, graphs_in
 from spa.rules import is_known
-from spa.validate.borders import trait_at
+from spa.validate.nodes import trait_at
 from spa.validate.twin import all_graphs
 
 Arrays = Mapping[str, NDArray[Any]]

@@ -12,39 +12,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
-BOUNDED = frozenset(
-    [
-        "Softmax",
-        "LogSoftmax",
-        "LRN",
-        "LpNormalization",
-        "MeanVarianceNormalization",
-        "InstanceNormalization",
-        "GroupNormalization",
-    ]
-)
-"""Replaced by Tanh, which keeps values bounded however deep the model is."""
-
-AFFINE = frozenset(["LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"])
-"""Replaced by Tanh, then their own scale and bias."""
-
-SKIPPED = frozenset(["SkipLayerNormalization", "SkipSimplifiedLayerNormalization"])
-"""Replaced by the sum they start with, then as above."""
-
-EMBEDDED = "EmbedLayerNormalization"
-"""Replaced by a sum of rows of its tables, of which the places give the first, then as above."""
-
-REDUCED = frozenset(
-    ["ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceLogSum", "ReduceLogSumExp"]
-)
-"""Replaced by ReduceSum, which does not see zeros."""
-
-
-POOLED = frozenset(["GlobalAveragePool", "GlobalMaxPool"])
-"""Replaced by the sum of what is pooled, without signs."""
-
-SLIDING = "Conv"
-"""Replaced by what goes in: each channel without its neighbours."""
+from spa.rules import trait_of
+from spa.rules.neutral import Room, Step
+from spa.validate.nodes import view_of
 
 FORMS = frozenset(["Identity", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "ReduceMean"])
 """What may lie between a Sigmoid and an output that it makes all the same."""
@@ -71,20 +41,21 @@ def twin(
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     for graph in all_graphs(result.graph):
         nodes = list(graph.node)
+        read = {name for node in nodes for name in node.input} | {o.name for o in graph.output}
+        room = Room(opset, frozenset(read))
         del graph.node[:]
         for node in nodes:
             if name_of(node) not in names:
                 graph.node.append(node)
                 continue
-            if node.op_type == EMBEDDED:
-                read = {name for other in nodes for name in other.input}
-                new = _embedded(result, node, read | {o.name for o in graph.output})
-            else:
-                new = _replace(result, node, opset)
-            if new is None:
+            view = view_of(node)
+            neutral = trait_of(view).neutral
+            steps = None if neutral is None else neutral(view, room)
+            if steps is None:
                 return None
-            new = [part for step in new for part in _calm(result, step, usual or {})]
-            graph.node.extend(new)
+            graph.node.extend(part for s in steps for part in _calm(result, s, usual or {}))
+        for name, value in room.constants.items():
+            result.graph.initializer.append(numpy_helper.from_array(value, name))
     return result
 
 
@@ -112,12 +83,12 @@ def sizes_wanted(
     return result
 
 
-def _calm(model: ModelProto, step: NodeProto, usual: Mapping[str, np.ndarray]) -> list[NodeProto]:
+def _calm(model: ModelProto, step: Step, usual: Mapping[str, np.ndarray]) -> list[NodeProto]:
     """A Tanh of what has a known size becomes a division by it that is bounded far out only."""
-    size = usual.get(step.input[0])
-    if step.op_type != "Tanh" or size is None:
-        return [step]
-    given, made = step.input[0], step.output[0]
+    size = usual.get(step.inputs[0])
+    if step.op != "Tanh" or size is None:
+        return [helper.make_node(step.op, step.inputs, step.outputs, **step.attrs)]
+    given, made = step.inputs[0], step.outputs[0]
     names = [f"{made}__{word}" for word in ("size", "width", "small", "bent")]
     width = size.dtype.type(WIDE)
     for name, value in zip(names, (size * width, np.asarray(width)), strict=False):
@@ -177,83 +148,3 @@ def _hand_on(graph: GraphProto, shown: set[str]) -> None:
                 made = zip(attribute.g.output, node.output, strict=False)
                 shown.update(inner.name for inner, outer in made if outer in shown)
                 _hand_on(attribute.g, shown)
-
-
-def _replace(model: ModelProto, node: NodeProto, opset: int) -> list[NodeProto] | None:
-    if node.op_type in SKIPPED:
-        return _skipped(node)
-    if any(node.output[1:]):
-        return None  # somebody uses the statistic itself
-    if node.op_type in REDUCED:
-        return _summed(model, node, opset)
-    if node.op_type in POOLED:
-        return [helper.make_node("GlobalLpPool", node.input, node.output, p=1)]
-    if node.op_type == SLIDING:
-        return [helper.make_node("Identity", node.input[:1], node.output)]
-    if node.op_type in BOUNDED:
-        return [helper.make_node("Tanh", node.input[:1], node.output[:1])]
-    if node.op_type in AFFINE:
-        scale, bias = (*node.input[1:3], "", "")[:2]
-        return _affine(node.input[0], scale, bias, node.output[0])
-    return None
-
-
-def _affine(source: str, scale: str, bias: str, target: str) -> list[NodeProto]:
-    """Tanh, then what is there of scale and bias."""
-    steps = [("Tanh", [source])]
-    for op, operand in (("Mul", scale), ("Add", bias)):
-        if operand:
-            steps.append((op, [f"{target}__t{len(steps) - 1}", operand]))
-    outputs = [*(f"{target}__t{k}" for k in range(len(steps) - 1)), target]
-    return [
-        helper.make_node(op, inputs, [output])
-        for (op, inputs), output in zip(steps, outputs, strict=True)
-    ]
-
-
-def _skipped(node: NodeProto) -> list[NodeProto] | None:
-    """The sum, which may be an output too, then the same as for a norm alone."""
-    if any(node.output[1:3]):
-        return None
-    source, skip, scale, *rest = node.input
-    beta, bias = (["", *rest, ""] if "Simplified" in node.op_type else [*rest, "", ""])[:2]
-    total = (*node.output[3:], "")[0] or f"{node.output[0]}__sum"
-    names = [f"{total}__s", total] if bias else [total]
-    parts = [helper.make_node("Add", [source, skip], names[:1])]
-    if bias:
-        parts.append(helper.make_node("Add", [names[0], bias], names[1:]))
-    return parts + _affine(total, scale, beta, node.output[0])
-
-
-def _embedded(model: ModelProto, node: NodeProto, read: Collection[str]) -> list[NodeProto] | None:
-    """The sum of rows, which may be an output too, then the same as for a norm alone."""
-    if any(name in read for name in node.output[1:2]):
-        return None  # somebody uses the lengths it finds
-    first = f"{node.output[0]}__first"
-    model.graph.initializer.append(numpy_helper.from_array(np.array(0, np.int64), first))
-    rows = zip(node.input[2:5], (node.input[0], first, node.input[1]), strict=True)
-    total = (*node.output[2:], "")[0] or f"{node.output[0]}__sum"
-    names: list[str] = []
-    parts: list[NodeProto] = []
-    for table, index in rows:
-        if table:
-            names.append(f"{total}__r{len(names)}")
-            parts.append(helper.make_node("Gather", [table, index], names[-1:]))
-    parts.append(helper.make_node("Sum", names, [total]))
-    return parts + _affine(total, node.input[5], node.input[6], node.output[0])
-
-
-def _summed(model: ModelProto, node: NodeProto, opset: int) -> list[NodeProto]:
-    """The same reduction as a sum; from opset 13 ReduceSum takes its axes as an input."""
-    kept = [a for a in node.attribute if a.name != "axes"]
-    inputs = list(node.input)
-    axes = next((list(a.ints) for a in node.attribute if a.name == "axes"), None)
-    result = helper.make_node("ReduceSum", inputs, list(node.output[:1]))
-    if axes is not None and opset >= 13:
-        name = f"{node.output[0]}__axes"
-        model.graph.initializer.append(numpy_helper.from_array(np.array(axes, np.int64), name))
-        result.input.append(name)
-        result.attribute.extend(kept)
-    else:
-        result.attribute.extend(node.attribute)
-    return [result]

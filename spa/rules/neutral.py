@@ -1,0 +1,130 @@
+"""Neutral twins: what stands in for an operator that takes a statistic over channels.
+
+LayerNormalization over channels of which some are gone is not exactly what it was, so a pruned
+transformer cannot equal its masked original.  With every such operator replaced, in both models, by
+one that works element by element, it must (`spa.validate.twin`).
+
+A twin is a function of a node and the room around it to the steps that take the node's place, or to
+None where somebody uses the statistic itself, which no other operator makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa.rules.traits import NodeLike
+
+
+@dataclass(frozen=True)
+class Step:
+    """A node to be made: operator, inputs, outputs, attributes."""
+
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Room:
+    """Where a twin is placed: the version of ai.onnx, what is read, and constants."""
+
+    version: int
+    read: frozenset[str]
+    constants: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    def store(self, name: str, value: Any) -> str:
+        """A constant of int64; its name."""
+        self.constants[name] = np.array(value, np.int64)
+        return name
+
+
+Neutral = Callable[[NodeLike, Room], "list[Step] | None"]
+
+
+def bounded(node: NodeLike, _: Room) -> list[Step] | None:
+    """Tanh, which keeps values bounded however deep the model is."""
+    return None if any(node.outputs[1:]) else [Step("Tanh", node.inputs[:1], node.outputs[:1])]
+
+
+def affine(node: NodeLike, _: Room) -> list[Step] | None:
+    """Tanh, then the node's own scale and bias."""
+    if any(node.outputs[1:]):
+        return None
+    scale, bias = (*node.inputs[1:3], "", "")[:2]
+    return _affine(node.inputs[0], scale, bias, node.outputs[0])
+
+
+def _affine(source: str, scale: str, bias: str, target: str) -> list[Step]:
+    steps: list[tuple[str, tuple[str, ...]]] = [("Tanh", (source,))]
+    for op, operand in (("Mul", scale), ("Add", bias)):
+        if operand:
+            steps.append((op, (f"{target}__t{len(steps) - 1}", operand)))
+    outputs = [*(f"{target}__t{k}" for k in range(len(steps) - 1)), target]
+    return [Step(*step, (made,)) for step, made in zip(steps, outputs, strict=True)]
+
+
+def skipped(node: NodeLike, _: Room) -> list[Step] | None:
+    """The sum that it starts with, which may be an output too, then as `affine`."""
+    source, skip, scale, beta, bias = (*node.inputs, "", "")[:5]
+    return _skipped(node, (source, skip, bias), scale, beta)
+
+
+def skipped_without_shift(node: NodeLike, _: Room) -> list[Step] | None:
+    """As `skipped`, of a norm that adds nothing afterwards."""
+    source, skip, scale, bias = (*node.inputs, "")[:4]
+    return _skipped(node, (source, skip, bias), scale, "")
+
+
+def _skipped(
+    node: NodeLike, summands: tuple[str, str, str], scale: str, beta: str
+) -> list[Step] | None:
+    if any(node.outputs[1:3]):
+        return None
+    source, skip, bias = summands
+    total = (*node.outputs[3:], "")[0] or f"{node.outputs[0]}__sum"
+    names = [f"{total}__s", total] if bias else [total]
+    parts = [Step("Add", (source, skip), (names[0],))]
+    if bias:
+        parts.append(Step("Add", (names[0], bias), (names[1],)))
+    return parts + _affine(total, scale, beta, node.outputs[0])
+
+
+def embedded(node: NodeLike, room: Room) -> list[Step] | None:
+    """The sum of rows of its tables, of which the places give the first, then as `affine`."""
+    if not room.read.isdisjoint(node.outputs[1:2]):
+        return None  # somebody uses the lengths it finds
+    first = room.store(f"{node.outputs[0]}__first", 0)
+    rows = zip(node.inputs[2:5], (node.inputs[0], first, node.inputs[1]), strict=True)
+    total = (*node.outputs[2:], "")[0] or f"{node.outputs[0]}__sum"
+    parts = [
+        Step("Gather", row, (f"{total}__r{k}",)) for k, row in enumerate(r for r in rows if r[0])
+    ]
+    parts.append(Step("Sum", tuple(p.outputs[0] for p in parts), (total,)))
+    return parts + _affine(total, node.inputs[5], node.inputs[6], node.outputs[0])
+
+
+def summed(node: NodeLike, room: Room) -> list[Step] | None:
+    """The same reduction as a sum, which does not see zeros.
+
+    From opset 13 ReduceSum takes its axes as an input.
+    """
+    inputs, attrs = node.inputs, dict(node.attrs)
+    if room.version >= 13 and "axes" in attrs:
+        inputs = (*inputs, room.store(f"{node.outputs[0]}__axes", attrs.pop("axes")))
+    return [Step("ReduceSum", inputs, node.outputs[:1], attrs)]
+
+
+def pooled(node: NodeLike, _: Room) -> list[Step] | None:
+    """The sum of what is pooled, without signs."""
+    return [Step("GlobalLpPool", node.inputs, node.outputs, {"p": 1})]
+
+
+def passed(node: NodeLike, _: Room) -> list[Step] | None:
+    """What goes in: each channel without its neighbours."""
+    return [Step("Identity", node.inputs[:1], node.outputs)]

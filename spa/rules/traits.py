@@ -1,0 +1,122 @@
+"""What operators are like, apart from what they say about channels: registered beside their rules.
+
+Everything outside `spa.rules` asks for a trait and never for a name, so that a new operator is told
+of in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from spa.rules.neutral import Neutral
+
+
+class NodeLike(Protocol):
+    """A node as rules see it: of a graph, or a view of one in a file."""
+
+    @property
+    def op(self) -> str:
+        """The operator."""
+
+    @property
+    def domain(self) -> str:
+        """Its domain; `""` is ai.onnx."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of tensors, `""` where an optional one is left out."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Likewise."""
+
+    @property
+    def attrs(self) -> Mapping[str, Any]:
+        """Attributes as Python values."""
+
+
+Where = Callable[[NodeLike], bool]
+
+
+def _always(_: NodeLike) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Trait:
+    """What an operator is like.
+
+    Attributes:
+        decides: inputs by which it decides something: a difference of rounding may turn a decision.
+        sized: inputs whose values say how long its outputs are.
+        counts: whether the values of its first input say how long its outputs are.
+        draws: whether it draws random numbers.
+        bytes: triples of inputs that it multiplies as bytes: activations, weights, and the zero
+            point of the weights.
+        inward: whether it measures the range of what it keeps to itself: what is dead must not lie
+            in it, and it hangs on how many threads share the rows.
+        neutral: what takes its place in a proof, in both models, where a statistic over channels of
+            which some are gone forbids equality.
+    """
+
+    decides: tuple[int, ...] = ()
+    sized: tuple[int, ...] = ()
+    counts: bool = False
+    draws: bool = False
+    bytes: tuple[tuple[int, int, int], ...] = ()
+    inward: bool = False
+    neutral: Neutral | None = None
+
+
+NONE = Trait()
+TRAITS: dict[tuple[str, str], list[tuple[Where, Trait]]] = {}
+
+
+def trait(*names: str, domain: str = "", where: Where = _always, **said: Any) -> None:
+    """Register what one or more operators are like, or some of their nodes.
+
+    Args:
+        names: the operators.
+        domain: of the operators; `""` is ai.onnx.
+        where: of which nodes it is true.
+        said: fields of `Trait`.
+
+    Raises:
+        ValueError: something was said of an operator before.
+    """
+    new = Trait(**said)
+    for name in names:
+        known = TRAITS.setdefault((domain, name), [])
+        twice = {key for _, old in known for key in _told(old)} & said.keys()
+        if twice:
+            raise ValueError(f"{', '.join(twice)} of {name} registered twice")
+        known.append((where, new))
+
+
+def _told(each: Trait) -> dict[str, Any]:
+    values = {f.name: getattr(each, f.name) for f in fields(Trait)}
+    return {name: value for name, value in values.items() if value != getattr(NONE, name)}
+
+
+def trait_of(node: NodeLike) -> Trait:
+    """What a node is like."""
+    known = TRAITS.get((node.domain, node.op))
+    if known is None:
+        return NONE
+    true = [each for where, each in known if where(node)]
+    if len(true) == len(known):
+        return _of_all(node.domain, node.op)
+    return _joined(true)
+
+
+@cache
+def _of_all(domain: str, op: str) -> Trait:
+    return _joined([each for _, each in TRAITS[domain, op]])
+
+
+def _joined(traits: list[Trait]) -> Trait:
+    return replace(NONE, **{k: v for each in traits for k, v in _told(each).items()})
