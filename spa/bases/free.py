@@ -21,17 +21,8 @@ from spa.coupling.model import Coupling
 from spa.coupling.shared import shared
 from spa.executor.cells import places
 from spa.labels import Ids, Plane
+from spa.rules import trait_of
 from spa.trace.param import READS, Param
-
-MOVES = frozenset(
-    (
-        *("Identity", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"),
-        *("Expand", "Tile", "Concat", "Split", "Slice", "Gather"),
-    )
-)
-SUMS = frozenset(("Add", "Sub", "Sum"))
-FACTORS = frozenset(("Mul", "Div"))
-PRODUCTS = frozenset(("MatMul", "Gemm", "Conv", "Einsum"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,24 +177,28 @@ class _Search:
 
     def _linear(self, node: Any, g: int, held: set[int]) -> bool:
         """Whether a node treats the channels of a cell alike, and linearly."""
-        if node.domain or node.captured or node.index >= len(self.graph.nodes):
-            return False  # unknown, or inside a body
-        if node.op == "Shape":
+        if node.captured or node.index >= len(self.graph.nodes):
+            return False  # inside a body
+        like = trait_of(node)
+        if like.only_shape:
             return True
         carried = [bool(self._carried(n, g)) or i in held for i, n in enumerate(node.inputs) if n]
-        if node.op in MOVES:
-            return carried[0] or node.op == "Concat"
-        if node.op in SUMS:
+        if like.linear == "joins":
+            return True
+        if like.linear == "moves":
+            return carried[0]
+        if like.linear in ("adds", "subtracts"):
             return all(carried)
-        if node.op in FACTORS:
+        if like.linear in ("scales", "divides"):
             return carried == [True, False] and self._scalar(node, node.inputs[1], g)
-        if node.op not in PRODUCTS or node.attrs.get("group", 1) != 1:
+        if like.linear != "contracts" or node.attrs.get("group", 1) != 1:
             return False
         return len(held & {0, 1}) < 2
 
     def _multiplied(self, node: Any, g: int) -> bool:
         """Whether a node multiplies two activations that both hold the group."""
-        return node.op in PRODUCTS and all(bool(self._carried(n, g)) for n in node.inputs[:2])
+        both = all(bool(self._carried(n, g)) for n in node.inputs[:2])
+        return both and trait_of(node).linear == "contracts"
 
     def _scalar(self, node: Any, name: str, g: int) -> bool:
         """Whether a factor is the same for all channels of the group."""

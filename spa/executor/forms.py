@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.executor.columns import rows_of, space, space_transposed, unfold, unfold_transposed
-from spa.rules.einsum import letters_of
+from spa.graph.model import Node
+from spa.labels import Shape
+from spa.rules import trait_of
 
 Array = NDArray[Any]
 Places = NDArray[np.int64] | None
@@ -186,36 +188,21 @@ def _gather(array: Array, letters: Letters, *parts: Letters) -> Array:
     return moved.reshape([prod(sizes[c] for c in part) for part in parts])
 
 
-def form_of(node: Any, weight: int, shapes: Mapping[str, tuple[int, ...]]) -> Form | None:
+def form_of(node: Node, weight: int, shapes: Mapping[str, Shape]) -> Form | None:
     """How a node contracts its input number `weight`; None where this is no plain product."""
-    if node.op in ("Conv", "ConvTranspose"):
-        turned = node.op == "ConvTranspose"
+    how = trait_of(node).contracts
+    if how is None:
+        return None
+    if how.window is not None:
+        turned = how.window == "writes"
         odd = node.attrs.get("auto_pad", "NOTSET") != "NOTSET" or "output_shape" in node.attrs
         return None if weight != 1 or (turned and odd) else Convolution(node.attrs, turned)
     names = (node.inputs[0], node.inputs[1], node.outputs[0])
-    if any(n not in shapes for n in names):
+    if how.letters is None or any(n not in shapes for n in names):
         return None
-    letters = _letters(node, [shapes[n] for n in names])
-    return None if letters is None else _product(letters, [shapes[n] for n in names], weight)
-
-
-def _letters(node: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[Letters, ...] | None:
-    """Letters of both inputs and the output."""
-    a = node.attrs
-    if node.op == "Gemm":
-        plain = a.get("alpha", 1.0) == 1.0 and a.get("beta", 1.0) == 1.0
-        first = "kn" if a.get("transA", 0) else "nk"
-        second = "jk" if a.get("transB", 0) else "kj"
-        return (tuple(first), tuple(second), tuple("nj")) if plain else None
-    ranks = [len(s) for s in shapes]
-    if node.op == "MatMul" and min(ranks[:2]) >= 2:
-        batch = tuple(f"b{k}" for k in range(ranks[2] - 2))
-        lead = [batch[len(batch) - r + 2 :] for r in ranks[:2]]
-        return (*lead[0], "n", "k"), (*lead[1], "k", "j"), (*batch, "n", "j")
-    if node.op == "Einsum" and len(node.inputs) == 2:
-        terms, out = letters_of(a["equation"], ranks[:2])
-        return (*terms, out)
-    return None
+    sizes = [shapes[n] for n in names]
+    letters = how.letters(node, [len(s) for s in sizes])
+    return None if letters is None else _product(letters, sizes, weight)
 
 
 def _product(

@@ -25,8 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.executor.channels import moments, moved
-from spa.executor.sinks import SAME, Ways
+from spa.executor.sinks import Ways
 from spa.executor.stream import Batches, Stream
+from spa.graph.model import Node
+from spa.rules import trait_of
 
 SAMPLES = 24
 STEP = 2**0.5
@@ -144,9 +146,14 @@ def blocks_of(graph: Any) -> Iterator[Block]:
 
 def _is_biased(graph: Any, node: Any) -> bool:
     """Whether a node is a convolution that may have taken in a BatchNormalization."""
-    if node.op != "Conv" or node.domain or len(node.inputs) < 3:
+    if not _is_convolution(node) or len(node.inputs) < 3:
         return False
     return all(name in graph.consts for name in node.inputs[1:])
+
+
+def _is_convolution(node: Node) -> bool:
+    how = trait_of(node).contracts
+    return how is not None and how.window == "reads"
 
 
 def _linear(graph: Any, ways: Ways, name: str) -> set[str]:
@@ -157,9 +164,9 @@ def _linear(graph: Any, ways: Ways, name: str) -> set[str]:
         if tensor in ways.outputs:
             return set()
         for node, i in ways.users.get(tensor, ()):
-            if node.op == "Conv" and i == 0 and _is_biased(graph, node):
+            if i == 0 and _is_biased(graph, node):
                 read = True
-            elif (node.op in SAME and i == 0) or _is_sum(graph, node):
+            elif (trait_of(node).hands_on and i == 0) or _is_sum(graph, node):
                 if node.outputs[0] not in seen:
                     seen.add(node.outputs[0])
                     todo.append(node.outputs[0])
@@ -172,7 +179,7 @@ def _is_sum(graph: Any, node: Any) -> bool:
     """Whether a node adds activations of one shape."""
     shapes = [graph.shapes.get(name) for name in node.inputs]
     same = len(set(shapes)) == 1 and shapes[0] is not None
-    return node.op == "Add" and not node.domain and same
+    return trait_of(node).linear == "adds" and same
 
 
 def _first(makers: Mapping[str, Any], linear: set[str], last: Any) -> Any | None:
@@ -187,4 +194,4 @@ def _first(makers: Mapping[str, Any], linear: set[str], last: Any) -> Any | None
             found.append(node)
         else:
             todo += [name for name in node.inputs if name]
-    return found[0] if len(found) == 1 and found[0].op == "Conv" else None
+    return found[0] if len(found) == 1 and _is_convolution(found[0]) else None

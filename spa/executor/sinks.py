@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SAME = frozenset(("Identity", "Dropout"))
+from spa.rules import trait_of
+
 TINY = 1e-6  # of the largest gain: a row scaled by less says nothing about what is behind
 Gain = NDArray[np.float64]
 
@@ -46,8 +47,10 @@ class Sink:
         if self.output in consts:
             found = np.asarray(consts[self.output][0], np.float64)
         for node, i in self.steps:
-            if node.op == "BatchNormalization":
-                scale, var = (np.asarray(consts[node.inputs[k]], np.float64) for k in (1, 4))
+            norm = trait_of(node).statistics
+            if norm is not None:
+                inputs = node.inputs[norm.scale], node.inputs[norm.variance]
+                scale, var = (np.asarray(consts[name], np.float64) for name in inputs)
                 factor = scale / np.sqrt(var + node.attrs.get("epsilon", 1e-5))
             else:
                 factor = np.asarray(consts[node.inputs[i]], np.float64).reshape(-1)
@@ -92,26 +95,28 @@ class Ways:
         holder = self._own(node)
         while self.alone(name):
             after, i = self.users[name][0]
-            if after.domain or i < 0 or len(after.outputs) != 1:
+            if i < 0 or len(after.outputs) != 1:
                 break
+            like = trait_of(after)
             other = after.inputs[1 - i] if len(after.inputs) == 2 else ""
             fixed = other in self.graph.consts
-            if after.op in SAME and i == 0:
+            if like.hands_on and i == 0:
                 pass
             elif axis is None:
                 break
-            elif after.op == "BatchNormalization" and i == 0 and axis == 1:
-                if after.attrs.get("training_mode", 0) or not self._stored(after):
+            elif like.statistics is not None and i == 0 and axis == 1:
+                if not all(after.inputs[k] in self.graph.consts for k in like.statistics.all):
                     break
-                steps.append((after, 1))
-                if holder is None and self.paired(after.inputs[3], node):
-                    holder = after, 3
-            elif after.op in ("Add", "Mul") and fixed and self._per_row(other, name, axis):
-                if after.op == "Mul":
+                steps.append((after, like.statistics.scale))
+                mean = like.statistics.mean
+                if holder is None and self.paired(after.inputs[mean], node):
+                    holder = after, mean
+            elif like.linear in ("adds", "scales") and fixed and self._per_row(other, name, axis):
+                if like.linear == "scales":
                     steps.append((after, 1 - i))
                 elif holder is None and not steps and self.paired(other, node):
                     holder = after, 1 - i
-            elif after.op == "Add" and not fixed and self._alike(other, name) and other != name:
+            elif like.linear == "adds" and not fixed and self._alike(other, name) and other != name:
                 stream = self._known(other, node)
                 return self._result(made, after.outputs[0], axis, steps, holder, stream)
             else:
@@ -133,13 +138,11 @@ class Ways:
 
     def _own(self, node: Any) -> tuple[Any, int] | None:
         """The site's own bias input, if it is stored as its weight is."""
-        if node.op not in ("Conv", "ConvTranspose", "Gemm") or len(node.inputs) < 3:
+        how = trait_of(node).contracts
+        if how is None or how.bias is None or len(node.inputs) <= how.bias:
             return None
-        name = node.inputs[2]
-        return (node, 2) if name in self.graph.consts and self.paired(name, node) else None
-
-    def _stored(self, norm: Any) -> bool:
-        return all(n in self.graph.consts for n in norm.inputs[1:5])
+        name = node.inputs[how.bias]
+        return (node, how.bias) if name in self.graph.consts and self.paired(name, node) else None
 
     def _per_row(self, const: str, name: str, axis: int) -> bool:
         """Whether a stored tensor has one number per row, and rows only."""

@@ -14,9 +14,10 @@ from spa.coupling.model import Coupling
 from spa.executor.columns import places_for
 from spa.executor.forms import Form, form_of
 from spa.executor.sinks import Sink, Ways
+from spa.graph.model import Graph, Node
+from spa.rules import trait_of
 from spa.trace.param import READS, Param
 
-OPS = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"))
 Array = NDArray[Any]
 
 
@@ -27,7 +28,7 @@ class Site:
     `form` makes matrices of all three; `groups` is that of a convolution.
     """
 
-    node: Any
+    node: Node
     input: int
     tensor: str
     form: Form
@@ -43,6 +44,12 @@ class Site:
     def y(self) -> str:
         """The tensor it makes."""
         return str(self.node.outputs[0])
+
+    @property
+    def bias(self) -> int | None:
+        """The input of the node that is added to its rows, if the operator has one."""
+        how = trait_of(self.node).contracts
+        return None if how is None else how.bias
 
     def groups(self) -> int:
         """The number of groups, if it is a convolution."""
@@ -87,7 +94,7 @@ def sites_of(coupling: Coupling) -> Iterator[Site]:
     graph, notes = coupling.graph, coupling.notes
     ways = Ways(graph)
     for node in graph.nodes:
-        if node.op not in OPS or node.domain or len(node.outputs) != 1:
+        if trait_of(node).contracts is None or len(node.outputs) != 1:
             continue
         for i in (1, 0):
             param = notes.params.get((node.index, i))
@@ -99,7 +106,7 @@ def sites_of(coupling: Coupling) -> Iterator[Site]:
             break
 
 
-def _activation(graph: Any, node: Any, i: int) -> bool:
+def _activation(graph: Graph, node: Node, i: int) -> bool:
     name = node.inputs[i]
     return bool(name) and name not in graph.consts and name in graph.shapes
 

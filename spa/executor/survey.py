@@ -24,6 +24,8 @@ from spa.executor.columns import places_for
 from spa.executor.least_squares import Moments
 from spa.executor.recovered import recover
 from spa.executor.stream import Stream
+from spa.graph.model import Node
+from spa.rules import trait_of
 
 WIDEST = 4096  # channels whose covariance is kept
 ENOUGH = 256  # numbers per channel below which statistics of a batch are noise
@@ -108,8 +110,15 @@ def _statistics(graph: Any, norm: Any, stream: Stream) -> dict[str, Array]:
     mean, var, count = moments(stream.values[norm.inputs[0]])
     if count < ENOUGH or not (np.isfinite(mean).all() and np.isfinite(var).all()):
         return {}
-    names = norm.inputs[3:5]
+    names = stored_statistics(norm)
     return {n: v.astype(graph.consts[n].dtype) for n, v in zip(names, (mean, var), strict=True)}
+
+
+def stored_statistics(norm: Node) -> tuple[str, str]:
+    """The tensors of mean and variance of a node that has them."""
+    at = trait_of(norm).statistics
+    assert at is not None
+    return norm.inputs[at.mean], norm.inputs[at.variance]
 
 
 def _mark(feeds: Sequence[Mapping[str, Array]], device: Any) -> tuple[Any, ...]:
@@ -128,10 +137,8 @@ def _norms(graph: Any) -> dict[int, Any]:
     return {
         node.index: node
         for node in graph.nodes
-        if node.op == "BatchNormalization"
-        and not node.domain
-        and not node.attrs.get("training_mode", 0)
-        and all(n in graph.consts and uses[n] == 1 for n in node.inputs[3:5])
+        if trait_of(node).statistics is not None
+        and all(n in graph.consts and uses[n] == 1 for n in stored_statistics(node))
     }
 
 

@@ -13,8 +13,8 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 from spa.executor.sites import Site
 from spa.executor.stream import Stream, names_in
 from spa.graph.names import unused
+from spa.rules import trait_of
 
-BIASED = frozenset(("Conv", "ConvTranspose", "Gemm"))
 Matrix = NDArray[np.float64]
 
 
@@ -44,7 +44,7 @@ class Weights:
         A bias that is an input with a default stays as it is.
         """
         proto = self.node(site.node)
-        name, bias = self.name(site), "".join(proto.input[2:3])
+        name, bias = self.name(site), _bias_of(site, proto)
         bias = "" if bias in self.pruned.defaults else bias
         if not all(n in self.pruned.weights for n in (name, bias) if n):
             return False
@@ -71,7 +71,7 @@ class Weights:
 
     def bias(self, site: Site, shape: tuple[int, ...]) -> Matrix:
         """What the site's own node adds to its rows, of this shape `[groups, rows]`."""
-        name = "".join(self.node(site.node).input[2:3])
+        name = _bias_of(site, self.node(site.node))
         if not name:
             return np.zeros(shape)
         own = self.pruned.array(name).astype(np.float64).reshape(-1)
@@ -84,18 +84,20 @@ class Weights:
         elsewhere must serve as many nodes as the weight does.
         """
         proto = self.node(site.node)
-        if site.node.op in BIASED and len(proto.input) > 2 and proto.input[2]:
-            if proto.input[2] in self.pruned.defaults:
+        own, bias = site.bias, _bias_of(site, proto)
+        if own is not None and bias:
+            if bias in self.pruned.defaults:
                 return None
             shape = self.shape(site)
             rows = prod(shape) // site.form.features(shape, groups_of(proto))
-            return (proto, 2, 1) if self.pruned.array(proto.input[2]).size == rows else None
+            return (proto, own, 1) if self.pruned.array(bias).size == rows else None
         if site.sink.holder is not None:
             holder, i = site.sink.holder
             name = self.node(holder).input[i]
             if name in self.pruned.weights and self.uses[name] == self.uses[self.name(site)]:
-                return self.node(holder), i, -1 if holder.op == "BatchNormalization" else 1
-        return (proto, 2, 1) if site.node.op in BIASED and site.sink.axis is not None else None
+                norm = trait_of(holder).statistics
+                return self.node(holder), i, 1 if norm is None or i != norm.mean else -1
+        return None if own is None or site.sink.axis is None else (proto, own, 1)
 
     def put(self, site: Site, weight: Matrix, change: Matrix | None) -> None:
         """Replace the weight; add `change` `[groups, rows]` to the bias, wherever that is."""
@@ -142,6 +144,11 @@ class Weights:
         model.graph.initializer.extend(self.pruned.weights.values())
         model.graph.initializer.extend(stored.initializer)
         return model
+
+
+def _bias_of(site: Site, proto: NodeProto) -> str:
+    """The tensor that the site's own node adds to its rows, if any."""
+    return "" if site.bias is None else "".join(proto.input[site.bias : site.bias + 1])
 
 
 def groups_of(proto: NodeProto) -> int:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from spa import labels
 from spa.labels import Image
+from spa.rules.contraction import Contraction, Terms, of_equation, of_product
 from spa.rules.einsum import contract, letters_of
 from spa.rules.meet import aligned, follow, meet, wide_axes
 from spa.rules.registry import rule
+from spa.rules.traits import NodeLike, trait
 from spa.trace.op import Op
 
 
@@ -26,9 +30,30 @@ def gemm(op: Op, *_: Image) -> Image:  # n k, k o, n o -> n o
     return Image(out.shape, meet(op, (out, c), wide))
 
 
+def _gemm_letters(node: NodeLike, _: Sequence[int]) -> Terms | None:
+    plain = node.attrs.get("alpha", 1.0) == 1.0 and node.attrs.get("beta", 1.0) == 1.0
+    first = "kn" if node.attrs.get("transA", 0) else "nk"
+    second = "jk" if node.attrs.get("transB", 0) else "kj"
+    return (tuple(first), tuple(second), tuple("nj")) if plain else None
+
+
+trait("Gemm", linear="contracts", contracts=Contraction(_gemm_letters, bias=2), macs=of_product)
+
+
 @rule("MatMul")
 def matmul(op: Op, *_: Image) -> Image:  # ... i k, ... k j -> ... i j
     return matrices(op)
+
+
+def _matmul_letters(_: NodeLike, ranks: Sequence[int]) -> Terms | None:
+    if min(ranks[:2]) < 2:
+        return None
+    batch = tuple(f"b{k}" for k in range(ranks[2] - 2))
+    lead = [batch[len(batch) - r + 2 :] for r in ranks[:2]]
+    return (*lead[0], "n", "k"), (*lead[1], "k", "j"), (*batch, "n", "j")
+
+
+trait("MatMul", linear="contracts", contracts=Contraction(_matmul_letters), macs=of_product)
 
 
 def matrices(op: Op, flip_a: bool = False, flip_b: bool = False) -> Image:
@@ -62,3 +87,13 @@ def einsum(op: Op, *_: Image) -> Image:  # as its equation says
             labels.lay(p.dense, [out.index(terms[0][a]) for a in p.axes], len(out)) for p in left
         ),
     )
+
+
+def _einsum_letters(node: NodeLike, ranks: Sequence[int]) -> Terms | None:
+    if len(node.inputs) != 2:
+        return None
+    terms, out = letters_of(node.attrs["equation"], ranks[:2])
+    return (*terms, out)
+
+
+trait("Einsum", linear="contracts", contracts=Contraction(_einsum_letters), macs=of_equation)

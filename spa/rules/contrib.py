@@ -6,6 +6,7 @@ from spa import labels
 from spa.labels import Image
 from spa.rules import neutral
 from spa.rules.contract import gemm, matrices
+from spa.rules.contraction import of_convolution, of_product
 from spa.rules.convolve import conv_group, conv_last, convolved
 from spa.rules.meet import follow, meet, still, together, wide_axes
 from spa.rules.normalize import MEAN
@@ -43,6 +44,9 @@ def _plus(op: Op, made: Image) -> Image:
     return Image(made.shape, meet(op, both, wide_axes(op, [x.shape for x in both])))
 
 
+trait("FusedConv", domain=MICROSOFT, macs=of_convolution())
+
+
 @rule("FusedMatMul", "TransposeMatMul", domain=MICROSOFT, note="not with transposed batches")
 def fused_matmul(op: Op, *_: Image) -> Image:  # ... i k, ... k j -> ... i j
     if op.attr("transBatchA", 0) or op.attr("transBatchB", 0):
@@ -50,6 +54,9 @@ def fused_matmul(op: Op, *_: Image) -> Image:  # ... i k, ... k j -> ... i j
             op.freeze(each, "batches are transposed")
         return op.rock()
     return matrices(op, bool(op.attr("transA", 0)), bool(op.attr("transB", 0)))
+
+
+trait("FusedGemm", "FusedMatMul", domain=MICROSOFT, macs=of_product)
 
 
 @rule("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", domain=MICROSOFT, lossy=MEAN)

@@ -10,6 +10,7 @@ import numpy as np
 from spa import labels
 from spa.labels import Ids, Image
 from spa.rules import neutral
+from spa.rules.contraction import Contraction, of_convolution, of_transposed
 from spa.rules.meet import still
 from spa.rules.normalize import per_channel
 from spa.rules.registry import Fixes, refit, rule
@@ -27,7 +28,8 @@ def conv(op: Op, x: Image, *_: Image) -> Image:  # n (g i) *, (g o) i *k, (g o) 
     return _slide(op, x) if op.decide(lambda: _slides(op, x)) else convolved(op, x)
 
 
-trait("Conv", neutral=neutral.passed)
+trait("Conv", neutral=neutral.passed, linear="contracts", macs=of_convolution())
+trait("Conv", contracts=Contraction(window="reads", bias=2))
 
 
 def convolved(op: Op, x: Image) -> Image:
@@ -62,6 +64,10 @@ def conv_transpose(
     read = op.along(x, 1, MIXED).reshape(g, gi // g)
     make = _weigh(op, (g, gi // g, o, *k), read, (0, 1), float(prod(x.shape[2:]) * x.shape[0]))
     return _result(op, make, read, 2)
+
+
+trait("ConvTranspose", linear="contracts", macs=of_transposed)
+trait("ConvTranspose", contracts=Contraction(window="writes", bias=2))
 
 
 @rule("DeformConv")

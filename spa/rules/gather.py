@@ -11,6 +11,7 @@ from spa import labels
 from spa.labels import Image, Plane
 from spa.rules.meet import apart, follow, meet, still, wide_axes
 from spa.rules.registry import Fixes, refit, rule
+from spa.rules.traits import trait
 from spa.trace.op import Op
 
 if TYPE_CHECKING:
@@ -131,3 +132,6 @@ def element_wise(op: Op, images: Sequence[Image], inputs: Sequence[int]) -> tupl
         if op.is_const(i):
             follow(op, i, op.shape(i), planes, "follows")
     return planes
+
+
+trait("Gather", linear="moves")

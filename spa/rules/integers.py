@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from spa import labels
 from spa.labels import Image, Plane, Shape
 from spa.rules.contract import gemm, matrices
+from spa.rules.contraction import of_convolution, of_product
 from spa.rules.convolve import conv_group, conv_last, convolved, groups_left
 from spa.rules.join import concat
 from spa.rules.meet import still, together
@@ -255,3 +256,7 @@ trait("QLinearConv", "QGemm", domain=MICROSOFT, bytes=((0, 3, 5),))
 trait("MatMulIntegerToFloat", domain=MICROSOFT, bytes=((0, 1, 5),))
 trait("DynamicQuantizeMatMul", domain=MICROSOFT, bytes=((0, 1, 3),))
 trait("QAttention", domain=MICROSOFT, bytes=((0, 1, 7),))
+trait("ConvInteger", macs=of_convolution())
+trait("QLinearConv", macs=of_convolution(3))
+trait("QLinearConv", domain=MICROSOFT, macs=of_convolution(3))
+trait("MatMulInteger", "QLinearMatMul", macs=of_product)

@@ -117,3 +117,5 @@ def split_sizes(new: Sizes) -> Fixes:
 
 
 trait("Split", sized=(1,))
+trait("Concat", linear="joins")
+trait("Split", linear="moves")

@@ -11,7 +11,7 @@ from spa.labels import Image, Plane
 from spa.rules import neutral
 from spa.rules.meet import aligned, follow, together
 from spa.rules.registry import Fixes, refit, rule
-from spa.rules.traits import trait
+from spa.rules.traits import Statistics, trait
 from spa.trace.op import Op
 
 if TYPE_CHECKING:
@@ -57,6 +57,13 @@ def batch_normalization(op: Op, *_: Image) -> list[Image]:  # n c *, c, c, c, c 
         op.lossy(MEAN)
     y = Image(x.shape, (*own, *others))
     return [y, *(_statistic(op, own, k) if op.node.outputs[k] else y for k in range(1, op.outputs))]
+
+
+trait(
+    "BatchNormalization",
+    statistics=Statistics(scale=1, shift=2, mean=3, variance=4),
+    where=lambda node: not node.attrs.get("training_mode", 0),
+)
 
 
 def _statistic(op: Op, own: list[Plane], k: int) -> Image:

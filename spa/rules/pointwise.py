@@ -33,6 +33,11 @@ def nary(op: Op, *_: Image) -> Image:  # *, * -> *  under broadcasting
 
 
 trait("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Mod", decides=(0, 1))
+trait("Add", "Sum", linear="adds")
+trait("Sub", linear="subtracts")
+trait("Mul", linear="scales")
+trait("Div", linear="divides")
+trait("Identity", linear="moves", hands_on=True)
 trait("Ceil", "Floor", "Round", "Shrink", "Sign", "ThresholdedRelu", decides=(0,))
 FRACTIONS = frozenset((1, 10, 11, 14, 15, 16))
 """Element types that hold fractions: a Cast to any other rounds."""
@@ -58,3 +63,4 @@ def random_like(op: Op, x: Image) -> Image:  # * -> *
 
 trait("RandomNormalLike", "RandomUniformLike", "Bernoulli", draws=True)
 trait("Dropout", draws=True, where=lambda node: len(node.inputs) > 2 and bool(node.inputs[2]))
+trait("Dropout", linear="moves", hands_on=True)

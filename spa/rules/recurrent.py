@@ -16,6 +16,7 @@ import numpy as np
 
 from spa import labels
 from spa.labels import Ids, Image, Plane, Shape
+from spa.rules.contraction import of_recurrence
 from spa.rules.meet import still
 from spa.rules.registry import MICROSOFT, Fixes, refit, rule
 from spa.rules.traits import trait
@@ -194,6 +195,8 @@ def hidden_size_of_bytes(new: Sizes) -> Fixes:
 
 
 trait("DynamicQuantizeLSTM", domain=MICROSOFT, bytes=((0, 1, 9), (0, 2, 11)), inward=True)
+trait("DynamicQuantizeLSTM", domain=MICROSOFT, macs=of_recurrence)
+trait("LSTM", "GRU", "RNN", macs=of_recurrence)
 
 
 @refit("LSTM", "GRU", "RNN")

@@ -134,3 +134,4 @@ def _rebound(kept: NDArray[np.bool_], start: int, end: int, step: int) -> tuple[
 
 
 trait("Slice", sized=(1, 2, 3, 4))
+trait("Slice", linear="moves")

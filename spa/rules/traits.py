@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
+    from spa.rules.contraction import Contraction, Macs
     from spa.rules.neutral import Neutral
 
 
@@ -46,6 +47,24 @@ def _always(_: NodeLike) -> bool:
     return True
 
 
+Linear = Literal["moves", "joins", "adds", "subtracts", "scales", "divides", "contracts"]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Which inputs of a normalisation are stored: `(x - mean) / sqrt(variance) * scale + shift`."""
+
+    scale: int
+    shift: int
+    mean: int
+    variance: int
+
+    @property
+    def all(self) -> tuple[int, int, int, int]:
+        """The four inputs."""
+        return self.scale, self.shift, self.mean, self.variance
+
+
 @dataclass(frozen=True)
 class Trait:
     """What an operator is like.
@@ -61,6 +80,13 @@ class Trait:
             in it, and it hangs on how many threads share the rows.
         neutral: what takes its place in a proof, in both models, where a statistic over channels of
             which some are gone forbids equality.
+        linear: what a linear operator does: it moves elements of its first input, joins
+            its inputs, adds or subtracts, scales or divides, or contracts.
+        only_shape: whether it tells nothing of its input but the shape.
+        hands_on: whether its output is its first input as it is.
+        statistics: the stored ones that it normalises with.
+        contracts: how it multiplies a stored weight, if it can be refitted by least squares.
+        macs: what it costs where its rule does not say so: in bodies, and for want of channels.
     """
 
     decides: tuple[int, ...] = ()
@@ -70,6 +96,12 @@ class Trait:
     bytes: tuple[tuple[int, int, int], ...] = ()
     inward: bool = False
     neutral: Neutral | None = None
+    linear: Linear | None = None
+    only_shape: bool = False
+    hands_on: bool = False
+    statistics: Statistics | None = None
+    contracts: Contraction | None = None
+    macs: Macs | None = None
 
 
 NONE = Trait()

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import ModelProto, NodeProto, helper
 
+from spa.coupling.view import trait_at
 from spa.graph.normalize import captured_names, graphs_in
 from spa.trace.collect import is_float
-from spa.validate.nodes import trait_at
 
 Types = Mapping[str, np.dtype]
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from spa.validate.nodes import trait_at
+from spa.coupling.view import trait_at
 from spa.validate.twin import all_graphs
 
 SHIFT = 128

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto
 
+from spa.coupling.view import trait_at
 from spa.errors import VerifyError
 from spa.graph.normalize import graphs_in
 from spa.rules import trait_of
-from spa.validate.nodes import trait_at
 
 SIZES_OF = frozenset(("Shape", "Size"))
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper
 
 from spa import runtime
+from spa.coupling.view import trait_at
 from spa.devices import Device
 from spa.errors import ReadError
 from spa.graph.normalize import captured_names, graphs_in
 from spa.rules import is_known
-from spa.validate.nodes import trait_at
 from spa.validate.twin import all_graphs
 
 Arrays = Mapping[str, NDArray[Any]]

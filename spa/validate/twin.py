@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
+from spa.coupling.view import view_of
 from spa.rules import trait_of
 from spa.rules.neutral import Room, Step
-from spa.validate.nodes import view_of
 
 FORMS = frozenset(["Identity", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "ReduceMean"])
 """What may lie between a Sigmoid and an output that it makes all the same."""

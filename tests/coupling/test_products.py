@@ -89,7 +89,14 @@ def test_formulas(op, shapes, attrs, macs):
 
 def test_unknown_shapes_count_nothing():
     product = SimpleNamespace(
-        index=0, op="MatMul", inputs=("a", "b"), outputs=("y",), attrs={}, times=1.0
+        index=0,
+        op="MatMul",
+        domain="",
+        inputs=("a", "b"),
+        outputs=("y",),
+        attrs={},
+        bodies={},
+        times=1,
     )
     graph = SimpleNamespace(order=(product,), shapes={"a": (2, 3)})
     assert untold(graph, ()) == 0

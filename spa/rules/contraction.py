@@ -1,0 +1,69 @@
+"""Operators that contract a stored weight: as which matrix, and at which cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal
+
+from spa.labels import Shape
+from spa.rules.traits import NodeLike
+
+Terms = tuple[tuple[str, ...], ...]
+"""Letters of the axes of both inputs and of the output."""
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """`Y = W X + b`: how a node contracts one of its first two inputs.
+
+    Attributes:
+        letters: of the axes of both inputs and of the output, from a node and their ranks; None
+            where the node is no plain product.  Letters of all three are groups, those of both
+            inputs alone are summed over.
+        window: of a convolution, whether its kernel reads what lies around a place, or writes it.
+        bias: the input that is added to the rows, if the operator has one.
+    """
+
+    letters: Callable[[NodeLike, Sequence[int]], Terms | None] | None = None
+    window: Literal["reads", "writes"] | None = None
+    bias: int | None = None
+
+
+Macs = Callable[[Sequence[Shape], Mapping[str, Any], Shape], float]
+"""Multiply-accumulates from the shapes of the inputs, the attributes and the shape of the output.
+
+It may raise where a shape is not that of a product.
+"""
+
+
+def of_convolution(weight: int = 1) -> Macs:
+    """Every element of the output costs a filter, input number `weight`."""
+    return lambda shapes, _, out: float(prod(out) * prod(shapes[weight][1:]))
+
+
+def of_transposed(shapes: Sequence[Shape], _: Mapping[str, Any], out: Shape) -> float:
+    """Every element of the input costs a filter."""
+    return float(prod(shapes[0]) * prod(shapes[1][1:]))
+
+
+def of_product(shapes: Sequence[Shape], attrs: Mapping[str, Any], out: Shape) -> float:
+    """Every element of the output costs the length of a row."""
+    return float(prod(out) * shapes[0][-2 if attrs.get("transA", 0) else -1])
+
+
+def of_recurrence(shapes: Sequence[Shape], _: Mapping[str, Any], out: Shape) -> float:
+    """Every step of every sequence costs both matrices."""
+    return float(prod(shapes[0][:2]) * (prod(shapes[1]) + prod(shapes[2])))
+
+
+def of_equation(shapes: Sequence[Shape], attrs: Mapping[str, Any], out: Shape) -> float:
+    """The product of the lengths of all letters of an Einsum of several tensors."""
+    equation = attrs["equation"]
+    text = equation.decode() if isinstance(equation, bytes) else equation
+    terms = text.replace(" ", "").split("->")[0].split(",")
+    if len(terms) == 1 or any("." in term for term in terms):
+        return 0.0
+    letters = zip("".join(terms), (n for shape in shapes for n in shape), strict=True)
+    return float(prod(dict(letters).values()))
