@@ -1,8 +1,10 @@
-"""Top-1 accuracy of ONNX classifiers, side by side: what did pruning cost?
+"""Top-1 accuracy and speed of ONNX classifiers, side by side: what did pruning cost, and bring?
 
     python scripts/evaluate.py models/fashion.onnx pruned.onnx --data models/fashion_eval.npz
 
-The first model is the one the others are compared with.  Needs only onnxruntime and numpy.
+The first model is the one the others are compared with.  All are timed in turns, in one run, as
+`spa bench` does, on one picture (or the batch that a model fixes) and --threads; with one thread
+its own clock is read, so that a busy machine matters little.  Needs spa, onnxruntime and numpy.
 The data is an .npz with `images` (uint8, N x C x H x W), `labels` (N) and `scale`: a model sees
 `images / scale`.  Exit codes: 0 fine, 2 usage, 3 a file cannot be used, 5 a gate failed.
 """
@@ -13,11 +15,13 @@ import argparse
 import sys
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
+
+import spa
 
 BATCH = 250
 UNREADABLE = (
@@ -39,6 +43,7 @@ class Row:
     bytes: int
     top1: float
     agreement: float  # share of images on which it says what the first model says
+    speedup: float | None = None  # how many times as fast as the first model
 
 
 class DataError(Exception):
@@ -90,13 +95,32 @@ def measure(paths: Sequence[Path], images: np.ndarray, labels: np.ndarray) -> li
     return rows
 
 
+def timed(rows: Sequence[Row], threads: int) -> list[Row]:
+    """The rows with their speed-ups over the first model, which all take turns with.
+
+    Raises:
+        DataError: a model cannot be timed.
+    """
+    try:
+        found = spa.bench([row.path for row in rows], threads=threads)["models"]
+    except spa.SpaError as error:
+        raise DataError(f"the models cannot be timed: {error}") from error
+    return [replace(row, speedup=each["speedup"]) for row, each in zip(rows, found, strict=True)]
+
+
+def _times(row: Row) -> str:
+    return "–" if row.speedup is None else f"{row.speedup:.2f}x"
+
+
 def table(rows: Sequence[Row]) -> str:
     """The rows as text; changes are in points against the first model."""
     width = max(5, *(len(str(row.path)) for row in rows))
-    lines = [f"{'model':<{width}}  {'bytes':>10}  {'top-1':>7}  {'change':>7}  {'agrees':>7}"]
+    heads = "".join(f"  {head:>7}" for head in ("top-1", "change", "agrees", "speed"))
+    lines = [f"{'model':<{width}}  {'bytes':>10}{heads}"]
     lines += [
         f"{row.path!s:<{width}}  {row.bytes:>10,}  {row.top1:>7.2%}"
         f"  {100 * (row.top1 - rows[0].top1):>+7.2f}  {row.agreement:>7.2%}"
+        f"  {_times(row):>7}"
         for row in rows
     ]
     return "\n".join(lines)
@@ -124,14 +148,15 @@ def share(text: str) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; the exit code says whether the gates were passed."""
-    parser = argparse.ArgumentParser(description="Top-1 of ONNX classifiers, side by side.")
+    parser = argparse.ArgumentParser(description="Top-1 and speed of classifiers, side by side.")
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL.onnx")
     parser.add_argument("--data", required=True, type=Path, help="evaluation set (.npz)")
     parser.add_argument("--min-top1", type=share, help="every model needs this share, e.g. 0.9")
     parser.add_argument("--max-drop", type=share, help="allowed loss against the first, e.g. 0.01")
+    parser.add_argument("--threads", type=int, default=1, help="that models are timed with")
     options = parser.parse_args(arguments)
     try:
-        rows = measure(options.models, *load(options.data))
+        rows = timed(measure(options.models, *load(options.data)), options.threads)
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)
         return 3

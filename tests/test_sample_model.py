@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import re
+import shlex
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import onnx
 import pytest
+
+from spa.cli.main import run
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "models"
@@ -97,6 +101,38 @@ def test_calibration_images_are_not_evaluation_images(evaluate: ModuleType, name
     assert seen.min() == 0 and seen.max() == 1
     assert len(np.unique(labels)) == 10
     assert not {image.tobytes() for image in seen} & {image.tobytes() for image in images}
+
+
+def test_speed_stands_beside_accuracy(
+    evaluate: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[object] = []
+
+    def bench(paths: list[Path], *, threads: int) -> dict[str, list[dict[str, float]]]:
+        asked.append(([path.name for path in paths], threads))
+        return {"models": [{"speedup": 1.0 + at / 2} for at in range(len(paths))]}
+
+    monkeypatch.setattr(evaluate.spa, "bench", bench)
+    model, data, _ = map(str, files("digits"))
+    assert evaluate.main([model, model, "--data", data, "--threads", "2"]) == 0
+    _, first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith(" 1.00x") and second.endswith(" 1.50x")
+    assert asked == [(["digits.onnx", "digits.onnx"], 2)]
+
+
+def test_the_demo_keeps_what_the_readme_says(evaluate: ModuleType, tmp_path: Path) -> None:
+    recipe = re.search(r"-m (spa prune .+)", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    assert recipe is not None
+    words = shlex.split(recipe[1])
+    shown = " ".join(words[1 : words.index("--force")])
+    assert f"`spa {shown}`" in (ROOT / "README.md").read_text(encoding="utf-8")
+    pruned = tmp_path / "pruned.onnx"
+    words = [str(ROOT / w) if w.startswith("models/") else w for w in words[1:-1]]
+    assert run([*words, str(pruned), "--quiet"]) == 0
+    model, data, _ = files("fashion")
+    whole, cut = evaluate.measure([model, pruned], *evaluate.load(data))
+    assert 100 * cut.bytes < 55 * whole.bytes
+    assert cut.top1 > 0.90  # measured: 91.4 %
 
 
 def test_gates_pass(evaluate: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
