@@ -94,7 +94,8 @@ class Recipe:
             or the best total along error curves.
         threads: of one run where latency is measured; None: onnxruntime's choice.
         steps: rounds of cutting a little, refitting and scoring again.
-        memory: bytes that measuring may take; None: what is usual, at most half of what is free.
+        memory: bytes that a run may hold, half of them to measure; None: what is usual, at most
+            what is free.  The shell ends a run that holds more.
         calib: file or folder of inputs to fit on, instead of synthetic ones.
         probe: kind of synthetic inputs.
         samples: how many inputs to fit on; None: by the model's size.

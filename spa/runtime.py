@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spa import devices, indices
+from spa import devices, indices, watch
 from spa.devices import Device
-from spa.errors import ReadError, first_line
+from spa.errors import LimitError, ReadError, first_line
 
 if TYPE_CHECKING:
     import onnx
@@ -52,6 +54,7 @@ def session(
 
     Raises:
         ReadError: onnxruntime is missing or refuses the model.
+        LimitError: a limit ended it.
     """
     runtime = devices.engine()
     options = _options(optimize, threads, timed)
@@ -68,7 +71,10 @@ def session(
     wanted = devices.configured(devices.providers(device), timed)
     try:
         # The fallback of onnxruntime prints; ours does not.
-        loaded = runtime.InferenceSession(source, options, providers=wanted, enable_fallback=0)
+        with watch.over(partial(_cancel, options), 0):
+            loaded = runtime.InferenceSession(source, options, providers=wanted, enable_fallback=0)
+    except LimitError:
+        raise
     except Exception as error:  # onnxruntime has a class per status, none of them documented
         name = f"'{source}'" if isinstance(source, str) else "the model"
         raise ReadError(
@@ -77,6 +83,12 @@ def session(
         ) from error
     loaded.spa_kept = kept  # the arrays must outlive the session that points into them
     return loaded
+
+
+def _cancel(options: Any) -> None:
+    """Ask a session that is being made to give up; onnxruntime before 1.22 does not listen."""
+    if hasattr(options, "set_load_cancellation_flag"):
+        options.set_load_cancellation_flag(True)
 
 
 def _options(optimize: bool, threads: int, timed: bool) -> Any:
@@ -161,15 +173,39 @@ def _assign(message: Any, field: Any, value: Any) -> None:
 def run(
     loaded: onnxruntime.InferenceSession, feeds: Arrays, names: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """Run a session; outputs by name."""
+    """Run a session; outputs by name.
+
+    Raises:
+        ReadError: onnxruntime refuses the inputs.
+        LimitError: a limit ended the run.
+    """
     names = [output.name for output in loaded.get_outputs()] if names is None else list(names)
     try:
-        return dict(zip(names, loaded.run(names, dict(feeds)), strict=True))
+        with stoppable(sum(np.size(value) for value in feeds.values())) as options:
+            return dict(zip(names, loaded.run(names, dict(feeds), options), strict=True))
+    except LimitError:
+        raise
     except Exception as error:  # see `session`
         raise ReadError(
             f"onnxruntime cannot run the model ({first_line(error)}); check the shapes of its "
             "inputs, which --input-shape can set"
         ) from error
+
+
+@contextmanager
+def stoppable(numbers: int | None = None) -> Iterator[onnxruntime.RunOptions]:
+    """What a run is to be given so that limits can end it.
+
+    Args:
+        numbers: that it reads; None where the body makes many runs like one that was made before.
+
+    Raises:
+        LimitError: a limit ended it.
+    """
+    options = devices.engine().RunOptions()
+    options.log_severity_level = 4
+    with watch.over(partial(setattr, options, "terminate", True), numbers):
+        yield options
 
 
 # --- inputs -------------------------------------------------------------------------------------

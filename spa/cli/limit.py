@@ -1,81 +1,117 @@
-"""The time limit: work that takes too long ends in a LimitError.
+"""The limits of time and memory: work that takes too much ends in a LimitError.
 
-An alarm interrupts the main thread; elsewhere the limit is noticed when the work reports progress.
-Either way Python reacts between two of its own steps, so one long native call (a model's run, a
-factorisation) ends first.
+The main thread is interrupted between two steps of Python's, and runs of models are ended; beside
+the main thread limits are noticed when the work reports progress.  Where nothing of this helps,
+the process ends (see `spa.watch`).
 """
 
 from __future__ import annotations
 
 import _thread
+import os
 import signal
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 
+from spa import watch
 from spa.errors import LimitError, UsageError
 from spa.events import Event, Tell
-
-# Rung again at this interval: a step that shrugs off its errors must not shrug off the limit.
-AGAIN_SECONDS = 2.0
+from spa.storage import abandon
 
 # Rung again so soon where an error would be lost or leave something half done.
 SOON_SECONDS = 0.005
 
+Ring = Callable[[], None]
+
 
 class _Late(BaseException):
-    """The limit on its way out: no step that handles errors takes it for one of its own."""
+    """A limit on its way out: no step that handles errors takes it for one of its own."""
+
+
+def _nothing(error: LimitError) -> None:
+    """Leave no words."""
 
 
 @contextmanager
-def time_limit(seconds: float | None, tell: Tell) -> Iterator[Tell]:
-    """Raise LimitError in the body after so many seconds; the body tells what is yielded."""
-    if seconds is None:
-        yield tell
-        return
-    if not seconds > 0:
+def limited(
+    seconds: float | None,
+    tell: Tell,
+    memory: int | None = None,
+    last_words: Callable[[LimitError], None] = _nothing,
+) -> Iterator[Tell]:
+    """Raise LimitError in the body once it has taken too much; the body tells what is yielded.
+
+    Args:
+        seconds: of time; None: any, but no single run may take much more than its size explains.
+        tell: where events go.
+        memory: bytes that may be held.
+        last_words: is called before the process ends because a library does not listen.
+    """
+    if seconds is not None and not seconds > 0:
         raise UsageError(f"--timeout must be above 0 seconds, not {seconds:g}")
-    deadline = time.monotonic() + seconds
-    late = LimitError(
-        f"the time limit of {seconds:g} s was reached; give more with --timeout, "
-        "or less to do (--verify none, a smaller --input-shape)"
-    )
+    run = watch.RUN_SECONDS if seconds is None else None
+    limits = watch.Limits(seconds, memory, run)
 
-    def watched(event: Event) -> None:
-        if time.monotonic() > deadline:
-            raise late
-        tell(event)
+    def give_up(error: LimitError) -> None:
+        try:
+            last_words(error)
+            abandon()
+        finally:
+            os._exit(watch.EXIT_CODE)
 
-    with _interruption(seconds, late):
-        yield watched
+    found = [] if seconds is None else [watch.late(seconds)]
+    with _interruption(found) as ring:
+
+        def interrupt(error: LimitError) -> None:
+            found[:] = [error]
+            ring()
+
+        with watch.watching(limits, interrupt, give_up) as guard:
+
+            def watched(event: Event) -> None:
+                if guard.error is not None:
+                    raise guard.error
+                tell(event)
+
+            yield watched
 
 
-def _interruption(seconds: float, late: LimitError) -> AbstractContextManager[None]:
+def _interruption(found: list[LimitError]) -> AbstractContextManager[Ring]:
+    """What interrupts the body, which then raises the last error found."""
     if threading.current_thread() is not threading.main_thread():
-        return nullcontext()
-    return _alarm(seconds, late) if hasattr(signal, "setitimer") else _interrupt(seconds, late)
+        return nullcontext(lambda: None)
+    return _alarm(found) if hasattr(signal, "setitimer") else _interrupt(found)
 
 
 @contextmanager
-def _alarm(seconds: float, late: LimitError) -> Iterator[None]:
-    def ring(number: int, frame: FrameType | None) -> None:
+def _alarm(found: list[LimitError]) -> Iterator[Ring]:
+    lock, over = threading.Lock(), threading.Event()
+
+    def ring() -> None:
+        with lock:
+            if not over.is_set():
+                signal.setitimer(signal.ITIMER_REAL, SOON_SECONDS)
+
+    def heard(number: int, frame: FrameType | None) -> None:
         if _delicate(frame):
-            signal.setitimer(signal.ITIMER_REAL, SOON_SECONDS, AGAIN_SECONDS)
-        else:
+            signal.setitimer(signal.ITIMER_REAL, SOON_SECONDS)
+        elif found:
             raise _Late
 
-    handler = signal.signal(signal.SIGALRM, ring)
-    timer = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
+    handler = signal.signal(signal.SIGALRM, heard)
+    timer = signal.setitimer(signal.ITIMER_REAL, 0)
     try:
         try:
-            yield
+            yield ring
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            over.set()
+            with lock:
+                signal.setitimer(signal.ITIMER_REAL, 0)
     except _Late as rung:
-        vars(late).update(vars(rung))  # the report of how far the work got
-        raise late from None
+        vars(found[-1]).update(vars(rung))  # the report of how far the work got
+        raise found[-1] from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, *timer)
         signal.signal(signal.SIGALRM, handler)
@@ -96,22 +132,17 @@ def _delicate(frame: FrameType | None) -> bool:
 
 
 @contextmanager
-def _interrupt(seconds: float, late: LimitError) -> Iterator[None]:
-    """Do the same where the system has no alarms: a second thread presses Ctrl-C."""
+def _interrupt(found: list[LimitError]) -> Iterator[Ring]:
+    """Do the same where the system has no alarms: Ctrl-C is pressed."""
     rung = threading.Event()
 
     def ring() -> None:
         rung.set()
         _thread.interrupt_main()
 
-    timer = threading.Timer(seconds, ring)
-    timer.daemon = True
-    timer.start()
     try:
-        yield
+        yield ring
     except KeyboardInterrupt:
         if rung.is_set():
-            raise late from None
+            raise found[-1] from None
         raise
-    finally:
-        timer.cancel()

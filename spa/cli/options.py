@@ -161,7 +161,8 @@ FITTING = (
         "--memory",
         type=values.memory,
         metavar="SIZE",
-        help="What measuring may take, such as 4G; fewer inputs are used where it is little.",
+        help="What the run may hold, such as 4G: half of it is for measuring, with fewer inputs "
+        "where it is little; a run that holds more ends (not on systems that do not tell).",
     ),
     option(
         "Keeping accuracy",
@@ -300,7 +301,8 @@ SHELL = (
         "--timeout",
         type=float,
         metavar="SECONDS",
-        help="Give up after so long.",
+        help="Give up after so long.  Default: only where one run of a model takes more than 30 s "
+        "and its size does not explain that.",
     ),
     option("Output", "-q", "--quiet", is_flag=True, help="Print nothing but errors."),
     option("Output", "-v", "--verbose", count=True, help="Print notes, durations, tracebacks."),

@@ -13,7 +13,7 @@ import click
 
 from spa import reports
 from spa.cli.failure import classify, complain, say
-from spa.cli.limit import time_limit
+from spa.cli.limit import limited
 from spa.cli.progress import progress
 from spa.errors import UsageError
 from spa.events import Tell
@@ -38,6 +38,7 @@ class Shell:
     no_color: bool = False
     reports: tuple[Path, ...] = ()
     timeout: float | None = None
+    memory: int | None = None
     stdout_taken: bool = False
 
 
@@ -62,6 +63,7 @@ def shell_of(
         no_color=options.get("no_color", False),
         reports=tuple(Path(path) for path in options.get("report", ())),
         timeout=options.get("timeout"),
+        memory=options.get("memory"),
         stdout_taken=stdout,
     )
 
@@ -72,6 +74,14 @@ def run(
     show: Callable[[Any], RenderableType],
 ) -> int:
     """Do the work, deliver what came of it, and return the exit code."""
+
+    def buried(error: BaseException) -> None:
+        _console(shell, stderr=True).show_cursor()  # which a bar has hidden
+        _bury(shell, error, show)
+        complain(error, verbose=False)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+
     try:
         reports.check_paths(*shell.reports)
         if shell.json and shell.stdout_taken:
@@ -80,7 +90,7 @@ def run(
             )
         with (
             progress(_progress(shell), verbose=shell.verbose > 0) as tell,
-            time_limit(shell.timeout, tell) as watched,
+            limited(shell.timeout, tell, shell.memory, buried) as watched,
         ):
             answer = work(watched)
         _deliver(shell, answer, show)

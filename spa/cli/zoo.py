@@ -123,7 +123,7 @@ def command(sources: tuple[str, ...], **options: Any) -> int:
     Example: spa zoo models/ -d slim/ --ratio 0.5 --jobs 4
     """
     dest = Path(options["dest"])
-    shell = shell_of("zoo", {**options, "timeout": None})
+    shell = shell_of("zoo", {**options, "timeout": None, "memory": None})  # limits of each model
 
     def work(tell: Tell) -> Answer:
         plan = _plan(sources, dest, options)

@@ -22,10 +22,12 @@ def samples_for(graph: Any, memory: int | None = None) -> int:
 
     Args:
         graph: the model.
-        memory: bytes that may be used in all; None: what is usual, but no more than half of what
-            is free.
+        memory: bytes that the process may hold; None: what is usual, but no more than if it were
+            what is free.
     """
-    room = memory // PARTS if memory is not None else min(BUDGET, _free() // (2 * PARTS))
+    room = (memory or _free()) // (2 * PARTS)
+    if memory is None:
+        room = min(BUDGET, room)
     inputs = sum(
         int(np.prod(graph.shapes[n][1:] or (1,))) for n in graph.inputs if n in graph.shapes
     )

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import onnx
 
+from spa import watch
 from spa.errors import ReadError, SpaError
 from spa.events import Done, Started, Tell, quiet
 from spa.graph import dims as sizes_of
@@ -208,6 +209,7 @@ def _digest_of_parts(proto: onnx.ModelProto) -> tuple[str, int]:
 
 def _graph(origin: Origin, input_shapes: Mapping[str, Sequence[int]] | None) -> Graph:
     check_model(origin.proto, origin.label, origin.base_dir)
+    watch.sized(_bytes(origin, origin.proto))
     ops = count_ops(origin.proto)
     listed = len(origin.proto.graph.input) if origin.proto.ir_version >= 4 else 0
     proto = normalize(origin.proto, origin.label)
@@ -267,20 +269,24 @@ def _open_defaults(
 def _source(
     origin: Origin, proto: onnx.ModelProto, unlisted: int, ops: Mapping[str, int]
 ) -> Source:
-    tensors = [tensor for tensor, _ in tensors_of(proto)]
     made_by = (proto.producer_name, proto.producer_version)
     return Source(
         path=origin.path,
         sha256=origin.sha256,
-        bytes=origin.bytes + sum(external_bytes(tensor) for tensor in tensors),
+        bytes=_bytes(origin, proto),
         opset=opsets_of(proto).get("", 1),
         producer=" ".join(part for part in made_by if part and isinstance(part, str)),
-        external=any(map(is_external, tensors)),
+        external=any(is_external(tensor) for tensor, _ in tensors_of(proto)),
         base_dir=origin.base_dir,
         given=origin.given,
         unlisted=unlisted,
         ops=ops,
     )
+
+
+def _bytes(origin: Origin, proto: onnx.ModelProto) -> int:
+    """What a model takes, its data files included."""
+    return origin.bytes + sum(external_bytes(tensor) for tensor, _ in tensors_of(proto))
 
 
 def _seen(facts: Facts) -> Seen:

@@ -5,6 +5,7 @@ A leaf: everything that writes goes through here, and nothing here knows what a 
 
 from __future__ import annotations
 
+from spa.storage.abandoned import abandon
 from spa.storage.atomic import Draft, drafted, refused, replaced, sync_folder
 from spa.storage.locks import alone, lock
 from spa.storage.places import check_apart, check_place, clashes, lies_in, same_file
@@ -14,6 +15,7 @@ from spa.storage.stale import clean, temporary_folder
 __all__ = [
     "Draft",
     "Scratch",
+    "abandon",
     "alone",
     "check_apart",
     "check_place",

@@ -20,6 +20,10 @@ from spa.storage.stale import MARK, clean, held
 LONGEST = 100  # letters of a name that its temporary name keeps, so that both fit
 
 
+DRAFTS: set[Path] = set()
+"""Those of this process that are being written."""
+
+
 class Draft:
     """A new file beside its place, under a name that says whose it is; see `drafted`."""
 
@@ -31,9 +35,11 @@ class Draft:
             # Unlike `tempfile`, `os.open` gives the permissions that the user's umask asks for.
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
             self.file: BinaryIO = os.fdopen(handle, "w+b")
+            DRAFTS.add(self.path)
             if held(self.path, handle):
                 return
             self.file.close()  # taken for a leftover between the two calls
+            DRAFTS.discard(self.path)
 
     def finish(self) -> None:
         """Bring what was written to the disk."""
@@ -52,6 +58,7 @@ class Draft:
             with suppress(OSError):
                 self.path.unlink()
         finally:
+            DRAFTS.discard(self.path)
             with suppress(OSError):  # a full disk may say so a second time
                 self.file.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,9 @@ from pathlib import Path
 
 PATIENCE_SECONDS = 10.0
 LOOK_SECONDS = 0.02
+
+REPLACING = threading.RLock()
+"""Held by the thread that replaces files: a process that ends itself waits for it (`abandon`)."""
 
 if sys.platform == "win32":
     import msvcrt
@@ -48,13 +52,15 @@ def alone(folder: Path) -> Iterator[None]:
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:  # Windows opens no folders
-        yield
+        with REPLACING:
+            yield
         return
     try:
         limit = time.monotonic() + PATIENCE_SECONDS
         while not _locked(handle) and time.monotonic() < limit:
             time.sleep(LOOK_SECONDS)
-        yield
+        with REPLACING:
+            yield
     finally:
         os.close(handle)
 

@@ -12,6 +12,9 @@ from pathlib import Path
 from spa.errors import UsageError
 from spa.storage.stale import SCRATCH, clean, held, temporary_folder
 
+FOLDERS: set[Path] = set()
+"""Those of this process."""
+
 
 class Scratch:
     """A temporary folder, whose lock is held until it is removed.
@@ -44,12 +47,14 @@ class Scratch:
             if not held(self._whole, self._handle):
                 os.close(self._handle)
                 return False
+        FOLDERS.add(self._whole)
         self.path.mkdir()
         return True
 
     def remove(self) -> None:
         """Remove it with all that is in it; a second time does nothing."""
         shutil.rmtree(self._whole, ignore_errors=True)
+        FOLDERS.discard(self._whole)
         if self._handle is not None:
             with suppress(OSError):
                 os.close(self._handle)

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spa import runtime
+
 BLOCK = 0.01
 """Seconds of a block, about: long beside a change of session, short beside a machine's moods."""
 WARM = 0.05
@@ -132,11 +134,12 @@ def side_by_side(
 def _warm(session: Any, feed: Feed, warmup: int, clock: Clock) -> float:
     """Run a session until it is warm; the seconds of its fastest run, 0.0 if there was none."""
     fastest, turn, started = math.inf, 0, time.perf_counter()
-    while turn < warmup or (warmup and time.perf_counter() - started < WARM):
-        begin = clock()
-        session.run(None, feed)
-        fastest = min(fastest, clock() - begin)
-        turn += 1
+    with runtime.stoppable() as options:
+        while turn < warmup or (warmup and time.perf_counter() - started < WARM):
+            begin = clock()
+            session.run(None, feed, options)
+            fastest = min(fastest, clock() - begin)
+            turn += 1
     return fastest if turn else 0.0
 
 
@@ -165,7 +168,7 @@ def measure(
     """
     for _ in range(warmup):
         for session, feed in zip(sessions, feeds, strict=True):
-            session.run(None, feed)
+            _block(session, feed, 1, clock)
     pairs = list(zip(range(len(sessions)), sessions, feeds, strict=True))
     rounds: list[NDArray[np.float64]] = []
     started, taken = time.perf_counter(), 0
@@ -186,8 +189,9 @@ def measure(
 def _block(session: Any, feed: Feed, size: int, clock: Clock) -> NDArray[np.float64]:
     """Milliseconds of so many runs in a row."""
     times = np.zeros(size)
-    for k in range(size):
-        begin = clock()
-        session.run(None, feed)
-        times[k] = clock() - begin
+    with runtime.stoppable() as options:
+        for k in range(size):
+            begin = clock()
+            session.run(None, feed, options)
+            times[k] = clock() - begin
     return times * 1e3

@@ -133,7 +133,7 @@ def _job(
         raise UsageError(f"the options of {found.name} do not fit ({error})") from error
     options = _hash(recipe, hashes)
     if memory is not None:
-        recipe = replace(recipe, memory=memory // 2)
+        recipe = replace(recipe, memory=memory)
     return Job(
         name=found.name,
         source=found.source,

@@ -14,7 +14,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from spa.errors import ReadError, SpaError, UsageError
+from spa import watch
+from spa.errors import LimitError, ReadError, SpaError, UsageError
+from spa.storage import abandon
 from spa.zoo.paths import is_inside, sha256, stamp
 
 
@@ -72,8 +74,19 @@ def _prune(order: dict[str, Any], looked: dict[str, Any]) -> int:
     """Prune, and leave a report whatever happens."""
     from spa import reports
 
+    def give_up(error: LimitError) -> None:
+        try:
+            _failed(order, error)
+            abandon()
+        finally:
+            os._exit(watch.EXIT_CODE)
+
+    # The process that waits for this one looks at the limits of the whole.
+    limits = watch.Limits(run=watch.RUN_SECONDS if order["timeout"] is None else None)
     try:
-        reports.write(_pruned(order, looked), order["report"])
+        with watch.watching(limits, lambda error: None, give_up):
+            report = _pruned(order, looked)
+        reports.write(report, order["report"])
     except (Exception, KeyboardInterrupt) as error:
         return _failed(order, error)
     return 0

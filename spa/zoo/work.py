@@ -162,6 +162,7 @@ class _Attempt:
             "sha256": self.job.sha256,
             "recipe": None if look else dict(self.job.recipe),
             "known": known,
+            "timeout": self.job.timeout,
             "output": str(self.made),
             "looked": str(looked),
             "report": str(report),

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from spa.cli import limit
-from spa.cli.limit import time_limit
+from spa import watch
+from spa.cli.limit import limited
 from spa.errors import LimitError, ReadError, UsageError
 from spa.events import Step, quiet
 
@@ -40,7 +40,7 @@ def test_work_that_is_too_slow_is_stopped(monkeypatch, alarms):
     if not alarms:
         monkeypatch.delattr(signal, "setitimer")
     start = time.monotonic()
-    with pytest.raises(LimitError, match=REACHED), time_limit(0.05, quiet):
+    with pytest.raises(LimitError, match=REACHED), limited(0.05, quiet):
         work(10)
     assert time.monotonic() - start < 5
     monkeypatch.undo()
@@ -51,7 +51,7 @@ def test_work_that_is_fast_enough_is_left_alone(monkeypatch, alarms):
     if not alarms:
         monkeypatch.delattr(signal, "setitimer")
     before = signal.getsignal(signal.SIGALRM)
-    with time_limit(0.1, quiet):
+    with limited(0.1, quiet):
         pass
     time.sleep(0.2)
     assert signal.getsignal(signal.SIGALRM) is before
@@ -60,14 +60,14 @@ def test_work_that_is_fast_enough_is_left_alone(monkeypatch, alarms):
 
 def test_an_earlier_alarm_is_put_back():
     signal.setitimer(signal.ITIMER_REAL, 100)
-    with time_limit(5, quiet):
+    with limited(5, quiet):
         assert signal.getitimer(signal.ITIMER_REAL)[0] <= 5
     assert 90 < signal.setitimer(signal.ITIMER_REAL, 0)[0] <= 100
 
 
 def test_a_step_that_swallows_errors_does_not_swallow_the_limit(monkeypatch):
-    monkeypatch.setattr(limit, "AGAIN_SECONDS", 0.05)
-    with pytest.raises(LimitError, match=REACHED), time_limit(0.05, quiet):
+    monkeypatch.setattr(watch, "AGAIN_SECONDS", 0.05)
+    with pytest.raises(LimitError, match=REACHED), limited(0.05, quiet):
         try:
             work(10)
         except BaseException:
@@ -79,7 +79,7 @@ needs_alarms = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="need
 
 @needs_alarms
 def test_the_limit_is_not_taken_for_an_error_of_a_step():
-    with pytest.raises(LimitError), time_limit(60, quiet):
+    with pytest.raises(LimitError), limited(60, quiet):
         try:
             signal.raise_signal(signal.SIGALRM)
         except Exception as error:
@@ -88,7 +88,7 @@ def test_the_limit_is_not_taken_for_an_error_of_a_step():
 
 @needs_alarms
 def test_the_limit_carries_the_report_of_how_far_the_work_got():
-    with pytest.raises(LimitError) as caught, time_limit(60, quiet):
+    with pytest.raises(LimitError) as caught, limited(60, quiet):
         try:
             signal.raise_signal(signal.SIGALRM)
         except BaseException as error:
@@ -109,7 +109,7 @@ def test_a_thread_starts_whole_when_the_limit_comes_meanwhile():
 
     thread._started.wait = late
     after = False
-    with pytest.raises(LimitError), time_limit(60, quiet):
+    with pytest.raises(LimitError), limited(60, quiet):
         thread.start()
         after = True
         work(10)
@@ -125,7 +125,7 @@ def test_the_limit_is_not_lost_while_an_object_is_taken_apart(monkeypatch):
 
     lost = []
     monkeypatch.setattr(sys, "unraisablehook", lost.append)
-    with pytest.raises(LimitError), time_limit(60, quiet):
+    with pytest.raises(LimitError), limited(60, quiet):
         ringing = Ringing()
         del ringing
         work(10)
@@ -134,7 +134,7 @@ def test_the_limit_is_not_lost_while_an_object_is_taken_apart(monkeypatch):
 
 def test_ctrl_c_stays_ctrl_c(monkeypatch):
     monkeypatch.delattr(signal, "setitimer")
-    with pytest.raises(KeyboardInterrupt), time_limit(5, quiet):
+    with pytest.raises(KeyboardInterrupt), limited(5, quiet):
         raise KeyboardInterrupt
     monkeypatch.undo()
 
@@ -144,7 +144,7 @@ def test_beside_the_main_thread_progress_notices():
 
     def slow():
         try:
-            with time_limit(0.05, heard.append) as tell:
+            with limited(0.05, heard.append) as tell:
                 work(10, tell)
         except LimitError as error:
             caught.append(str(error))
@@ -158,10 +158,10 @@ def test_beside_the_main_thread_progress_notices():
 
 
 def test_no_limit_and_no_nonsense():
-    with time_limit(None, quiet) as tell:
-        assert tell is quiet
+    with limited(None, quiet) as tell:
+        tell(Step("work"))
     for seconds in (0, -1, float("nan")):
-        with pytest.raises(UsageError), time_limit(seconds, quiet):
+        with pytest.raises(UsageError), limited(seconds, quiet):
             pass
 
 

@@ -18,7 +18,7 @@ class Fake:
     def __init__(self, name, calls, clock, millis):
         self.name, self.calls, self.clock, self.millis = name, calls, clock, iter(millis)
 
-    def run(self, names, feed):
+    def run(self, names, feed, options):
         assert names is None and feed == {"x": self.name}
         self.calls.append(self.name)
         self.clock[0] += next(self.millis) / 1e3
@@ -81,7 +81,7 @@ def test_a_single_session():
 
 def test_every_session_needs_a_feed():
     class Session:
-        def run(self, names, feed):
+        def run(self, names, feed, options):
             pass
 
     with pytest.raises(ValueError, match="shorter"):
