@@ -179,7 +179,7 @@ def softmax(op: Op, *_: Image) -> Image:  # * -> *
     return _over(op, _normalised(op), "a softmax over channels, of which some are gone")
 
 
-trait("Softmax", "LogSoftmax", neutral=neutral.bounded)
+trait("Softmax", "LogSoftmax", neutral=neutral.bounded, shiftless=True)
 
 
 @rule("Hardmax", note="not along its axis")

@@ -41,7 +41,9 @@ trait("Identity", linear="moves", hands_on=True)
 trait("Ceil", "Floor", "Round", "Shrink", "Sign", "ThresholdedRelu", decides=(0,))
 FRACTIONS = frozenset((1, 10, 11, 14, 15, 16))
 """Element types that hold fractions: a Cast to any other rounds."""
-trait("Cast", decides=(0,), where=lambda node: node.attrs.get("to") not in FRACTIONS)
+trait("Sigmoid", "HardSigmoid", bounded=True)
+trait("Cast", casts=True)
+trait("Cast", decides=(0,), rounds=True, where=lambda node: node.attrs.get("to") not in FRACTIONS)
 
 
 @rule("Dropout", note="exact unless it drops at random, in training mode")

@@ -7,7 +7,8 @@ import numpy as np
 from spa import labels
 from spa.labels import Image, Plane
 from spa.rules.meet import apart, still
-from spa.rules.registry import rule
+from spa.rules.registry import MICROSOFT, rule
+from spa.rules.traits import trait
 from spa.trace.op import Op
 
 BLOCKS = "a block of quantised numbers shares a scale"
@@ -85,3 +86,9 @@ def _by_block(op: Op, x: Image) -> Image:
 @rule("DynamicQuantizeLinear", note="channels that are gone would not widen its range")
 def dynamic(op: Op, x: Image) -> list[Image]:  # * -> *, 1, 1
     return [op.like(x), op.rock(1), op.rock(2)]
+
+
+for domain in ("", MICROSOFT):
+    trait("QuantizeLinear", domain=domain, zero=2, rounds=True, quantizes=True)
+    trait("DequantizeLinear", domain=domain, dequantizes=True)
+trait("DynamicQuantizeLinear", zero_made=2)

@@ -109,3 +109,4 @@ def _resized(new: Sizes, axes: list[int], sizes: np.ndarray) -> np.ndarray:
 
 trait("Resize", "Upsample", sized=(1, 2, 3))
 trait("CenterCropPad", sized=(1,))
+trait("Resize", resamples=True)

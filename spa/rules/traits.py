@@ -78,6 +78,15 @@ class Trait:
             point of the weights.
         inward: whether it measures the range of what it keeps to itself: what is dead must not lie
             in it, and it hangs on how many threads share the rows.
+        zero: the input that says which integer stands for zero in its outputs.
+        zero_made: the output that says so.
+        casts: whether it changes the type of its input and nothing else.
+        rounds: whether it makes integers of floats.
+        quantizes: whether it makes integers of floats by a scale and a zero point.
+        dequantizes: whether it makes floats of them again.
+        bounded: whether its outputs lie between 0 and 1, and say yes or no.
+        shiftless: whether it forgets a number that is added along its axis.
+        resamples: whether its output is its first input at other places.
         neutral: what takes its place in a proof, in both models, where a statistic over channels of
             which some are gone forbids equality.
         linear: what a linear operator does: it moves elements of its first input, joins
@@ -95,6 +104,15 @@ class Trait:
     draws: bool = False
     bytes: tuple[tuple[int, int, int], ...] = ()
     inward: bool = False
+    zero: int | None = None
+    zero_made: int | None = None
+    casts: bool = False
+    rounds: bool = False
+    quantizes: bool = False
+    dequantizes: bool = False
+    bounded: bool = False
+    shiftless: bool = False
+    resamples: bool = False
     neutral: Neutral | None = None
     linear: Linear | None = None
     only_shape: bool = False

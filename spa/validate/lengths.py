@@ -13,8 +13,6 @@ from spa.errors import VerifyError
 from spa.graph.normalize import graphs_in
 from spa.rules import trait_of
 
-SIZES_OF = frozenset(("Shape", "Size"))
-
 
 def sized_by_data(graph: Any) -> frozenset[str]:
     """The tensors of the main graph whose shape depends on values of inputs, not on their sizes.
@@ -26,7 +24,7 @@ def sized_by_data(graph: Any) -> frozenset[str]:
     shaped: set[str] = set()
     for node, proto in zip(graph.nodes, graph.proto.graph.node, strict=True):
         reads = {n for n in (*node.inputs, *node.captured) if n}
-        if node.op in SIZES_OF and not node.domain:
+        if trait_of(node).only_shape:
             if reads & shaped:
                 valued.update(node.outputs)
             continue

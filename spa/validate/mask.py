@@ -27,22 +27,6 @@ from spa.validate.layout import Layout, layout_of
 SELECTABLE = frozenset(("float32", "float64", "int32", "int64", "uint8"))
 """What onnxruntime can select from; other types go through one that holds all their values."""
 
-ZEROS = {
-    "QuantizeLinear": 2,
-    "QLinearConv": 7,
-    "QLinearMatMul": 7,
-    "QLinearAdd": 7,
-    "QLinearMul": 7,
-    "QGemm": 8,
-    "QLinearConcat": 1,
-    "QLinearLeakyRelu": 4,
-    "QLinearSigmoid": 4,
-    "QLinearAveragePool": 4,
-    "QLinearGlobalAveragePool": 4,
-}
-"""Which input is the zero point of what an operator makes, in integers."""
-
-
 RANGES = 12
 """The version of ai.onnx from which on a mask can be made as long as a tensor is at run time."""
 
@@ -189,13 +173,14 @@ def _inside(param: Param, left: Survivors, made: Ids, shown: Ids) -> NDArray[np.
 
 def _zero_point(graph: Any, node: Any, zeros: dict[str, str]) -> dict[str, str]:
     """The tensor that says what zero is in the integers a node makes, by the name of its output."""
-    first = node.outputs[0]
-    if node.op == "DynamicQuantizeLinear":
-        return {first: node.outputs[2]} if node.outputs[2] else {}
+    first, like = node.outputs[0], trait_of(node)
+    if like.zero_made is not None:
+        made = node.outputs[like.zero_made]
+        return {first: made} if made else {}
     if np.dtype(graph.dtypes.get(first, np.float32)).name not in ("int8", "uint8"):
         return {}
-    if node.op in ZEROS:
-        found = (*node.inputs, *[""] * 9)[ZEROS[node.op]]
+    if like.zero is not None:
+        found = "".join(node.inputs[like.zero : like.zero + 1])
         return {first: found} if found and prod(graph.shapes.get(found, (0, 0))) == 1 else {}
     moved = next((zeros[name] for name in node.inputs if name in zeros), "")
     return dict.fromkeys(node.outputs, moved) if moved else {}

@@ -16,6 +16,7 @@ from onnx import ModelProto, NodeProto
 from spa.coupling.model import Coupling
 from spa.errors import VerifyError
 from spa.graph.model import FLOW
+from spa.rules import trait_of
 from spa.trace.check import Survivors, planes_at
 from spa.trace.collect import Reason, is_float
 from spa.validate.borders import Border, borders, given_name, steered, watched
@@ -280,7 +281,7 @@ def names_of(graph: Any) -> dict[tuple[str, str], str]:
 
 def is_quantised(graph: Any) -> bool:
     """Whether activations are quantised, so that onnxruntime may fuse them into integer kernels."""
-    return any(node.op == "QuantizeLinear" and not node.domain for node in graph.order)
+    return any(trait_of(node).quantizes for node in graph.order)
 
 
 def tolerance(graph: Any) -> float:

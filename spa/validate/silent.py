@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from spa.graph.model import Graph
+from spa.graph.model import Graph, Node
+from spa.rules import trait_of
 from spa.trace.collect import is_float
 from spa.validate.drift import Drift
 
-YES_OR_NO = frozenset(("Sigmoid", "HardSigmoid"))
-SHAPED = frozenset(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Resize"))
-MOVES = SHAPED | {"Identity", "Cast", "Slice", "Gather", "Split"}
 NEXT_TO_NOTHING = 0.01
-ROUNDS = frozenset(("Cast", "QuantizeLinear"))
 
 
 def amounts(graph: Graph) -> frozenset[str]:
@@ -19,12 +16,18 @@ def amounts(graph: Graph) -> frozenset[str]:
     found = set()
     for output in graph.outputs:
         node = makers.get(output)
-        while node is not None and node.op in MOVES | ROUNDS and not node.domain:
+        while node is not None and (_passes(node) or trait_of(node).rounds):
             if is_float(graph.dtypes.get(node.inputs[0])):
-                found |= {output} if node.op in ROUNDS else set()
+                found |= {output} if trait_of(node).rounds else set()
                 break
             node = makers.get(node.inputs[0])
     return frozenset(found)
+
+
+def _passes(node: Node) -> bool:
+    """Whether a node hands on what its first input says."""
+    like = trait_of(node)
+    return like.linear == "moves" or like.casts or like.resamples
 
 
 def silent(graph: Graph, drift: Drift) -> dict[str, float]:
@@ -41,9 +44,9 @@ def silent(graph: Graph, drift: Drift) -> dict[str, float]:
     found: dict[str, float] = {}
     for output in graph.outputs:
         node = makers.get(output)
-        while node is not None and node.op in MOVES and not node.domain:
+        while node is not None and _passes(node):
             node = makers.get(node.inputs[0])
         size = drift.size.get(output, 1.0)
-        if node is not None and node.op in YES_OR_NO and size < NEXT_TO_NOTHING:
+        if node is not None and trait_of(node).bounded and size < NEXT_TO_NOTHING:
             found[output] = size
     return found

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
-from spa.coupling.view import view_of
+from spa.coupling.view import trait_at, view_of
 from spa.rules import trait_of
 from spa.rules.neutral import Room, Step
 
@@ -109,10 +109,10 @@ def unquantised(model: ModelProto) -> ModelProto:
     result = ModelProto()
     result.CopyFrom(model)
     everywhere = [node for graph in all_graphs(result.graph) for node in graph.node]
-    quantised = {n.output[0]: n for n in everywhere if n.op_type == "QuantizeLinear"}
+    quantised = {n.output[0]: n for n in everywhere if trait_at(n).quantizes}
     kinds = {t.name: t.data_type for t in result.graph.initializer}
     for node in everywhere:
-        if node.op_type != "DequantizeLinear" or node.domain:
+        if not trait_at(node).dequantizes:
             continue
         source = quantised.get(node.input[0]) or quantised.get(f"{node.input[0]}__whole")
         if source is None or kinds.get(source.input[1]) != kinds.get(node.input[1]):
@@ -140,7 +140,7 @@ def _hand_on(graph: GraphProto, shown: set[str]) -> None:
             continue
         if node.op_type in FORMS:
             shown.add(node.input[0])
-        elif node.op_type == "Sigmoid":
+        elif trait_at(node).bounded:
             copy = helper.make_node("Identity", node.input, node.output, name=node.name)
             node.CopyFrom(copy)
         elif node.op_type == "If":
