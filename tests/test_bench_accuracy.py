@@ -404,17 +404,20 @@ def test_tables_say_what_is_missing() -> None:
     def result(score: float, gone: float = 0.25) -> dict[str, Any]:
         return {
             "score": score, "se": 0.01, "change": 0.0, "change_se": 0.0, "agreement": 1.0,
-            "rows": 30, "seconds": 1.0, "gone": {"macs": gone},
+            "rows": 30, "seconds": 1.0, "gone": {"macs": gone}, "speedup": 1 + score,
         }  # fmt: skip
 
     text = tables.accuracy([
-        (cell("dense", 0, None), {k: v for k, v in result(0.95).items() if k != "gone"}),
+        (cell("dense", 0, None), {k: result(0.95)[k] for k in ("score", "se", "rows")}),
         (cell("one", 0), result(0.9)), (cell("one", 1), result(0.8)),
         (cell("two", 0), {"error": "it | broke"}), (cell("three", 0), None),
         (cell("four", 0), result(0.5, gone=0.2)),
         (cell("five", 0), result(0.5)), (cell("five", 1), {"error": "no"}),
     ])  # fmt: skip
     assert "| dense | 95.00 ± 1.00 |" in text
+    assert "| top-1, %, times as fast | -25 % |" in text and "| dense | 95.0 |" in text
+    assert "| one | 85.0 (80.0 .. 90.0), 1.85x |" in text
+    assert "| four | 50.0, 1.50x [-20.0 %] |" in text
     assert "| one | 85.00 ± 1.00 (7.07) |" in text
     assert "| two | failed: it / broke |" in text
     assert "| three | – |" in text

@@ -7,6 +7,7 @@ and in brackets the standard deviation over the seeds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -86,6 +87,24 @@ def _missed(part: Found) -> str:
     return f" [-{100 * mean(away):.1f} %]" if away else ""
 
 
+def beside(part: Found, scale: float, digits: int) -> str:
+    """One entry: the score and how many times as fast the same file is, means over the seeds.
+
+    In round brackets stands the range of the scores, in square ones what is really gone.
+    """
+    good = good_of(part)
+    if not good:
+        return trouble(part)
+    scores = [scale * result["score"] for result in good]
+    text = f"{mean(scores):.{digits}f}"
+    if len(scores) > 1:
+        text += f" ({min(scores):.{digits}f} .. {max(scores):.{digits}f})"
+    fast = [r["speedup"] for r in good if r.get("speedup")]
+    if fast:
+        text += f", {mean(fast):.2f}x"
+    return text + _missed(part)
+
+
 def accuracy(found: Found) -> str:
     """Score, change against dense, agreement, drift, speed-up and seconds: a section per model.
 
@@ -103,6 +122,8 @@ def accuracy(found: Found) -> str:
             f"### {Path(path).name}\n\n{scored} rows of part `{cell['data']['split']}`, "
             f"share of {OF[cell['of']]} removed; ± standard error, (spread over seeds)."
         )
+        both = partial(beside, scale=scale, digits=1 if pictures else 3)
+        parts.append(_by_ratio(rows, f"{score}, times as fast", both, whole=True))
         for words, key, error, factor, places in (
             (score, "score", "se", scale, digits),
             ("change", "change", "change_se", scale, digits),
@@ -111,21 +132,22 @@ def accuracy(found: Found) -> str:
             ("times as fast", "speedup", None, 1.0, 2),
             ("seconds to prune", "seconds", None, 1.0, 1),
         ):
-            parts.append(_by_ratio(rows, words, (key, error, factor, places)))
+            how = partial(entry, key=key, se=error, scale=factor, digits=places)
+            parts.append(_by_ratio(rows, words, how, whole=key == "score"))
     return "\n\n".join(parts)
 
 
-def _by_ratio(rows: Found, words: str, how: tuple[str, str | None, float, int]) -> str:
-    """A line per method, a column per ratio; the dense model only where it says something."""
+def _by_ratio(rows: Found, words: str, how: Callable[[Found], str], *, whole: bool) -> str:
+    """A line per method, a column per ratio; the dense model only if `whole`."""
     ratios = sorted({c["ratio"] for c, _ in rows if c["ratio"] is not None})
     lines = []
     for (method,), part in grouped(rows, words_of).items():
         by = {ratio: cells for (ratio,), cells in grouped(part, ratio_of).items()}
         if None in by:
-            if how[0] == "score":
-                lines.append([method, *[entry(by[None], *how)] * max(1, len(ratios))])
+            if whole:
+                lines.append([method, *[how(by[None])] * max(1, len(ratios))])
             continue
-        lines.append([method, *(entry(by[r], *how) if r in by else "–" for r in ratios)])
+        lines.append([method, *(how(by[r]) if r in by else "–" for r in ratios)])
     return markdown([words, *([f"-{100 * ratio:g} %" for ratio in ratios] or ["0 %"])], lines)
 
 
