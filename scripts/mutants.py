@@ -23,7 +23,8 @@ sys.path.insert(0, str(ROOT))
 from tests.mutants.edit import Edit  # noqa: E402
 from tests.mutants.edits import EDITS  # noqa: E402
 
-PATIENCE = 180  # seconds; a package that hangs is noticed, too
+PATIENCE = 300  # seconds of a processor, however busy it is; a package that hangs is noticed, too
+ASLEEP = 3600  # seconds, for those that wait for ever
 
 
 def sabotaged(edit: Edit) -> dict[str, str]:
@@ -53,19 +54,20 @@ def noticed(edit: Edit | None, only: bool = False) -> str:
             command = [sys.executable, "-m", "pytest", *quietly, *edit.tests]
         try:
             done = subprocess.run(
-                command,
+                ["sh", "-c", f'ulimit -t {PATIENCE}; exec "$@"', "sh", *command],
                 cwd=place,
                 env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
                 capture_output=True,
                 text=True,
-                timeout=PATIENCE,
+                timeout=ASLEEP,
                 check=False,
             )
         except subprocess.TimeoutExpired:
             return "hangs"
     if done.returncode == 0:
         return ""
-    return (done.stdout.strip() or done.stderr.strip()).splitlines()[-1]
+    said = done.stdout.strip() or done.stderr.strip() or f"ended by {-done.returncode}"
+    return said.splitlines()[-1]
 
 
 def judged(edit: Edit) -> tuple[Edit, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -11,7 +12,7 @@ class Started:
     """A stage begins; `total` counts its steps, or is None where they cannot be counted.
 
     Once more for a stage that has not ended: from now on other steps are counted, whose plural is
-    `unit`.
+    `unit`.  There may be more steps than were expected; then nobody knows how many are left.
     """
 
     stage: str
@@ -54,6 +55,36 @@ Tell = Callable[[Event], None]
 
 def quiet(event: Event) -> None:
     """The callback of those who do not want to hear."""
+
+
+class Advance(Protocol):
+    """Called where steps are done."""
+
+    def __call__(self, advance: int = 1) -> None:
+        """So many more."""
+
+
+def unheard(advance: int = 1) -> None:
+    """For those who do not want to hear of steps."""
+
+
+Counted = Callable[[int | None, str], Advance]
+"""Begins to count: how many steps are expected (None: unknown) and what their plural is."""
+
+
+def uncounted(total: int | None, unit: str) -> Advance:
+    """Counts nothing."""
+    return unheard
+
+
+def counted_in(stage: str, tell: Tell) -> Counted:
+    """Counts steps of a stage that cost about the same."""
+
+    def begin(total: int | None, unit: str) -> Advance:
+        tell(Started(stage, total, unit))
+        return lambda advance=1: tell(Step(stage, advance))
+
+    return begin
 
 
 class Work:

@@ -1,11 +1,15 @@
-"""Progress as data: scoring and refitting say by sites how far they are."""
+"""Progress as data: all that may take long says how far it is, scoring and refitting by sites."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import spa
-from spa.events import Done, Started, Step, Work
+from spa.events import Done, Started, Step, Work, counted_in
+from spa.pipeline.journal import Journal
+from spa.probes import probe_for
+from tests.bases.test_directions import scores_of
+from tests.probes.test_states import decoder, ranged
 
 DIGITS = Path(__file__).parents[1] / "models" / "digits.onnx"
 
@@ -45,3 +49,72 @@ def test_activation_energies_are_counted_by_sites():
     spa.prune(DIGITS, 0.3, scorer="act", samples=16, verify="none", tell=told.append)
     steps = [event for event in told if isinstance(event, Step) and event.stage == "score"]
     assert steps and abs(steps[-1].share - 1) < 1e-9
+
+
+def counts(told, stage):
+    """What a stage announced, and how many steps were done of it, in order."""
+    found = []
+    for event in told:
+        if isinstance(event, Started) and event.stage == stage:
+            found.append([event.total, event.unit, 0])
+        elif isinstance(event, Step) and event.stage == stage:
+            found[-1][2] += event.advance
+    return [tuple(each) for each in found]
+
+
+def test_the_stage_that_runs_is_counted_and_no_other():
+    told = []
+    journal = Journal("prune", told.append)
+    journal.counted(3, "sites")()
+    assert told == []  # nothing runs
+    with journal.stage("one"), journal.stage("two"):
+        journal.counted(3, "sites")(2)
+    assert Started("two", 3, "sites") in told and Step("two", 2) in told
+    assert counts(told, "one") == [(None, "steps", 0)]
+
+
+def test_a_proof_counts_the_runs_of_models_and_the_drift_its_batches():
+    told = []
+    spa.prune(DIGITS, 0.3, scorer="l2", tell=told.append)
+    began, runs, drift = counts(told, "verify")
+    assert began == (None, "steps", 0)
+    assert runs == (2 + 3 * 3, "runs", 2 + 3 * 3)  # each model at three sizes of the batch
+    assert drift[0] == drift[2] > 0 and drift[1] == "batches"
+
+
+def test_what_was_refitted_is_run_as_well_and_rows_of_the_probe_are_counted():
+    told = []
+    spa.prune(DIGITS, 0.3, samples=48, tell=told.append)
+    _, runs, _ = counts(told, "verify")
+    assert runs == (2 + 3 * 3 + 3 * 2, "runs", 2 + 3 * 3 + 3 * 2)
+    assert counts(told, "probe")[-1] == (48, "rows", 48)
+
+
+def test_a_comparison_of_two_files_counts_its_runs(tmp_path):
+    told = []
+    spa.prune(DIGITS, 0.3, scorer="l2").save(tmp_path / "small.onnx")
+    for level, each in (("equivalence", 3), ("run", 2)):
+        told.clear()
+        spa.verify(DIGITS, tmp_path / "small.onnx", level=level, tell=told.append)
+        _, own, runs, drift = counts(told, "verify")
+        assert own == (2, "runs", 2) and runs == (3 * each, "runs", 3 * each)
+        assert drift[0] == drift[2] > 0
+
+
+def test_a_search_counts_its_candidates():
+    told = []
+    probe_for(ranged(), counted=counted_in("probe", told.append))
+    ((total, unit, done),) = counts(told, "probe")
+    assert unit == "candidates" and 0 < done <= total <= 200
+
+
+def test_runs_that_fill_states_are_counted():
+    told = []
+    probe_for(spa.read(decoder()), counted=counted_in("probe", told.append))
+    assert counts(told, "probe")[0][:2] == (None, "runs") and counts(told, "probe")[0][2] > 2
+
+
+def test_a_rotation_counts_the_sites_it_looks_at():
+    told = []
+    spa.prune(scores_of(), 0.3, scorer="obspa", samples=16, tell=told.append)
+    assert counts(told, "rotate")[1] == (1, "sites", 1)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from spa.bases.free import Free
 from spa.coupling.model import Coupling
+from spa.events import Counted, uncounted
 from spa.executor.cells import Cells, where
 from spa.executor.columns import places_for
 from spa.executor.least_squares import Moments
@@ -41,6 +42,7 @@ def directions(
     feeds: Feeds,
     device: Any = "cpu",
     batch_norm: bool = True,
+    counted: Counted = uncounted,
 ) -> list[Sides | None]:
     """For every part the matrices `[cells, n, n]` of both sides; one dense pass.
 
@@ -57,6 +59,8 @@ def directions(
             for n in nodes:
                 stops.setdefault(n, []).append(k)
 
+    done = counted(len(stops), "sites")
+
     def look(stop: int, stream: Stream) -> None:
         for k in stops[stop]:
             if parts[k].product is not None:
@@ -64,6 +68,7 @@ def directions(
             else:
                 own = grams.setdefault(k, {})
                 own[stop] = _gram(coupling, parts[k], sites[stop].x, stream)
+        done()
 
     looks = {stop: partial(look, stop) for stop in stops}
     seen = survey(coupling, feeds, batch_norm=batch_norm, device=device, looks=looks).statistics

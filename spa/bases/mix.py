@@ -15,6 +15,7 @@ from spa.bases.directions import directions
 from spa.bases.free import Free, Use
 from spa.coupling.model import Coupling
 from spa.errors import ReadError
+from spa.events import Counted, uncounted
 from spa.graph.names import unused
 
 ROUNDING = 1e-3  # relative L2 up to which two models compute the same
@@ -28,6 +29,7 @@ def mixed(
     feeds: Feeds,
     device: Any = "cpu",
     batch_norm: bool = True,
+    counted: Counted = uncounted,
 ) -> tuple[ModelProto, tuple[str, ...]] | None:
     """The model in the basis that suits a cut, and the names of the tensors it has changed.
 
@@ -37,11 +39,12 @@ def mixed(
         feeds: probe inputs, one dict per batch.
         device: where to run.
         batch_norm: see `survey`.
+        counted: hears of the sites that are looked at.
 
     Returns:
         None if the model would then compute something else: nothing is taken on trust.
     """
-    found = directions(coupling, parts, feeds, device, batch_norm)
+    found = directions(coupling, parts, feeds, device, batch_norm, counted)
     model = _Mixed(coupling.graph)
     for part, sides in zip(parts, found, strict=True):
         if sides is not None:

@@ -59,30 +59,35 @@ class Count:
 
     def __init__(self, began: float) -> None:
         """It begins at this time."""
-        self.began = began
+        self.began = self.since = began
         self.total: int | None = None
         self.unit, self.done, self.share = "steps", 0, 0.0
+        self.counts = True  # whether the share is that of the steps which are counted
 
-    def start(self, event: Started) -> None:
+    def start(self, event: Started, now: float) -> None:
         """Count these steps from now on."""
         self.total, self.unit, self.done = event.total, event.unit, 0
+        if self.counts:  # shares that were told are of the whole stage, and go on
+            self.since, self.share = now, 0.0
 
     def step(self, event: Step) -> None:
         """Some are done."""
         self.done += event.advance
+        if self.total is not None and self.done > self.total:
+            self.total = None
         if event.share is not None:
-            self.share = event.share
-        elif self.total:
-            self.share = min(1.0, self.done / self.total)
+            self.share, self.counts = event.share, False
+        elif self.total and self.counts:
+            self.share = self.done / self.total
 
     def words(self, now: float) -> str:
         """Such as "12/57 sites, about 40 s left"; nothing where nothing is counted."""
         if self.total is None:
             return f"{self.done} {self.unit}" if self.done else ""
         counted = f"{self.done}/{self.total} {self.unit}"
-        if not LEAST <= self.share < 1 or now - self.began < LEAST_SECONDS:
+        if not LEAST <= self.share < 1 or now - self.since < LEAST_SECONDS:
             return counted
-        left = (now - self.began) * (1 - self.share) / self.share
+        left = (now - self.since) * (1 - self.share) / self.share
         return f"{counted}, about {_rounded(left)} left"
 
 
@@ -110,7 +115,7 @@ class Counts:
             return None
         count = self.running.setdefault(event.stage, Count(self.clock()))
         if isinstance(event, Started):
-            count.start(event)
+            count.start(event, self.clock())
         else:
             count.step(event)
         return count

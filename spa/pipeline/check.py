@@ -5,7 +5,7 @@ The drift is measured on inputs that nothing was fitted on, the same for `prune`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from spa import devices, runtime
 from spa.coupling.cost import Cost
 from spa.coupling.model import Coupling
 from spa.errors import ReadError, VerifyError
+from spa.events import Advance
 from spa.graph import Graph
 from spa.latency import clock_for
 from spa.pipeline import facts
@@ -24,9 +25,9 @@ from spa.pipeline.journal import Journal
 from spa.recipe import Recipe
 from spa.reports.moved import measured_on
 from spa.reports.wording import LARGE_DRIFT, LOW_AGREEMENT, measure, percent, printable
-from spa.validate import Drift, Verdict, side_by_side, total, verify
+from spa.validate import Drift, Verdict, runs_of, side_by_side, total, verify
 from spa.validate.inputs import Feeds, Inputs, feeds_at, fresh, random
-from spa.validate.own import check_own
+from spa.validate.own import OWN_RUNS, check_own
 from spa.validate.proof import is_quantised
 from spa.validate.runs import session_of
 from spa.validate.silent import amounts, silent
@@ -53,6 +54,9 @@ def check(
     """
     report = journal.report
     asked: dict[str, Any] = {"seed": recipe.seed, "device": recipe.device}
+    expected = [OWN_RUNS, runs_of(coupling, recipe.verify)]
+    expected += [runs_of(coupling, "run")] * (small is not cut)
+    asked["ran"] = journal.counted(sum(expected), "runs")
     check_own(original.graph, **asked)
     try:
         verdict = verify(coupling, alive, cut, level=recipe.verify, **asked)
@@ -160,7 +164,8 @@ def _judged(
     try:
         probe = probe_of(coupling.graph, recipe, journal)
         on = fresh(coupling.graph, probe, Cost(coupling)(coupling.everything()).macs)
-        moved = total(_both(sessions, on.runs), amounts(coupling.graph))
+        done = journal.counted(len(on.runs), "batches")
+        moved = total(_told(_both(sessions, on.runs), done), amounts(coupling.graph))
     except ReadError as error:
         if recipe.calib is not None:
             raise
@@ -170,6 +175,12 @@ def _judged(
         why = "--calib has none to spare" if recipe.calib else "the model takes but one input"
         journal.warn(f"drift is measured on inputs that the weights were fitted on, as {why}")
     return replace(on, held_back=on.held_back or not fitted), moved
+
+
+def _told(pairs: Iterable[tuple[Any, Any]], done: Advance) -> Iterator[tuple[Any, Any]]:
+    for each in pairs:
+        done()
+        yield each
 
 
 def _both(sessions: Sequence[Any], runs: Sequence[Feeds]) -> Iterator[tuple[Any, Any]]:

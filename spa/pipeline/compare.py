@@ -14,7 +14,7 @@ from spa import runtime
 from spa.coupling import Coupling, analyse
 from spa.coupling.cost import Cost, Sizes, batch_symbol, reduction
 from spa.errors import ReadError, UsageError, VerifyError
-from spa.events import Step, Tell, quiet
+from spa.events import Advance, Counted, Step, Tell, quiet
 from spa.graph import Graph, read
 from spa.latency import clock_for
 from spa.pipeline import facts
@@ -25,11 +25,11 @@ from spa.pipeline.prune import carried_plan, heads_of, is_refitted
 from spa.pipeline.staged import file_of
 from spa.plans import place
 from spa.recipe import Recipe
-from spa.validate import Timing, Verdict, drift, side_by_side
+from spa.validate import Timing, Verdict, drift, runs_of, side_by_side
 from spa.validate import verify as verify_cut
 from spa.validate.inputs import feeds_at
 from spa.validate.lengths import check_shapes
-from spa.validate.own import check_own
+from spa.validate.own import OWN_RUNS, check_own
 from spa.validate.runs import Runner
 from spa.validate.sizes import each_other
 
@@ -80,8 +80,9 @@ def verify(
         with journal.stage("verify"):
             report["verify"] = {**facts.verify_facts(None, "run"), "passed": False}
             _same_ports(first, second)
-            check_own(first, recipe.seed, recipe.device)
-            verdict = _compare(couplings[0], second, recipe, level)
+            ran = journal.counted(OWN_RUNS, "runs")
+            check_own(first, recipe.seed, recipe.device, ran)
+            verdict = _compare(couplings[0], second, recipe, level, journal.counted)
             compare(
                 couplings[0],
                 second.proto,
@@ -115,7 +116,9 @@ def _same_ports(first: Graph, second: Graph) -> None:
                 )
 
 
-def _compare(coupling: Coupling, second: Graph, recipe: Recipe, level: str) -> Verdict:
+def _compare(
+    coupling: Coupling, second: Graph, recipe: Recipe, level: str, counted: Counted
+) -> Verdict:
     if level != "run":
         try:
             plan = carried_plan(second.proto)
@@ -138,13 +141,15 @@ def _compare(coupling: Coupling, second: Graph, recipe: Recipe, level: str) -> V
                 device=recipe.device,
                 base_dir=second.source.base_dir,
                 advice="if its weights were changed on purpose, compare with --level run",
+                ran=counted(runs_of(coupling, "equivalence"), "runs"),
             )
-    return _run_both(coupling.graph, second, recipe)
+    ran = counted(runs_of(coupling, "run"), "runs")
+    return _run_both(coupling.graph, second, recipe, ran)
 
 
-def _run_both(first: Graph, second: Graph, recipe: Recipe) -> Verdict:
+def _run_both(first: Graph, second: Graph, recipe: Recipe, ran: Advance) -> Verdict:
     """Without a plan: the same inputs through both, at every size that the first takes."""
-    runners = [Runner(g.proto, g.source.base_dir, recipe.device) for g in (first, second)]
+    runners = [Runner(g.proto, g.source.base_dir, recipe.device, ran) for g in (first, second)]
 
     def run(sizes: Mapping[str, int]) -> tuple[dict[str, Any], dict[str, Any]]:
         feeds = feeds_at(first, recipe.seed, sizes)

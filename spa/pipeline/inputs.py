@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +35,7 @@ def probe_of(graph: Graph, recipe: Recipe, journal: Journal) -> Probe:
             input_range=recipe.input_range,
             mean=recipe.mean,
             std=recipe.std,
+            counted=journal.counted,
         )
         source = "" if recipe.calib is None else f"from {recipe.calib}: "
         journal.note(f"inputs {source}{journal.probe.why}")
@@ -49,7 +50,7 @@ def probe_feeds(graph: Graph, recipe: Recipe, journal: Journal) -> Feeds:
         with journal.stage("probe"):
             probe = probe_of(graph, recipe, journal)
             rows = probe.fitting(recipe.samples or samples_for(graph, recipe.memory))
-            journal.feeds = list(_together(graph, probe, rows).runs(rows, BATCH))
+            journal.feeds = list(_made(_together(graph, probe, rows), rows, journal))
             journal.note(f"values of these inputs: {_ranges(journal.feeds)}")
         if recipe.calib is None and probe.kind in PICTURED and _unanchored(graph):
             journal.warn(
@@ -58,6 +59,14 @@ def probe_feeds(graph: Graph, recipe: Recipe, journal: Journal) -> Feeds:
                 "--calib, or export it without folding BatchNormalization"
             )
     return journal.feeds
+
+
+def _made(probe: Probe, rows: Sequence[int], journal: Journal) -> Iterator[dict[str, NDArray[Any]]]:
+    """Runs of these rows, which are counted."""
+    done = journal.counted(len(rows), "rows")
+    for feeds in probe.runs(rows, BATCH):
+        yield feeds
+        done(probe.held(feeds))
 
 
 def _together(graph: Graph, probe: Probe, rows: Sequence[int]) -> Probe:

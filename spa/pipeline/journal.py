@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from spa.events import Done, Note, Started, Tell
+from spa.events import Advance, Done, Note, Started, Tell, counted_in, unheard
 from spa.latency import Whole
 from spa.probes import Probe
 from spa.reports.schema import empty_report
@@ -42,19 +42,26 @@ class Journal:
         self.feeds: list[dict[str, Any]] = []  # those to fit on
         self.whole: Whole | None = None  # the model, ready to be timed, once it has been
         self._began = time.perf_counter()
+        self._stages: list[str] = []  # those that run, the innermost last
 
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[None]:
         """Time a stage and announce its beginning and end."""
         self.tell(Started(name, total))
+        self._stages.append(name)
         began = time.perf_counter()
         try:
             yield
         finally:
+            self._stages.pop()
             spent = time.perf_counter() - began
             timings = self.report["timings"]
             timings[name] = timings.get(name, 0.0) + spent
             self.tell(Done(name, spent))
+
+    def counted(self, total: int | None, unit: str) -> Advance:
+        """Count steps of the stage that runs, see `spa.events.Counted`."""
+        return counted_in(self._stages[-1], self.tell)(total, unit) if self._stages else unheard
 
     def warn(self, message: str) -> None:
         """Note something a person should know."""

@@ -39,7 +39,7 @@ def _mixed(coupling: Coupling, parts: list[Free], recipe: Recipe, journal: Journ
         return coupling, ()
     feeds = probe_feeds(coupling.graph, recipe, journal)
     with journal.stage("rotate"):
-        found = mixed(coupling, parts, feeds, recipe.device, recipe.batch_norm)
+        found = mixed(coupling, parts, feeds, recipe.device, recipe.batch_norm, journal.counted)
         if found is None:
             journal.note("no basis is changed, as rounding would show in the outputs")
             return coupling, ()

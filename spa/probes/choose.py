@@ -9,6 +9,7 @@ from pathlib import Path
 
 from spa import indices, runtime
 from spa.errors import UsageError
+from spa.events import Counted, uncounted
 from spa.graph.model import Graph
 from spa.probes import files, noise, roles, scale, search, uses
 from spa.probes.given import from_data
@@ -60,6 +61,7 @@ def probe_for(
     mean: Numbers = None,
     std: Numbers = None,
     batch: int | None = None,
+    counted: Counted = uncounted,
 ) -> Probe:
     """Inputs for a model.
 
@@ -72,6 +74,7 @@ def probe_for(
         mean: subtracted from pixels; one number or one per channel.
         std: divides pixels; one number or one per channel.
         batch: how many rows run at once unless `Probe.batches` is told otherwise.
+        counted: hears of what is tried out.
 
     Raises:
         UsageError: the options make no sense, or the data does not fit the model.
@@ -89,7 +92,7 @@ def probe_for(
     asked = Request(graph, users, sizes_of(graph), kind, seed, given, data, states)
     found = _roles(asked)
     probe, words = accepted(
-        graph, _assemble(asked, found, batch or 32), _doubts(asked, found), feeds
+        graph, _assemble(asked, found, batch or 32), _doubts(asked, found), feeds, counted
     )
     found |= {name: replace(found[name], words=words[name]) for name in words}
     return replace(probe, why=_why(asked, found))

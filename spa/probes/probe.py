@@ -7,7 +7,7 @@ is depends on the seed and its number alone, not on how many rows are asked for 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -129,6 +129,11 @@ class Probe:
             alike = list(group)
             for start in range(0, len(alike), size):
                 yield self._run(alike[start : start + size], 0, length)
+
+    def held(self, feeds: Mapping[str, Array]) -> int:
+        """How many rows a run holds."""
+        sizes = (feeds[s.name].shape[s.axis] for s in self.streams if s.axis is not None)
+        return next(sizes, self.rows or 1)
 
     def feeds(self, count: int = 1) -> dict[str, Array]:
         """One run of the first `count` rows, or of as many as the model fixes; one length."""

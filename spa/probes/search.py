@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations, product
+from itertools import combinations, islice, product
 from typing import Any
 
 import numpy as np
 
 from spa import runtime
 from spa.errors import ReadError
+from spa.events import Counted, uncounted
 from spa.probes.probe import FRESH, Array, Draw, Probe, Rows
 
 LADDER = (1.0, 0.0, 0.5, 0.1, 10.0, 50.0, 100.0, 440.0, 1000.0, 8000.0, 16000.0)
@@ -83,17 +84,20 @@ def serve(loaded: Any, probe: Probe, names: Sequence[str]) -> bool:
 
 
 def searched(
-    loaded: Any, probe: Probe, names: Sequence[str]
+    loaded: Any, probe: Probe, names: Sequence[str], counted: Counted = uncounted
 ) -> tuple[Probe, Mapping[str, float], bool]:
     """`probe` with values for the side inputs `names`, those values, and whether there are any."""
     best, chosen = 0.0, None
-    for count, values in enumerate(_combinations(len(names))):
-        if count == MOST or best >= ALL:
+    candidates = list(islice(_combinations(len(names)), MOST))
+    done = counted(len(candidates), "candidates")
+    for values in candidates:
+        if best >= ALL:
             break
         tried = _with(probe, dict(zip(names, values, strict=True)))
         share = answers(loaded, tried)
         if share > best:
             best, chosen = share, values
+        done()
     if chosen is None:
         return probe, {}, False
     told = dict(zip(names, chosen, strict=True))

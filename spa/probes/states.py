@@ -9,7 +9,7 @@ put beside it or into it, or it is multiplied with what the model computes, as k
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,10 +17,12 @@ import numpy as np
 
 from spa import runtime
 from spa.errors import ReadError
+from spa.events import Counted, uncounted
 from spa.graph.model import Graph, Node
 from spa.probes.probe import FRESH, Array, Draw, Probe, Rows, Stream
 from spa.probes.uses import Users
 
+Ran = Callable[[Mapping[str, Array]], dict[str, Array]]
 RANK = 3
 """Axes of a state at least; of keys and values that no output hands back, one more."""
 CONTEXTS = 16
@@ -123,8 +125,10 @@ def _grown(graph: Graph, name: str, output: str) -> tuple[bool, int | None]:
     return len(grown) < 2, grown[0] if grown else None
 
 
-def filled(loaded: Any, probe: Probe, states: Mapping[str, State]) -> tuple[Probe, set[str]]:
-    """`probe` with states that the model has filled, and which these are."""
+def filled(
+    loaded: Any, probe: Probe, states: Mapping[str, State], counted: Counted = uncounted
+) -> tuple[Probe, set[str]]:
+    """`probe` with states that the model has filled, and which these are; runs are `counted`."""
     axes = {s.name: s.axis for s in probe.streams}
     mine = {
         name: state
@@ -133,8 +137,15 @@ def filled(loaded: Any, probe: Probe, states: Mapping[str, State]) -> tuple[Prob
     }
     if not mine:
         return probe, set()
+    done = counted(None, "runs")
+
+    def ran(feeds: Mapping[str, Array]) -> dict[str, Array]:
+        outputs = runtime.run(loaded, feeds)
+        done()
+        return outputs
+
     try:
-        banks = [_bank(loaded, probe, mine, first) for first in (0, FRESH)]
+        banks = [_bank(ran, probe, mine, first) for first in (0, FRESH)]
     except ReadError:
         return probe, set()
     contents = {name: np.concatenate([bank[name] for bank in banks]) for name in mine}
@@ -145,15 +156,15 @@ def filled(loaded: Any, probe: Probe, states: Mapping[str, State]) -> tuple[Prob
     return replace(probe, streams=streams), good
 
 
-def _bank(loaded: Any, probe: Probe, states: Mapping[str, State], first: int) -> dict[str, Array]:
+def _bank(ran: Ran, probe: Probe, states: Mapping[str, State], first: int) -> dict[str, Array]:
     """Contents of all states after some runs, `[CONTEXTS, ...]`."""
     size = probe.rows or CONTEXTS
-    parts = [_ran(loaded, probe, states, first + k, size) for k in range(0, CONTEXTS, size)]
+    parts = [_ran(ran, probe, states, first + k, size) for k in range(0, CONTEXTS, size)]
     return {name: np.concatenate([part[name] for part in parts])[:CONTEXTS] for name in states}
 
 
 def _ran(
-    loaded: Any, probe: Probe, states: Mapping[str, State], first: int, size: int
+    ran: Ran, probe: Probe, states: Mapping[str, State], first: int, size: int
 ) -> dict[str, Array]:
     """The states of `size` rows, after as many runs as fill them."""
     streams = {stream.name: stream for stream in probe.streams}
@@ -165,7 +176,7 @@ def _ran(
         rows = [row + CONTEXTS * (step + 1) for row in range(first, first + size)]
         feeds = {s.name: s.array(_there(probe, rows), rows[0] // size, None) for s in probe.streams}
         held = held or {name: np.zeros_like(feeds[name]) for name in states}
-        outputs = runtime.run(loaded, feeds | held)
+        outputs = ran(feeds | held)
         for name, state in states.items():
             held[name], grown = _last(outputs[str(state.output)], held[name], state.axis)
             new[name] += grown

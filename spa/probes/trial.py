@@ -15,6 +15,7 @@ import numpy as np
 
 from spa import runtime
 from spa.errors import ReadError
+from spa.events import Counted, uncounted
 from spa.graph.model import Graph
 from spa.probes import search, states
 from spa.probes.probe import Array, Draw, Lengths, Probe, Rows, Stream
@@ -34,9 +35,16 @@ class Doubts:
 
 
 def accepted(
-    graph: Graph, probe: Probe, doubts: Doubts, known: Mapping[str, Array]
+    graph: Graph,
+    probe: Probe,
+    doubts: Doubts,
+    known: Mapping[str, Array],
+    counted: Counted = uncounted,
 ) -> tuple[Probe, dict[str, str]]:
-    """`probe`, or as much of it as the model takes; in words, what some inputs got instead."""
+    """`probe`, or as much of it as the model takes; in words, what some inputs got instead.
+
+    What is tried out is `counted`.
+    """
     floats = all(stream.dtype.kind not in "iub" for stream in probe.streams)
     plain = probe.lengths is None and floats and len(probe.streams) == 1
     if plain and not doubts.states and _size(probe) != 1:
@@ -49,12 +57,12 @@ def accepted(
         note = "onnxruntime could not try them out"
         return replace(_still(probe), notes=(*probe.notes, note)), {}
     probe = _one_by_one(loaded, _lengths(loaded, probe))
-    probe, filled = states.filled(loaded, probe, doubts.states)
+    probe, filled = states.filled(loaded, probe, doubts.states, counted)
     words = dict.fromkeys(filled, "what the model put there in earlier runs")
     if plain:
         return probe, words
     if doubts.side and not search.serve(loaded, probe, doubts.side):
-        probe, told, found = search.searched(loaded, probe, doubts.side)
+        probe, told, found = search.searched(loaded, probe, doubts.side, counted)
         if found:
             return probe, words | {n: f"{v:g}, found by trial" for n, v in told.items()}
         named = ", ".join(f"'{name}'" for name in doubts.side)

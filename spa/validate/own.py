@@ -16,6 +16,7 @@ from onnx import ModelProto, NodeProto
 from spa import runtime
 from spa.devices import Device
 from spa.errors import ReadError
+from spa.events import Advance, unheard
 from spa.graph import Graph
 from spa.rules import is_known
 from spa.validate.borders import Border, borders, given_name, steered, watched
@@ -24,9 +25,12 @@ from spa.validate.inputs import feeds_at
 from spa.validate.proof import LOOSEST, NOISE, tolerance
 from spa.validate.runs import Arrays, Runner
 
+OWN_RUNS = 2
+"""Model runs of a check that finds nothing."""
 
-def check_own(graph: Graph, seed: int = 0, device: Device = "cpu") -> None:
-    """Run the input as it was given, and the normalised copy.
+
+def check_own(graph: Graph, seed: int = 0, device: Device = "cpu", ran: Advance = unheard) -> None:
+    """Run the input as it was given, and the normalised copy; `ran` hears of every run.
 
     What changes from run to run of the input itself cannot be compared and is let pass.
 
@@ -36,7 +40,7 @@ def check_own(graph: Graph, seed: int = 0, device: Device = "cpu") -> None:
     model = graph.source.model()
     if model is None:
         return
-    own = _Own(model, graph, device)
+    own = _Own(model, graph, device, ran)
     copy = own.of(graph.proto)
     feeds = feeds_at(graph, seed)
     want, got = own(feeds, False), copy(feeds, False)
@@ -60,8 +64,8 @@ def check_own(graph: Graph, seed: int = 0, device: Device = "cpu") -> None:
 class _Own(Runner):
     """Runs the input: the file or the bytes themselves, where onnxruntime knows all that is in."""
 
-    def __init__(self, model: ModelProto, graph: Graph, device: Device) -> None:
-        super().__init__(model, graph.source.base_dir, device)
+    def __init__(self, model: ModelProto, graph: Graph, device: Device, ran: Advance) -> None:
+        super().__init__(model, graph.source.base_dir, device, ran)
         self.given = graph.source.given
 
     def load(self, optimize: bool) -> tuple[Any, tuple[NodeProto, ...]]:
@@ -80,7 +84,7 @@ class _Own(Runner):
         return loaded, ()
 
     def of(self, model: ModelProto) -> Runner:
-        return Runner(model, self.base_dir, self.device)
+        return Runner(model, self.base_dir, self.device, self.ran)
 
 
 def _is_unsteady(own: Runner, feeds: Arrays, limit: float) -> bool:

@@ -16,6 +16,7 @@ from spa import runtime
 from spa.coupling.view import trait_at
 from spa.devices import Device
 from spa.errors import ReadError
+from spa.events import Advance, unheard
 from spa.graph.normalize import captured_names, graphs_in
 from spa.rules import is_known
 from spa.validate.twin import all_graphs
@@ -24,10 +25,12 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class Runner:
-    """Runs one model, with onnxruntime's optimizer or without."""
+    """Runs one model, with onnxruntime's optimizer or without; `ran` hears of every run."""
 
-    def __init__(self, model: ModelProto, base_dir: Any, device: Device) -> None:
-        self.model, self.base_dir, self.device = model, base_dir, device
+    def __init__(
+        self, model: ModelProto, base_dir: Any, device: Device, ran: Advance = unheard
+    ) -> None:
+        self.model, self.base_dir, self.device, self.ran = model, base_dir, device, ran
         self._sessions: dict[bool, Any] = {}
         self.unknown: tuple[NodeProto, ...] = ()
         self._last: tuple[Arrays, bool, dict[str, Any]] | None = None
@@ -42,6 +45,7 @@ class Runner:
         if optimize not in self._sessions:
             self._sessions[optimize], self.unknown = self.load(optimize)
         found = runtime.run(self._sessions[optimize], feeds)
+        self.ran()
         self._last = feeds, optimize, found
         return found
 
@@ -54,7 +58,7 @@ class Runner:
 
     def of(self, model: ModelProto) -> Runner:
         """The same for another model with the same external data."""
-        return self if model is self.model else Runner(model, self.base_dir, self.device)
+        return self if model is self.model else Runner(model, self.base_dir, self.device, self.ran)
 
 
 def session_of(model: ModelProto, **options: Any) -> tuple[Any, tuple[NodeProto, ...]]:

@@ -17,6 +17,7 @@ from onnx import ModelProto
 from spa.coupling.cost import batch_symbol
 from spa.coupling.model import Coupling
 from spa.errors import ReadError, VerifyError
+from spa.events import Advance, unheard
 from spa.trace.collect import Reason
 from spa.validate.drift import Drift, drift
 from spa.validate.gap import Gap
@@ -67,6 +68,7 @@ def verify(
     cut_only: bool = True,
     base_dir: Any = None,
     advice: str = "nothing was written, please report this model",
+    ran: Advance = unheard,
 ) -> Verdict:
     """Run both models.
 
@@ -81,14 +83,15 @@ def verify(
             to equal the masked original.
         base_dir: the folder of external data of `small`; by default that of the original.
         advice: what to do where the two do not agree.
+        ran: hears of every run of a model, of which `runs_of` are expected.
 
     Raises:
         VerifyError: it does not load, shapes differ, or it does not compute what the plan says.
     """
     graph = coupling.graph
     base = graph.source.base_dir
-    whole = Runner(graph.proto, base, device)
-    pruned = Runner(small, base if base_dir is None else base_dir, device)
+    whole = Runner(graph.proto, base, device, ran)
+    pruned = Runner(small, base if base_dir is None else base_dir, device, ran)
     lossy = lossy_at(coupling, alive)
     exact = level == "equivalence" and cut_only
     proof = Proof(coupling, alive, whole, pruned) if exact else None
@@ -117,6 +120,15 @@ def verify(
     limits = tuple(proof.limits) if proof is not None else ()
     error = total.error if total.compared else None
     return Verdict(level, found, error, lossy, sizes, total.compared, limits)
+
+
+def runs_of(coupling: Coupling, level: str) -> int:
+    """How often models are run to verify a cut, unless something has to be looked at closely.
+
+    Where lossy ops may have lost channels, the pruned model has a twin, too.
+    """
+    more = (2 if coupling.notes.losses else 1) if level == "equivalence" else 0
+    return (1 + 2 * bool(coupling.graph.dims)) * (2 + more)
 
 
 def told(sizes: Sizes, dims: Sizes) -> str:

@@ -159,3 +159,40 @@ def test_a_bar_says_the_same():
         assert task.fields["words"] == "2/3 sites, about 20 s left"
         tell(Done("score", 20.0))
         assert task.fields["words"] == "" and task.completed == task.total
+
+
+def shown_after(*seconds_and_events):
+    """The lines of a log that gets these events, each so many seconds after the one before."""
+    console, clock = Console(file=io.StringIO(), width=100), Clock()
+    tell = Lines(console, verbose=False, every=5.0, clock=clock)
+    for seconds, event in seconds_and_events:
+        clock.now += seconds
+        tell(event)
+    return console.file.getvalue().splitlines()
+
+
+def test_what_is_counted_anew_is_estimated_anew():
+    batches = [(10, Step("verify"))] * 2
+    assert shown_after(
+        (0, Started("verify")),
+        (0, Started("verify", 2, "runs")),
+        (50, Step("verify")),
+        (50, Step("verify")),
+        (0, Started("verify", 4, "batches")),
+        *batches,
+    ) == [
+        "verify 1/2 runs, about 50 s left",
+        "verify 2/2 runs",
+        "verify 1/4 batches, about 30 s left",
+        "verify 2/4 batches, about 20 s left",
+    ]
+
+
+def test_more_steps_than_expected_are_told_without_an_end():
+    steps = [(6, Step("verify"))] * 4
+    assert shown_after((0, Started("verify", 2, "runs")), *steps) == [
+        "verify 1/2 runs, about 6 s left",
+        "verify 2/2 runs",
+        "verify 3 runs",
+        "verify 4 runs",
+    ]
