@@ -76,14 +76,17 @@ class Felt:
             covariance = covariance[own, own]
         floor = max(DETAIL * float(np.mean(np.diag(covariance))), SPREAD * energy, 1e-30)
         whole = covariance + floor * np.eye(rows)
-        dims = float(np.trace(np.linalg.solve(whole, covariance)))
-        return _whitening(whole, floor), max(dims, SPREAD)
+        whitening = _whitening(whole, floor)
+        dims = rows - floor * float(np.square(whitening).sum())  # tr(Σ A⁻¹), as Σ = A - εI
+        return whitening, max(dims, SPREAD)
 
 
 def _whitening(whole: Matrix, floor: float) -> Matrix:
     """A matrix T with TᵀT the inverse of `whole`, of which nothing should be less than `floor`."""
+    from scipy.linalg.lapack import dtrtri
+
     try:
-        return np.asarray(np.linalg.inv(np.linalg.cholesky(whole)), np.float64)
+        return np.asarray(dtrtri(np.linalg.cholesky(whole), lower=1)[0], np.float64)
     except np.linalg.LinAlgError:  # sums of large numbers left more rounding than there is variance
         values, vectors = np.linalg.eigh(whole)
         scaled = vectors / np.sqrt(np.maximum(values, floor))

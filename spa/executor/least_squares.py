@@ -21,15 +21,17 @@ LEAST = 1e-12  # ridge that is always there
 PLAIN = 1e-6  # a strength below asks for plain least squares, whatever the columns are worth
 FLOOR = 1e-3  # of the mean variance: features that vary less are treated as if they varied so much
 RANK = 1e-7  # eigenvalues below, as a share of the largest, are rounding of float32 products
+GATHERED = 1024  # columns that make a product: adding it up costs more than a product of few
 Matrix = NDArray[np.float64]
+Array = NDArray[np.float32]
 
 
-def sums_of(x: NDArray[np.float32]) -> Matrix:
+def sums_of(x: Array) -> Matrix:
     """Sums over the last axis, in the numbers' own precision: `[..., m]` to `[...]`, float64."""
     return np.asarray(x @ np.ones(x.shape[-1], x.dtype), np.float64)
 
 
-def squares_of(x: NDArray[np.float32]) -> Matrix:
+def squares_of(x: Array) -> Matrix:
     """The same of the squares."""
     return np.asarray(np.einsum("...m,...m->...", x, x), np.float64)
 
@@ -38,35 +40,64 @@ class Moments:
     """Sums of X Xᵀ, Y Xᵀ, X and Y over chunks, in float64; chunks are multiplied in float32.
 
     X is `[groups, features, m]`, Y is `[groups, rows, m]`; with `rows` 0 only X counts.  The
-    columns of one sample lie side by side.  Products are computed on `device`.
+    columns of one sample lie side by side.  Products are computed on `device`, of `GATHERED`
+    columns or more at once, so that runs of one sample cost no product each; a chunk must not be
+    changed once it is added.
     """
 
     def __init__(self, groups: int, features: int, rows: int = 0, device: Device = "cpu") -> None:
         self._products = products(device)
-        self.xx = np.zeros((groups, features, features))
-        self.yx = np.zeros((groups, rows, features))
+        self._xx = np.zeros((groups, features, features))
+        self._yx = np.zeros((groups, rows, features))
+        self._waiting: list[tuple[Array, ...]] = []
+        self._columns = 0
         self.x = np.zeros((groups, features))
         self.y = np.zeros((groups, rows))
         self.between = np.zeros((groups, features))
         self.count = 0
         self.samples = 0
 
-    def add(
-        self, x: NDArray[np.float32], y: NDArray[np.float32] | None = None, samples: int = 0
-    ) -> None:
+    def add(self, x: Array, y: Array | None = None, samples: int = 0) -> None:
         """Add a chunk of so many samples; 0: every column is one."""
         samples = samples or x.shape[2]
         size = x.shape[2] // max(samples, 1)
         sums = sums_of(x.reshape(*x.shape[:2], samples, -1)) if size > 1 else x.astype(np.float64)
         self.between += np.square(sums / max(size, 1)).sum(2)
         self.samples += samples
-        made = self._products(x) if y is None else self._products(x, y)
-        self.xx += made[0]
         self.x += sums.sum(2)
         self.count += x.shape[2]
         if y is not None:
-            self.yx += made[1]
             self.y += sums_of(y)
+        self._waiting.append((x,) if y is None else (x, y))
+        self._columns += x.shape[2]
+        if self._columns >= GATHERED:
+            self._multiply()
+
+    @property
+    def xx(self) -> Matrix:
+        """Sum of X Xᵀ, `[groups, features, features]`."""
+        self._multiply()
+        return self._xx
+
+    @property
+    def yx(self) -> Matrix:
+        """Sum of Y Xᵀ, `[groups, rows, features]`."""
+        self._multiply()
+        return self._yx
+
+    def _multiply(self) -> None:
+        """Add up the products of what is waiting."""
+        if not self._waiting:
+            return
+        parts = [
+            side[0] if len(side) == 1 else np.concatenate(side, 2)
+            for side in zip(*self._waiting, strict=True)
+        ]
+        made = self._products(*parts)
+        self._xx += made[0]
+        if len(made) > 1:
+            self._yx += made[1]
+        self._waiting, self._columns = [], 0
 
     @property
     def worth(self) -> float:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.executor.least_squares import squares_of
+from spa.executor.least_squares import GATHERED, squares_of
 from spa.executor.sites import Site
 from spa.repairs.targets import Targets
 
@@ -23,6 +23,11 @@ class Chunk:
     columns: Array
     wanted: Array
     samples: int
+
+    @property
+    def size(self) -> int:
+        """Columns of one sample."""
+        return int(self.columns.shape[2] // max(self.samples, 1))
 
     @property
     def spread(self) -> Matrix:
@@ -44,15 +49,42 @@ class Chunk:
 def chunks(
     site: Site, targets: Targets, batches: Sequence[int], stored: tuple[int, ...], groups: int
 ) -> Iterator[Chunk]:
-    """Columns and what the site should make of them, batch by batch.
+    """Columns and what the site should make of them, batch by batch; small batches together.
 
     `stored` is the shape of its weight in the pruned model.
     """
-    for k in batches:
+
+    def one(k: int) -> Chunk:
         x, y = targets.input(site, k), targets.target(site, k)
         columns, at, samples = site.columns(x, stored, targets.dense.count, groups)
         wanted = np.asarray(site.form.rows(y, groups, at), np.float32)
-        yield Chunk(columns, wanted, samples)
+        return Chunk(columns, wanted, samples)
+
+    return gathered(map(one, batches))
+
+
+def gathered(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    """The same columns in chunks of `GATHERED` or more, where samples have as many each."""
+    waiting: list[Chunk] = []
+    columns = 0
+    for chunk in chunks:
+        if waiting and (columns >= GATHERED or waiting[-1].size != chunk.size):
+            yield _joined(waiting)
+            waiting, columns = [], 0
+        waiting.append(chunk)
+        columns += chunk.columns.shape[2]
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(chunks: Sequence[Chunk]) -> Chunk:
+    if len(chunks) == 1:
+        return chunks[0]
+    return Chunk(
+        np.concatenate([chunk.columns for chunk in chunks], 2),
+        np.concatenate([chunk.wanted for chunk in chunks], 2),
+        sum(chunk.samples for chunk in chunks),
+    )
 
 
 @dataclass(frozen=True, eq=False)

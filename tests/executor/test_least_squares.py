@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spa.executor.least_squares import Moments, ridge
-from spa.repairs.chunk import Chunk
+from spa.executor import least_squares, products
+from spa.executor.least_squares import GATHERED, Moments, ridge
+from spa.repairs.chunk import Chunk, gathered
 
 
 def problem(features=6, rows=3, count=200, seed=0):
@@ -155,3 +156,39 @@ def test_scaling_a_channel_scales_the_solution():
     plain = fitted(moments_of(x, y), start, 0.1)[0]
     scaled = fitted(moments_of((by[:, None] * x).astype(np.float32), y), start / by, 0.1)[0]
     np.testing.assert_allclose(scaled * by, plain, rtol=1e-3, atol=1e-4)
+
+
+def test_single_columns_are_multiplied_many_at_once(monkeypatch):
+    asked = []
+
+    def count(x, *others):
+        asked.append(x.shape[2])
+        return products.on_host(x, *others)
+
+    monkeypatch.setattr(least_squares, "products", lambda device: count)
+    x, y, _ = problem(count=2 * GATHERED + 5)
+    moments = moments_of(x, y, chunks=x.shape[1])
+    np.testing.assert_allclose(moments.xx[0], x.astype(float) @ x.T, rtol=1e-5, atol=1e-2)
+    np.testing.assert_allclose(moments.yx[0], y.astype(float) @ x.T, rtol=1e-5, atol=1e-2)
+    np.testing.assert_allclose(moments.x[0], x.sum(1, dtype=float), rtol=1e-9)
+    assert asked == [GATHERED, GATHERED, 5]
+
+
+def test_runs_of_one_are_judged_as_runs_of_many():
+    """Chunks are put together where their samples have as many columns each; the rest is as is."""
+    x, y, start = problem(count=60)
+
+    def cut(sizes):
+        ends = np.cumsum(sizes)
+        return [
+            Chunk(x[None, :, b - n : b], y[None, :, b - n : b], 1)
+            for n, b in zip(sizes, ends, strict=True)
+        ]
+
+    (whole,) = gathered(cut([1] * 60))
+    assert whole.samples == 60 and np.array_equal(whole.columns[0], x)
+    np.testing.assert_allclose(whole.spread[0], y.var(1) * 60, rtol=1e-4)
+    np.testing.assert_allclose(whole.missed(start[None], np.zeros((1, 3)))[0],
+                               np.square(y - start @ x).sum(1), rtol=1e-4)  # fmt: skip
+    mixed = list(gathered(cut([2, 2, 3, 3, 50])))
+    assert [(c.samples, c.columns.shape[2]) for c in mixed] == [(2, 4), (2, 6), (1, 50)]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import numpy_helper
 
 import spa
+from spa.executor import least_squares, products
 from spa.executor.together import stackable
 from spa.graph import read
 from spa.probes import probe_for
+from spa.repairs import chunk
 from tests.nets.net import Net
 
 
@@ -45,6 +48,29 @@ def test_rows_that_meet_are_run_apart():
     proto = n.done(n.Sub(y, n.ReduceMean(y, axes=[0], keepdims=1)), y)
     graph = read(proto)
     assert not stackable(graph, list(probe_for(graph).batches(4)))
+
+
+def test_a_batch_that_is_relied_on_costs_no_product_per_row(monkeypatch):
+    """Rows are run one by one, but what they say is added up together: the same, to rounding."""
+    asked = []
+
+    def count(x, *others):
+        asked.append(x.shape[2])
+        return products.on_host(x, *others)
+
+    monkeypatch.setattr(least_squares, "products", lambda device: count)
+    options = {"round_to": 1, "samples": 64, "verify": "none"}
+    found = [spa.prune(net((1, 8)), 0.4, **options)]
+    many, asked[:] = len(asked), []
+    for module in (least_squares, chunk):
+        monkeypatch.setattr(module, "GATHERED", 1)
+    found.append(spa.prune(net((1, 8)), 0.4, **options))
+    assert 8 * many <= len(asked)
+    gathered, single = (
+        {t.name: numpy_helper.to_array(t) for t in each.model.graph.initializer} for each in found
+    )
+    for name, value in gathered.items():
+        np.testing.assert_allclose(value, single[name], rtol=1e-3, atol=1e-4)
 
 
 def test_a_cut_is_the_same_whether_the_batch_is_fixed():
