@@ -11,6 +11,7 @@ from spa.errors import UsageError
 from spa.events import Tell, quiet
 from spa.graph import read
 from spa.plans import Plan
+from spa.probes import Calib, held, path_of
 from spa.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def prune(
     *,
     of: Literal["macs", "params", "channels", "latency"] = "macs",
     scorer: str = Recipe.scorer,
-    saliency: str | None = None,
+    saliency: str | os.PathLike[str] | None = None,
     aggregate: Literal["sum", "mean", "max"] = "sum",
     normalize: Literal["none", "mean", "max", "gaussian"] = "mean",
     scope: Literal["global", "local"] = "global",
@@ -54,7 +55,7 @@ def prune(
     require_proof: bool = False,
     strict: bool = False,
     reconstruct: bool | None = None,
-    calib: str | None = None,
+    calib: Calib | None = None,
     probe: Literal["auto", "leaves", "uniform", "gaussian", "tokens", "audio", "vectors"] = "auto",
     samples: int | None = None,
     allocation: Literal["uniform", "greedy", "curves"] = "curves",
@@ -105,7 +106,10 @@ def prune(
         require_proof: gate on the proof of the cut: nothing may be left out of it.
         strict: whether an operator without a rule is an error.
         reconstruct: whether to refit what stays; by default with a scorer that measures.
-        calib: file or folder of inputs to fit on, instead of synthetic ones.
+        calib: inputs to fit on, instead of synthetic ones: the path of a file or a folder, an
+            array for the only input, a dict of arrays by input, or an iterable of either, each a
+            row or several.  Arrays have the types and shapes of the inputs, any number of rows;
+            bytes for a picture get the range of its pixels.
         probe: kind of synthetic inputs.
         samples: how many inputs to fit on; by default by the model's size.
         allocation: how the budget is shared out between groups.
@@ -131,7 +135,7 @@ def prune(
             `TargetError`, `VerifyError`); the partial report is its attribute `report`.
     """
     recipe = Recipe(
-        ratio=ratio, of=of, scorer=scorer, saliency=saliency, aggregate=aggregate,
+        ratio=ratio, of=of, scorer=scorer, saliency=path_of(saliency), aggregate=aggregate,
         normalize=normalize, scope=scope, layer_ratio=dict(layer_ratio or {}),
         max_layer_ratio=max_layer_ratio, round_to=round_to, min_channels=min_channels,
         ignore=_globs("ignore", ignore), only=_globs("only", only), heads=heads,
@@ -139,7 +143,7 @@ def prune(
         min_reduction=min_reduction, max_drift=max_drift, min_agreement=min_agreement,
         min_speedup=min_speedup, budget_bytes=budget_bytes, check=check, max_drop=max_drop,
         min_score=min_score, require_proof=require_proof, strict=strict, reconstruct=reconstruct,
-        calib=calib, probe=probe, samples=samples,
+        calib=held(calib), probe=probe, samples=samples,
         allocation=allocation, repair=repair, sequential=sequential, rotate=rotate,
         batch_norm=batch_norm, steps=steps, memory=memory, threads=threads,
         input_range=_range(input_range), mean=_numbers(mean), std=_numbers(std),
@@ -149,6 +153,16 @@ def prune(
 
 def _numbers(values: Sequence[float] | None) -> tuple[float, ...] | None:
     return None if values is None else tuple(values)
+
+
+def _recipe(options: dict[str, Any]) -> Recipe:
+    """A recipe of options as Python has them.
+
+    Raises:
+        UsageError: an option is not what it may be.
+    """
+    calib, saliency = held(options.get("calib")), path_of(options.get("saliency"))
+    return Recipe(**{**options, "calib": calib, "saliency": saliency})
 
 
 def _range(values: Sequence[float] | None) -> tuple[float, float] | None:
@@ -182,7 +196,7 @@ def plan(
     Raises:
         SpaError: as for `prune`.
     """
-    return pipeline.make_plan(model, Recipe(ratio=ratio, **options), tell)
+    return pipeline.make_plan(model, _recipe({"ratio": ratio, **options}), tell)
 
 
 def apply(
@@ -210,7 +224,7 @@ def apply(
     Raises:
         UsageError: the plan does not fit the model; others as for `prune`.
     """
-    return pipeline.apply(model, plan, Recipe(**options), tell, output=output, force=force)
+    return pipeline.apply(model, plan, _recipe(options), tell, output=output, force=force)
 
 
 def inspect(
@@ -229,7 +243,7 @@ def inspect(
     Raises:
         ReadError: the model cannot be read.
     """
-    return pipeline.inspect(model, Recipe(**options), tell)
+    return pipeline.inspect(model, _recipe(options), tell)
 
 
 def verify(
@@ -254,7 +268,7 @@ def verify(
     Raises:
         VerifyError: the models do not match, or a gate failed.
     """
-    return pipeline.verify(original, pruned, Recipe(**options), tell, level=level)
+    return pipeline.verify(original, pruned, _recipe(options), tell, level=level)
 
 
 def sweep(
@@ -288,7 +302,7 @@ def sweep(
     """
     return pipeline.sweep(
         model,
-        Recipe(**options),
+        _recipe(options),
         tell,
         ratios=ratios,
         precision=precision,
@@ -320,5 +334,5 @@ def bench(
         ReadError: a model cannot be read or run.
         UsageError: there is no model, or an option is wrong.
     """
-    recipe = Recipe(**options)
+    recipe = _recipe(options)
     return pipeline.bench(models, recipe, tell, runs=runs, warmup=warmup, threads=threads)

@@ -10,9 +10,12 @@ import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from spa.errors import UsageError
+
+if TYPE_CHECKING:
+    from spa.probes import Held
 
 Unit = Literal["macs", "params", "channels", "latency"]
 Aggregate = Literal["sum", "mean", "max"]
@@ -96,7 +99,7 @@ class Recipe:
         steps: rounds of cutting a little, refitting and scoring again.
         memory: bytes that a run may hold, half of them to measure; None: what is usual, at most
             what is free.  The shell ends a run that holds more.
-        calib: file or folder of inputs to fit on, instead of synthetic ones.
+        calib: file or folder of inputs, or arrays, to fit on, instead of synthetic ones.
         probe: kind of synthetic inputs.
         samples: how many inputs to fit on; None: by the model's size.
         input_range: lowest and highest value of a pixel, before `mean` and `std`.
@@ -133,7 +136,7 @@ class Recipe:
     require_proof: bool = False
     strict: bool = False
     reconstruct: bool | None = None
-    calib: str | None = None
+    calib: str | Held | None = None
     probe: Probe = "auto"
     samples: int | None = None
     allocation: Allocation = "curves"

@@ -20,6 +20,7 @@ from spa.latency import clock_for
 from spa.pipeline import facts
 from spa.pipeline.check import compare
 from spa.pipeline.gates import check_gates, score_original
+from spa.pipeline.inputs import check_inputs
 from spa.pipeline.journal import Journal, peak_memory
 from spa.pipeline.prune import carried_plan, heads_of, is_refitted
 from spa.pipeline.staged import file_of
@@ -60,6 +61,7 @@ def verify(
         recipe.validate()
         with journal.stage("load"):
             first = read(original, input_shapes=recipe.input_shape)
+            check_inputs(first, recipe, journal)
             second = read(pruned, input_shapes=recipe.input_shape)
         score_original(first, recipe, journal)
         with journal.stage("couple"):

@@ -12,11 +12,23 @@ from spa.executor.samples import BATCH, samples_for
 from spa.executor.together import ENOUGH, stackable
 from spa.graph import Graph
 from spa.pipeline.journal import Journal
-from spa.probes import Probe, probe_for
+from spa.probes import Probe, check_given, probe_for
 from spa.probes.choose import PICTURED
 from spa.recipe import Recipe
 
 Feeds = Sequence[Mapping[str, NDArray[Any]]]
+
+
+def check_inputs(graph: Graph, recipe: Recipe, journal: Journal) -> None:
+    """Read the data given, and refuse them, before any work, where they do not fit.
+
+    Raises:
+        UsageError: they do not.
+        ReadError: they are damaged.
+    """
+    if recipe.calib is not None:
+        pixels = recipe.input_range, recipe.mean, recipe.std
+        journal.data = check_given(graph, recipe.probe, recipe.calib, *pixels)
 
 
 def probe_of(graph: Graph, recipe: Recipe, journal: Journal) -> Probe:
@@ -31,7 +43,7 @@ def probe_of(graph: Graph, recipe: Recipe, journal: Journal) -> Probe:
             graph,
             kind=recipe.probe,
             seed=recipe.seed,
-            calib=recipe.calib,
+            calib=recipe.calib if journal.data is None else journal.data,
             input_range=recipe.input_range,
             mean=recipe.mean,
             std=recipe.std,

@@ -14,7 +14,7 @@ import numpy as np
 
 from spa.events import Advance, Done, Note, Started, Tell, counted_in, unheard
 from spa.latency import Whole
-from spa.probes import Probe
+from spa.probes import Data, Held, Probe
 from spa.reports.schema import empty_report
 
 PACKAGES = (
@@ -38,6 +38,7 @@ class Journal:
         self.report: dict[str, Any] = dict(empty_report(command))
         self.tell = tell
         self.name = "model.onnx" if output is None else Path(output).name  # of what is made
+        self.data: Data | Held | None = None  # given to take inputs from, once it was looked at
         self.probe: Probe | None = None  # where inputs come from, once somebody has asked
         self.feeds: list[dict[str, Any]] = []  # those to fit on
         self.whole: Whole | None = None  # the model, ready to be timed, once it has been

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from spa.pipeline import facts
 from spa.pipeline.check import check
 from spa.pipeline.choose import PLAIN, choose, follow, measuring, rank
 from spa.pipeline.gates import check_gates, score_original
+from spa.pipeline.inputs import check_inputs
 from spa.pipeline.journal import Journal
 from spa.pipeline.outcome import Outcome
 from spa.pipeline.read import check_output, files_read
@@ -36,6 +38,7 @@ from spa.pipeline.staged import staged
 from spa.pipeline.timed import reachable, saved
 from spa.pipeline.written import PLAN, written
 from spa.plans import Plan, plan_of
+from spa.probes import Held
 from spa.recipe import CHOICES, GATES, Heads, Recipe
 from spa.rewrite import rewrite
 
@@ -123,6 +126,7 @@ def couple(model: Any, recipe: Recipe, journal: Journal) -> Coupling:
     """Read and analyse; fills `input` and `frozen`."""
     with journal.stage("load"):
         graph = read(model, input_shapes=recipe.input_shape)
+        check_inputs(graph, recipe, journal)
     if graph.source.unlisted:
         journal.note(
             f"{graph.source.unlisted} weights that the file lists as inputs are taken for weights, "
@@ -313,10 +317,16 @@ def carried_plan(model: ModelProto) -> Plan | None:
 def recipe_facts(recipe: Recipe) -> dict[str, Any]:
     """The options that decide what is kept."""
     found = {f.name: getattr(recipe, f.name) for f in fields(recipe) if f.name not in LATER}
-    return {
-        k: dict(v) if hasattr(v, "items") else list(v) if isinstance(v, tuple) else v
-        for k, v in found.items()
-    }
+    return {name: _told(value) for name, value in found.items()}
+
+
+def _told(value: Any) -> Any:
+    """An option as JSON has it."""
+    if isinstance(value, Held):
+        return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def deliver(outcome: Outcome, graph: Graph, output: str | os.PathLike[str], force: bool) -> None:

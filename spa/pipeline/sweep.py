@@ -213,6 +213,7 @@ class _Trials:
         """An account of its own for one ratio, which knows what all ratios share."""
         branch = Journal("prune", self.journal.tell)
         branch.name = self.journal.name
+        branch.data = self.journal.data
         branch.probe, branch.feeds = self.journal.probe, self.journal.feeds
         branch.whole = self.journal.whole
         for name in SHARED:

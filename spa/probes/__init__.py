@@ -6,7 +6,19 @@ and returns a `Probe`, which hands out as many inputs as one likes, always the s
 
 from __future__ import annotations
 
-from spa.probes.choose import KINDS, probe_for
+from spa.probes.choose import KINDS, check_given, probe_for
+from spa.probes.files import Data
+from spa.probes.held import Calib, Held, held, path_of
 from spa.probes.probe import Probe
 
-__all__ = ["KINDS", "Probe", "probe_for"]
+__all__ = [
+    "KINDS",
+    "Calib",
+    "Data",
+    "Held",
+    "Probe",
+    "check_given",
+    "held",
+    "path_of",
+    "probe_for",
+]

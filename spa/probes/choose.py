@@ -13,6 +13,7 @@ from spa.events import Counted, uncounted
 from spa.graph.model import Graph
 from spa.probes import files, noise, roles, scale, search, uses
 from spa.probes.given import from_data
+from spa.probes.held import Held
 from spa.probes.leaves import leaves
 from spa.probes.linear import closest
 from spa.probes.pictures import Picture, picture_of
@@ -29,6 +30,8 @@ PICTURED = ("leaves", "uniform", "gaussian")
 WEIGHT = ("calib", *PICTURED, "tokens", "audio", "vectors")
 """Kinds of inputs, those first that say most about a model."""
 Numbers = float | Sequence[float] | None
+Source = str | Path | files.Data | Held
+"""Data by their path, or as they are."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Request:
     kind: str
     seed: int
     given: tuple[Sequence[float] | None, Numbers, Numbers]
-    data: files.Data | None
+    data: files.Data | Held | None
     states: Mapping[str, State]
 
     def row(self, name: str) -> tuple[int, ...]:
@@ -56,7 +59,7 @@ def probe_for(
     *,
     kind: str = "auto",
     seed: int = 0,
-    calib: str | Path | None = None,
+    calib: Source | None = None,
     input_range: Sequence[float] | None = None,
     mean: Numbers = None,
     std: Numbers = None,
@@ -69,7 +72,7 @@ def probe_for(
         graph: the model.
         kind: one of `KINDS`; for inputs it does not suit, the kind is chosen as with `auto`.
         seed: of everything random.
-        calib: a file or a folder to take inputs from instead.
+        calib: a file, a folder, or arrays, to take inputs from instead.
         input_range: lowest and highest value of a pixel, before `mean` and `std`.
         mean: subtracted from pixels; one number or one per channel.
         std: divides pixels; one number or one per channel.
@@ -80,22 +83,49 @@ def probe_for(
         UsageError: the options make no sense, or the data does not fit the model.
         ReadError: the data is damaged, or the model has inputs that nothing can feed.
     """
-    if kind not in KINDS:
-        raise UsageError(f"there are no inputs of kind {kind!r}; choose one of {', '.join(KINDS)}")
     if batch is not None and batch < 1:
         raise UsageError(f"a batch of {batch} holds nothing; give 1 or more")
+    asked = _request(graph, kind, seed, calib, (input_range, mean, std))
     feeds = runtime.feeds(graph, seed)
-    data = None if calib is None else files.load(calib)
-    users = indices.readers_of(graph)
-    given = (input_range, mean, std)
-    states = states_of(graph, users) if kind != "vectors" else {}
-    asked = Request(graph, users, sizes_of(graph), kind, seed, given, data, states)
     found = _roles(asked)
     probe, words = accepted(
         graph, _assemble(asked, found, batch or 32), _doubts(asked, found), feeds, counted
     )
     found |= {name: replace(found[name], words=words[name]) for name in words}
     return replace(probe, why=_why(asked, found))
+
+
+def check_given(
+    graph: Graph,
+    kind: str,
+    calib: Source,
+    input_range: Sequence[float] | None = None,
+    mean: Numbers = None,
+    std: Numbers = None,
+) -> files.Data | Held:
+    """Look whether data fit a model, before anything is made of either; the data, read.
+
+    Arguments and errors as for `probe_for`.
+    """
+    asked = _request(graph, kind, 0, calib, (input_range, mean, std))
+    assert asked.data is not None
+    from_data(graph, asked.sizes, asked.data, _pictures(asked), {})
+    return asked.data
+
+
+def _request(
+    graph: Graph,
+    kind: str,
+    seed: int,
+    calib: Source | None,
+    given: tuple[Sequence[float] | None, Numbers, Numbers],
+) -> Request:
+    if kind not in KINDS:
+        raise UsageError(f"there are no inputs of kind {kind!r}; choose one of {', '.join(KINDS)}")
+    data = files.load(calib) if isinstance(calib, (str, Path)) else calib
+    users = indices.readers_of(graph)
+    states = states_of(graph, users) if kind != "vectors" else {}
+    return Request(graph, users, sizes_of(graph), kind, seed, given, data, states)
 
 
 def _doubts(asked: Request, found: dict[str, Role]) -> Doubts:

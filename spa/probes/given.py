@@ -9,6 +9,7 @@ import numpy as np
 from spa.errors import UsageError
 from spa.graph.model import Graph
 from spa.probes import files
+from spa.probes.held import Held, fitting
 from spa.probes.pictures import Picture
 from spa.probes.probe import Array, Rows
 from spa.probes.roles import Role
@@ -19,13 +20,19 @@ Pictures = Mapping[str, tuple[Picture, Scale]]
 
 
 def from_data(
-    graph: Graph, sizes: Sizes, data: files.Data, pictures: Pictures, others: Mapping[str, Role]
+    graph: Graph,
+    sizes: Sizes,
+    data: files.Data | Held,
+    pictures: Pictures,
+    others: Mapping[str, Role],
 ) -> dict[str, Role]:
     """Roles of the inputs that `data` has something for; a note on each of the others.
 
     Raises:
         UsageError: nothing in the data fits, or what has the name of an input does not fit it.
     """
+    if isinstance(data, Held):
+        data = fitting(data, graph, sizes, pictures)
     only = next(iter(pictures)) if len(pictures) == 1 else None
     only = graph.inputs[0] if len(graph.inputs) == 1 else only
     if data.pictures and (only is None or only not in pictures):
@@ -97,6 +104,11 @@ def _from_rows(graph: Graph, sizes: Sizes, name: str, array: Array) -> Role:
         raise UsageError(
             f"the data for input '{name}' has shape {list(array.shape)} but the model takes "
             f"{list(shape)}; give [rows, {', '.join(map(str, row))}]"
+        )
+    if graph.dtypes[name].kind in "iu" and array.dtype.kind == "f" and (array % 1 != 0).any():
+        raise UsageError(
+            f"the data for input '{name}' has fractions but the model takes "
+            f"{graph.dtypes[name]}; give whole numbers"
         )
     lengths = [have for have, open_ in zip(array.shape[1:], free, strict=True) if open_]
     kind = graph.dtypes[name].kind
