@@ -267,7 +267,7 @@ def infer_node(
     types: Mapping[str, onnx.TypeProto],
     consts: Mapping[str, onnx.TensorProto],
 ) -> Mapping[str, onnx.TypeProto] | None:
-    """Output types of one node, as onnxruntime sees them: read from a session, else from a run.
+    """Output types of one node, as onnxruntime sees them: read from a session, else from runs.
 
     None where onnxruntime is missing, does not know the op, or cannot run it.
     """
@@ -277,19 +277,46 @@ def infer_node(
         outputs = loaded.get_outputs()
         kinds = {output.name: _kind(output.type, output.shape) for output in outputs}
         if any(_unsettled(output.shape) for output in outputs) and _affordable(types):
-            zeros = {
-                info.name: np.zeros(
-                    [dim.dim_value for dim in info.type.tensor_type.shape.dim],
-                    _numpy(info.type.tensor_type.elem_type),
-                )
-                for info in proto.graph.input
-            }
-            for name, value in run(loaded, zeros).items():
-                if isinstance(value, np.ndarray):
-                    kinds[name] = _of(kinds[name], value.shape)
-    except ReadError:
+            for name, shape in _shapes_of_runs(loaded, proto.graph).items():
+                kinds[name] = _of(kinds[name], shape)
+    except LimitError:
+        raise
+    except Exception:  # types that numpy or onnxruntime's Python do not know end in any error
         return None
     return {name: kind for name, kind in kinds.items() if kind is not None}
+
+
+def _shapes_of_runs(
+    loaded: onnxruntime.InferenceSession, graph: onnx.GraphProto
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of outputs that do not depend on what is in the inputs, from a node's runs.
+
+    A vector or a number may say how large an output is: each is tried with zeros and with ones.
+    An operator of ONNX that refuses the ones takes them for sizes.
+    """
+    zeros = {
+        info.name: np.zeros(
+            [dim.dim_value for dim in info.type.tensor_type.shape.dim],
+            _numpy(info.type.tensor_type.elem_type),
+        )
+        for info in graph.input
+    }
+    shapes = _array_shapes(run(loaded, zeros))
+    for name, zero in zeros.items():
+        if zero.ndim > 1:
+            continue
+        try:
+            others = _array_shapes(run(loaded, {**zeros, name: np.ones_like(zero)}))
+        except ReadError:
+            if graph.node[0].domain in ("", "ai.onnx"):
+                return {}
+            continue
+        shapes = {n: shape for n, shape in shapes.items() if others.get(n) == shape}
+    return shapes
+
+
+def _array_shapes(values: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: v.shape for name, v in values.items() if isinstance(v, np.ndarray)}
 
 
 def single(

@@ -199,12 +199,16 @@ def _frontier(graph: GraphProto, chosen: set[int]) -> list[str]:
 
 def _made(graph: GraphProto, folded: set[int], values: Mapping[str, np.ndarray]) -> set[int]:
     """The nodes that can go: all that others read of them is known."""
-    kept = set(folded)
-    while True:
-        unknown = set(_frontier(graph, kept)) - values.keys()
-        if not unknown:
-            return kept
-        kept -= {i for i in kept if unknown.intersection(graph.node[i].output)}
+    going: set[int] = set()
+    read: set[str] = set()  # by nodes that stay, all of which come later
+    for index in reversed(range(len(graph.node))):
+        node = graph.node[index]
+        if index in folded and all(n in values for n in node.output if n in read):
+            going.add(index)
+        else:
+            read.update(node.input)
+            read.update(captured_names(node))
+    return going
 
 
 def _constant_part(

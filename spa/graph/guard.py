@@ -217,7 +217,11 @@ def _texts(node: NodeProto) -> tuple[object, ...]:
     return node.name, node.op_type, node.domain, *node.input, *node.output
 
 
-def _check_nodes(graph: GraphProto, known: set[str], opsets: Mapping[str, int], label: str) -> None:
+def _check_nodes(
+    graph: GraphProto, known: set[str], opsets: Mapping[str, int], label: str
+) -> list[str]:
+    """Check a graph within which `known` is defined, and add what its nodes make; the new names."""
+    made: list[str] = []
     for node in graph.node:
         called = f"{node.op_type} node '{node.name}'"
         if not all(isinstance(text, str) for text in _texts(node)):
@@ -231,17 +235,22 @@ def _check_nodes(graph: GraphProto, known: set[str], opsets: Mapping[str, int], 
                 )
         for attribute in node.attribute:
             for body in (attribute.g, *attribute.graphs):
-                _check_nodes(body, known | set(_defined(body)), opsets, label)
+                own = [name for name in _defined(body) if name not in known]
+                known.update(own)
+                own += _check_nodes(body, known, opsets, label)
+                known.difference_update(own)  # a copy for every body would be quadratic
         for name in node.output:
             if name and name in known:
                 raise _twice(name, label)
             known.add(name)
+            made.append(name)
     for info in graph.output:
         if info.name not in known:
             raise ReadError(
                 f"output '{info.name}' of {label} is made by no node; "
                 "the file may be cut short, so copy or export it again"
             )
+    return made
 
 
 @lru_cache(maxsize=1024)

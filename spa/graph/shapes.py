@@ -230,8 +230,10 @@ def _complete(step: Step, program: Program, facts: Facts, engine: Engine | None)
         answers.append(engine(step.node, program.opsets, types, small) or {})
     for name in open_names:
         for answer in answers:
-            kind = answer.get(name)
-            if kind is not None and (name not in facts.types or static_shape(kind) is not None):
+            kind, known = answer.get(name), facts.types.get(name)
+            if kind is None or not _fits(kind, known):
+                continue  # what a file declares may be wrong
+            if known is None or static_shape(kind) is not None:
                 facts.types[name] = kind
 
 
@@ -239,6 +241,25 @@ def _is_open(kind: TypeProto | None) -> bool:
     if kind is None or kind.WhichOneof("value") is None:
         return True
     return kind.HasField("tensor_type") and static_shape(kind) is None
+
+
+def _fits(kind: TypeProto, known: TypeProto | None) -> bool:
+    """Whether a type does not contradict what was inferred."""
+    if known is None or known.WhichOneof("value") is None:
+        return True
+    if kind.WhichOneof("value") != known.WhichOneof("value"):
+        return False
+    stated, found = kind.tensor_type, known.tensor_type
+    if 0 not in (stated.elem_type, found.elem_type) and stated.elem_type != found.elem_type:
+        return False
+    if not (stated.HasField("shape") and found.HasField("shape")):
+        return True
+    pairs = zip(stated.shape.dim, found.shape.dim, strict=False)
+    return len(stated.shape.dim) == len(found.shape.dim) and all(
+        a.dim_value == b.dim_value
+        for a, b in pairs
+        if a.HasField("dim_value") and b.HasField("dim_value")
+    )
 
 
 def _may_ask(node: onnx.NodeProto, facts: Facts) -> bool:

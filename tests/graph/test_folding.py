@@ -13,7 +13,7 @@ from onnx import ModelProto, helper
 
 from spa import devices
 from spa.errors import ReadError
-from spa.graph import Graph, read
+from spa.graph import Graph, fold, read
 from tests.graph.small import check_against_engine, linear, model, ops
 
 WEIGHT = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -174,6 +174,18 @@ def test_folding_stays_linear_where_an_engine_refuses_the_whole() -> None:
     graph = read(model(text, {"c": np.arange(4, dtype=np.float32)}))
     assert ops(graph) == ["Add"]
     assert (graph.consts["k40"].astype(np.float32) == 0).all()
+
+
+def test_what_nobody_can_evaluate_is_found_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of a chain of constants is what an engine and the reference refuse."""
+    nodes = "".join(f"k{i + 1} = Neg(k{i}) " for i in range(60))
+    text = f"g (float[3] x) => (y) {{ k0 = Reshape(c, s) {nodes} y = Add(x, k60) }}"
+    looked = []
+    real = fold.captured_names
+    monkeypatch.setattr(fold, "captured_names", lambda node: looked.append(node) or real(node))
+    graph = read(model(text, {"c": np.ones(8, np.float32), "s": np.array([3])}))
+    assert len(ops(graph)) == 62
+    assert len(looked) < 10 * 62
 
 
 def test_ops_whose_work_sizes_do_not_bound_are_not_evaluated() -> None:

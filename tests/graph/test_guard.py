@@ -135,6 +135,31 @@ def test_typed_data_is_counted_too() -> None:
         assert "'t'" in refusal(proto) and "[3]" in refusal(proto)
 
 
+BRANCHES = """g (bool c, float[2] x) => (y) {
+    a = If(c) <then_branch = t () => (float[2] o) { m = Neg(x)  o = Abs(m) },
+               else_branch = e () => (float[2] o) { m = Abs(x)  o = Neg(m) }>
+    y = READS(a)
+}"""
+
+
+def test_names_of_a_body_end_with_it() -> None:
+    assert read(model(BRANCHES.replace("READS(a)", "Neg(a)"))).outputs == ("y",)
+    with pytest.raises(ReadError, match="reads tensor 'm', which nothing defines"):
+        read(model(BRANCHES.replace("READS(a)", "Add(a, m)")))
+
+
+def test_names_that_a_body_shares_with_its_surroundings_outlive_it() -> None:
+    text = """g (float[2] x) => (y) {
+        go = Constant<value = bool {1}>()
+        n = Constant<value = int64 {2}>()
+        l = Loop(n, go, x) <body = b (int64 i, bool go, float[2] s) => (bool o, float[2] t) {
+            o = Identity(go)  t = Neg(s) }>
+        y = Loop(n, go, l) <body = d (int64 i, bool go, float[2] s) => (bool o, float[2] t) {
+            o = Identity(go)  t = Abs(s) }>
+    }"""
+    assert read(model(text)).outputs == ("y",)
+
+
 def test_damage_inside_subgraphs_is_found() -> None:
     proto = model(
         "g (bool c, float[2] x) => (y) { y = If(c)"

@@ -216,6 +216,49 @@ def test_what_the_file_declares_is_not_believed_against_inference() -> None:
     assert read(proto).shapes["h"] == (2, 4)
 
 
+LIES = [
+    ([2, 9, 3], onnx.TensorProto.INT64, "a rank"),
+    ([3, 8], onnx.TensorProto.INT64, "a size"),
+    ([2, 8], onnx.TensorProto.FLOAT, "an element type"),
+]
+
+
+@pytest.mark.parametrize(("shape", "kind", "what"), LIES, ids=[what for *_, what in LIES])
+def test_what_the_file_declares_is_not_believed_against_half_of_a_shape(shape, kind, what) -> None:
+    proto = model("g (float[4,4] x) => (y) { v = NonZero(x)  y = Abs(v) }")
+    proto.graph.value_info.append(onnx.helper.make_tensor_value_info("v", kind, shape))
+    assert "v" not in read(proto).shapes
+    right = onnx.helper.make_tensor_value_info("v", onnx.TensorProto.INT64, [2, 3])
+    proto.graph.value_info[0].CopyFrom(right)
+    assert read(proto).shapes["v"] == (2, 3)
+
+
+SIZED = [
+    "r = Slice(x, k, n)",
+    "r = Slice(x, k, n, n)",
+    "r = Expand(x, s)",
+    "r = Tile(x, s)",
+    "r = Pad(x, p)",
+    "r = Reshape(x, s)",
+    "r, i = TopK(x, k)",
+    "r = Resize(x, , scales)",
+]
+
+
+@pytest.mark.parametrize("line", SIZED)
+def test_sizes_that_data_state_are_not_those_that_zeros_give(line) -> None:
+    proto = model(
+        f"""g (float[2,1,3] x, int64[1] k, int64[1] n, int64[3] s, int64[6] p, float[3] scales)
+        => (y) {{ {line}  y = Relu(r) }}"""
+    )
+    assert "r" not in read(proto).shapes
+
+
+def test_sizes_that_an_engine_knows_are_taken() -> None:
+    text = "g (float[2,3,4] x, int64[1] k) => (y) { y = com.microsoft.Gelu(x) }"
+    assert read(model(text)).shapes["y"] == (2, 3, 4)
+
+
 def test_shapes_that_depend_on_data_are_unknown() -> None:
     graph = read(model("g (float[4] x) => (y) { n = NonZero(x)  y = Cast<to=1>(n) }"))
     assert "n" not in graph.shapes and "y" not in graph.shapes
