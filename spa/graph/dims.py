@@ -69,10 +69,12 @@ def axes_of(
     inputs: Sequence[onnx.ValueInfoProto],
     shapes: Mapping[str, Sequence[int]] | None = None,
     single: Collection[str] = (),
+    caches: Collection[str] = (),
 ) -> Axes:
     """Name every open axis of `inputs`; `shapes` tells the rank of those that state none.
 
-    Those named in `single` are pictures without a batch axis.
+    Those named in `single` are pictures without a batch axis, those in `caches` are none for all
+    their axes.
     """
     symbols: dict[str, tuple[str | None, ...]] = {}
     kinds: dict[str, str] = {}
@@ -93,7 +95,8 @@ def axes_of(
                 if info.name in single:
                     kinds[symbol] = "image"
                 else:
-                    _classify(kinds, symbol, axis, len(kind.shape.dim), nameless)
+                    rank = len(kind.shape.dim)
+                    _classify(kinds, symbol, axis, rank, nameless, info.name in caches)
         symbols[info.name] = tuple(named)
     return Axes(symbols, kinds)
 
@@ -104,9 +107,13 @@ def _symbol(name: str, axis: int, dim: onnx.TensorShapeProto.Dimension) -> str |
     return f"{name}_{axis}" if dim.dim_param in ANONYMOUS else dim.dim_param
 
 
-def _classify(kinds: dict[str, str], symbol: str, axis: int, rank: int, nameless: bool) -> None:
+def _classify(
+    kinds: dict[str, str], symbol: str, axis: int, rank: int, nameless: bool, cache: bool
+) -> None:
     if axis == 0 and rank > 1:
         kinds[symbol] = "batch"
+    elif cache:
+        kinds.setdefault(symbol, "length")
     elif rank >= 4:
         kinds.setdefault(symbol, "image")
     elif nameless and rank == 3 and axis == 1:

@@ -22,6 +22,7 @@ from spa import watch
 from spa.errors import ReadError, SpaError
 from spa.events import Done, Started, Tell, quiet
 from spa.graph import dims as sizes_of
+from spa.graph.caches import caches
 from spa.graph.count import count_ops
 from spa.graph.facts import Facts, static_shape
 from spa.graph.fold import fold
@@ -223,7 +224,8 @@ def _graph(origin: Origin, input_shapes: Mapping[str, Sequence[int]] | None) -> 
     inputs = list(proto.graph.input)
     options = defaults_of(proto.graph)
     shapes = {**(input_shapes or {}), **_open_defaults(inputs, options)}
-    axes = sizes_of.axes_of(inputs, shapes, single(proto.graph, program.consts))
+    kept = caches(proto.graph, program.consts)
+    axes = sizes_of.axes_of(inputs, shapes, single(proto.graph, program.consts), kept)
     fixed = sizes_of.hinted(inputs, axes, shapes)
     if not axes.kinds and sizes_of.is_complete(program, known):
         sizes, facts = dict(fixed), known
