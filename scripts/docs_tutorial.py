@@ -17,6 +17,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+PROGRESS = re.compile(r"^[a-z ]+ \d+/\d+ [a-z]+(, about .+ left)?$")
+"""What a stage says where there is no terminal and the machine is slow: no part of a page."""
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -29,6 +31,7 @@ def run(command: str, folder: Path, columns: int) -> str:
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False,
     )  # fmt: skip
     lines = [line.rstrip() for line in done.stdout.strip("\n").splitlines()]
+    lines = [line for line in lines if not PROGRESS.match(line)]
     print(f"$ {command}  -> {done.returncode}", flush=True)
     return "\n".join([*lines, *([f"(exit code {done.returncode})"] if done.returncode else [])])
 

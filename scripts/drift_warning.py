@@ -1,6 +1,6 @@
 """What a bound on the drift is worth: drift beside the loss of top-1, over many pruned classifiers.
 
-    python scripts/drift_warning.py RESULTS.jsonl [--lost 2] [--bounds 0.2 0.3 0.5] [--runs]
+    python scripts/drift_warning.py RESULTS.jsonl [--lost 2] [--bounds 0.2 0.3 0.5] [--without X]
 
 RESULTS is what `bench_accuracy.py` keeps.  For every bound it says which share of the runs that
 lost more than `--lost` points lies above it (caught), and which share of the others does (false
@@ -33,10 +33,13 @@ class Run:
         return self.lost > points
 
 
-def load(paths: Iterable[Path]) -> list[Run]:
-    """Every pruned classifier of the files whose drift is known."""
+def load(paths: Iterable[Path], without: Sequence[str] = ()) -> list[Run]:
+    """Every pruned classifier of the files whose drift is known; equal ones (of other seeds) once.
+
+    Methods with one of the words `without` in their name are left out.
+    """
     kept = {key: each for path in paths for key, each in cells.entries(path).items()}
-    return [
+    runs = [
         Run(
             Path(cell["files"]["model"]).stem, cell["run"]["words"], cell["ratio"],
             result["drift"], -100 * result["change"],
@@ -44,6 +47,7 @@ def load(paths: Iterable[Path]) -> list[Run]:
         for cell, result in kept.values()
         if result.get("drift") is not None and cell["data"].get("kind") == "pictures"
     ]  # fmt: skip
+    return [run for run in dict.fromkeys(runs) if not any(word in run.method for word in without)]
 
 
 def share(part: Sequence[Run], bound: float) -> str:
@@ -94,9 +98,11 @@ def main() -> None:
     parser.add_argument("--lost", type=float, default=2.0, help="points of top-1 that matter")
     parser.add_argument("--bounds", nargs="+", type=float,
                         default=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0])  # fmt: skip
+    parser.add_argument("--without", nargs="*", default=[], metavar="WORD",
+                        help="leave out methods with such a word in their name")  # fmt: skip
     parser.add_argument("--runs", action="store_true", help="list the runs, too")
     options = parser.parse_args()
-    runs = load(options.results)
+    runs = load(options.results, options.without)
     print(f"{len(runs)} runs of {len({run.model for run in runs})} models\n")
     print(bounds(runs, options.bounds, options.lost))
     if options.runs:

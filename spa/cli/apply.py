@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     declare.INPUTS,
     declare.MODEL,
     declare.VERIFY,
+    (declare.threads("Checks"),),
     declare.GATES,
     declare.output_option(OUTPUT),
     declare.FORCE,

@@ -42,6 +42,16 @@ def choice(section: str, name: str, words: str, *more: str) -> Decorator:
     )
 
 
+def threads(section: str) -> Decorator:
+    """--threads, in the section of a command that fits it."""
+    return option(
+        section,
+        "--threads",
+        type=click.IntRange(min=1),
+        help="Threads that latency is measured with.  Default: onnxruntime's choice.",
+    )
+
+
 HOW_MUCH = (
     option("How much", "-r", "--ratio", type=float, help="Share to remove, 0 < RATIO < 1."),
     choice("How much", "--of", "What the ratio is a ratio of; latency is measured here and now."),
@@ -93,12 +103,7 @@ HOW_MUCH = (
         show_default=True,
         help="No layer keeps fewer channels.",
     ),
-    option(
-        "How much",
-        "--threads",
-        type=click.IntRange(min=1),
-        help="Threads that latency is measured with.  Default: onnxruntime's choice.",
-    ),
+    threads("How much"),
 )
 
 SCORING = (

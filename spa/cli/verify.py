@@ -35,7 +35,12 @@ LEVEL = declare.option(
 @click.argument("original", metavar="ORIGINAL")
 @click.argument("pruned", metavar="PRUNED")
 @declare.options(
-    (LEVEL,), declare.INPUTS, declare.MODEL, declare.GATES, declare.REPORT, declare.SHELL
+    (LEVEL, declare.threads("Comparing")),
+    declare.INPUTS,
+    declare.MODEL,
+    declare.GATES,
+    declare.REPORT,
+    declare.SHELL,
 )
 def command(original: str, pruned: str, **options: Any) -> int:
     """Compare two models: loads, shapes, drift, latency; gates for CI.

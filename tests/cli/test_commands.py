@@ -159,3 +159,9 @@ def test_every_command_reports_a_failure_as_json(calls, shell, command):
     report = json.loads(ran.out)
     assert (ran.code, report["command"], report["exit_code"]) == (1, command, 1)
     assert report["input"]["path"] == "a.onnx"
+
+
+@pytest.mark.parametrize("words", [["apply", "m.onnx", "p.json"], ["verify", "m.onnx", "n.onnx"]])
+def test_whoever_times_models_says_with_how_many_threads(calls, shell, words):
+    assert shell(*words, "--threads", "3").code == 0
+    assert calls.last.recipe.threads == 3
