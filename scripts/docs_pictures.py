@@ -192,8 +192,9 @@ def run() -> str:
     from rich.console import Console
     from rich.text import Text
 
-    words = ["prune", "models/fashion.onnx", "--ratio", "0.25", "-o"]
-    variables = {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "92"}
+    words = ["prune", "models/fashion.onnx", "-r", "0.5",
+             "--calib", "models/fashion_calib.npz", "--threads", "1", "-o"]  # fmt: skip
+    variables = {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "100"}
     quiet = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "CI")}
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "slim.onnx"
@@ -202,7 +203,7 @@ def run() -> str:
             cwd=ROOT, env={**quiet, **variables}, capture_output=True, text=True, check=True,
         ).stdout.replace(str(place), "slim.onnx")  # fmt: skip
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
-        console = Console(record=True, width=92, file=nowhere, force_terminal=True)
+        console = Console(record=True, width=100, file=nowhere, force_terminal=True)
         console.print(Text(f"$ spa {' '.join(words)} slim.onnx\n", "bold"))
         console.print(Text.from_ansi(said.rstrip()))
     drawn = console.export_svg(title="spa", unique_id="spa")
