@@ -450,8 +450,12 @@ def test_a_bound_is_judged_by_what_lies_above_it(tmp_path: Path) -> None:
             "files": {"model": str(model)}, "run": {"words": "L1"}, "ratio": 0.25,
             "data": {"kind": "pictures"},
         }  # fmt: skip
-        part("accuracy.cells").keep(results, cell, {"drift": drift, "change": change})
+        for seed in (0, 1):  # which changed nothing: one file, counted once
+            part("accuracy.cells").keep(
+                results, cell | {"seed": seed}, {"drift": drift, "change": change}
+            )
     runs = warning.load([results])
+    assert warning.load([results], ["L2"]) == runs and not warning.load([results], ["L2", "L1"])
     assert [run.lost for run in runs] == pytest.approx([0.0, 5.0, 1.0, 50.0])
     line = warning.bounds(runs, [0.3], 2.0).splitlines()[-1]
     assert line == "| 0.3 | 1 of 2 (50 %) | 1 of 2 (50 %) | 2.5 (5.0) | 25.5 (50.0) |"
