@@ -15,10 +15,10 @@ MIXTURE_EDITS = (
         ("split_attention",),
     ),
     Edit(
-        "batch planes without a partner are handed on",
+        "batch planes without a partner are handed on free",
         f"{RULES}/einsum.py",
         "            op.freeze(p, reason)\n        else:",
-        "            op.freeze(p, reason)\n            partner[-1] = p\n        else:",
+        "            partner[-1] = p\n        else:",
         ("talking_heads",),
     ),
     Edit(

@@ -70,7 +70,7 @@ RULE_EDITS = (
         f"{RULES}/einsum.py",
         "        _cells(op, made[-1], read, lw, batch)\n",
         "",
-        ("experts",),
+        ("experts_slid_over",),
         BLIND,
     ),
     Edit(

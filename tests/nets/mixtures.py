@@ -104,3 +104,12 @@ def gate_from_neighbours(n: Net) -> str:  # a filter slides along the channels
         gate = n.conv(gate, 1, 1, 3, dims=1)
     y = n.Mul(y, n.reshape(n.Sigmoid(gate), 8, 1, 1))
     return n.head(n.Relu(n.conv(y, 8, 6)), 6)
+
+
+@motif("2", opset=13)
+def experts_slid_over(n: Net) -> str:  # a filter makes one unit of all that an expert hides
+    hidden = n.Relu(n.MatMul(n.unsqueeze(n.input("x", 3, 7), 1), n.weight(4, 7, 5)))
+    y = n.MatMul(n.Tanh(n.MatMul(hidden, n.weight(4, 5, 3))), n.weight(4, 3, 6))
+    slid = n.reduce("ReduceSum", n.Relu(n.conv(hidden, 4, 2)), 1, keep=False)
+    y = n.reduce("ReduceSum", y, 1, keep=False)
+    return n.Add(y, n.reduce("ReduceSum", slid, 2))
