@@ -64,7 +64,7 @@ def process(*argv, stdin=None, **options):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
     command = [sys.executable, "-m", "spa", *map(str, argv)]
     return subprocess.run(
-        command, input=stdin, capture_output=True, env=environment, timeout=120, **options
+        command, input=stdin, capture_output=True, env=environment, timeout=600, **options
     )
 
 
@@ -432,7 +432,7 @@ def test_ctrl_c_in_a_real_process():
         writer = opened_for_writing("net.onnx")
         time.sleep(0.1)  # now it waits for the model
         child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=30)
+        out, err = child.communicate(timeout=600)
         os.close(writer)
     finally:
         child.kill()
@@ -483,7 +483,7 @@ def test_a_reader_that_goes_away_is_no_error():
     ours, theirs = os.pipe()
     os.close(ours)  # nobody reads
     done = subprocess.run(
-        command, stdout=theirs, stderr=subprocess.PIPE, timeout=60, env=environment
+        command, stdout=theirs, stderr=subprocess.PIPE, timeout=600, env=environment
     )
     os.close(theirs)
     assert done.stderr == b"" and done.returncode != 0

@@ -124,7 +124,7 @@ def process(*words, **how):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *words]
     return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=120, **how
+        command, env=environment, capture_output=True, text=True, timeout=600, **how
     )
 
 
@@ -167,7 +167,7 @@ def test_standard_output_without_room_is_one_sentence(pair, words):
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
     assert ran.returncode == 2 and ran.stderr.splitlines()[-1] == (

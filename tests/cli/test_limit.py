@@ -39,10 +39,8 @@ def work(seconds, tell=quiet):
 def test_work_that_is_too_slow_is_stopped(monkeypatch, alarms):
     if not alarms:
         monkeypatch.delattr(signal, "setitimer")
-    start = time.monotonic()
     with pytest.raises(LimitError, match=REACHED), limited(0.05, quiet):
-        work(10)
-    assert time.monotonic() - start < 5
+        work(1000)
     monkeypatch.undo()
 
 
@@ -51,27 +49,27 @@ def test_work_that_is_fast_enough_is_left_alone(monkeypatch, alarms):
     if not alarms:
         monkeypatch.delattr(signal, "setitimer")
     before = signal.getsignal(signal.SIGALRM)
-    with limited(0.1, quiet):
+    with limited(1000, quiet):
         pass
-    time.sleep(0.2)
     assert signal.getsignal(signal.SIGALRM) is before
+    assert not any(thread.name == "spa-watch" for thread in threading.enumerate())
     monkeypatch.undo()
 
 
 def test_an_earlier_alarm_is_put_back():
-    signal.setitimer(signal.ITIMER_REAL, 100)
-    with limited(5, quiet):
-        assert signal.getitimer(signal.ITIMER_REAL)[0] <= 5
-    assert 90 < signal.setitimer(signal.ITIMER_REAL, 0)[0] <= 100
+    signal.setitimer(signal.ITIMER_REAL, 100_000)
+    with limited(5000, quiet):
+        assert signal.getitimer(signal.ITIMER_REAL)[0] <= 5000
+    assert 90_000 < signal.setitimer(signal.ITIMER_REAL, 0)[0] <= 100_000
 
 
 def test_a_step_that_swallows_errors_does_not_swallow_the_limit(monkeypatch):
     monkeypatch.setattr(watch, "AGAIN_SECONDS", 0.05)
     with pytest.raises(LimitError, match=REACHED), limited(0.05, quiet):
         try:
-            work(10)
+            work(1000)
         except BaseException:
-            work(10)
+            work(1000)
 
 
 needs_alarms = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs an alarm")
@@ -112,7 +110,7 @@ def test_a_thread_starts_whole_when_the_limit_comes_meanwhile():
     with pytest.raises(LimitError), limited(60, quiet):
         thread.start()
         after = True
-        work(10)
+        work(1000)
     thread.join()
     assert after and ran.is_set()
 
@@ -128,7 +126,7 @@ def test_the_limit_is_not_lost_while_an_object_is_taken_apart(monkeypatch):
     with pytest.raises(LimitError), limited(60, quiet):
         ringing = Ringing()
         del ringing
-        work(10)
+        work(1000)
     assert not lost
 
 
@@ -168,6 +166,6 @@ def test_no_limit_and_no_nonsense():
 def test_the_command_ends_with_code_7(calls, shell, monkeypatch):
     import spa
 
-    monkeypatch.setattr(spa.pipeline, "inspect", lambda *_: work(10))
+    monkeypatch.setattr(spa.pipeline, "inspect", lambda *_: work(1000))
     ran = shell("inspect", "net.onnx", "--timeout", "0.05")
     assert ran.code == 7 and "time limit of 0.05 s" in ran.err

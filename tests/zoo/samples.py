@@ -117,7 +117,7 @@ def workers(dest):
     return found
 
 
-def until(true, seconds=60):
+def until(true, seconds=600):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
@@ -126,7 +126,7 @@ def until(true, seconds=60):
 
 def end(run, expected=0):
     """Wait for a run; its standard error."""
-    err = run.communicate(timeout=200)[1]
+    err = run.communicate(timeout=900)[1]
     assert run.returncode == expected, err
     return err
 

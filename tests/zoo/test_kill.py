@@ -61,7 +61,7 @@ def test_a_killed_run_leaves_no_workers_and_is_taken_up_again(models, undisturbe
         time.sleep(chance.uniform(0.3, 2.5))
         run.kill()
         run.communicate()
-        until(lambda: workers("out") == [], 10)
+        until(lambda: workers("out") == [])
     end(start(models, "-d", "out", *SLOWER))
     assert outcome("out") == undisturbed, f"seed {seed}"
     assert partial("out") == []

@@ -149,6 +149,6 @@ def test_a_person_sees_a_table_and_a_build_sees_lines(models, monkeypatch, ci):
     except OSError:  # how Linux says that the other end is closed
         pass
     os.close(ours)
-    run.communicate(timeout=60)
+    run.communicate(timeout=600)
     assert run.returncode == 0
     assert (b"running" in said) != ci and (b"[1/1] one.onnx: pruned" in said) == ci
