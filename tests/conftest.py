@@ -15,6 +15,14 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(autouse=True)
+def timed_in_brief(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Latencies are taken as they come where nothing hangs on them: most of the time goes there."""
+    if "latency" not in request.path.name:
+        monkeypatch.setattr("spa.validate.latency.SECONDS", 0.05)
+        monkeypatch.setattr("spa.validate.latency.WARM", 0.0)
+
+
+@pytest.fixture(autouse=True)
 def nothing_about_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine, no stage takes so long that a log would be told."""
     monkeypatch.setattr("spa.cli.progress.EVERY_SECONDS", math.inf)

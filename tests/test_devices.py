@@ -167,7 +167,7 @@ def test_small_products_take_one_thread():
 
 
 def test_everything_runs_on_the_device_that_was_asked_for(pretended):
-    asked = {"ratio": 0.3, "scorer": "obspa", "seed": 0, "verify": "equivalence"}
+    asked = {"ratio": 0.3, "scorer": "obspa", "seed": 0, "verify": "equivalence", "samples": 64}
     there = spa.prune(DIGITS, device="cuda", **asked)
     names = {names for names, _ in pretended}
     assert tuple(BOTH) in names, "segments, products and proofs"
