@@ -9,7 +9,7 @@ import pytest
 
 import spa
 from spa.cli.main import run
-from spa.errors import ReadError, UsageError
+from spa.errors import ReadError, TargetError, UsageError
 from spa.pipeline import prune, timed
 from spa.recipe import Recipe
 from spa.reports import console, html, latency, markdown, validate
@@ -123,8 +123,12 @@ def test_threads_are_counted(threads):
 
 @pytest.mark.slow
 def test_on_this_machine(own_cache):
-    """Noise and all: a modest share is really gone, and the timings are kept."""
-    outcome = spa.prune(FASHION, 0.15, of="latency", scorer="l2", threads=1, verify="run")
+    """Noise and all: a modest share is really gone, or none is claimed; the timings are kept."""
+    try:
+        outcome = spa.prune(FASHION, 0.15, of="latency", scorer="l2", threads=1, verify="run")
+    except TargetError as error:
+        assert "as measured" in str(error)
+        return
     told = outcome.report["latency_budget"]
     assert told["measured"] >= 0.15 - told["tolerance"]
     assert told["points"]["measured"] > 20 and told["points"]["failed"] == 0
