@@ -10,7 +10,7 @@ import click
 
 from spa.errors import SpaError
 from spa.reports.schema import Status
-from spa.reports.wording import sentence
+from spa.reports.wording import printable
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 """What a system says where nothing more can be written."""
@@ -28,11 +28,11 @@ class Failure:
 def classify(error: BaseException) -> Failure:
     """Say which exit code an exception means and how to put it."""
     if isinstance(error, SpaError):
-        return Failure(error.exit_code, sentence(error) or type(error).__name__)
+        return Failure(error.exit_code, printable(error) or type(error).__name__)
     if isinstance(error, click.UsageError):
         return Failure(2, _usage(error))
     if isinstance(error, click.ClickException):
-        return Failure(error.exit_code, sentence(error.format_message()))
+        return Failure(error.exit_code, printable(error.format_message()))
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return Failure(130, "interrupted", "interrupted")
     if isinstance(error, MemoryError):
@@ -40,19 +40,19 @@ def classify(error: BaseException) -> Failure:
     if isinstance(error, OSError) and error.errno in FULL:
         place = f" {error.filename}" if error.filename else ""
         why = f"cannot write{place} ({error.strerror})"
-        return Failure(2, sentence(f"{why}; make room there, or choose another place"))
+        return Failure(2, printable(f"{why}; make room there, or choose another place"))
     return Failure(1, f"internal error: {_first_words(error)}")
 
 
 def _usage(error: click.UsageError) -> str:
-    message = sentence(error.format_message()).replace(". (", " (")
+    message = printable(error.format_message()).replace(". (", " (")
     command = error.ctx.command_path if error.ctx else "spa"
     return f"{message.rstrip('.')}; see {command} --help"
 
 
 def _first_words(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}{f': {sentence(lines[0])}' if lines else ''}"
+    return f"{type(error).__name__}{f': {printable(lines[0])}' if lines else ''}"
 
 
 def complain(error: BaseException, *, verbose: bool) -> int:
@@ -68,4 +68,4 @@ def complain(error: BaseException, *, verbose: bool) -> int:
 
 def say(message: str) -> None:
     """Print one error sentence where errors belong."""
-    click.echo(f"spa: error: {sentence(message)}", err=True)
+    click.echo(f"spa: error: {printable(message)}", err=True)

@@ -16,6 +16,7 @@ from spa.events import Advance, Done, Note, Started, Tell, counted_in, unheard
 from spa.latency import Whole
 from spa.probes import Data, Held, Probe
 from spa.reports.schema import empty_report
+from spa.reports.wording import printable
 
 PACKAGES = (
     "onnx",
@@ -66,11 +67,13 @@ class Journal:
 
     def warn(self, message: str) -> None:
         """Note something a person should know."""
+        message = printable(message)
         self.report["warnings"].append(message)
         self.tell(Note(message, warning=True))
 
     def note(self, message: str) -> None:
         """Keep a decision spa took by itself, once."""
+        message = printable(message)
         notes = self.report.setdefault("notes", [])
         if message not in notes:
             notes.append(message)

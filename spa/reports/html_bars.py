@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from spa.reports import wording
 from spa.reports.markup import Markup, element, join
 
 WIDTH = 1000
@@ -30,7 +31,8 @@ def bars(lines: Sequence[Bar]) -> Markup:
 
 
 def _line(bar: Bar, longest: float) -> Markup:
-    label = f"{bar.name}: {bar.value} {bar.change}".strip()
+    name, title = wording.printable(bar.name), wording.printable(bar.title or bar.name)
+    label = f"{name}: {bar.value} {bar.change}".strip()
     picture = element(
         "svg",
         _box(bar.full, longest, "gone"),
@@ -42,7 +44,7 @@ def _line(bar: Bar, longest: float) -> Markup:
     )
     return element(
         "div",
-        element("span", bar.name, class_="name", title=bar.title or bar.name),
+        element("span", name, class_="name", title=title),
         element("span", picture, class_="bar"),
         element("span", bar.value, class_="value"),
         element("span", bar.change, class_="value dim"),

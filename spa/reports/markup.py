@@ -21,7 +21,7 @@ Child = str | Markup | int | float | None
 def element(tag: str, *children: Child, **attributes: str | float | None) -> Markup:
     """Build one element; a trailing underscore keeps Python's words out of the way (`class_`)."""
     written = "".join(
-        f' {name.rstrip("_").replace("_", "-")}="{escape(wording.printable(value))}"'
+        f' {name.rstrip("_").replace("_", "-")}="{escape(wording.line(value))}"'
         for name, value in attributes.items()
         if value is not None
     )

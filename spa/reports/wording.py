@@ -24,19 +24,22 @@ LOW_AGREEMENT = 0.9
 """Share of labels that stay below which there is a warning."""
 
 
-def printable(text: object) -> str:
-    """One line without control characters: names in a model may hold anything, even escapes."""
-    line = " ".join(str(text).split())
-    return line if line.isprintable() else "".join(c if c.isprintable() else "?" for c in line)
-
-
 LONGEST = 900
-"""Characters of one sentence; names and what other libraries say may be any length."""
+"""Characters of one sentence, or of one name: those of a model may be any length."""
 
 
-def sentence(text: object) -> str:
-    """One printable line of at most `LONGEST` characters."""
-    return shorten(printable(text), LONGEST)
+def line(text: object) -> str:
+    """One line of any length, none of whose characters controls anything.
+
+    Names in a model may hold anything, even what moves the cursor or turns text around.
+    """
+    words = " ".join(str(text).split())
+    return words if words.isprintable() else "".join(c if c.isprintable() else "?" for c in words)
+
+
+def printable(text: object) -> str:
+    """A line of at most `LONGEST` characters."""
+    return shorten(line(text), LONGEST)
 
 
 def shorten(text: str, width: int) -> str:

@@ -65,6 +65,9 @@ def test_a_difference_that_is_not_finite_is_shown_not_hidden():
 
 def test_names_become_one_printable_line():
     assert wording.printable("a\n b\x1b[31m\x00c") == "a b?[31m?c"
+    assert wording.printable("a" + "\n" * 5000 + "b") == "a b"
+    assert len(wording.printable("x" * 5000)) == wording.LONGEST
+    assert wording.line("x" * 5000) == "x" * 5000
 
 
 def test_shorten_keeps_both_ends():
