@@ -63,7 +63,8 @@ def concrete(path: Path, shapes: dict[str, tuple[int, ...]]) -> onnx.ModelProto:
 def by_spa(path: Path) -> tuple[dict[str, Any], Any]:
     """What spa's budgets count, and the graph they count it on."""
     from spa.coupling import analyse
-    from spa.coupling.cost import Cost, batch_symbol
+    from spa.coupling.cost import Cost
+    from spa.coupling.rows import rows_of
     from spa.graph import read
 
     graph = read(path)
@@ -75,7 +76,7 @@ def by_spa(path: Path) -> tuple[dict[str, Any], Any]:
         if param.times:
             name = next(o for o in graph.nodes[param.node].outputs if o)
             nodes[name] = nodes.get(name, 0.0) + param.times * math.prod(param.view)
-    batch = graph.dims.get(batch_symbol(graph), 1)
+    batch = rows_of(graph)(graph.nodes[0].index)
     return {"params": whole.params, "macs": whole.macs, "nodes": nodes, "batch": batch}, graph
 
 

@@ -20,7 +20,7 @@ from onnx import GraphProto, ModelProto
 from spa import labels
 from spa.coupling.model import Coupling
 from spa.coupling.products import stored_inside, untold
-from spa.graph.single import batch_axes
+from spa.coupling.rows import rows_of
 from spa.labels import Ids, Plane
 from spa.trace.param import Param
 
@@ -51,7 +51,7 @@ class Cost:
     def __init__(self, coupling: Coupling) -> None:
         self.coupling = coupling
         notes, root = coupling.notes, coupling.root
-        self._batch = notes.graph.dims.get(batch_symbol(notes.graph), 1)  # MACs are per sample
+        self._rows_at = rows_of(notes.graph)  # MACs are per sample
         self._flat: list[Ids] = []
         self._tight: dict[Plane, Plane] = {}  # keeps id()s valid, too
         self._where: dict[int, int] = {}
@@ -68,7 +68,7 @@ class Cost:
                 self._params.append(param)
         graph = notes.graph
         told = {p.node for p in notes.params.values() if p.times}
-        self._fixed_macs = untold(graph, told)
+        self._fixed_macs = untold(graph, told, self._rows_at)
         self._fixed_params = float(
             sum(
                 prod(graph.shapes.get(name, ()))
@@ -103,7 +103,7 @@ class Cost:
             covered.update(p.axes)
             before.append(p)
         rest *= float(prod([n for a, n in enumerate(param.view) if a not in covered]))
-        return index, rest, param.times, counted
+        return index, rest, param.times / self._rows_at(param.node), counted
 
     def _tightened(self, p: Plane) -> Plane:
         tight = self._tight[p] = labels.tighten(p) if p.axes else p
@@ -166,7 +166,7 @@ class Cost:
         )
         rest = zip(
             self._params,
-            elements * self._times / self._batch,
+            elements * self._times,
             elements * self._counted,
             strict=True,
         )
@@ -182,7 +182,7 @@ class Cost:
 
     def _sizes(self, elements: NDArray[np.float64], channels: float) -> Sizes:
         return Sizes(
-            macs=(float(elements @ self._times) + self._fixed_macs) / self._batch,
+            macs=float(elements @ self._times) + self._fixed_macs,
             params=float(elements @ self._counted) + self._fixed_params,
             channels=float(channels),
         )
@@ -253,14 +253,6 @@ def _inside(graph: Any) -> Iterable[Any]:
     firsts = [value[0] if isinstance(value, list) and value else value for value in values]
     has_bodies = any([isinstance(value, GraphProto) for value in firsts])
     return stored_inside(graph.proto.graph) if has_bodies else ()
-
-
-def batch_symbol(graph: Any) -> str | None:
-    """The symbol that is the batch axis of every input that has one, if there is just one."""
-    axes = batch_axes(graph)
-    first = {graph.dynamic[n][axes[n]] for n in axes if axes[n] == 0 and graph.dynamic.get(n)}
-    first -= {None}
-    return next(iter(first)) if len(first) == 1 else None
 
 
 def is_parameter(graph: object, name: str) -> bool:

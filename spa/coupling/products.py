@@ -7,7 +7,7 @@ branches that multiply at all: nobody knows which is taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
@@ -21,11 +21,14 @@ Shapes = Mapping[str, Shape]
 BODIES = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 
 
-def untold(graph: Graph, told: Iterable[int]) -> float:
-    """MACs of the nodes whose number is not in `told`; 0 for those of unknown shape."""
+def untold(graph: Graph, told: Iterable[int], rows: Callable[[int], int] = lambda node: 1) -> float:
+    """MACs of the nodes whose number is not in `told`; 0 for those of unknown shape.
+
+    `rows` is how many rows of the batch a node computes, of which one counts.
+    """
     known = set(told)
     others = (n for n in graph.order if n.index not in known)
-    return float(sum(n.times * _node(n, graph.shapes) for n in others))
+    return float(sum(n.times * _node(n, graph.shapes) / rows(n.index) for n in others))
 
 
 def stored_inside(graph: GraphProto) -> Iterator[TensorProto]:

@@ -12,7 +12,8 @@ from onnx import ModelProto
 
 from spa import runtime
 from spa.coupling import Coupling, analyse
-from spa.coupling.cost import Cost, Sizes, batch_symbol, reduction
+from spa.coupling.cost import Cost, Sizes, reduction
+from spa.coupling.rows import batch_symbols
 from spa.errors import ReadError, UsageError, VerifyError
 from spa.events import Advance, Counted, Step, Tell, quiet
 from spa.graph import Graph, read
@@ -173,7 +174,7 @@ def _run_both(first: Graph, second: Graph, recipe: Recipe, ran: Advance) -> Verd
         return True
 
     found = drift(*run(first.dims))
-    others = each_other(first.dims, accepted, batch_symbol(first))
+    others = each_other(first.dims, accepted, batch_symbols(first))
     return Verdict("run", found, None, (), (dict(first.dims), *others))
 
 

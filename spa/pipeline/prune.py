@@ -17,7 +17,8 @@ from onnx import ModelProto
 
 from spa._version import __version__
 from spa.coupling import Coupling, analyse
-from spa.coupling.cost import Cost, batch_symbol, reduction, stored
+from spa.coupling.cost import Cost, reduction, stored
+from spa.coupling.rows import batch_symbols
 from spa.criteria import MEASURED
 from spa.errors import ReadError
 from spa.events import Tell, quiet
@@ -272,7 +273,7 @@ def finish(
 
 def sizes_note(graph: Graph, journal: Journal) -> None:
     """Say at which sizes MACs were counted, where the model leaves them open."""
-    others = {s: n for s, n in graph.dims.items() if s != batch_symbol(graph)}
+    others = {s: n for s, n in graph.dims.items() if s not in batch_symbols(graph)}
     if others:
         sizes = ", ".join(f"{symbol}={size}" for symbol, size in others.items())
         journal.warn(f"MACs are counted at {sizes}; --input-shape sets other sizes")

@@ -7,7 +7,7 @@ out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import combinations
 
 Sizes = Mapping[str, int]
@@ -29,7 +29,7 @@ def steps(size: int, way: int) -> list[int]:
 
 
 def each_other(
-    dims: Sizes, accepted: Callable[[Sizes], bool], batch: str | None = None
+    dims: Sizes, accepted: Callable[[Sizes], bool], batches: Collection[str] = ()
 ) -> list[Sizes]:
     """Other sizes that were accepted: of every symbol a smaller and a larger one, where any is.
 
@@ -37,8 +37,9 @@ def each_other(
     as long as all move at once.  The batch goes the other way than all others, for less work.
     """
     found: list[Sizes] = []
+    turned = {dims[symbol] for symbol in batches}
     for way in (SMALLER, LARGER):
-        ways = {s: -way if n == dims.get(batch or "") else way for s, n in dims.items()}
+        ways = {s: -way if n in turned else way for s, n in dims.items()}
         search = _Search(dims, ways, accepted)
         search.all_at_once()
         search.one_by_one()

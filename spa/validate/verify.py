@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from spa.coupling.cost import batch_symbol
 from spa.coupling.model import Coupling
+from spa.coupling.rows import batch_symbols
 from spa.errors import ReadError, VerifyError
 from spa.events import Advance, unheard
 from spa.trace.collect import Reason
@@ -116,7 +116,7 @@ def verify(
         return True
 
     found = drift(*run(feeds_at(graph, seed), False, ""))
-    sizes = (dict(graph.dims), *each_other(graph.dims, accepted, batch_symbol(graph)))
+    sizes = (dict(graph.dims), *each_other(graph.dims, accepted, batch_symbols(graph)))
     limits = tuple(proof.limits) if proof is not None else ()
     error = total.error if total.compared else None
     return Verdict(level, found, error, lossy, sizes, total.compared, limits)

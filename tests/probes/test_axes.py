@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from spa.coupling.cost import batch_symbol
+from spa.coupling import analyse
+from spa.coupling.cost import Cost
+from spa.coupling.rows import batch_symbols
 from spa.graph.single import at_hand
 from spa.probes import probe_for
 from spa.probes.sizes import sizes_of
@@ -43,7 +45,7 @@ def test_a_picture_without_a_batch_axis_is_one(case):
     graph = lone(shape, before)
     probe = probe_for(graph)
     assert f"], {layout}: dead leaves" in probe.why and "N," not in probe.why
-    assert probe.rows == 1 and at_hand(graph) == 1 and batch_symbol(graph) is None
+    assert probe.rows == 1 and at_hand(graph) == 1 and not batch_symbols(graph)
     sides = [size for axis, size in enumerate(graph.shapes["x"]) if shape[axis] != 3]
     assert min(sides) >= 16 and sides[0] != sides[1]
     one, other = (feeds["x"] for feeds in probe.batches(2))
@@ -68,7 +70,7 @@ def test_a_channel_that_is_added_leaves_the_batch():
         {"w": weights(8, 1, 3, 3), **FRONT},
         "y",
     )
-    assert batch_symbol(graph) == "N" and sizes_of(graph).batch["x"] == 0
+    assert batch_symbols(graph) == {"N"} and sizes_of(graph).batch["x"] == 0
 
 
 def towers(first, second):
@@ -95,6 +97,17 @@ def test_two_names_for_the_batch_are_two_batches_of_as_many_rows():
     (feeds,) = probe.runs(range(5), 8)
     assert feeds["images"].shape == (5, 3, 16, 16) and feeds["ids"].shape == (5, 7)
     runs(graph, probe)
+
+
+def test_macs_are_those_of_one_row_of_each_name():
+    """The images' MACs are counted at two rows, the texts' at three; both are told for one."""
+    two, one = (towers(*names) for names in (("a", "b"), ("N", "N")))
+    assert batch_symbols(two) == {"a", "b"} and batch_symbols(one) == {"N"}
+    couplings = [analyse(graph) for graph in (two, one)]
+    counted = [Cost(coupling)(coupling.everything()).macs for coupling in couplings]
+    convolution, product = 8 * 27 * 14 * 14, 8
+    assert counted[0] == pytest.approx(convolution + 2 * product)  # all pairs: 2 x 3 for 3 rows
+    assert counted[1] == pytest.approx(convolution + 2 * product)  # 2 x 2 for 2 rows
 
 
 def test_rows_are_those_of_one_name():

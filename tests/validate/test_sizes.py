@@ -17,7 +17,7 @@ from tests.nets import Net
 from tests.validate.test_verify import changed, weights
 
 
-def proved(dims, accepted=lambda sizes: True, batch=None):
+def proved(dims, accepted=lambda sizes: True, batches=()):
     """Other sizes by symbol, and how often a model was asked."""
     asked = []
 
@@ -25,7 +25,7 @@ def proved(dims, accepted=lambda sizes: True, batch=None):
         asked.append(dict(sizes))
         return accepted(sizes)
 
-    found = each_other(dims, ask, batch)
+    found = each_other(dims, ask, batches)
     return {s: sorted({f[s] for f in found} - {n}) for s, n in dims.items()}, len(asked)
 
 
@@ -49,7 +49,7 @@ def test_all_symbols_at_once():
 
 def test_the_batch_goes_the_other_way():
     seen = []
-    each_other({"N": 2, "H": 64}, lambda sizes: seen.append(sizes) or True, "N")
+    each_other({"N": 2, "H": 64}, lambda sizes: seen.append(sizes) or True, {"N"})
     assert seen == [{"N": 3, "H": 32}, {"N": 1, "H": 96}]
 
 
