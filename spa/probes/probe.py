@@ -6,6 +6,7 @@ is depends on the seed and its number alone, not on how many rows are asked for 
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ MEDIAN, SPREAD = 15.0, 0.55
 """Of the log-normal lengths of token sequences: those of English sentences."""
 
 
+TOGETHER, NUMBERS = 64, 1 << 20
+"""Rows that are drawn together, and numbers, at most, where runs hold few."""
 FRESH = 1 << 20
 """The first of the made-up rows that nothing is fitted on."""
 SHARE, SPARED = 5, 64
@@ -116,11 +119,10 @@ class Probe:
     def runs(self, rows: Rows, batch: int | None = None) -> Iterator[dict[str, Array]]:
         """As `batches`, for rows of which the numbers are given."""
         if self.rows is not None:
-            for start in range(0, len(rows), self.rows):
-                first = rows[start]
-                yield self._run(
-                    range(first, first + self.rows), first // self.rows, self._length(first)
-                )
+            for length, group in groupby(rows[:: self.rows], key=self._length):
+                firsts, at_once = list(group), self._at_once
+                for start in range(0, len(firsts), at_once):
+                    yield from self._full(firsts[start : start + at_once], length)
             return
         size = max(1, batch or self.batch)
         known = {row: self._length(row) for row in rows}
@@ -134,6 +136,30 @@ class Probe:
         """How many rows a run holds."""
         sizes = (feeds[s.name].shape[s.axis] for s in self.streams if s.axis is not None)
         return next(sizes, self.rows or 1)
+
+    @property
+    def _at_once(self) -> int:
+        """How many runs of the batch that the model fixes are drawn together.
+
+        Drawing one row costs nearly what drawing many does, where a row is small.
+        """
+        numbers = sum(math.prod(stream.shape) for stream in self.streams)
+        return max(1, min(TOGETHER // (self.rows or 1), NUMBERS // max(numbers, 1)))
+
+    def _full(self, firsts: Rows, length: int | None) -> Iterator[dict[str, Array]]:
+        """The runs of the batch that the model fixes, by the first row of each."""
+        size = self.rows or 1
+        drawn: dict[str, list[Array]] = {}
+        for s in self.streams:
+            runs = [range(first, first + size) for first in firsts]
+            if s.axis is None:
+                drawn[s.name] = [s.array(run, run[0] // size, length) for run in runs]
+                continue
+            whole = s.array([row for run in runs for row in run], 0, length)
+            parts = np.split(whole, len(runs), s.axis)
+            drawn[s.name] = [np.ascontiguousarray(part) for part in parts]
+        for k in range(len(firsts)):
+            yield {name: arrays[k] for name, arrays in drawn.items()}
 
     def feeds(self, count: int = 1) -> dict[str, Array]:
         """One run of the first `count` rows, or of as many as the model fixes; one length."""

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from spa.graph import read
-from spa.probes import probe_for
+from spa.probes import choose, probe_for
+from spa.probes.leaves import leaves
 from spa.probes.probe import FRESH, SPARED
 from tests.probes.test_choose import MODELS, image_model, model, text_model, weights
 
@@ -55,6 +56,25 @@ def test_a_fixed_batch_is_spared_as_a_whole(tmp_path):
     assert sorted(numbers(probe, fresh)) == sorted(fresh)
     assert set(numbers(probe, fitting)) == set(fitting)
     assert all(run["x"].shape == (4, 3, 16, 16) for run in probe.runs(fresh))
+
+
+@pytest.mark.parametrize("batch", (1, 3))
+def test_small_pictures_of_a_fixed_batch_are_painted_together(monkeypatch, batch):
+    """One by one, every shape costs as much as it does for 64 pictures."""
+    painted = []
+
+    def count(rows, *args, **options):
+        painted.append(len(rows))
+        return leaves(rows, *args, **options)
+
+    monkeypatch.setattr(choose, "leaves", count)
+    fixed, free = (probe_for(image_model(shape=(n, 3, 16, 16))) for n in (batch, "N"))
+    painted.clear()
+    runs = list(fixed.runs(range(5, 5 + 90), 7))
+    assert painted == [64 // batch * batch, 90 - 64 // batch * batch]
+    assert all(run["x"].shape == (batch, 3, 16, 16) for run in runs)
+    (whole,) = free.runs(range(5, 5 + 90), 90)
+    assert np.array_equal(np.concatenate([run["x"] for run in runs]), whole["x"])
 
 
 @pytest.mark.parametrize("graph", [image_model(), text_model()], ids=["pictures", "tokens"])
