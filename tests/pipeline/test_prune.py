@@ -357,7 +357,8 @@ def test_outputs_that_are_sequences_are_compared_too():
 def test_stages_are_told_in_order():
     heard = []
     pipeline.prune(DIGITS, recipe_of(ratio=0.4), heard.append)
-    stages = [e.stage for e in heard if isinstance(e, Started)]
+    # what counts its steps anew within a stage says so, as the same stage
+    stages = list(dict.fromkeys(e.stage for e in heard if isinstance(e, Started)))
     assert stages == ["load", "couple", "score", "allocate", "rewrite", "verify"]
     assert [e.stage for e in heard if isinstance(e, Done)] == stages
     assert all(e.seconds >= 0 for e in heard if isinstance(e, Done))
