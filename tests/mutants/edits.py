@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.edit import UNCHECKED, UNTRIED, Edit
 from tests.mutants.flow_edits import FLOW_EDITS
+from tests.mutants.input_edits import INPUT_EDITS
 from tests.mutants.mixture_edits import MIXTURE_EDITS
 from tests.mutants.other_edits import OTHER_EDITS
 from tests.mutants.proof_edits import PROOF_EDITS
@@ -17,6 +18,7 @@ EDITS = (
     *PROOF_EDITS,
     *SYMBOL_EDITS,
     *OTHER_EDITS,
+    *INPUT_EDITS,
     # labels
     Edit(
         "a reshape forgets labels of merged axes",
