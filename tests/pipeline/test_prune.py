@@ -389,7 +389,7 @@ class Timed:
     def __init__(self, clock, millis):
         self.clock, self.millis = clock, itertools.cycle(millis)
 
-    def run(self, names, feed):
+    def run(self, names, feed, options=None):
         self.clock[0] += next(self.millis) / 1e3
 
     def get_providers(self):
