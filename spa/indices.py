@@ -26,6 +26,7 @@ TABLES = {
     "ScatterND": {1: 0},
     "GatherBlockQuantized": {1: 0},
     "EmbedLayerNormalization": {0: 2, 1: 4, 8: 3},
+    "QEmbedLayerNormalization": {0: 2, 1: 4},
 }
 """By operator: which inputs are indices, and the input whose rows they number."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from spa.rules import (  # the families, by name
     attention,
+    blocks,
     contract,
     contrib,
     convolve,
@@ -66,6 +67,7 @@ FAMILIES = (
     rotary,
     quantize,
     integers,
+    blocks,
     experts,
     contrib,
     flow,

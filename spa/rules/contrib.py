@@ -82,9 +82,9 @@ trait(
 )
 
 
-@rule("EmbedLayerNormalization", domain=MICROSOFT, lossy=MEAN)
+@rule("EmbedLayerNormalization", "QEmbedLayerNormalization", domain=MICROSOFT, lossy=MEAN)
 def embed(op: Op, *_: Image) -> list[Image]:  # ids, v c, p c, s c, c, c -> * c
-    still(op, 0, 1, 7, 8, reason="indexes a table")
+    still(op, 0, 1, *range(7, len(op.x)), reason="indexes a table")
     if op.is_const(2):
         own = op.param(2, op.shape(2), makes=(1,))[0].dense
     else:
@@ -103,3 +103,9 @@ def embed(op: Op, *_: Image) -> list[Image]:  # ids, v c, p c, s c, c, c -> * c
 
 
 trait("EmbedLayerNormalization", domain=MICROSOFT, neutral=neutral.embedded)
+trait(
+    "QEmbedLayerNormalization",
+    domain=MICROSOFT,
+    quantised=tuple((i, i + 6, i + 11) for i in range(2, 7)),
+    neutral=neutral.embedded_bytes,
+)

@@ -20,6 +20,7 @@ from spa.rules.attention import (
 )
 from spa.rules.meet import still
 from spa.rules.registry import MICROSOFT, Fixes, refit, rule
+from spa.rules.traits import trait
 from spa.trace.op import Op
 
 if TYPE_CHECKING:
@@ -44,6 +45,14 @@ def attention_of_bytes(op: Op, x: Image, *_: Image) -> list[Image]:  # b s i, i 
         else:
             still(op, i)
     return _projected(op, x, (k, v), 8)
+
+
+trait(
+    "QAttention",
+    domain=MICROSOFT,
+    bytes=((0, 1, 7),),
+    quantised=((0, 3, 6), (1, 4, 7)),
+)
 
 
 def _per_column(op: Op, i: int) -> bool:

@@ -8,27 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spa import labels
 from spa.labels import Image, Plane, Shape
+from spa.rules import neutral
 from spa.rules.contract import gemm, matrices
 from spa.rules.contraction import of_convolution, of_product
 from spa.rules.convolve import conv_group, conv_last, convolved, groups_left
 from spa.rules.join import concat
 from spa.rules.meet import still, together
-from spa.rules.normalize import per_channel
+from spa.rules.normalize import SOFTMAX, over, per_channel, summed_over
+from spa.rules.reduce import reduced
 from spa.rules.registry import MICROSOFT, Fixes, refit, rule
 from spa.rules.traits import trait
 from spa.trace.op import Op
 
 if TYPE_CHECKING:
     from spa.trace.check import Sizes
-
-BLOCKS = "a block of quantised numbers shares a scale"
 
 
 class Facing(Op):
@@ -56,6 +55,10 @@ class Facing(Op):
     def is_float(self, i: int) -> bool:
         """Whether input `i` has a floating-point type."""
         return super().is_float(self.places[i])
+
+    def is_number(self, i: int) -> bool:
+        """Whether channels may be stored in the type of input `i`."""
+        return super().is_number(self.places[i])
 
     def shape(self, i: int) -> Shape:
         """Shape of input `i`."""
@@ -178,6 +181,24 @@ def qlinear_unary(op: Op, *_: Image) -> Image:  # * -> *
     return op.like(op.operand(0))
 
 
+@rule("QLinearWhere", domain=MICROSOFT)
+def qlinear_where(op: Op, *_: Image) -> Image:  # *, *, * -> *
+    still(op, 2, 3, 5, 6, 7, 8)
+    return Image(op.out(), together(Facing(op, 0, 1, 4), (0, 1, 2), len(op.out())))
+
+
+@rule("QLinearSoftmax", domain=MICROSOFT, lossy="along its axis; exact along others")
+def qlinear_softmax(op: Op, *_: Image) -> Image:  # * -> *
+    still(op, 1, 2, 3, 4)
+    return over(op, summed_over(op, op.attr("opset")), SOFTMAX)
+
+
+@rule("QLinearReduceMean", domain=MICROSOFT, lossy="over channels, of which some are gone")
+def qlinear_mean(op: Op, *_: Image) -> Image:  # a b -> a
+    still(op, 1, 2, 3, 4)
+    return reduced(Facing(op, 0), lossy=True)
+
+
 @rule("QLinearAveragePool", "QLinearGlobalAveragePool", domain=MICROSOFT)
 def qlinear_pool(op: Op, x: Image, *_: Image) -> Image:  # n c * -> n c *
     still(op, 1, 2, 3, 4)
@@ -192,77 +213,25 @@ def qlinear_concat(op: Op, *_: Image) -> Image:  # a, b -> (a b)
     return concat(Facing(op, *parts))
 
 
-@rule("MatMulNBits", domain=MICROSOFT, note="columns one by one, rows block by block")
-def n_bits(op: Op, *_: Image) -> Image:  # * (k b), o k ., o k, o . -> * o
-    if not all(op.is_const(i) for i in (1, 2, 3) if op.has(i)):
-        still(op, *range(len(op.x)), reason="its weight is computed")
-        return op.rock()
-    still(op, 4)
-    rows, blocks, blob = op.shape(1)
-    x, rank = op.operand(0), len(op.shape(0))
-    read = op.along(x, rank - 1)
-    inner = _blocks(op, read, blocks)
-    times = prod(x.shape[:-1]) * op.attr("block_size") / max(blob, 1)
-    lanes = labels.lay(inner, (1,), 3)
-    made = op.param(1, (rows, blocks, blob), times=times, makes=(0,), reads=lanes)[0].dense
-    _beside(op, 2, made, inner)
-    if op.has(3):
-        _beside(op, 3, made, inner)
-    out = op.made(made, rank - 1) if op.decide(lambda: bool(made.any())) else op.rock()
-    if op.has(5):
-        per_channel(op, 5, rank, out.planes, axis=rank - 1)
-    return out
-
-
-def _blocks(op: Op, read: np.ndarray, blocks: int) -> np.ndarray:
-    """Labels of the blocks, of which each goes as a whole; a broken one at the end stays."""
-    if len(read) != blocks * op.attr("block_size"):
-        op.same(read, np.zeros_like(read), BLOCKS)
-        return np.zeros(blocks, np.int64)
-    lanes = read.reshape(blocks, -1)
-    op.same(lanes[:, :1], lanes, BLOCKS)
-    return lanes[:, 0]
-
-
-def _beside(op: Op, i: int, made: np.ndarray, inner: np.ndarray) -> None:
-    """Scales or zero points, `[o, k]`; zero points may lie several to a byte."""
-    lanes = op.decide(lambda: prod(op.shape(i)) // max(len(made), 1))
-    if lanes != op.decide(lambda: len(inner)):  # packed: what shares a byte goes together
-        share = op.decide(lambda: 8 // op.attr("bits", 4))
-        if len(inner) % share:
-            op.same(inner, np.zeros_like(inner), "zero points share a byte")
-            inner = np.zeros(-(-len(inner) // share), np.int64)
-        else:
-            packed = inner.reshape(-1, share)
-            op.same(packed[:, :1], packed, "zero points share a byte")
-            inner = packed[:, 0]
-    columns, rows = labels.lay(inner, (1,), 2), labels.lay(made, (0,), 2)
-    op.param(i, (len(made), len(inner)), follows0=rows, follows1=columns)
-
-
-@refit("MatMulNBits", domain=MICROSOFT)
-def n_bits_sizes(new: Sizes) -> Fixes:
-    if (new.node.index, 1) not in new.notes.params:
-        return {}
-    rows, blocks, _ = new.view(1)
-    whole = new.old_shape(1)[1]
-    kept = blocks * new.attr("block_size") if blocks < whole else new.attr("K")
-    return {"N": int(rows), "K": int(kept)}
-
-
-trait("ConvInteger", "MatMulInteger", bytes=((0, 1, 3),))
-trait("QLinearConv", "QLinearMatMul", bytes=((0, 3, 5),))
-trait("QLinearConv", "QGemm", domain=MICROSOFT, bytes=((0, 3, 5),))
-trait("MatMulIntegerToFloat", domain=MICROSOFT, bytes=((0, 1, 5),))
-trait("DynamicQuantizeMatMul", domain=MICROSOFT, bytes=((0, 1, 3),))
-trait("QAttention", domain=MICROSOFT, bytes=((0, 1, 7),))
+trait("ConvInteger", "MatMulInteger", bytes=((0, 1, 3),), quantised=((0, -1, 2), (1, -1, 3)))
+LINEAR: dict[str, Any] = {"bytes": ((0, 3, 5),), "quantised": ((0, 1, 2), (3, 4, 5))}
+trait("QLinearConv", "QLinearMatMul", zero=7, **LINEAR)
+trait("QLinearConv", domain=MICROSOFT, zero=7, **LINEAR)
+trait("QGemm", domain=MICROSOFT, zero=8, **LINEAR)
+trait("QLinearAdd", "QLinearMul", domain=MICROSOFT, zero=7, quantised=((0, 1, 2), (3, 4, 5)))
+trait("QLinearWhere", domain=MICROSOFT, zero=8, quantised=((1, 2, 3), (4, 5, 6)))
+trait("QLinearConcat", domain=MICROSOFT, zero=1)
+for alone in ("LeakyRelu", "Sigmoid", "Softmax", "ReduceMean", "AveragePool", "GlobalAveragePool"):
+    trait(f"QLinear{alone}", domain=MICROSOFT, zero=4, quantised=((0, 1, 2),))
+trait("QLinearSoftmax", domain=MICROSOFT, neutral=neutral.bounded_bytes)
+trait(
+    "MatMulIntegerToFloat",
+    domain=MICROSOFT,
+    bytes=((0, 1, 5),),
+    quantised=((0, 2, 4), (1, 3, 5)),
+)
+trait("DynamicQuantizeMatMul", domain=MICROSOFT, bytes=((0, 1, 3),), quantised=((1, 2, 3),))
 trait("ConvInteger", macs=of_convolution())
 trait("QLinearConv", macs=of_convolution(3))
 trait("QLinearConv", domain=MICROSOFT, macs=of_convolution(3))
 trait("MatMulInteger", "QLinearMatMul", macs=of_product)
-trait("QLinearConv", "QLinearMatMul", zero=7)
-trait("QLinearConv", "QLinearAdd", "QLinearMul", domain=MICROSOFT, zero=7)
-trait("QGemm", domain=MICROSOFT, zero=8)
-trait("QLinearConcat", domain=MICROSOFT, zero=1)
-trait("QLinearLeakyRelu", "QLinearSigmoid", domain=MICROSOFT, zero=4)
-trait("QLinearAveragePool", "QLinearGlobalAveragePool", domain=MICROSOFT, zero=4)

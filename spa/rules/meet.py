@@ -23,7 +23,7 @@ def apart(op: Op, i: int, *axes: Sequence[int], integers: bool = False) -> Image
     """Stored input `i` with labels of its own along groups of axes; along each group its own."""
     shape = op.shape(i)
     wide = op.decide(lambda: tuple(a for a, n in enumerate(shape) if n > 1))
-    wide = wide if integers or op.is_float(i) else ()
+    wide = wide if integers or op.is_number(i) else ()
     groups = [tuple(a for a in group if a in wide) for group in axes]
     makes = {f"makes{k}": group for k, group in enumerate(filter(None, groups))}
     return Image(shape, tuple(op.param(i, shape, times=0.0, **makes)) if makes else ())

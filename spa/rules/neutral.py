@@ -97,16 +97,46 @@ def _skipped(
 
 def embedded(node: NodeLike, room: Room) -> list[Step] | None:
     """The sum of rows of its tables, of which the places give the first, then as `affine`."""
-    if not room.read.isdisjoint(node.outputs[1:2]):
+    return _embedded(node.inputs, node.outputs, room)
+
+
+def _embedded(inputs: tuple[str, ...], outputs: tuple[str, ...], room: Room) -> list[Step] | None:
+    if not room.read.isdisjoint(outputs[1:2]):
         return None  # somebody uses the lengths it finds
-    first = room.store(f"{node.outputs[0]}__first", 0)
-    rows = zip(node.inputs[2:5], (node.inputs[0], first, node.inputs[1]), strict=True)
-    total = (*node.outputs[2:], "")[0] or f"{node.outputs[0]}__sum"
+    first = room.store(f"{outputs[0]}__first", 0)
+    rows = zip(inputs[2:5], (inputs[0], first, inputs[1]), strict=True)
+    total = (*outputs[2:], "")[0] or f"{outputs[0]}__sum"
     parts = [
         Step("Gather", row, (f"{total}__r{k}",)) for k, row in enumerate(r for r in rows if r[0])
     ]
     parts.append(Step("Sum", tuple(p.outputs[0] for p in parts), (total,)))
-    return parts + _affine(total, node.inputs[5], node.inputs[6], node.outputs[0])
+    return parts + _affine(total, inputs[5], inputs[6], outputs[0])
+
+
+def bounded_bytes(node: NodeLike, _: Room) -> list[Step] | None:
+    """Tanh of what the bytes stand for, in bytes again: `x, scale, zero, scale, zero`."""
+    x, scale, zero, *after = node.inputs
+    target = node.outputs[0]
+    names = f"{target}__float", f"{target}__t"
+    return [
+        Step("DequantizeLinear", (x, scale, *([zero] if zero else [])), names[:1]),
+        Step("Tanh", names[:1], names[1:]),
+        Step("QuantizeLinear", (names[1], *after), (target,)),
+    ]
+
+
+def embedded_bytes(node: NodeLike, room: Room) -> list[Step] | None:
+    """As `embedded`, where tables, scale and bias are bytes: what these stand for comes first."""
+    target, inputs = node.outputs[0], list(node.inputs)
+    first = []
+    for i in range(2, 7):
+        if inputs[i]:
+            name = f"{target}__whole{i}"
+            given = inputs[i], inputs[i + 6], inputs[i + 11]
+            first.append(Step("DequantizeLinear", given, (name,)))
+            inputs[i] = name
+    rest = _embedded((*inputs[:7], ""), node.outputs, room)
+    return None if rest is None else [*first, *rest]
 
 
 def summed(node: NodeLike, room: Room) -> list[Step] | None:

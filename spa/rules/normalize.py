@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from spa.trace.check import Sizes
 
 MEAN = "a statistic over channels, of which some are gone"
+SOFTMAX = "a softmax over channels, of which some are gone"
 
 
 def per_channel(
@@ -134,7 +135,7 @@ def group_count(new: Sizes) -> Fixes:
     return {"num_groups": new.left.plane(rows[0]).ids.shape[0]} if rows else {}
 
 
-def _over(op: Op, axes: Collection[int], reason: str = MEAN) -> Image:
+def over(op: Op, axes: Collection[int], reason: str = MEAN) -> Image:
     """Along `axes` it is lossy, along others exact."""
     x = aligned(op, op.operand(0), axes)
     if set(axes) & x.axes:
@@ -144,7 +145,7 @@ def _over(op: Op, axes: Collection[int], reason: str = MEAN) -> Image:
 
 @rule("LRN", lossy="along its channels; exact along others")
 def local_response(op: Op, *_: Image) -> Image:  # n c * -> n c *
-    return _over(op, [1], "normalised by neighbours, of which some are gone")
+    return over(op, [1], "normalised by neighbours, of which some are gone")
 
 
 trait("LRN", neutral=neutral.bounded)
@@ -161,22 +162,22 @@ trait("LpNormalization", neutral=neutral.bounded)
 
 @rule("MeanVarianceNormalization", lossy="along the axes it averages over; exact along others")
 def mean_variance(op: Op, *_: Image) -> Image:  # n c * -> n c *
-    return _over(op, {int(a) % len(op.shape(0)) for a in op.attr("axes", (0, 2, 3))})
+    return over(op, {int(a) % len(op.shape(0)) for a in op.attr("axes", (0, 2, 3))})
 
 
 trait("MeanVarianceNormalization", neutral=neutral.bounded)
 
 
-def _normalised(op: Op) -> set[int]:
+def summed_over(op: Op, version: int) -> set[int]:
     """The axes a Softmax sums over: before opset 13, `axis` and all that follow."""
     rank = len(op.shape(0))
-    axis = op.axis(rank, -1 if op.version >= 13 else 1)
-    return {axis} if op.version >= 13 else set(range(axis, rank))
+    axis = op.axis(rank, -1 if version >= 13 else 1)
+    return {axis} if version >= 13 else set(range(axis, rank))
 
 
 @rule("Softmax", "LogSoftmax", lossy="along its axis; exact along others")
 def softmax(op: Op, *_: Image) -> Image:  # * -> *
-    return _over(op, _normalised(op), "a softmax over channels, of which some are gone")
+    return over(op, summed_over(op, op.version), SOFTMAX)
 
 
 trait("Softmax", "LogSoftmax", neutral=neutral.bounded, shiftless=True)
@@ -185,7 +186,7 @@ trait("Softmax", "LogSoftmax", neutral=neutral.bounded, shiftless=True)
 @rule("Hardmax", note="not along its axis")
 def hardmax(op: Op, *_: Image) -> Image:  # * -> *
     x = op.operand(0)
-    keep = set(range(len(x.shape))) - _normalised(op)
+    keep = set(range(len(x.shape))) - summed_over(op, op.version)
     return op.like(op.only(x, *keep, reason="picks the largest of its channels"))
 
 

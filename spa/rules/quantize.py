@@ -90,5 +90,5 @@ def dynamic(op: Op, x: Image) -> list[Image]:  # * -> *, 1, 1
 
 for domain in ("", MICROSOFT):
     trait("QuantizeLinear", domain=domain, zero=2, rounds=True, quantizes=True)
-    trait("DequantizeLinear", domain=domain, dequantizes=True)
+    trait("DequantizeLinear", domain=domain, dequantizes=True, quantised=((0, 1, 2),))
 trait("DynamicQuantizeLinear", zero_made=2)

@@ -194,7 +194,13 @@ def hidden_size_of_bytes(new: Sizes) -> Fixes:
     return fixes
 
 
-trait("DynamicQuantizeLSTM", domain=MICROSOFT, bytes=((0, 1, 9), (0, 2, 11)), inward=True)
+trait(
+    "DynamicQuantizeLSTM",
+    domain=MICROSOFT,
+    bytes=((0, 1, 9), (0, 2, 11)),
+    quantised=((1, 8, 9), (2, 10, 11)),
+    inward=True,
+)
 trait("DynamicQuantizeLSTM", domain=MICROSOFT, macs=of_recurrence)
 trait("LSTM", "GRU", "RNN", macs=of_recurrence)
 

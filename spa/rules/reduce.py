@@ -17,18 +17,18 @@ LOSSY = ("ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceLogSumExp"
 
 @rule(*EXACT, note="channels that are gone would add nothing")
 def reduce_exact(op: Op, *_: Image) -> Image:  # a b -> a
-    return _reduce(op, lossy=False)
+    return reduced(op, lossy=False)
 
 
 @rule(*LOSSY, lossy="over channels, of which some are gone")
 def reduce_lossy(op: Op, *_: Image) -> Image:  # a b -> a
-    return _reduce(op, lossy=True)
+    return reduced(op, lossy=True)
 
 
 trait(*LOSSY, neutral=neutral.summed)
 
 
-def _reduce(op: Op, lossy: bool) -> Image:
+def reduced(op: Op, lossy: bool) -> Image:
     still(op, 1)
     x = op.operand(0)
     rank = len(x.shape)

@@ -76,6 +76,7 @@ class Trait:
         draws: whether it draws random numbers.
         bytes: triples of inputs that it multiplies as bytes: activations, weights, and the zero
             point of the weights.
+        quantised: triples of inputs: integers, their scale and zero point (-1: there is none).
         inward: whether it measures the range of what it keeps to itself: what is dead must not lie
             in it, and it hangs on how many threads share the rows.
         zero: the input that says which integer stands for zero in its outputs.
@@ -103,6 +104,7 @@ class Trait:
     counts: bool = False
     draws: bool = False
     bytes: tuple[tuple[int, int, int], ...] = ()
+    quantised: tuple[tuple[int, int, int], ...] = ()
     inward: bool = False
     zero: int | None = None
     zero_made: int | None = None

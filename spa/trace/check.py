@@ -175,6 +175,9 @@ class Check:
         new = self._refit.get(i)
         return new if new is not None else self.notes.sized(node, i)
 
+    def is_number(self, node: Any, i: int) -> bool:
+        return self.notes.is_number(node, i)
+
     def is_float(self, node: Any, i: int) -> bool:
         return self.notes.is_float(node, i)
 

@@ -45,6 +45,9 @@ class Reason:
     node: str
 
 
+SHORT = frozenset(f"int{bits}" for bits in (2, 4, 8, 16))
+"""What quantised numbers are stored in; longer integers are ids, sizes and sums."""
+
 TIED = "tied into one unit"
 EVEN = Reason(f"{TIED}, as rows beside it must keep equally many", "", "")
 
@@ -122,6 +125,9 @@ class Collect:
 
     def is_float(self, node: Any, i: int) -> bool:
         return is_float(self.graph.dtypes.get(node.inputs[i]))
+
+    def is_number(self, node: Any, i: int) -> bool:
+        return is_number(self.graph.dtypes.get(node.inputs[i]))
 
     def factors(self, node: Node, i: int) -> tuple[Shape, ...] | None:
         return self.made_of.get((node.index, i))
@@ -384,6 +390,12 @@ class Collect:
 
 def _full(node: Any) -> str:
     return f"{node.domain}.{node.op}" if node.domain not in ("", FLOW) else node.op
+
+
+def is_number(dtype: Any) -> bool:
+    """Whether channels may be stored in a type: floating-point, or integers of few bits."""
+    name = "" if dtype is None else np.dtype(dtype).name
+    return is_float(dtype) or name.lstrip("u") in SHORT
 
 
 def is_float(dtype: Any) -> bool:

@@ -33,6 +33,7 @@ class Listener(Protocol):
     def out(self, node: Any, k: int) -> Shape | None: ...
     def images_of(self, node: Any) -> list[Image | None]: ...
     def is_float(self, node: Any, i: int) -> bool: ...
+    def is_number(self, node: Any, i: int) -> bool: ...
     def factors(self, node: Node, i: int) -> tuple[Shape, ...] | None: ...
     def crossed(self, node: Node, plane: Plane) -> None: ...
     def computed(self, node: Node, i: int) -> None: ...
@@ -108,6 +109,10 @@ class Op:
     def is_float(self, i: int) -> bool:
         """Whether input `i` has a floating-point type."""
         return self._at.is_float(self.node, i)
+
+    def is_number(self, i: int) -> bool:
+        """Whether channels may be stored in the type of input `i`: floats, and short integers."""
+        return self._at.is_number(self.node, i)
 
     def shape(self, i: int) -> Shape:
         """Shape of input `i`."""
@@ -242,7 +247,7 @@ class Op:
         )
 
     def operand(self, i: int, axes: Sequence[int] | None = None) -> Image:
-        """Input `i` as an image; a stored float tensor makes labels along `axes` (default: all)."""
+        """Input `i` as an image; a stored one makes labels along `axes` (default: all)."""
         if not self.is_const(i):
             x = self.x[i]
             if x is None:
@@ -252,7 +257,7 @@ class Op:
         wanted = self.decide(
             lambda: (
                 tuple(a for a, n in enumerate(shape) if n > 1 and (axes is None or a in axes))
-                if self.is_float(i)
+                if self.is_number(i)
                 else ()
             )
         )

@@ -8,7 +8,7 @@ again, the queries and keys of a fused attention) are held at zero in its weight
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from spa.coupling.model import Coupling
-from spa.graph.model import Node
+from spa.graph.model import Graph, Node
 from spa.labels import Ids, Plane
 from spa.rules import trait_of
 from spa.trace.check import Survivors
@@ -50,6 +50,7 @@ class _Held:
         self.model, self.coupling, self.left = model, coupling, left
         self.graph = coupling.graph
         self.zeros: dict[str, str] = {}
+        self.wanted = _zeros_wanted(self.graph)
 
     def all(self, nodes: Sequence[Any], protos: Iterable[NodeProto]) -> list[NodeProto]:
         """The nodes of one graph."""
@@ -61,7 +62,7 @@ class _Held:
                 self._enter(node, copy)
             else:
                 _hold_inside(self.model, self.coupling, self.left, node, copy)
-                self.zeros |= _zero_point(self.graph, node, self.zeros)
+                self.zeros |= _zero_point(self.graph, node, self.zeros, self.wanted)
             written.append(copy)
             for k, name in enumerate(node.outputs):
                 if self._loses(name):
@@ -90,7 +91,7 @@ class _Held:
     def _cross(self, border: Any) -> None:
         """Zero points are the same on both sides of a border, where both sides can see them."""
         if border.outputs:
-            found = _zero_point(self.graph, border, self.zeros)
+            found = _zero_point(self.graph, border, self.zeros, self.wanted)
             self.zeros |= {n: zero for n, zero in found.items() if zero in self.graph.consts}
 
     def _loses(self, name: str) -> bool:
@@ -171,7 +172,26 @@ def _inside(param: Param, left: Survivors, made: Ids, shown: Ids) -> NDArray[np.
     return mask
 
 
-def _zero_point(graph: Any, node: Any, zeros: dict[str, str]) -> dict[str, str]:
+def _zeros_wanted(graph: Graph) -> dict[str, str]:
+    """Which zero points integers are read with: stored ones have no maker to ask."""
+    wanted: dict[str, str] = {}
+    for node in reversed(graph.order):
+        triples = trait_of(node).quantised
+        for tensor, _, point in triples:
+            zero = (*node.inputs, *[""] * (point + 1))[point] if point >= 0 else ""
+            known = zero in graph.consts and graph.consts[zero].size == 1
+            if known and tensor < len(node.inputs):
+                wanted.setdefault(node.inputs[tensor], zero)
+        behind = wanted.get(node.outputs[0]) if node.outputs and not triples else None
+        for name in node.inputs if behind else ():
+            if graph.dtypes.get(name) == graph.dtypes.get(node.outputs[0]):
+                wanted.setdefault(name, behind or "")
+    return wanted
+
+
+def _zero_point(
+    graph: Graph, node: Any, zeros: dict[str, str], wanted: Mapping[str, str]
+) -> dict[str, str]:
     """The tensor that says what zero is in the integers a node makes, by the name of its output."""
     first, like = node.outputs[0], trait_of(node)
     if like.zero_made is not None:
@@ -182,7 +202,7 @@ def _zero_point(graph: Any, node: Any, zeros: dict[str, str]) -> dict[str, str]:
     if like.zero is not None:
         found = "".join(node.inputs[like.zero : like.zero + 1])
         return {first: found} if found and prod(graph.shapes.get(found, (0, 0))) == 1 else {}
-    moved = next((zeros[name] for name in node.inputs if name in zeros), "")
+    moved = next((zeros[name] for name in node.inputs if name in zeros), wanted.get(first, ""))
     return dict.fromkeys(node.outputs, moved) if moved else {}
 
 

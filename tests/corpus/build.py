@@ -30,11 +30,11 @@ def quantised(*shape: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def case(
-    op: str, opset: int, *inputs: np.ndarray | None, outs: int | Sequence[str] = 1, **attrs: Any
+    op: str, opset: int, /, *inputs: np.ndarray | None, outs: int | Sequence[str] = 1, **attrs: Any
 ) -> Case:
     """A model of one node; its inputs are called a, b, c..."""
     domain = attrs.pop("domain", "")
-    names = ["" if x is None else "abcdefghijklmnop"[i] for i, x in enumerate(inputs)]
+    names = ["" if x is None else "abcdefghijklmnopqr"[i] for i, x in enumerate(inputs)]
     outputs = [f"y{k}" for k in range(outs)] if isinstance(outs, int) else list(outs)
     node = helper.make_node(op, names, outputs, domain=domain or None, **attrs)
     arrays = {n: np.asarray(x) for n, x in zip(names, inputs, strict=True) if x is not None}
@@ -58,16 +58,21 @@ def model_of(
         ir_version=10 if opset > 20 else 8,
     )
     inferred = shape_inference.infer_shapes(model).graph.output
-    for info, known in zip(model.graph.output, inferred, strict=True):
-        kind = TensorProto.UINT8 if is_of_bytes(nodes[-1]) else TensorProto.FLOAT
+    for k, (info, known) in enumerate(zip(model.graph.output, inferred, strict=True)):
+        kind = kind_of(nodes[-1], k)
         info.type.tensor_type.elem_type = known.type.tensor_type.elem_type or kind
     shapes = "_".join("x".join(map(str, x.shape)) for x in arrays.values())
     return Case(f"extra_{said}_{shapes}".replace(" ", ""), key, model, arrays)
 
 
-def is_of_bytes(node: NodeProto) -> bool:
-    """Whether an operator of onnxruntime's makes bytes, which ONNX's inference does not know."""
-    return node.op_type.startswith("QLinear") or (node.op_type == "QGemm" and len(node.input) > 7)
+def kind_of(node: NodeProto, k: int) -> int:
+    """The type of an output that ONNX's inference does not know."""
+    if node.op_type.endswith("EmbedLayerNormalization") and k == 1:
+        return TensorProto.INT32  # lengths
+    of_bytes = node.op_type.startswith("QLinear") or (
+        node.op_type == "QGemm" and len(node.input) > 7
+    )
+    return TensorProto.UINT8 if of_bytes else TensorProto.FLOAT
 
 
 def chain(key: str, opset: int, text: str, **arrays: np.ndarray) -> Case:

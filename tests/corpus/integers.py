@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.corpus.build import MICROSOFT, Case, case, noise, quantised
+from tests.corpus.build import MICROSOFT, Case, case, noise, quantised, whole
 
 
 def signed(*shape: int) -> np.ndarray:
@@ -90,7 +90,26 @@ def others() -> list[Case]:
         case("QLinearAveragePool", 13, x, *one, *two, **pool),
         case("QLinearGlobalAveragePool", 13, x, *one, *two, channels_last=0, **ms),
         case("QLinearGlobalAveragePool", 13, x, *one, *two, channels_last=1, **ms),
+        case("QLinearWhere", 13, x[:1] > 9, x, *one, x[:, :1], *two, *two, **ms),
+        case("QLinearSoftmax", 13, x, *one, *two, axis=2, opset=13, **ms),
+        case("QLinearSoftmax", 13, x, *one, *two, axis=1, opset=11, **ms),
         case("QLinearConcat", 13, *two, x, *one, x[:, :3], *two, axis=1, **ms),
+    ]
+
+
+def tables() -> list[Case]:
+    """Rows of bytes that are picked by number."""
+    ids, ms = whole(2, 0, 5), {"domain": MICROSOFT}
+    plain, scale, zero = {"gather_axis": 0, "quantize_axis": 1, "block_size": 16, **ms}, 0.1, 7
+    packed = quantised(6, 24)[0], ids, noise(6, 3), quantised(6, 2)[0]
+    beside = [np.float32(scale)] * 5 + [np.uint8(zero)] * 5
+    rows = quantised(6, 8)[0], quantised(3, 8)[0], quantised(2, 8)[0]
+    norm = *rows, quantised(8)[0], quantised(8)[0], None
+    few = np.array([[2, 0, 5]], np.int32), np.array([[1, 0, 1]], np.int32)
+    return [
+        case("GatherBlockQuantized", 13, *packed, **plain),
+        case("GatherBlockQuantized", 13, quantised(6, 32)[0], ids, noise(6, 2), bits=8, **plain),
+        case("QEmbedLayerNormalization", 13, *few, *norm, *beside, outs=2, **ms),
     ]
 
 
@@ -117,4 +136,5 @@ def blocks() -> list[Case]:
             **{**bits, "K": 64},
         ),
         case("MatMulNBits", 13, x, packed, noise(4, 2), noise(4, 2), **bits),
+        *tables(),
     ]

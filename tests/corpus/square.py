@@ -165,6 +165,8 @@ ZEROS = {
     "QLinearAveragePool": {0: 2},
     "QLinearGlobalAveragePool": {0: 2},
     "QLinearConcat": {2: 4, 5: 7},
+    "QLinearWhere": {1: 3, 4: 6},
+    "QLinearSoftmax": {0: 2},
 }
 """Which input is the zero point of another."""
 

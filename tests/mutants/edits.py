@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.mutants.byte_edits import BYTE_EDITS
 from tests.mutants.edit import UNCHECKED, UNTRIED, Edit
 from tests.mutants.flow_edits import FLOW_EDITS
 from tests.mutants.input_edits import INPUT_EDITS
@@ -13,6 +14,7 @@ from tests.mutants.symbol_edits import SYMBOL_EDITS
 
 EDITS = (
     *RULE_EDITS,
+    *BYTE_EDITS,
     *MIXTURE_EDITS,
     *FLOW_EDITS,
     *PROOF_EDITS,

@@ -298,14 +298,14 @@ RULE_EDITS = (
     ),
     Edit(
         "zero points that share a byte are cut apart",
-        f"{RULES}/integers.py",
+        f"{RULES}/blocks.py",
         '            op.same(packed[:, :1], packed, "zero points share a byte")\n',
         "",
         ("packed_in_bits",),
     ),
     Edit(
         "a product of packed integers keeps its sizes",
-        f"{RULES}/integers.py",
+        f"{RULES}/blocks.py",
         '    return {"N": int(rows), "K": int(kept)}',
         "    return {}",
         ("packed_in_bits",),

@@ -165,3 +165,73 @@ def states_of_bytes(n: Net) -> str:  # scales per direction and per row; states 
     y = layer(y, 12, 4, 2, by=16)
     y = layer(y, 8, 5, 1, zero=128, dtype=np.uint8)
     return n.linear(n.Transpose(y, perm=[1, 0, 2]), 5, 5)
+
+
+def table(n: Net, rows: int, width: int, zero: int = 128) -> tuple[str, str, str]:
+    """Stored rows of unsigned bytes, their scale and zero point."""
+    return whole(n, rows, width, dtype=np.uint8, most=255), scale(n), point(n, zero)
+
+
+@motif("10 12 8", opset=13)
+def tables_of_bytes(n: Net) -> str:  # rows that are multiplied, and rows that are made whole
+    ids = n.input("ids", 6, dtype=np.int64)
+    first, second = table(n, 20, 12), table(n, 20, 10, zero=90)
+    step = n.const(np.float32(0.02)), point(n, 100)
+    weight = whole(n, 12, 10, dtype=np.uint8, most=255), scale(n, size=0.02), point(n, 120)
+    y = n.QLinearMatMul(n.Gather(first[0], ids), *first[1:], *weight, *step)
+    z = n.DequantizeLinear(n.Gather(second[0], ids), *second[1:])
+    y = n.Add(n.DequantizeLinear(y, *step), z)
+    y = n.Relu(n.linear(y, 10, 8))
+    return n.linear(y, 8, 5)
+
+
+@motif("12 4 8", opset=13)
+def chosen_bytes(n: Net) -> str:  # one of two tensors, and a softmax over places
+    x, steps = n.input("x", 6, 5), [(n.const(np.float32(0.02)), point(n, k)) for k in (100, 120, 7)]
+    a, b = (n.QuantizeLinear(n.linear(x, 5, 12), *step) for step in steps[:2])
+    which = n.Greater(n.linear(x, 5, 12), n.scalar(0.1))
+    y = n.QLinearWhere(which, a, *steps[0], b, *steps[1], *steps[2], domain=MICROSOFT)
+    small = n.const(np.float32(1 / 256)), point(n, 0)
+    z = n.QLinearSoftmax(y, *steps[2], *small, domain=MICROSOFT, axis=1, opset=13)
+    weight = whole(n, 12, 8), scale(n), point(n, 0, np.int8)
+    y = n.DequantizeLinear(n.QLinearMatMul(z, *small, *weight, *steps[0]), *steps[0])
+    return n.linear(n.Relu(n.linear(n.Relu(y), 8, 4)), 4, 5)
+
+
+@motif("12 8", "QLinearSoftmax", opset=13)
+def softmax_of_bytes(n: Net) -> str:  # over channels
+    steps = [(n.const(np.float32(k)), point(n, 3)) for k in (0.05, 0.004)]
+    y = n.QuantizeLinear(n.linear(n.input("x", 6, 5), 5, 12), *steps[0])
+    if n.norms:
+        y = n.QLinearSoftmax(y, *steps[0], *steps[1], domain=MICROSOFT, axis=-1, opset=13)
+    weight = whole(n, 12, 8), scale(n), point(n, 0, np.int8)
+    y = n.QLinearMatMul(y, *steps[1], *weight, *steps[0])
+    return n.linear(n.Relu(n.DequantizeLinear(y, *steps[0])), 8, 5)
+
+
+@motif("10 12", "QEmbedLayerNormalization", opset=13)
+def embedded_bytes(n: Net) -> str:
+    ids = n.input("ids", 6, dtype=np.int32)
+    tables = [table(n, rows, 12, zero) for rows, zero in ((20, 128), (6, 100))]
+    if n.norms:
+        own = [(whole(n, 12, dtype=np.uint8), scale(n), point(n, 40)) for _ in range(2)]
+        parts = [*tables, ("", "", ""), *own]
+        given = *(p[0] for p in parts), "", *(p[1] for p in parts), *(p[2] for p in parts)
+        y, _ = n.QEmbedLayerNormalization(n.Abs(ids), "", *given, domain=MICROSOFT, outs=2)
+    else:
+        y = n.DequantizeLinear(n.Gather(tables[0][0], n.Abs(ids)), *tables[0][1:])
+        y = n.Add(y, n.DequantizeLinear(*tables[1]))
+        y = n.affine(y, 12)
+    return n.linear(n.Relu(n.linear(y, 12, 10)), 10, 5)
+
+
+@motif("2 4 48", opset=13)
+def tables_in_bits(n: Net) -> str:  # columns in blocks of 16, four bits and eight
+    ids = n.input("ids", 6, dtype=np.int64)
+    more = {"domain": MICROSOFT, "gather_axis": 0, "quantize_axis": 1, "block_size": 16}
+    stored = whole(n, 20, 32, dtype=np.uint8, most=255), ids, scale(n, 20, 4)
+    packed = whole(n, 20, 2, dtype=np.uint8, most=255)
+    y = n.linear(n.GatherBlockQuantized(*stored, packed, bits=4, **more), 64, 48)
+    whole_bytes = whole(n, 20, 64, dtype=np.uint8, most=255), ids, scale(n, 20, 4)
+    z = n.linear(n.GatherBlockQuantized(*whole_bytes, bits=8, **more), 64, 48)
+    return n.linear(n.Relu(n.Add(y, z)), 48, 5)
