@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from spa.coupling.model import Coupling
-from spa.trace.collect import is_float
+from spa.trace.kinds import is_float
 from spa.trace.param import MAKES, READS
 
 MOSTLY = 0.5

@@ -18,7 +18,7 @@ from spa.coupling.model import Coupling
 from spa.criteria.aggregate import aggregate, normalize
 from spa.errors import ReadError, UsageError
 from spa.events import Tell, quiet
-from spa.trace.collect import is_float
+from spa.trace.kinds import is_float
 
 Scores = NDArray[np.float64]
 SCORERS = ("l1", "l2", "fpgm", "random", "act", "obspa")

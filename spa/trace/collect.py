@@ -19,6 +19,7 @@ from spa import labels
 from spa.graph.model import FLOW, Node
 from spa.labels import ROCK, Ids, Image, Plane, Shape
 from spa.rules import RULES
+from spa.trace.kinds import is_float, is_number
 from spa.trace.meetings import Meetings
 from spa.trace.op import Op
 from spa.trace.param import Param
@@ -44,9 +45,6 @@ class Reason:
     op: str
     node: str
 
-
-SHORT = frozenset(f"int{bits}" for bits in (2, 4, 8, 16))
-"""What quantised numbers are stored in; longer integers are ids, sizes and sums."""
 
 TIED = "tied into one unit"
 EVEN = Reason(f"{TIED}, as rows beside it must keep equally many", "", "")
@@ -390,16 +388,3 @@ class Collect:
 
 def _full(node: Any) -> str:
     return f"{node.domain}.{node.op}" if node.domain not in ("", FLOW) else node.op
-
-
-def is_number(dtype: Any) -> bool:
-    """Whether channels may be stored in a type: floating-point, or integers of few bits."""
-    name = "" if dtype is None else np.dtype(dtype).name
-    return is_float(dtype) or name.lstrip("u") in SHORT
-
-
-def is_float(dtype: Any) -> bool:
-    """Whether a numpy or ml_dtypes type is a floating-point type."""
-    return dtype is not None and (
-        np.issubdtype(dtype, np.floating) or "float" in getattr(dtype, "name", "")
-    )

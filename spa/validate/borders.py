@@ -16,7 +16,7 @@ from onnx import ModelProto, NodeProto, helper
 
 from spa.coupling.view import trait_at
 from spa.graph.normalize import captured_names, graphs_in
-from spa.trace.collect import is_float
+from spa.trace.kinds import is_float
 
 Types = Mapping[str, np.dtype]
 

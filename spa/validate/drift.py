@@ -205,7 +205,7 @@ def _both_finite(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.b
 
 def _floats(value: Any, amounts: bool = False) -> Floats | None:
     """The value as float64 if it is a float or a float tensor, or integers that are amounts."""
-    from spa.trace.collect import is_float
+    from spa.trace.kinds import is_float
 
     if isinstance(value, float):
         return np.array(value)

@@ -18,7 +18,8 @@ from spa.errors import VerifyError
 from spa.graph.model import FLOW
 from spa.rules import trait_of
 from spa.trace.check import Survivors, planes_at
-from spa.trace.collect import Reason, is_float
+from spa.trace.collect import Reason
+from spa.trace.kinds import is_float
 from spa.validate.borders import Border, borders, given_name, steered, watched
 from spa.validate.bytes import unsigned
 from spa.validate.gap import Gap, floats, gap

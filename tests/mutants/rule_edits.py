@@ -356,8 +356,8 @@ RULE_EDITS = (
     Edit(
         "a mean over channels is taken for exact",
         f"{RULES}/reduce.py",
-        "    return _reduce(op, lossy=True)",
-        "    return _reduce(op, lossy=False)",
+        "    return reduced(op, lossy=True)",
+        "    return reduced(op, lossy=False)",
         ("norms_spelt_out",),
     ),
     Edit(
