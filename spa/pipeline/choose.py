@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spa import runtime
 from spa.coupling import Coupling, analyse, misplaced, refine
-from spa.coupling.quantised import is_mostly_integers
+from spa.coupling.quantised import is_mostly_quantised
 from spa.criteria import score
 from spa.errors import ReadError, TargetError
 from spa.executor.survey import recovered
@@ -58,7 +58,7 @@ def measuring(
 
 def _refittable(coupling: Coupling) -> None:
     """Raise ReadError where scores would assume a refit that integers do not allow."""
-    if is_mostly_integers(coupling):
+    if is_mostly_quantised(coupling):
         raise ReadError(
             "the weights of this model are quantised already, so that nothing can make up for what "
             "is removed: prune the model it was made from and quantise the result, or choose "

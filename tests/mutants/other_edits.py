@@ -240,10 +240,24 @@ OTHER_EDITS = (
         tests=EXTERNAL,
     ),
     Edit(
-        "no weight is an integer",
+        "no weight is quantised",
         "spa/coupling/quantised.py",
-        "            elements[not is_float(kind)] += prod(param.view)",
+        "            elements[few or param.node in rounded] += prod(param.view)",
         "            elements[False] += prod(param.view)",
+        tests=INTEGERS,
+    ),
+    Edit(
+        "floats of a byte can be refitted",
+        "spa/coupling/quantised.py",
+        "not is_float(kind) or kind.itemsize == 1",
+        "not is_float(kind)",
+        tests=INTEGERS,
+    ),
+    Edit(
+        "floats that the graph rounds can be refitted",
+        "spa/coupling/quantised.py",
+        "elements[few or param.node in rounded]",
+        "elements[few]",
         tests=INTEGERS,
     ),
     Edit(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ml_dtypes
+import numpy as np
 import pytest
 
 import spa
 from spa.coupling import analyse
-from spa.coupling.quantised import integer_share
+from spa.coupling.quantised import quantised_share
 from spa.errors import ReadError
 from spa.graph import read
 from tests.nets import MOTIFS, Net
@@ -33,8 +35,47 @@ def test_ids_and_sizes_are_no_weights():
     n = Net(opset=17)
     y = n.Gather(n.weight(9, 8), n.ints(*range(5)))
     y = n.linear(n.Add(n.input("x", 5, 8), y), 8, 4)
-    assert integer_share(analyse(read(n.done(y)))) == 0.0
+    assert quantised_share(analyse(read(n.done(y)))) == 0.0
+
+
+def stored(net, dtype, *shape):
+    """A weight of few bits, made whole."""
+    return net.DequantizeLinear(
+        net.const(net.random.normal(size=shape).astype(dtype)), net.scalar(1)
+    )
+
+
+def rounded(net, _, *shape):
+    """A weight of floats that the graph rounds to a scale, as for training with quantisers."""
+    given = net.scalar(0.01), net.const(np.int8(0))
+    return net.DequantizeLinear(net.QuantizeLinear(net.weight(*shape), *given), *given)
+
+
+KINDS = {
+    "int16": (stored, np.int16),
+    "int4": (stored, ml_dtypes.int4),
+    "e4m3": (stored, ml_dtypes.float8_e4m3fn),
+    "e5m2": (stored, ml_dtypes.float8_e5m2),
+    "pairs": (rounded, None),
+}
+
+
+def of_kind(kind, large=True):
+    """Two layers, of which the large or the small one is quantised."""
+    weight, dtype = KINDS[kind]
+    n = Net(opset=21, ir=10)
+    sizes = ((5, 24), (24, 5)) if large else ((5, 1), (1, 5))
+    y = n.Relu(n.MatMul(n.input("x", 6, 5), weight(n, dtype, *sizes[0])))
+    y = n.MatMul(y, weight(n, dtype, *sizes[1]))
+    return n.done(n.linear(n.Relu(n.linear(y, 5, 8)), 8, 4))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_of_few_bits_are_quantised(kind):
+    with pytest.raises(ReadError, match="quantised already"):
+        spa.plan(of_kind(kind), ratio=0.3)
+    assert quantised_share(analyse(read(of_kind(kind, large=False)))) < 0.5
 
 
 def test_a_few_integers_do_not_stand_in_the_way():
-    assert 0 < integer_share(analyse(read(MOTIFS["quantized_inside"].build()))) < 0.5
+    assert 0 < quantised_share(analyse(read(MOTIFS["quantized_inside"].build()))) < 0.5
