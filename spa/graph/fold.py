@@ -28,6 +28,7 @@ from spa.graph.normalize import captured_names, opsets_of, replace_nodes
 from spa.graph.salvage import salvage
 from spa.graph.shapes import walk
 from spa.graph.tensors import Consts, bits_of, raw_bytes, weights_of
+from spa.graph.twins import share_copies
 from spa.runtime import evaluate_constants
 
 LARGE = 1 << 20
@@ -62,6 +63,7 @@ def fold(
             break
         walked = None
     if walked is None:
+        share_copies(proto.graph, WEIGHTED)  # copies that were folded apart
         consts = Consts(weights_of(proto.graph), base_dir, mapped)
         return prepare(proto.graph, opsets_of(proto), consts, proto.ir_version), Facts()
     return walked
@@ -73,6 +75,7 @@ def _fold_once(
     """What a walk over the graph found out, if nothing was to be folded."""
     graph = proto.graph
     _share_copies(graph)
+    share_copies(graph, WEIGHTED)
     consts = Consts(weights_of(graph), base_dir, mapped)
     whole = prepare(graph, opsets_of(proto), consts, proto.ir_version)
     # What the file declares about its tensors may be wrong: only its inputs are taken at its word.

@@ -12,6 +12,7 @@ ATOMIC = ("tests/storage/test_atomic.py",)
 WRITING = ("tests/graph/test_writing.py",)
 EXTERNAL = ("tests/graph/test_writing.py", "tests/storage/test_kills.py")
 INTEGERS = ("tests/pipeline/test_integers.py",)
+BRANCHES = ("tests/pipeline/test_branches.py",)
 
 MOVED_DATA = (
     "            if data is not None and new:\n"
@@ -245,6 +246,34 @@ OTHER_EDITS = (
         "            elements[few or param.node in rounded] += prod(param.view)",
         "            elements[False] += prod(param.view)",
         tests=INTEGERS,
+    ),
+    Edit(
+        "copies of a weight are other weights",
+        "spa/graph/twins.py",
+        "                node.input[place] = first[name]",
+        "                pass",
+        also=(
+            (
+                "spa/graph/twins.py",
+                "    drop_initializers(graph, set(first))",
+                "    pass",
+            ),
+        ),
+        tests=BRANCHES,
+    ),
+    Edit(
+        "copies that were folded apart are other weights",
+        "spa/graph/fold.py",
+        "        share_copies(proto.graph, WEIGHTED)  # copies that were folded apart\n",
+        "",
+        tests=BRANCHES,
+    ),
+    Edit(
+        "weights of one number are one weight",
+        "spa/graph/twins.py",
+        "            if raw == raw[: len(raw) // count] * count:  # one number, or none",
+        "            if not raw:",
+        tests=BRANCHES,
     ),
     Edit(
         "floats of a byte can be refitted",
