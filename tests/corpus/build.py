@@ -58,8 +58,8 @@ def model_of(
         ir_version=10 if opset > 20 else 8,
     )
     inferred = shape_inference.infer_shapes(model).graph.output
-    for k, (info, known) in enumerate(zip(model.graph.output, inferred, strict=True)):
-        kind = kind_of(nodes[-1], k)
+    for info, known in zip(model.graph.output, inferred, strict=True):
+        kind = kind_of(nodes[-1], list(nodes[-1].output).index(info.name))
         info.type.tensor_type.elem_type = known.type.tensor_type.elem_type or kind
     shapes = "_".join("x".join(map(str, x.shape)) for x in arrays.values())
     return Case(f"extra_{said}_{shapes}".replace(" ", ""), key, model, arrays)
