@@ -105,15 +105,20 @@ class _File:
                 forms[name] = form
                 self.taken.update(t.name for t in form.tensors)
                 self.taken.update(o for node in form.nodes for o in node.output)
-        nodes = [node for form in forms.values() for node in form.nodes]
-        tensors = {t.name: t for form in forms.values() for t in form.tensors}
-        first_of = [self.stored[n] for node in nodes for n in node.input if n in self.stored]
-        kept = [t for t in first_of if t.name not in forms]
-        wanted = {name: self.stored[name] for name in forms}
-        if not self._differing(nodes, [*tensors.values(), *kept], wanted):
-            self.nodes += nodes
-            self.tensors += tensors.values()
-            self.gone.update(forms)
+        while forms:
+            nodes = [node for form in forms.values() for node in form.nodes]
+            tensors = [t for form in forms.values() for t in form.tensors]
+            first_of = [self.stored[n] for node in nodes for n in node.input if n in self.stored]
+            kept = {t.name: t for t in first_of if t.name not in forms}
+            wanted = {name: self.stored[name] for name in forms}
+            wrong = self._differing(nodes, [*tensors, *kept.values()], wanted)
+            if not wrong:
+                self.nodes += nodes
+                self.tensors += tensors
+                self.gone.update(forms)
+                return
+            for name in wrong:
+                del forms[name]
 
     def written(self) -> ModelProto:
         """The model with nodes in the place of tensors."""

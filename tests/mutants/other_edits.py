@@ -248,6 +248,13 @@ OTHER_EDITS = (
         tests=INTEGERS,
     ),
     Edit(
+        "one form that differs takes all others along",
+        "spa/rewrite/compact.py",
+        "            for name in wrong:\n                del forms[name]",
+        "            forms.clear()",
+        tests=("tests/pipeline/test_size.py",),
+    ),
+    Edit(
         "copies of a weight are other weights",
         "spa/graph/twins.py",
         "                node.input[place] = first[name]",

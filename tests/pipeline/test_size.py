@@ -15,6 +15,7 @@ from spa import runtime
 from spa.graph import read
 from spa.graph.forms import smallest
 from spa.graph.makers import cheapest
+from spa.rewrite import compact
 from tests.graph.small import model
 
 RNG = np.random.default_rng(0)
@@ -103,6 +104,21 @@ def test_a_filling_that_was_cut_is_a_smaller_filling(tmp_path: Path) -> None:
     assert kept < 64 and "k" not in stored(file)
     found = read(file).consts["k"]
     assert found.shape[0] == kept and (found == np.float32(0.5)).all()
+
+
+def test_one_form_that_an_engine_makes_differently_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proto = net(
+        "k = ConstantOfShape<value=float[1]{0.5}>(size)  m = ConstantOfShape"
+        "<value=float[1]{0.25}>(size)  i = MatMul(h, k)  j = MatMul(h, m)  z = Add(i, j)",
+        {"size": np.array([64, 64])},
+    )
+    own = compact.same
+    monkeypatch.setattr(compact, "same", lambda a, b: b.flat[0] != 0.25 and own(a, b))
+    spa.prune(proto, 0.25, scorer="l2", round_to=1, output=tmp_path / "out.onnx")
+    file = onnx.load(tmp_path / "out.onnx")
+    assert "k" not in stored(file) and len(stored(file)["m"]) < 64
 
 
 def test_a_file_that_its_plan_alone_would_make_larger_does_not_carry_it(tmp_path: Path) -> None:
