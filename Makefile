@@ -9,7 +9,7 @@ JOBS ?= auto
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test thorough lint types size fuzz corpus golden mutants cov zoo docs check clean
+.PHONY: help demo install test thorough lint types size fuzz files corpus golden mutants cov zoo docs check clean
 
 help:  ## print this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' \
@@ -42,6 +42,9 @@ size:  ## lines per file and function; fails above the cap
 
 fuzz:  ## N random networks, pruned and compared (make fuzz N=2000)
 	SPA_FUZZ=$(N) $(PYTEST) -m fuzz
+
+files:  ## N files that are broken in every way (make files N=2000)
+	$(PYTHON) scripts/fuzz_files.py 0 $(N)
 
 corpus:  ## every node test that ships with onnx, against our rules
 	$(PYTEST) -m corpus

@@ -40,6 +40,8 @@ def session(
     device: Device = "auto",
     base_dir: str | os.PathLike[str] | None = None,
     timed: bool = False,
+    integers: bool = True,
+    arena: bool | None = None,
 ) -> onnxruntime.InferenceSession:
     """Load a model into onnxruntime.
 
@@ -51,6 +53,8 @@ def session(
         base_dir: the folder of external data of a model that is not a path.
         timed: whether its runs are timed.  It then runs as it does by default, but its threads spin
             only while it runs; otherwise they sleep, and CUDA keeps to float32 (`devices.EXACT`).
+        integers: whether the optimizer may use integers, and round, where the file has floats.
+        arena: whether memory is kept from run to run; by default where it is timed.
 
     Raises:
         ReadError: onnxruntime is missing or refuses the model.
@@ -58,6 +62,8 @@ def session(
     """
     runtime = devices.engine()
     options = _options(optimize, threads, timed)
+    options.enable_cpu_mem_arena = timed if arena is None else arena
+    options.add_session_config_entry("session.disable_quant_qdq", str(int(not integers)))
     if base_dir is not None:
         key = "session.model_external_initializers_file_folder_path"
         options.add_session_config_entry(key, os.fspath(Path(base_dir).absolute()))

@@ -31,6 +31,7 @@ from spa.validate.own import OWN_RUNS, check_own
 from spa.validate.proof import is_quantised
 from spa.validate.runs import session_of
 from spa.validate.silent import amounts, silent
+from spa.validate.sizes import is_heavy
 
 MOST_LIMITS = 3
 
@@ -202,8 +203,12 @@ def pair(
     *,
     optimize: bool = True,
 ) -> list[Any]:
-    """Sessions of the original and of the pruned model, up to what onnxruntime does not know."""
+    """Sessions of the original and of the pruned model, up to what onnxruntime does not know.
+
+    What keeps gigabytes of memory to itself cannot be held twice.
+    """
     base = graph.source.base_dir
+    heavy = is_heavy(graph.shapes)
     models = ((graph.proto, base), (small, base_dir or base))
     return [
         session_of(
@@ -213,6 +218,7 @@ def pair(
             optimize=optimize,
             threads=recipe.threads or 0,
             timed=True,
+            arena=not heavy,
         )[0]
         for model, folder in models
     ]

@@ -33,7 +33,7 @@ from spa.validate.inputs import feeds_at
 from spa.validate.lengths import check_shapes
 from spa.validate.own import OWN_RUNS, check_own
 from spa.validate.runs import Runner
-from spa.validate.sizes import each_other
+from spa.validate.sizes import each_other, is_heavy
 
 OWN = "compare a model with its own pruned version"
 
@@ -174,7 +174,8 @@ def _run_both(first: Graph, second: Graph, recipe: Recipe, ran: Advance) -> Verd
         return True
 
     found = drift(*run(first.dims))
-    others = each_other(first.dims, accepted, batch_symbols(first))
+    heavy = is_heavy(first.shapes)
+    others = each_other(first.dims, accepted, batch_symbols(first), nearest=heavy)
     return Verdict("run", found, None, (), (dict(first.dims), *others))
 
 

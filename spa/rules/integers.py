@@ -230,7 +230,13 @@ trait(
     bytes=((0, 1, 5),),
     quantised=((0, 2, 4), (1, 3, 5)),
 )
-trait("DynamicQuantizeMatMul", domain=MICROSOFT, bytes=((0, 1, 3),), quantised=((1, 2, 3),))
+trait(
+    "DynamicQuantizeMatMul",
+    domain=MICROSOFT,
+    decides=(0,),
+    bytes=((0, 1, 3),),
+    quantised=((1, 2, 3),),
+)
 trait("ConvInteger", macs=of_convolution())
 trait("QLinearConv", macs=of_convolution(3))
 trait("QLinearConv", domain=MICROSOFT, macs=of_convolution(3))

@@ -83,7 +83,8 @@ class Proof:
     def __init__(
         self, coupling: Coupling, alive: NDArray[np.bool_], whole: Runner, small: Runner
     ) -> None:
-        self.coupling, self.whole, self.small = coupling, whole, small
+        self.coupling, self.original = coupling, whole
+        self.whole, self.small = whole.in_floats(), small.in_floats()
         self.left = Survivors(coupling.notes, coupling.root, alive)
         self.lossy = lossy_at(coupling, alive)
         self.masked = masked(coupling, alive)
@@ -100,7 +101,7 @@ class Proof:
             ReadError: the masked original does not run at these sizes.
         """
         found = self._compared(feeds, optimize, where, advice)
-        self.limits.update(dict.fromkeys(map(end_of, self.whole.unknown)))
+        self.limits.update(dict.fromkeys(map(end_of, self.original.unknown)))
         if found.silent:
             found = self._before_it_breaks(feeds, optimize, where, advice) or found
         return found

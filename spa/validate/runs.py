@@ -25,12 +25,22 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class Runner:
-    """Runs one model, with onnxruntime's optimizer or without; `ran` hears of every run."""
+    """Runs one model, with onnxruntime's optimizer or without.
+
+    `ran` hears of every run; `integers` says whether the optimizer may compute in integers what is
+    beside quantisers.
+    """
 
     def __init__(
-        self, model: ModelProto, base_dir: Any, device: Device, ran: Advance = unheard
+        self,
+        model: ModelProto,
+        base_dir: Any,
+        device: Device,
+        ran: Advance = unheard,
+        integers: bool = True,
     ) -> None:
-        self.model, self.base_dir, self.device, self.ran = model, base_dir, device, ran
+        self.model, self.base_dir, self.device = model, base_dir, device
+        self.ran, self.integers = ran, integers
         self._sessions: dict[bool, Any] = {}
         self.unknown: tuple[NodeProto, ...] = ()
         self._last: tuple[Arrays, bool, dict[str, Any]] | None = None
@@ -51,14 +61,20 @@ class Runner:
 
     def load(self, optimize: bool) -> tuple[Any, tuple[NodeProto, ...]]:
         """A session, and the nodes that it ends before."""
-        place = {"device": self.device, "base_dir": self.base_dir}
+        place = {"device": self.device, "base_dir": self.base_dir, "integers": self.integers}
         nodes = (node for graph in all_graphs(self.model.graph) for node in graph.node)
         alone = any(trait_at(node).inward for node in nodes)
         return session_of(self.model, optimize=optimize, threads=int(alone), **place)
 
     def of(self, model: ModelProto) -> Runner:
         """The same for another model with the same external data."""
-        return self if model is self.model else Runner(model, self.base_dir, self.device, self.ran)
+        if model is self.model:
+            return self
+        return Runner(model, self.base_dir, self.device, self.ran, self.integers)
+
+    def in_floats(self) -> Runner:
+        """The same, and nothing is computed in integers that the file has in floats."""
+        return Runner(self.model, self.base_dir, self.device, self.ran, integers=False)
 
 
 def session_of(model: ModelProto, **options: Any) -> tuple[Any, tuple[NodeProto, ...]]:

@@ -9,38 +9,51 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from itertools import combinations
+from math import prod
 
 Sizes = Mapping[str, int]
 
 SMALLER, LARGER = -1, 1
 PATCH = 32
 """Sizes from here on may have to be multiples of it, as nets halve pictures five times."""
+HEAVY = 1 << 24
+"""Elements of one tensor from which on a larger size may need more memory than there is."""
 MOST_REFUSED = 24
 """Sizes in one direction that an original may refuse before no more are tried."""
 
 
-def steps(size: int, way: int) -> list[int]:
+def steps(size: int, way: int, nearest: bool = False) -> list[int]:
     """How far other sizes lie from `size`: near it, as the work grows with them."""
     if size < PATCH:
         found = [max(1, size // 2), 1, size]
     else:
         found = [-(-size // (8 * PATCH)) * PATCH, size // 2, 1, size]
+    found = sorted(found) if nearest else found
     return list(dict.fromkeys(way * step for step in found if size + way * step > 0))
 
 
+def is_heavy(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether a tensor is so large that only the nearest other sizes are tried first."""
+    return any(prod(shape) > HEAVY for shape in shapes.values())
+
+
 def each_other(
-    dims: Sizes, accepted: Callable[[Sizes], bool], batches: Collection[str] = ()
+    dims: Sizes,
+    accepted: Callable[[Sizes], bool],
+    batches: Collection[str] = (),
+    nearest: bool = False,
 ) -> list[Sizes]:
     """Other sizes that were accepted: of every symbol a smaller and a larger one, where any is.
 
     `accepted` tells of sizes whether the model takes them.  Symbols of one size stay of one size
     as long as all move at once.  The batch goes the other way than all others, for less work.
+    `nearest` tries the nearest sizes first, where any run is much work.
     """
     found: list[Sizes] = []
     turned = {dims[symbol] for symbol in batches}
     for way in (SMALLER, LARGER):
         ways = {s: -way if n in turned else way for s, n in dims.items()}
-        search = _Search(dims, ways, accepted)
+        search = _Search(dims, ways, accepted, nearest)
         search.all_at_once()
         search.one_by_one()
         search.in_pairs()
@@ -52,10 +65,14 @@ class _Search:
     """Other sizes in one direction: `open` are the symbols that none was found of yet."""
 
     def __init__(
-        self, dims: Sizes, ways: Mapping[str, int], accepted: Callable[[Sizes], bool]
+        self,
+        dims: Sizes,
+        ways: Mapping[str, int],
+        accepted: Callable[[Sizes], bool],
+        nearest: bool,
     ) -> None:
         self.dims, self.accepted = dims, accepted
-        self.steps = {s: steps(n, ways[s]) for s, n in dims.items()}
+        self.steps = {s: steps(n, ways[s], nearest) for s, n in dims.items()}
         self.open = {s for s in dims if self.steps[s]}
         self.found: list[Sizes] = []
         self.refused: list[Sizes] = []

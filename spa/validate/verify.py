@@ -25,7 +25,7 @@ from spa.validate.inputs import feeds_at
 from spa.validate.lengths import check_shapes
 from spa.validate.proof import Proof, lossy_at
 from spa.validate.runs import Arrays, Runner
-from spa.validate.sizes import Sizes, each_other
+from spa.validate.sizes import Sizes, each_other, is_heavy
 
 Proved = Literal["complete", "partial", "none"]
 
@@ -116,7 +116,9 @@ def verify(
         return True
 
     found = drift(*run(feeds_at(graph, seed), False, ""))
-    sizes = (dict(graph.dims), *each_other(graph.dims, accepted, batch_symbols(graph)))
+    heavy = is_heavy(graph.shapes)
+    others = each_other(graph.dims, accepted, batch_symbols(graph), nearest=heavy)
+    sizes = (dict(graph.dims), *others)
     limits = tuple(proof.limits) if proof is not None else ()
     error = total.error if total.compared else None
     return Verdict(level, found, error, lossy, sizes, total.compared, limits)

@@ -104,10 +104,10 @@ class Reference:
             key.output[k] = f"o{k}"
         feeds = dict(zip([n for n in key.input if n], given, strict=True))
         kinds = ";".join(f"{n}:{v.dtype}:{shape_of(v)}" for n, v in feeds.items())
-        opset = next(e.version for e in self.model.opset_import if not e.domain)
-        text = f"{opset} {kinds} ".encode() + key.SerializeToString(deterministic=True)
+        opsets = {e.domain: e.version for e in self.model.opset_import}
+        text = f"{opsets} {kinds} ".encode() + key.SerializeToString(deterministic=True)
         if text not in self._sessions:
-            self._sessions[text] = alone(key, feeds, opset)
+            self._sessions[text] = alone(key, feeds, opsets)
         return list(self._sessions[text].run(None, feeds))
 
     def _doubt(self, node: NodeProto, run: Run) -> None:
@@ -144,7 +144,9 @@ def at_length(
     raise AssertionError(f"{name} has other channels along axis {axis}: {known} long, now {length}")
 
 
-def alone(node: NodeProto, feeds: Mapping[str, Array], opset: int) -> onnxruntime.InferenceSession:
+def alone(
+    node: NodeProto, feeds: Mapping[str, Array], opsets: Mapping[str, int]
+) -> onnxruntime.InferenceSession:
     """A session of one operator for any sizes."""
     inputs = [
         helper.make_tensor_value_info(
@@ -154,7 +156,8 @@ def alone(node: NodeProto, feeds: Mapping[str, Array], opset: int) -> onnxruntim
     ]
     outputs = [ValueInfoProto(name=name, type=TypeProto()) for name in node.output]
     graph = helper.make_graph([node], "alone", inputs, outputs)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
+    model = helper.make_model(graph, opset_imports=imports, ir_version=8)
     return session(model)
 
 

@@ -76,6 +76,34 @@ PROOF_EDITS = (
         tests=BORDERS,
     ),
     Edit(
+        "a step of a quantiser is no decision",
+        "spa/rules/quantize.py",
+        "domain=domain, decides=(0,), zero=2,",
+        "domain=domain, zero=2,",
+        tests=BORDERS,
+    ),
+    Edit(
+        "a range that is measured is no decision",
+        "spa/rules/quantize.py",
+        'trait("DynamicQuantizeLinear", decides=(0,), zero_made=2)',
+        'trait("DynamicQuantizeLinear", zero_made=2)',
+        tests=BORDERS,
+    ),
+    Edit(
+        "every session keeps its memory",
+        "spa/runtime.py",
+        "    options.enable_cpu_mem_arena = timed if arena is None else arena",
+        "    options.enable_cpu_mem_arena = True",
+        tests=SIZES,
+    ),
+    Edit(
+        "the nearest sizes are not tried first",
+        "spa/validate/sizes.py",
+        "    found = sorted(found) if nearest else found",
+        "    found = list(found)",
+        tests=SIZES,
+    ),
+    Edit(
         "a choice of the largest is no decision",
         "spa/rules/reduce.py",
         'trait("TopK", decides=(0,), sized=(1,))',
@@ -141,7 +169,7 @@ PROOF_EDITS = (
     Edit(
         "a proof that ends at a plugin is complete",
         "spa/validate/proof.py",
-        "        self.limits.update(dict.fromkeys(map(end_of, self.whole.unknown)))\n",
+        "        self.limits.update(dict.fromkeys(map(end_of, self.original.unknown)))\n",
         "",
         tests=RUNS,
     ),

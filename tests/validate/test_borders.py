@@ -66,7 +66,26 @@ def whole(n, scores):
     return (n.Cast(steps, to=TensorProto.FLOAT),)
 
 
-DECISIONS = [largest, first, greater, whole]
+def halves(n, scores):
+    """Numbers beside a half."""
+    first, second = n.split(scores, [3, 3], axis=-1)
+    return n.Mul(n.Div(first, n.Add(second, n.scalar(1e-9))), n.scalar(0.5))
+
+
+def stepped(n, scores):
+    step = n.scalar(1.0), n.const(np.int8(0))
+    steps = n.Transpose(n.QuantizeLinear(halves(n, scores), *step), perm=[0, 2, 1])
+    return (n.DequantizeLinear(steps, *step),)
+
+
+def stepped_by_range(n, scores):
+    """The halves are 127.5 steps of a range up to 1."""
+    most = n.Concat(halves(n, scores), n.Sigmoid(n.Add(n.Abs(scores), n.scalar(40.0))), axis=-1)
+    steps, size, zero = n.DynamicQuantizeLinear(most, outs=3)
+    return (n.DequantizeLinear(n.Transpose(steps, perm=[0, 2, 1]), size, zero),)
+
+
+DECISIONS = [largest, first, greater, whole, stepped, stepped_by_range]
 
 
 @pytest.mark.parametrize("decide", DECISIONS)

@@ -41,6 +41,29 @@ def test_equal_without_the_quantisers(seed):
     assert verdict.equivalence is not None and verdict.equivalence < 1e-5
 
 
+def weights_in_bytes():
+    """Products with weights in bytes, which the optimizer gives to kernels that round activations.
+
+    In the masked original they are masked first, so that it does not.
+    """
+    n = Net(opset=18, batch="N")
+    step = n.scalar(1 / 64), n.const(np.uint8(128))
+    y = n.DequantizeLinear(n.QuantizeLinear(n.Tanh(n.input("x", "L", 6)), *step), *step)
+    for read_, made in ((6, 16), (16, 16), (16, 6)):
+        whole = n.const(n.random.integers(-60, 61, (read_, made)).astype(np.int8))
+        scale = n.const((n.random.random(made) * 0.01 + 0.005).astype(np.float32))
+        y = n.MatMul(n.Relu(y), n.DequantizeLinear(whole, scale, axis=1))
+    return n.done(y)
+
+
+def test_kernels_that_round_have_no_part_in_a_proof():
+    coupling = analyse(read(weights_in_bytes()), strict=True)
+    alive = oracles.scattered(0.4, 1)(coupling)
+    verdict = verify(coupling, alive, rewrite(coupling, alive))
+    assert verdict.proof == "complete" and verdict.equivalence < 1e-5
+    assert {sizes["L"] for sizes in verdict.sizes} > {coupling.graph.dims["L"]}
+
+
 def test_a_small_mistake_shows():
     """Less than a quantisation step, which a comparison with quantisers had to allow."""
     coupling, alive, small = pruned()

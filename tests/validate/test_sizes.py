@@ -5,13 +5,14 @@ from __future__ import annotations
 import onnx
 import pytest
 
+from spa import runtime
 from spa.coupling import analyse
 from spa.errors import VerifyError
 from spa.graph import read
 from spa.rewrite import rewrite
 from spa.validate import verify
 from spa.validate.layout import Axis
-from spa.validate.sizes import MOST_REFUSED, each_other, steps
+from spa.validate.sizes import MOST_REFUSED, each_other, is_heavy, steps
 from tests import oracles
 from tests.nets import Net
 from tests.validate.test_verify import changed, weights
@@ -31,6 +32,27 @@ def proved(dims, accepted=lambda sizes: True, batches=()):
 
 def both_ways(dims, found):
     return all(found[s][0] < n < found[s][-1] for s, n in dims.items())
+
+
+def test_where_runs_are_much_work_the_nearest_sizes_come_first():
+    assert is_heavy({"x": (2, 1 << 12, 1 << 12)}) and not is_heavy({"x": (1 << 12, 1 << 12)})
+    for size in (7, 64, 640):
+        assert steps(size, 1, nearest=True)[0] == 1 and steps(size, -1, nearest=True)[0] == -1
+        assert {*steps(size, 1, nearest=True)} == {*steps(size, 1)}
+    asked = []
+    each_other({"H": 64}, lambda sizes: asked.append(sizes["H"]) or True, nearest=True)
+    assert asked == [63, 65]
+
+
+def test_a_session_keeps_no_memory_unless_it_is_timed(monkeypatch):
+    made = []
+    known = runtime._options
+    monkeypatch.setattr(runtime, "_options", lambda *a: made.append(known(*a)) or made[-1])
+    model = Net(batch="N")
+    model = model.done(model.linear(model.input("x", 6), 6, 3))
+    for asked in ({}, {"timed": True}, {"timed": True, "arena": False}):
+        runtime.session(model, **asked)
+    assert [options.enable_cpu_mem_arena for options in made] == [False, True, False]
 
 
 @pytest.mark.parametrize("size", [2, 3, 7, 31, 32, 64, 224, 640, 16000])
