@@ -89,7 +89,7 @@ EDITS = (
     Edit(
         "choices are not tried out",
         *UNTRIED,
-        ("matrix_flattened",),
+        tests=("tests/coupling/test_trials.py",),
     ),
     Edit(
         "not all that a file holds is counted",
