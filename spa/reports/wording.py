@@ -15,8 +15,8 @@ DRIFT_TITLE = "Drift (NRMSE)"
 LARGE_DRIFT = 0.3
 """Drift of an output that earns a warning.
 
-Of 113 pruned classifiers 94 % of those that lost more than 2 points of top-1 lie above it, and 28 %
-of the others; lost in the median: 19 points above, 0.7 below (docs/accuracy.md, "What a drift
+Of 119 pruned classifiers 94 % of those that lost more than 2 points of top-1 lie above it, and 29 %
+of the others; lost in the median: 19 points above, 0.6 below (docs/accuracy.md, "What a drift
 means")."""
 
 
