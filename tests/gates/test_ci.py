@@ -189,7 +189,8 @@ def test_the_gitlab_job_runs(folder, drift, code):
     script.write_text("\n".join(job["script"]).replace("--max-drift 0.2", f"--max-drift {drift}"))
     done = call(folder, str(script), SPA_PRUNE_SCORER="l2")
     assert done.returncode == code, done.stderr
-    assert (folder.parent / "installed").read_text() == "install onnx-spa[cpu]\n"
+    installed = (folder.parent / "installed").read_text()
+    assert installed == "install onnx-spa[cpu] @ git+https://HOST/OWNER/REPOSITORY\n"
     made = {p.name for p in folder.iterdir()}
     named = {*job["artifacts"]["paths"], job["artifacts"]["reports"]["junit"]}
     assert named - made == (set() if code == 0 else {"model.spa.onnx"})
