@@ -7,6 +7,8 @@ printed as it is.  Exit codes: 1 internal, 2 usage, 3 input, 4 target, 5 verific
 
 from __future__ import annotations
 
+import re
+
 
 class SpaError(Exception):
     """An error spa foresaw; `str(error)` is the sentence a person reads."""
@@ -54,7 +56,12 @@ FOREIGN = 400
 """Characters of what another library says that fit into a sentence of ours."""
 
 
+PLACE = re.compile(r"\S+\.\w+:\d+: (?:\w+: )?(?:Assertion `.*?` failed: )?")
+"""How libraries in C++ begin: a place in their source, and what did not hold there."""
+
+
 def first_line(error: Exception) -> str:
     """The first line of what an exception of any library says, as far as it fits."""
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    text = PLACE.sub("", str(error)).strip() or type(error).__name__
+    line = text.splitlines()[0]
     return line if len(line) <= FOREIGN else f"{line[:FOREIGN]}…"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.errors import UsageError
+from spa.errors import UsageError, first_line
 
 
 def from_file(graph: Any, path: Path) -> Callable[[str, NDArray[np.float32]], NDArray[np.float32]]:
@@ -61,7 +61,7 @@ def _load(path: Path) -> Mapping[str, NDArray[Any]]:
             "reading .safetensors needs the safetensors package: pip install safetensors"
         ) from error
     except Exception as error:  # safetensors and zipfile raise types of their own
-        text = (str(error).strip() or type(error).__name__).splitlines()[0]
+        text = first_line(error)
         raise UsageError(
             f"saliency file {path} cannot be read ({text}); give .npz or .safetensors"
         ) from error

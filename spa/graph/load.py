@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 
 from spa import watch
-from spa.errors import ReadError, SpaError
+from spa.errors import ReadError, SpaError, first_line
 from spa.events import Done, Started, Tell, quiet
 from spa.graph import dims as sizes_of
 from spa.graph.caches import caches
@@ -98,7 +98,7 @@ def read(
             f"{label} has names that are no text; it is damaged, so copy it again"
         ) from error
     except Exception as error:
-        text = (str(error).strip() or type(error).__name__).splitlines()[0]
+        text = first_line(error)
         raise ReadError(
             f"{label} cannot be read as an ONNX model ({text}); "
             "check it with onnx.checker and export it again"

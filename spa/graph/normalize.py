@@ -12,7 +12,7 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 from onnx.inliner import inline_local_functions
 
-from spa.errors import ReadError
+from spa.errors import ReadError, first_line
 from spa.graph.evaluate import has_subgraph
 
 OLDEST = 7
@@ -82,6 +82,8 @@ def _modern(proto: ModelProto, label: str) -> ModelProto:
             f"{label} uses opset {version}, newer than the {newest} that the installed onnx "
             f"{onnx.__version__} knows; upgrade onnx"
         )
+    if version < 1:
+        raise ReadError(f"{label} uses opset {version}, which does not exist; export it again")
     if version >= OLDEST:
         return proto
     if not proto.opset_import:
@@ -94,10 +96,9 @@ def _modern(proto: ModelProto, label: str) -> ModelProto:
             proto = onnx.version_converter.convert_version(proto, target)
         return proto
     except Exception as error:
-        text = str(error).strip().splitlines()[0]
         raise ReadError(
             f"{label} uses opset {version}, older than {OLDEST}, and cannot be converted "
-            f"({text}); export it with a newer opset"
+            f"({first_line(error)}); export it with a newer opset"
         ) from error
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from spa.errors import LimitError, ReadError
+from spa.errors import LimitError, ReadError, first_line
 
 Found = TypeVar("Found")
 # What storages call the mark of a version: one of these changes whenever the contents do.
@@ -83,7 +83,7 @@ def _asked(url: str, ask: Callable[[], Found]) -> Found:
     except FileNotFoundError as error:
         raise ReadError(f"{url} does not exist; check the address") from error
     except Exception as error:
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        why = first_line(error)
         raise ReadError(
             f"{url} cannot be read ({why}); check the address, the credentials and whether the "
             "storage's own package is installed"

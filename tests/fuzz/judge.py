@@ -169,7 +169,7 @@ def _made(seed: int, folder: Path) -> int:
 
 
 def _command(name: str, output: str, seed: int, folder: Path) -> list[str]:
-    ratio = (0.3, 0.5, 0.7)[seed % 3]
+    ratio = (0.1, 0.3, 0.5)[seed % 3]
     words = [name, str(folder / "in.onnx"), "-o", str(folder / output), "-r", str(ratio)]
     return words if seed % DEFAULTS == 0 else [*words, "-s", "l2"]
 

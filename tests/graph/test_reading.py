@@ -15,7 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from spa.errors import ReadError
+from spa.errors import ReadError, first_line
 from spa.events import Done, Event, Started
 from spa.graph import read
 from tests.graph.small import check_against_engine, linear, model, ops
@@ -222,3 +222,25 @@ def test_progress_is_told() -> None:
 def test_the_package_does_not_import_onnx() -> None:
     code = "import sys, spa.graph; sys.exit(any(m in sys.modules for m in ('onnx', 'onnxruntime')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("version", [0, -1, -(1 << 63)])
+def test_an_opset_that_does_not_exist(version: int) -> None:
+    proto = linear()
+    proto.opset_import[0].version = version
+    with pytest.raises(ReadError, match=f"uses opset {version}, which does not exist"):
+        read(proto)
+
+
+@pytest.mark.parametrize(
+    "said, heard",
+    [
+        ("/project/onnx/convert.h:96: assert_: Assertion `a < b` failed: Wrong: no", "Wrong: no"),
+        ("/a/b.cc:12: what: no\nmore", "no"),
+        ("at 12:30: no", "at 12:30: no"),
+        ("", "ValueError"),
+        ("/a/b.cc:12: ", "ValueError"),
+    ],
+)
+def test_places_in_the_source_of_libraries_are_left_out(said: str, heard: str) -> None:
+    assert first_line(ValueError(said)) == heard
