@@ -199,6 +199,9 @@ def qlinear_mean(op: Op, *_: Image) -> Image:  # a b -> a
     return reduced(Facing(op, 0), lossy=True)
 
 
+trait("QLinearReduceMean", domain=MICROSOFT, neutral=neutral.summed_bytes)
+
+
 @rule("QLinearAveragePool", "QLinearGlobalAveragePool", domain=MICROSOFT)
 def qlinear_pool(op: Op, x: Image, *_: Image) -> Image:  # n c * -> n c *
     still(op, 1, 2, 3, 4)

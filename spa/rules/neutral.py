@@ -144,10 +144,25 @@ def summed(node: NodeLike, room: Room) -> list[Step] | None:
 
     From opset 13 ReduceSum takes its axes as an input.
     """
-    inputs, attrs = node.inputs, dict(node.attrs)
+    return [_sum(node, node.inputs, node.outputs[0], room)]
+
+
+def summed_bytes(node: NodeLike, room: Room) -> list[Step] | None:
+    """As `summed`, of what the bytes stand for, in bytes again: `x, scale, zero, scale, zero`."""
+    x, scale, zero, *after = node.inputs
+    names = f"{node.outputs[0]}__float", f"{node.outputs[0]}__sum"
+    return [
+        Step("DequantizeLinear", (x, scale, *([zero] if zero else [])), names[:1]),
+        _sum(node, names[:1], names[1], room),
+        Step("QuantizeLinear", (names[1], *after), node.outputs[:1]),
+    ]
+
+
+def _sum(node: NodeLike, inputs: tuple[str, ...], target: str, room: Room) -> Step:
+    attrs = dict(node.attrs)
     if room.version >= 13 and "axes" in attrs:
         inputs = (*inputs, room.store(f"{node.outputs[0]}__axes", attrs.pop("axes")))
-    return [Step("ReduceSum", inputs, node.outputs[:1], attrs)]
+    return Step("ReduceSum", inputs, (target,), attrs)
 
 
 def pooled(node: NodeLike, _: Room) -> list[Step] | None:

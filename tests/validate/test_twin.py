@@ -131,6 +131,10 @@ def test_every_lossy_operator_has_a_twin_or_draws():
             fused("SkipSimplifiedLayerNormalization", ["x", "k", "s", "c"]),
             ["Add", "Add", "Tanh", "Mul"],
         ),
+        (
+            fused("QLinearReduceMean", ["x", "s", "z", "s", "z"]),
+            ["DequantizeLinear", "ReduceSum", "QuantizeLinear"],
+        ),
         (fused("SkipLayerNormalization", ["x", "k", "s"], ["y", "mean"]), None),
         (node("LayerNormalization", ["x", "s"], ["y", "mean"]), None),
         (node("Hardmax"), None),
