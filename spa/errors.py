@@ -56,7 +56,10 @@ FOREIGN = 400
 """Characters of what another library says that fit into a sentence of ours."""
 
 
-PLACE = re.compile(r"\S+\.\w+:\d+: (?:\w+: )?(?:Assertion `.*?` failed: )?")
+PLACE = re.compile(
+    r"\S+\.\w+:\d+(?:: (?:\w+: )?(?:Assertion `.*?` failed: )?"
+    r"| (?:[\w:&*<>, ]+ )?[\w:<>]+\([^()]*\) )"
+)
 """How libraries in C++ begin: a place in their source, and what did not hold there."""
 
 

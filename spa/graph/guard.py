@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from spa.errors import ReadError
 from spa.graph.evaluate import schema_of
@@ -279,3 +279,25 @@ def _check_form(node: NodeProto, opsets: Mapping[str, int], called: str) -> None
         raise ReadError(
             f"{called} lacks {missing[0]}, which the operator requires; export the model again"
         )
+    _check_types(node, _types(node.op_type, opsets.get(domain, 1), domain), called)
+
+
+def _check_types(node: NodeProto, types: Mapping[str, str], called: str) -> None:
+    """Refuse attributes of another type than the operator has."""
+    for attribute in node.attribute:
+        wanted = types.get(attribute.name)
+        if wanted is None or attribute.ref_attr_name:
+            continue
+        found = AttributeProto.AttributeType.Name(attribute.type)
+        if found != wanted:
+            raise ReadError(
+                f"{called} has attribute '{attribute.name}' as {found} where the operator takes "
+                f"{wanted}; export the model again"
+            )
+
+
+@lru_cache(maxsize=512)
+def _types(op: str, version: int, domain: str) -> Mapping[str, str]:
+    schema = schema_of(op, version, domain)
+    known = schema.attributes.items() if schema is not None else ()
+    return {name: str(attribute.type).rpartition(".")[2] for name, attribute in known}

@@ -55,7 +55,10 @@ def mutated(seed: int, folder: Path) -> File:
     for _ in range(file.chance.choice((1, 1, 2, 3))):
         mutator = file.pick(MUTATORS)
         file.say(f"[{mutator.__name__}]")
-        mutator(file)
+        try:
+            mutator(file)
+        except Exception as error:  # what another has broken cannot always be broken again
+            file.say(f"in vain: {type(error).__name__}")
     content = file.model.SerializeToString()
     if file.bytes_of is not None:
         content = file.bytes_of(content)

@@ -13,7 +13,7 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from spa.errors import ReadError, first_line
 from spa.events import Done, Event, Started
@@ -237,6 +237,11 @@ def test_an_opset_that_does_not_exist(version: int) -> None:
     [
         ("/project/onnx/convert.h:96: assert_: Assertion `a < b` failed: Wrong: no", "Wrong: no"),
         ("/a/b.cc:12: what: no\nmore", "no"),
+        (
+            "run: /a/b.h:91 ns::B::B(const ns::S&, bool) a == b was false. no",
+            "run: a == b was false. no",
+        ),
+        ("run: /a/b.h:9 void ns::B::Init(ptrdiff_t, ptrdiff_t) no", "run: no"),
         ("at 12:30: no", "at 12:30: no"),
         ("", "ValueError"),
         ("/a/b.cc:12: ", "ValueError"),
@@ -244,3 +249,11 @@ def test_an_opset_that_does_not_exist(version: int) -> None:
 )
 def test_places_in_the_source_of_libraries_are_left_out(said: str, heard: str) -> None:
     assert first_line(ValueError(said)) == heard
+
+
+@pytest.mark.parametrize("kind", ["FLOAT", "INTS", "GRAPH", "TYPE_PROTO", "UNDEFINED"])
+def test_an_attribute_of_another_type(kind: str) -> None:
+    proto = model("g (float[3] x) => (double[3] y) { y = Cast <to = 11> (x) }")
+    proto.graph.node[0].attribute[0].type = AttributeProto.AttributeType.Value(kind)
+    with pytest.raises(ReadError, match=f"attribute 'to' as {kind} where the operator takes INT"):
+        read(proto)
