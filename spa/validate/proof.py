@@ -84,7 +84,9 @@ class Proof:
         self, coupling: Coupling, alive: NDArray[np.bool_], whole: Runner, small: Runner
     ) -> None:
         self.coupling, self.original = coupling, whole
-        self.whole, self.small = whole.in_floats(), small.in_floats()
+        self.whole, self.small = whole, small
+        if has_quantizers(coupling.graph):
+            self.whole, self.small = whole.in_floats(), small.in_floats()
         self.left = Survivors(coupling.notes, coupling.root, alive)
         self.lossy = lossy_at(coupling, alive)
         self.masked = masked(coupling, alive)
@@ -279,6 +281,12 @@ def names_of(graph: Any) -> dict[tuple[str, str], str]:
             first = node.outputs[0]
             found[node.op, first] = found[node.op, f"{first}__whole"] = node.name
     return found
+
+
+def has_quantizers(graph: Any) -> bool:
+    """Whether onnxruntime may compute in integers what the file has in floats."""
+    traits = map(trait_of, graph.order)
+    return any(like.quantizes or like.dequantizes for like in traits)
 
 
 def is_quantised(graph: Any) -> bool:

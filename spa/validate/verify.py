@@ -23,7 +23,7 @@ from spa.validate.drift import Drift, drift
 from spa.validate.gap import Gap
 from spa.validate.inputs import feeds_at
 from spa.validate.lengths import check_shapes
-from spa.validate.proof import Proof, lossy_at
+from spa.validate.proof import Proof, has_quantizers, lossy_at
 from spa.validate.runs import Arrays, Runner
 from spa.validate.sizes import Sizes, each_other, is_heavy
 
@@ -125,8 +125,14 @@ def verify(
 
 
 def runs_of(coupling: Coupling, level: str) -> int:
-    """How often models are run to verify a cut, unless something has to be looked at closely."""
-    return (1 + 2 * bool(coupling.graph.dims)) * (4 if level == "equivalence" else 2)
+    """How often models are run to verify a cut, unless something has to be looked at closely.
+
+    Where lossy ops may have lost channels, or quantisers may be computed in integers, the pruned
+    model is compared in another form, too.
+    """
+    other = coupling.notes.losses or has_quantizers(coupling.graph)
+    more = (2 if other else 1) if level == "equivalence" else 0
+    return (1 + 2 * bool(coupling.graph.dims)) * (2 + more)
 
 
 def told(sizes: Sizes, dims: Sizes) -> str:
