@@ -84,7 +84,7 @@ def test_still_works(name: str, variant: str) -> None:
 
 @each_case
 def test_costs_what_was_promised(name: str, variant: str) -> None:
-    coupling = coupling_of(name, variant)
+    coupling = runnable(name, variant)
     for choice in ("scattered 0.5", "single 1", "global macs"):
         alive = CHOICES[choice](coupling)
         oracles.cost(coupling, alive, rewrite(coupling, alive))
