@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from spa import labels
 from spa.coupling.cost import is_parameter
 from spa.coupling.model import Coupling
+from spa.criteria.meant import meant
 from spa.errors import UsageError
 from spa.labels import Ids, Plane
 from spa.trace.param import FOLLOWS, Param
@@ -87,8 +88,7 @@ def _parts(
         held = list(unique.values())[::-1]
     if not held:
         return []
-    array = np.asarray(coupling.graph.weight(tensor)).astype(np.float32, copy=False)
-    sums = summed(weigh, tensor, array.reshape(param.view), [axes for _, axes in held])
+    sums = summed(weigh, tensor, meant(coupling, param), [axes for _, axes in held])
     return [(units.ravel(), own.ravel()) for (units, _), own in zip(held, sums, strict=True)]
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from spa.coupling.cost import is_parameter
 from spa.coupling.model import Coupling, Group
+from spa.criteria.meant import meant
 from spa.trace.param import MAKES, Param
 
 CHUNK = 1 << 22  # weights turned into float64 at once
@@ -56,7 +57,7 @@ def _made(coupling: Coupling, param: Param) -> list[Rows]:
         units = coupling.root[plane.ids]
         if role != MAKES or not units.any():
             continue
-        array = np.asarray(coupling.graph.consts[param.tensor or ""]).reshape(param.view)
+        array = meant(coupling, param)
         axes = [a for a, n in enumerate(units.shape) if n > 1]
         flat = np.moveaxis(array, axes, range(len(axes)))
         flat = flat.reshape(units.size, -1).astype(np.float32, copy=False)

@@ -337,4 +337,18 @@ OTHER_EDITS = (
         ("written_into_channels_by_number",),
         BLIND,
     ),
+    Edit(
+        "integers are ranked without their zero point",
+        "spa/criteria/meant.py",
+        "        array = array if own is None else array - own",
+        "        pass",
+        tests=("tests/criteria/test_meant.py",),
+    ),
+    Edit(
+        "integers are ranked without their scale",
+        "spa/criteria/meant.py",
+        "        array = array if own is None else array * own",
+        "        pass",
+        tests=("tests/criteria/test_meant.py",),
+    ),
 )
