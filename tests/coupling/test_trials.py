@@ -10,7 +10,8 @@ from spa.coupling.analyse import indifferent, resolve
 from spa.coupling.partition import partition
 from spa.graph import read
 from spa.rewrite import rewrite
-from spa.trace.check import Survivors, check
+from spa.rules import REFITS
+from spa.trace.check import MisplacedError, Survivors, check
 from spa.trace.collect import Collect
 from tests.nets import MOTIFS, random_net
 
@@ -78,3 +79,14 @@ def test_steady_nodes_are_those_that_fit_whatever_is_chosen():
         coupling = analyse(read(MOTIFS[name].build()))
         steady |= {node.op: node.index in coupling.steady for node in coupling.graph.nodes}
     assert steady["Conv"] and not steady["Reshape"]
+
+
+def test_the_rewriter_looks_at_what_it_writes(monkeypatch):
+    """A rule that forgets to recompute a size is seen before anything is built."""
+    coupling = analyse(read(MOTIFS["shuffle_after_split"].build()))
+    alive = choice(coupling.notes, [group.cells for group in coupling.groups], 0)
+    rewrite(coupling, alive)
+    monkeypatch.delitem(REFITS, ("", "Split"))
+    with pytest.raises(MisplacedError, match="the parts do not add up"):
+        rewrite(coupling, alive)
+    rewrite(coupling, alive, checked=True)  # whoever says so is believed
