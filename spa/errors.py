@@ -62,9 +62,12 @@ PLACE = re.compile(
 )
 """How libraries in C++ begin: a place in their source, and what did not hold there."""
 
+TYPES = re.compile(r"\[with [^\[\]]* = [^\[\]]*\] ?")
+"""What a compiler writes behind the name of a function: which types it was made for."""
+
 
 def first_line(error: Exception) -> str:
     """The first line of what an exception of any library says, as far as it fits."""
-    text = PLACE.sub("", str(error)).strip() or type(error).__name__
+    text = TYPES.sub("", PLACE.sub("", str(error))).strip() or type(error).__name__
     line = text.splitlines()[0]
     return line if len(line) <= FOREIGN else f"{line[:FOREIGN]}…"
