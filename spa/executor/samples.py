@@ -15,10 +15,11 @@ NUMBERS = 7_500_000  # input numbers in all that are aimed at
 BUDGET = 1 << 30  # bytes of activations that are held at once unless told otherwise
 PARTS = 3  # of the memory: both streams' activations, columns with their products, and the rest
 BATCH = 32
+FEWEST = 4  # where activations are so large that a sample has places by the hundred thousand
 
 
 def samples_for(graph: Any, memory: int | None = None) -> int:
-    """Number of samples, between 8 and 2048, for a graph as analysed.
+    """Number of samples, between `FEWEST` and 2048, for a graph as analysed.
 
     Args:
         graph: the model.
@@ -34,7 +35,7 @@ def samples_for(graph: Any, memory: int | None = None) -> int:
     most = MOST if inputs >= SMALL else 2 * MOST
     wanted = int(np.clip(NUMBERS // max(inputs, 1), LEAST, most))
     batch = at_hand(graph)
-    return int(np.clip(min(wanted, room * max(batch, 1) // max(2 * _peak(graph), 1)), 8, most))
+    return int(np.clip(min(wanted, room * max(batch, 1) // max(2 * _peak(graph), 1)), FEWEST, most))
 
 
 def _free() -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spa.executor.samples import LEAST, MOST, samples_for
+from spa.executor.samples import FEWEST, LEAST, MOST, samples_for
 from spa.graph import read
 from tests.nets import Net
 
@@ -25,3 +25,7 @@ def test_of_tiny_inputs_there_are_twice_as_many():
 def test_large_inputs_and_little_memory_mean_few():
     assert samples_for(graph_of(3, 700, 16)) <= LEAST
     assert samples_for(graph_of(3, 20, 16), memory=1 << 20) < MOST
+
+
+def test_where_one_is_too_large_for_memory_there_are_fewest():
+    assert samples_for(graph_of(3, 20, 16), memory=1) == FEWEST
