@@ -54,7 +54,7 @@ LIMIT, LOOSEST = 1e-4, 1e-2
 """Largest difference over the largest number, and where the optimizer alone makes as much."""
 COARSE, STEPS = 5e-2, 1.5e-1
 """The same with half precision, and behind quantisers, which make a step of rounding."""
-INWARD = ("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM", "MoE", "QMoE")
+INWARD = ("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM", "MoE", "QMoE", "Loop", "Scan")
 """Operators with channels of their own, which a mask on their outputs does not silence."""
 REFUSALS = (*FAILURES, states.InvalidGraph, states.InvalidProtobuf, states.NotImplemented)
 
