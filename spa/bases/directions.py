@@ -26,8 +26,8 @@ from spa.executor.sinks import Ways, scaled
 from spa.executor.sites import Site, sites_of
 from spa.executor.stream import Batches, Stream
 from spa.executor.survey import survey
+from spa.rules import trait_of
 
-SHIFTLESS = frozenset(("Softmax",))
 ON_THE_WAY = frozenset(("Mul", "Div", "Add", "Sub", "Where", "Identity", "Cast", "Reshape"))
 LEAST = 1e-5  # of the mean variance: what varies less is treated as if it varied so much
 Matrix = NDArray[np.float64]
@@ -123,7 +123,7 @@ def _deaf(graph: Any, product: Any, users: Users) -> int | None:
             if node.index in seen:
                 continue
             seen.add(node.index)
-            if node.op in SHIFTLESS:
+            if trait_of(node).shiftless:
                 axis = node.attrs.get("axis", -1) % rank
                 return {rank - 1: 1, rank - 2: 0}.get(axis)
             if node.op in ON_THE_WAY:

@@ -191,14 +191,14 @@ class _Search:
             return all(carried)
         if like.linear in ("scales", "divides"):
             return carried == [True, False] and self._scalar(node, node.inputs[1], g)
-        if like.linear != "contracts" or node.attrs.get("group", 1) != 1:
+        if like.contracts is None or node.attrs.get("group", 1) != 1:
             return False
         return len(held & {0, 1}) < 2
 
     def _multiplied(self, node: Any, g: int) -> bool:
         """Whether a node multiplies two activations that both hold the group."""
         both = all(bool(self._carried(n, g)) for n in node.inputs[:2])
-        return both and trait_of(node).linear == "contracts"
+        return both and trait_of(node).contracts is not None
 
     def _scalar(self, node: Any, name: str, g: int) -> bool:
         """Whether a factor is the same for all channels of the group."""

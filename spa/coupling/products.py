@@ -48,14 +48,11 @@ def _bodies_of(node: NodeProto) -> list[GraphProto]:
 
 
 def _node(node: Node, shapes: Shapes) -> float:
-    if _is_closed(node):
-        return _closed(node, shapes)
+    """Of bodies that cannot be followed the dearest branch of an If, one step of a Scan or Loop."""
+    closed = [body for body in node.attrs.values() if isinstance(body, GraphProto)]
+    if closed and not node.bodies:
+        return max(_inside(body, shapes) for body in closed)
     return _counted(node, shapes)
-
-
-def _is_closed(node: Node) -> bool:
-    """Whether it holds bodies that cannot be followed."""
-    return not node.bodies and any(isinstance(value, GraphProto) for value in node.attrs.values())
 
 
 def _counted(node: NodeLike, shapes: Shapes) -> float:
@@ -68,12 +65,6 @@ def _counted(node: NodeLike, shapes: Shapes) -> float:
         return macs(inputs, node.attrs, out)
     except (TypeError, IndexError, ValueError):  # a shape is not known, or none of a product
         return 0.0
-
-
-def _closed(node: Node, shapes: Shapes) -> float:
-    """Bodies that cannot be followed: the dearest branch of an If, one step of a Scan or Loop."""
-    bodies = [body for body in node.attrs.values() if isinstance(body, GraphProto)]
-    return max((_inside(body, shapes) for body in bodies), default=0.0)
 
 
 def _inside(body: GraphProto, shapes: Shapes) -> float:

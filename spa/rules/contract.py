@@ -37,7 +37,7 @@ def _gemm_letters(node: NodeLike, _: Sequence[int]) -> Terms | None:
     return (tuple(first), tuple(second), tuple("nj")) if plain else None
 
 
-trait("Gemm", linear="contracts", contracts=Contraction(_gemm_letters, bias=2), macs=of_product)
+trait("Gemm", contracts=Contraction(_gemm_letters, bias=2), macs=of_product)
 
 
 @rule("MatMul")
@@ -53,7 +53,7 @@ def _matmul_letters(_: NodeLike, ranks: Sequence[int]) -> Terms | None:
     return (*lead[0], "n", "k"), (*lead[1], "k", "j"), (*batch, "n", "j")
 
 
-trait("MatMul", linear="contracts", contracts=Contraction(_matmul_letters), macs=of_product)
+trait("MatMul", contracts=Contraction(_matmul_letters), macs=of_product)
 
 
 def matrices(op: Op, flip_a: bool = False, flip_b: bool = False) -> Image:
@@ -96,4 +96,4 @@ def _einsum_letters(node: NodeLike, ranks: Sequence[int]) -> Terms | None:
     return (*terms, out)
 
 
-trait("Einsum", linear="contracts", contracts=Contraction(_einsum_letters), macs=of_equation)
+trait("Einsum", contracts=Contraction(_einsum_letters), macs=of_equation)

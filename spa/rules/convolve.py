@@ -28,7 +28,7 @@ def conv(op: Op, x: Image, *_: Image) -> Image:  # n (g i) *, (g o) i *k, (g o) 
     return _slide(op, x) if op.decide(lambda: _slides(op, x)) else convolved(op, x)
 
 
-trait("Conv", neutral=neutral.passed, linear="contracts", macs=of_convolution())
+trait("Conv", neutral=neutral.passed, macs=of_convolution())
 trait("Conv", contracts=Contraction(window="reads", bias=2))
 
 
@@ -66,7 +66,7 @@ def conv_transpose(
     return _result(op, make, read, 2)
 
 
-trait("ConvTranspose", linear="contracts", macs=of_transposed)
+trait("ConvTranspose", macs=of_transposed)
 trait("ConvTranspose", contracts=Contraction(window="writes", bias=2))
 
 

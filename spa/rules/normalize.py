@@ -180,7 +180,8 @@ def softmax(op: Op, *_: Image) -> Image:  # * -> *
     return over(op, summed_over(op, op.version), SOFTMAX)
 
 
-trait("Softmax", "LogSoftmax", neutral=neutral.bounded, shiftless=True)
+trait("Softmax", "LogSoftmax", neutral=neutral.bounded)
+trait("Softmax", shiftless=True)
 
 
 @rule("Hardmax", note="not along its axis")

@@ -47,7 +47,7 @@ def _always(_: NodeLike) -> bool:
     return True
 
 
-Linear = Literal["moves", "joins", "adds", "subtracts", "scales", "divides", "contracts"]
+Linear = Literal["moves", "joins", "adds", "subtracts", "scales", "divides"]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Trait:
         neutral: what takes its place in a proof, in both models, where a statistic over channels of
             which some are gone forbids equality.
         linear: what a linear operator does: it moves elements of its first input, joins
-            its inputs, adds or subtracts, scales or divides, or contracts.
+            its inputs, adds or subtracts, scales or divides.
         only_shape: whether it tells nothing of its input but the shape.
         hands_on: whether its output is its first input as it is.
         statistics: the stored ones that it normalises with.
