@@ -34,7 +34,8 @@ from spa.rules import (  # the families, by name
     slices,
     unruled,
 )
-from spa.rules.registry import (
+from spa.rules.traits import TRAITS, NodeLike, Trait, trait_of
+from spa.trace.registry import (
     NOTES,
     REFITS,
     RULES,
@@ -44,7 +45,6 @@ from spa.rules.registry import (
     refit,
     rule,
 )
-from spa.rules.traits import TRAITS, NodeLike, Trait, trait_of
 
 FAMILIES = (
     pointwise,

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from spa import labels
 from spa.labels import Ids, Image, Plane
 from spa.rules.meet import still
-from spa.rules.registry import MICROSOFT, Fixes, refit, rule
+from spa.trace.check import Sizes
 from spa.trace.op import Op
-
-if TYPE_CHECKING:
-    from spa.trace.check import Sizes
+from spa.trace.registry import MICROSOFT, Fixes, refit, rule
 
 FUSED = "heads of a fused attention"
 PAST = "past keys and values are no channels"

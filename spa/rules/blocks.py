@@ -6,7 +6,6 @@ Where columns are packed, only whole blocks of them go.
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,11 +14,9 @@ from spa.labels import Ids, Image
 from spa.rules.meet import still
 from spa.rules.normalize import per_channel
 from spa.rules.quantize import BLOCKS
-from spa.rules.registry import MICROSOFT, Fixes, refit, rule
+from spa.trace.check import Sizes
 from spa.trace.op import Op
-
-if TYPE_CHECKING:
-    from spa.trace.check import Sizes
+from spa.trace.registry import MICROSOFT, Fixes, refit, rule
 
 COMPUTED = "its weight is computed"
 

@@ -9,9 +9,9 @@ from spa.labels import Image
 from spa.rules.contraction import Contraction, Terms, of_equation, of_product
 from spa.rules.einsum import contract, letters_of
 from spa.rules.meet import aligned, follow, meet, wide_axes
-from spa.rules.registry import rule
 from spa.rules.traits import NodeLike, trait
 from spa.trace.op import Op
+from spa.trace.registry import rule
 
 
 @rule("Gemm")

@@ -12,9 +12,9 @@ from spa.rules.meet import follow, meet, still, together, wide_axes
 from spa.rules.normalize import MEAN
 from spa.rules.pointwise import nary, unary
 from spa.rules.quantize import convert
-from spa.rules.registry import MICROSOFT, refit, rule
 from spa.rules.traits import trait
 from spa.trace.op import Op
+from spa.trace.registry import MICROSOFT, refit, rule
 
 rule("Gelu", "QuickGelu", domain=MICROSOFT)(unary)
 rule("BiasGelu", "FastGelu", domain=MICROSOFT)(nary)

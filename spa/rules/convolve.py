@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,12 +12,10 @@ from spa.rules import neutral
 from spa.rules.contraction import Contraction, of_convolution, of_transposed
 from spa.rules.meet import still
 from spa.rules.normalize import per_channel
-from spa.rules.registry import Fixes, refit, rule
 from spa.rules.traits import trait
+from spa.trace.check import Sizes
 from spa.trace.op import Op
-
-if TYPE_CHECKING:
-    from spa.trace.check import Sizes
+from spa.trace.registry import Fixes, refit, rule
 
 MIXED = "mixed by a convolution"
 

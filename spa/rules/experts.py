@@ -7,8 +7,8 @@ from math import prod
 from spa import labels
 from spa.labels import Ids, Image, Shape
 from spa.rules.meet import still
-from spa.rules.registry import MICROSOFT, rule
 from spa.trace.op import Op
+from spa.trace.registry import MICROSOFT, rule
 
 INTERLEAVED = 1
 STORED = "the weights of experts are computed"

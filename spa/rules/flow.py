@@ -13,8 +13,8 @@ from spa import labels
 from spa.graph.model import FLOW
 from spa.labels import Image, Plane
 from spa.rules.meet import meet, still, wide_axes
-from spa.rules.registry import NOTES, RULES
 from spa.trace.op import Op
+from spa.trace.registry import NOTES, RULES
 
 STEPS = "scanned step by step along this axis"
 

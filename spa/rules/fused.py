@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from spa import labels
@@ -19,12 +17,10 @@ from spa.rules.attention import (
     with_past,
 )
 from spa.rules.meet import still
-from spa.rules.registry import MICROSOFT, Fixes, refit, rule
 from spa.rules.traits import trait
+from spa.trace.check import Sizes
 from spa.trace.op import Op
-
-if TYPE_CHECKING:
-    from spa.trace.check import Sizes
+from spa.trace.registry import MICROSOFT, Fixes, refit, rule
 
 
 @rule("Attention", domain=MICROSOFT, note="its scale is kept; not with a past, or rotated: by head")

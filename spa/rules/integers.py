@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,10 @@ from spa.rules.join import concat
 from spa.rules.meet import still, together
 from spa.rules.normalize import SOFTMAX, over, per_channel, summed_over
 from spa.rules.reduce import reduced
-from spa.rules.registry import MICROSOFT, Fixes, refit, rule
 from spa.rules.traits import trait
+from spa.trace.check import Sizes
 from spa.trace.op import Op
-
-if TYPE_CHECKING:
-    from spa.trace.check import Sizes
+from spa.trace.registry import MICROSOFT, Fixes, refit, rule
 
 
 class Facing(Op):

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spa import labels
 from spa.labels import Ids, Image, Plane
 from spa.rules.meet import apart, meet, still, wide_axes
-from spa.rules.registry import Fixes, refit, rule
 from spa.rules.traits import trait
+from spa.trace.check import Sizes
 from spa.trace.op import Op
-
-if TYPE_CHECKING:
-    from spa.trace.check import Sizes
+from spa.trace.registry import Fixes, refit, rule
 
 
 @rule("Concat")

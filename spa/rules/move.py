@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spa import labels
 from spa.labels import Image, Plane
 from spa.rules.meet import still
-from spa.rules.registry import Fixes, refit, rule
 from spa.rules.traits import trait
+from spa.trace.check import Sizes
 from spa.trace.op import Op
-
-if TYPE_CHECKING:
-    from spa.trace.check import Sizes
+from spa.trace.registry import Fixes, refit, rule
 
 FILLED = 1 << 16  # elements; larger ones are no states but masks
 UNKNOWN = "its target shape is computed from data"

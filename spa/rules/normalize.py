@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spa.labels import Image, Plane
 from spa.rules import neutral
 from spa.rules.meet import aligned, follow, together
-from spa.rules.registry import Fixes, refit, rule
 from spa.rules.traits import Statistics, trait
+from spa.trace.check import Sizes
 from spa.trace.op import Op
-
-if TYPE_CHECKING:
-    from spa.trace.check import Sizes
+from spa.trace.registry import Fixes, refit, rule
 
 MEAN = "a statistic over channels, of which some are gone"
 SOFTMAX = "a softmax over channels, of which some are gone"

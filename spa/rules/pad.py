@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from spa import labels
 from spa.labels import Ids, Image, Plane
 from spa.rules.meet import still
-from spa.rules.registry import Fixes, refit, rule
 from spa.rules.traits import trait
+from spa.trace.check import Sizes
 from spa.trace.op import Op
-
-if TYPE_CHECKING:
-    from spa.trace.check import Sizes
+from spa.trace.registry import Fixes, refit, rule
 
 UNKNOWN = "padded by a computed amount"
 Ends = tuple[NDArray[np.int64], NDArray[np.int64]]

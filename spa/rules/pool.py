@@ -5,9 +5,9 @@ from __future__ import annotations
 from spa.labels import Image
 from spa.rules import neutral
 from spa.rules.meet import still
-from spa.rules.registry import rule
 from spa.rules.traits import trait
 from spa.trace.op import Op
+from spa.trace.registry import rule
 
 
 @rule("AveragePool", "LpPool", "GlobalLpPool")

@@ -7,9 +7,9 @@ import numpy as np
 from spa import labels
 from spa.labels import Image, Plane
 from spa.rules.meet import apart, still
-from spa.rules.registry import MICROSOFT, rule
 from spa.rules.traits import trait
 from spa.trace.op import Op
+from spa.trace.registry import MICROSOFT, rule
 
 BLOCKS = "a block of quantised numbers shares a scale"
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from spa.labels import Image
 from spa.rules.meet import still
-from spa.rules.registry import rule
 from spa.rules.traits import trait
 from spa.trace.op import Op
+from spa.trace.registry import rule
 
 
 @rule("DepthToSpace")

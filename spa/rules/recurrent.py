@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,13 +17,11 @@ from spa import labels
 from spa.labels import Ids, Image, Plane, Shape
 from spa.rules.contraction import of_recurrence
 from spa.rules.meet import still
-from spa.rules.registry import MICROSOFT, Fixes, refit, rule
 from spa.rules.traits import trait
+from spa.trace.check import Sizes
 from spa.trace.op import Op
 from spa.trace.param import MAKES
-
-if TYPE_CHECKING:
-    from spa.trace.check import Sizes
+from spa.trace.registry import MICROSOFT, Fixes, refit, rule
 
 STATE = "state of a recurrent layer"
 COMPUTED = "a weight of a recurrent layer is computed"

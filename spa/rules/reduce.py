@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from spa.labels import Image, Plane
 from spa.rules import neutral
 from spa.rules.meet import aligned, still
-from spa.rules.registry import rule
 from spa.rules.traits import trait
 from spa.trace.op import Op
+from spa.trace.registry import rule
 
 EXACT = ("ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceLogSum")
 LOSSY = ("ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceLogSumExp")

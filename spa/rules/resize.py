@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from spa.labels import Image, Shape
 from spa.rules.meet import still
-from spa.rules.registry import Fixes, refit, rule
 from spa.rules.traits import trait
+from spa.trace.check import Sizes
 from spa.trace.op import Op
-
-if TYPE_CHECKING:
-    from spa.trace.check import Sizes
+from spa.trace.registry import Fixes, refit, rule
 
 SHIFTS = ("tf_crop_and_resize", "tf_half_pixel_for_nn")
 """Modes in which an axis that keeps its length may still move."""

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from spa import labels
 from spa.labels import Ids, Image
 from spa.rules.attention import heads, shown
 from spa.rules.meet import still
-from spa.rules.registry import MICROSOFT, Fixes, refit, rule
+from spa.trace.check import Sizes
 from spa.trace.op import Op
-
-if TYPE_CHECKING:
-    from spa.trace.check import Sizes
+from spa.trace.registry import MICROSOFT, Fixes, refit, rule
 
 NOTE = "pairs go from all heads at once, or whole heads where the tables are computed"
 

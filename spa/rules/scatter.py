@@ -6,8 +6,8 @@ from spa import labels
 from spa.labels import Image
 from spa.rules.gather import beside, element_wise, tail
 from spa.rules.meet import follow, meet, still, wide_axes
-from spa.rules.registry import rule
 from spa.trace.op import Op
+from spa.trace.registry import rule
 
 
 @rule("ScatterND", note="along the axes that are not indexed")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from spa.rules.registry import MICROSOFT
 from spa.rules.traits import trait
+from spa.trace.registry import MICROSOFT
 
 trait("NonZero", "Unique", decides=(0,), counts=True)
 trait("NonMaxSuppression", decides=(0, 1, 2, 3, 4), counts=True)

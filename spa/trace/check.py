@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from spa import labels
 from spa.graph.model import Node
 from spa.labels import Ids, Image, Plane, Shape
-from spa.rules import REFITS, RULES, SILENT
 from spa.trace.collect import Collect
 from spa.trace.op import Op
+from spa.trace.registry import REFITS, RULES, SILENT
 from spa.trace.survivors import MisplacedError, Survivors
 
 __all__ = ["Check", "MisplacedError", "Sizes", "Survivors", "check", "merged", "planes_at", "refit"]

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from spa import labels
 from spa.graph.model import FLOW, Node
 from spa.labels import ROCK, Ids, Image, Plane, Shape
-from spa.rules import RULES
 from spa.trace.kinds import is_float, is_number
 from spa.trace.meetings import Meetings
 from spa.trace.op import Op
 from spa.trace.param import Param
+from spa.trace.registry import RULES
 
 log = logging.getLogger(__name__)
 
