@@ -35,6 +35,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+from spa.storage import cache_folder, drafted
+
 ROOT = Path(__file__).resolve().parents[1]
 CHUNK = 1 << 20
 LARGEST = 2 << 30  # bytes of an archive or a member: more is no model of ours
@@ -91,17 +93,9 @@ def model_of(table: dict[str, str]) -> Model:
     return Model(name, archive, table["member"], table["sha256"].lower())
 
 
-def cache_folder() -> Path:
+def shelf() -> Path:
     """Where this user keeps what can be fetched again."""
-    if own := os.environ.get("SPA_CACHE"):
-        return Path(own) / "models"
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "onnx-spa" / "models"
+    return (cache_folder() or Path("build")) / "models"
 
 
 # Archives
@@ -142,8 +136,11 @@ def from_npm(archive: Archive, into: Path, seconds: float) -> None:
     if not url.startswith(("https://", "http://")):
         raise FetchError(f"{url} is no address of a registry; correct npm_config_registry")
     try:
-        with urllib.request.urlopen(url, timeout=seconds) as answer:
-            copy(answer, into / archive.file)
+        with (
+            urllib.request.urlopen(url, timeout=seconds) as answer,
+            (into / archive.file).open("wb") as file,
+        ):
+            copy(answer, file)
     except OSError as error:
         raise FetchError(f"{url} cannot be fetched ({error})") from error
 
@@ -187,32 +184,27 @@ def member_of(path: Path, name: str) -> Iterator[IO[bytes]]:
 # Files
 
 
-def copy(source: IO[bytes], target: Path) -> str:
+def copy(source: IO[bytes], file: IO[bytes]) -> str:
     """Write a stream to a file; return its SHA-256."""
     digest, size = hashlib.sha256(), 0
-    with target.open("wb") as file:
-        while piece := source.read(CHUNK):
-            size += len(piece)
-            if size > LARGEST:
-                raise FetchError(f"{target.name} is larger than {LARGEST >> 30} GiB")
-            digest.update(piece)
-            file.write(piece)
+    while piece := source.read(CHUNK):
+        size += len(piece)
+        if size > LARGEST:
+            raise FetchError(f"it is larger than {LARGEST >> 30} GiB")
+        digest.update(piece)
+        file.write(piece)
     return digest.hexdigest()
 
 
 def place(source: IO[bytes], target: Path, sha256: str) -> None:
     """Put a stream into its place in one step, if it is what the list says."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".", dir=target.parent)
-    os.close(handle)
-    try:
-        found = copy(source, Path(name))
+    with drafted(target) as draft:
+        found = copy(source, draft.file)
         if found != sha256:
             raise FetchError(f"its SHA-256 is {found} and the list says {sha256}")
-        os.chmod(name, 0o644)
-        os.replace(name, target)
-    finally:
-        Path(name).unlink(missing_ok=True)
+        draft.finish()
+        draft.put(target)
 
 
 def holds(path: Path, sha256: str) -> bool:
@@ -231,7 +223,7 @@ def holds(path: Path, sha256: str) -> bool:
 
 def fetch(models: Sequence[Model], into: Path, seconds: float) -> Iterator[tuple[Model, str]]:
     """Fetch models, one archive after the other; say of each how it went."""
-    cache = cache_folder()
+    cache = shelf()
     missing: dict[Archive, list[Model]] = {}
     for model in models:
         kept = cache / f"{model.sha256}.onnx"
@@ -258,7 +250,7 @@ def from_archive(
         yield from ((model, f"FAILED: {error}") for model in models)
         return
     for model in models:
-        kept = cache_folder() / f"{model.sha256}.onnx"
+        kept = shelf() / f"{model.sha256}.onnx"
         try:
             with member_of(path, model.member) as file:
                 place(file, kept, model.sha256)

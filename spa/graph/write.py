@@ -38,7 +38,6 @@ from spa.storage import (
     drafted,
     refused,
     same_file,
-    sync_folder,
 )
 
 LARGEST_FILE = (1 << 31) - (1 << 20)
@@ -189,13 +188,11 @@ def _commit(draft: Draft, target: Path, data: tuple[Draft, Path] | None, reads: 
         try:
             if data is not None and new:
                 data[0].put(data[1])
-                sync_folder(target.parent)
             draft.put(target)
         except BaseException:  # an interrupt, too, leaves nothing that nobody needs
             if data is not None and new and draft.path.exists():  # the model was not moved
                 data[1].unlink(missing_ok=True)
             raise
-        sync_folder(target.parent)
         for old in outdated(target):
             if not any(same_file(old, each) for each in reads):
                 old.unlink(missing_ok=True)

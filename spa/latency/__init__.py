@@ -2,7 +2,7 @@
 
 from spa.latency.machine import Machine, machine
 from spa.latency.stopwatch import Whole, clock_for, stopwatch
-from spa.latency.store import Store, cache_folder
+from spa.latency.store import Store
 from spa.latency.table import Table
 from spa.latency.target import Reached, facts, reach
 
@@ -12,7 +12,6 @@ __all__ = [
     "Store",
     "Table",
     "Whole",
-    "cache_folder",
     "clock_for",
     "facts",
     "machine",

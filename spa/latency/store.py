@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,32 +17,6 @@ from spa.latency.machine import Machine
 from spa.storage import replaced
 
 FORMAT = 1
-VARIABLE = "SPA_CACHE"
-OFF = frozenset(("", "0", "off", "none"))
-
-
-def cache_folder() -> Path | None:
-    """Where timings are kept, None where they are not.
-
-    `SPA_CACHE` names the folder, or is `off`; else it is what the system provides for caches.
-    """
-    named = os.environ.get(VARIABLE)
-    if named is not None:
-        return None if named.strip().lower() in OFF else Path(named).expanduser()
-    if sys.platform == "darwin":
-        return _home("Library/Caches")
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return Path(local) / "spa" / "cache" if local else _home("AppData/Local")
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(given) / "spa" if os.path.isabs(given) else _home(".cache")
-
-
-def _home(below: str) -> Path | None:
-    try:
-        return Path.home() / below / "spa"
-    except RuntimeError:  # an account without a home
-        return None
 
 
 class Store:

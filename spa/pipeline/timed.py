@@ -14,10 +14,11 @@ from spa.budgets.reach import deepest, largest_rest
 from spa.coupling import Coupling, misplaced
 from spa.coupling.cost import Cost
 from spa.errors import ReadError, TargetError
-from spa.latency import Store, Table, Whole, cache_folder, facts, machine, reach, stopwatch
+from spa.latency import Store, Table, Whole, facts, machine, reach, stopwatch
 from spa.pipeline.journal import Journal
 from spa.recipe import Recipe
 from spa.rewrite import rewrite
+from spa.storage import cache_folder
 
 STAGE = "measure"
 DOUBT = 0.1  # of the whole

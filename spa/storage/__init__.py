@@ -6,7 +6,8 @@ A leaf: everything that writes goes through here, and nothing here knows what a 
 from __future__ import annotations
 
 from spa.storage.abandoned import abandon
-from spa.storage.atomic import Draft, drafted, refused, replaced, sync_folder
+from spa.storage.atomic import Draft, drafted, move, refused, replaced
+from spa.storage.caches import cache_folder
 from spa.storage.locks import alone, lock
 from spa.storage.places import check_apart, check_place, clashes, lies_in, same_file
 from spa.storage.scratch import Scratch, scratch
@@ -17,6 +18,7 @@ __all__ = [
     "Scratch",
     "abandon",
     "alone",
+    "cache_folder",
     "check_apart",
     "check_place",
     "clashes",
@@ -24,10 +26,10 @@ __all__ = [
     "drafted",
     "lies_in",
     "lock",
+    "move",
     "refused",
     "replaced",
     "same_file",
     "scratch",
-    "sync_folder",
     "temporary_folder",
 ]

@@ -50,7 +50,7 @@ class Draft:
         """Take the place of `target`, which is in the same folder."""
         if os.name != "posix":  # where nothing that is open can be moved
             self.file.close()
-        os.replace(self.path, target)
+        move(self.path, target)
 
     def close(self) -> None:
         """Remove what took no place, and let go of the rest."""
@@ -90,7 +90,6 @@ def replaced(target: Path, contents: bytes, what: str, advice: str) -> None:
         draft.finish()
         with alone(target.parent):
             draft.put(target)
-            sync_folder(target.parent)
     clean(target.parent)
 
 
@@ -104,10 +103,11 @@ def refused(target: Path, what: str, advice: str) -> Iterator[None]:
         raise UsageError(f"cannot write {words} ({error.strerror or error}); {advice}") from error
 
 
-def sync_folder(folder: Path) -> None:
-    """Bring new names in a folder to the disk, where its file system can."""
+def move(made: Path, target: Path) -> None:
+    """Put a whole file in its place on the same file system, for good where that can be had."""
+    os.replace(made, target)
     with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
+        handle = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:

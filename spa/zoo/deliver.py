@@ -7,14 +7,13 @@ again, and a file of somebody else that lies in the destination is never touched
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from spa.errors import UsageError
-from spa.storage import alone, replaced, sync_folder
+from spa.storage import alone, move, replaced
 from spa.zoo.known import is_intact
 from spa.zoo.manifest import Line
 from spa.zoo.model import Layout
@@ -69,8 +68,7 @@ class Places:
             self._set_aside(path)
         with alone(parent):
             for path, source in new.items():
-                os.replace(source, self._layout.dest / path)
-                sync_folder(parent)
+                move(source, self._layout.dest / path)
         self._drop(set(new))
         return files
 
@@ -98,7 +96,7 @@ class Places:
             return
         kept = self._layout.changed(path)
         kept.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(place, kept)
+        move(place, kept)
 
 
 def _note(place: Path, known: list[Any]) -> None:

@@ -7,7 +7,6 @@ into, are moved to their place when complete, and only then does the manifest ge
 from __future__ import annotations
 
 import json
-import os
 import posixpath
 import shutil
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from typing import Any
 from spa._version import __version__
 from spa.errors import SpaError, UsageError
 from spa.reports.zoo import Row
+from spa.storage import move
 from spa.zoo import child, remote
 from spa.zoo.deliver import Places
 from spa.zoo.known import beside_url, is_settled, is_unchanged
@@ -206,7 +206,7 @@ class _Attempt:
             target.parent.mkdir(parents=True, exist_ok=True)
             if name == "report.json":
                 self._correct(made)
-            os.replace(made, target)
+            move(made, target)
         else:
             with suppress(OSError):
                 target.unlink()

@@ -8,9 +8,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import platformdirs
 import pytest
 
-from spa.latency import Store, cache_folder, machine
+from spa.latency import Store, machine
+from spa.storage import cache_folder
 from tests.latency.fakes import HERE
 
 
@@ -136,14 +138,10 @@ def test_where_the_cache_lies(monkeypatch, tmp_path):
         monkeypatch.setenv("SPA_CACHE", off)
         assert cache_folder() is None
     monkeypatch.delenv("SPA_CACHE")
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "spa"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # which the convention says to ignore
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / ".cache" / "spa"
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert cache_folder() == tmp_path / "Library" / "Caches" / "spa"
+    found = cache_folder()
+    assert found == Path(platformdirs.user_cache_dir("spa", False)) and found.is_absolute()
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: Path("~/.cache/spa"))
+    assert cache_folder() is None  # there is no home
 
 
 def test_the_machine_at_hand():

@@ -14,11 +14,7 @@ EXTERNAL = ("tests/graph/test_writing.py", "tests/storage/test_kills.py")
 INTEGERS = ("tests/pipeline/test_integers.py",)
 BRANCHES = ("tests/pipeline/test_branches.py",)
 
-MOVED_DATA = (
-    "            if data is not None and new:\n"
-    "                data[0].put(data[1])\n"
-    "                sync_folder(target.parent)\n"
-)
+MOVED_DATA = "            if data is not None and new:\n                data[0].put(data[1])\n"
 MOVED_MODEL = "            draft.put(target)\n"
 BLIND = (UNTRIED, UNCHECKED)
 
