@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 import onnx
 
+from spa.probes import plain
+
 Fold = Callable[[Path], onnx.ModelProto]
 LIMIT = 120
 
@@ -168,14 +170,13 @@ def outputs(model: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> list[np.nda
 
 def compare(before: onnx.ModelProto, after: onnx.ModelProto, path: Path) -> dict[str, Any]:
     """Figures of one folded model."""
-    from spa import runtime
     from spa.graph import read
 
     names = {node.name or node.output[0] for g in graphs(before.graph) for node in g.node}
     made = {name for g in graphs(before.graph) for node in g.node for name in node.output}
     left = [node for g in graphs(after.graph) for node in g.node if node.op_type != "Constant"]
     kept = weights(before)
-    feeds = runtime.feeds(read(path))
+    feeds = plain.feeds(read(path))
     old, new = outputs(before, feeds), outputs(after, feeds)
     pairs = [(a, b) for a, b in zip(old, new, strict=True) if isinstance(a, np.ndarray)]
     return {

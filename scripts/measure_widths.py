@@ -27,6 +27,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from spa.probes import plain
+
 BANDS = (range(8, 41), range(56, 73), range(120, 137), range(248, 265))
 MULTIPLES = (4, 8, 16, 32)
 DEPTH = 4
@@ -181,7 +183,7 @@ def speedups(path: Path, ratio: float, threads: int, seconds: float) -> dict[int
 
     graph = read(path)
     coupling = analyse(graph)
-    scores, feeds = score(coupling, "l2"), runtime.feeds(graph)
+    scores, feeds = score(coupling, "l2"), plain.feeds(graph)
     sessions: dict[int | str, Any] = {0: runtime.session(graph.proto, threads=threads)}
     for round_to in ROUNDINGS:
         recipe = Recipe(ratio=ratio, of="macs", round_to=round_to)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from spa.errors import ReadError, first_line
+from spa.make import make
 
 Device = Literal["auto", "cpu", "cuda"]
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -122,7 +123,7 @@ def _tiny() -> bytes:
     from onnx import TensorProto, helper
 
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
-    graph = helper.make_graph([helper.make_node("Exp", ["x"], ["y"])], "tiny", ends[:1], ends[1:])
+    graph = helper.make_graph([make.Exp(["x"], ["y"])], "tiny", ends[:1], ends[1:])
     opsets = [helper.make_opsetid("", 13)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
     return bytes(model.SerializeToString())

@@ -1,7 +1,7 @@
-"""What runs models in onnxruntime: sessions, runs, random inputs, single nodes.
+"""What runs models in onnxruntime: sessions, runs, single nodes.
 
 It lies below the graph (which asks it about nodes that ONNX's own inference does not know) and
-takes models, never `Graph`s, except for `feeds`, which only reads one.
+takes models, never `Graph`s.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spa import devices, indices, watch
+from spa import devices, watch
 from spa.devices import Device
 from spa.errors import LimitError, ReadError, first_line
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import onnx
     import onnxruntime
 
-    from spa.graph.model import Graph, Node
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -212,56 +211,6 @@ def stoppable(numbers: int | None = None) -> Iterator[onnxruntime.RunOptions]:
     options.log_severity_level = 4
     with watch.over(partial(setattr, options, "terminate", True), numbers):
         yield options
-
-
-# --- inputs -------------------------------------------------------------------------------------
-
-
-def feeds(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
-    """Random inputs that the model accepts, at the sizes in `graph.dims`."""
-    rng = np.random.default_rng(seed)
-    missing = [name for name in graph.inputs if name not in graph.shapes]
-    if missing:
-        raise ReadError(
-            f"input '{missing[0]}' has no tensor shape that spa could fill; "
-            "give one with --input-shape or remove that input from the model"
-        )
-    users = indices.readers_of(graph)
-    return {name: _random(graph, name, users, rng) for name in graph.inputs}
-
-
-def _random(
-    graph: Graph, name: str, users: Mapping[str, list[Node]], rng: np.random.Generator
-) -> np.ndarray:
-    shape, dtype = graph.shapes[name], graph.dtypes[name]
-    if dtype.kind == "O":
-        return np.full(shape, "a", object)
-    if dtype.kind == "b":
-        return np.ones(shape, bool)
-    if dtype.kind not in "iu" and not indices.numbered(graph, name, users):
-        return rng.standard_normal(shape, np.float32).astype(dtype)
-    limits, compared = _meaning(graph, name, users)
-    if limits:
-        return rng.integers(0, max(1, min(limits)), shape).astype(dtype)
-    if compared:
-        return np.full(shape, compared[0]).astype(dtype)
-    if dtype.itemsize == 1:
-        return rng.integers(0, np.iinfo(dtype).max, shape, endpoint=True).astype(dtype)
-    return np.ones(shape, dtype)
-
-
-def _meaning(
-    graph: Graph, name: str, users: Mapping[str, list[Node]]
-) -> tuple[list[int], list[int]]:
-    """Upper limits where an integer input is an index, and the constants it is compared with."""
-    limits: list[int] = []
-    compared: list[int] = []
-    for tensor, node in indices.reached(name, users):
-        limits += [limit for limit, _ in indices.tables(graph, node, tensor)]
-        if node.op == "Equal":
-            others = [graph.consts.get(other) for other in node.inputs if other != tensor]
-            compared += [int(v.reshape(-1)[0]) for v in others if v is not None and v.size == 1]
-    return limits, compared
 
 
 # --- single nodes -------------------------------------------------------------------------------

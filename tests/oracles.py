@@ -23,6 +23,7 @@ from spa.coupling.cost import Cost, is_parameter, stored
 from spa.criteria import score
 from spa.errors import TargetError
 from spa.graph import Graph, read
+from spa.probes import plain
 from spa.recipe import Recipe
 from spa.rewrite import rewrite
 from spa.validate.mask import masked as hold
@@ -136,14 +137,14 @@ def identity(coupling: Coupling) -> None:
         {t.name: t.SerializeToString() for t in model.graph.initializer} for model in (whole, same)
     ]
     assert weights[0] == weights[1]
-    feeds = runtime.feeds(coupling.graph)
+    feeds = plain.feeds(coupling.graph)
     for name, (before, after) in both(whole, same, feeds, optimize=True).items():
         assert bits(before) == bits(after), f"{name} is not the same bit for bit"
 
 
 def masked(coupling: Coupling, alive: Alive, small: ModelProto) -> float:
     """Pruned and masked agree with the optimizer off and on; the largest difference."""
-    feeds = runtime.feeds(coupling.graph)
+    feeds = plain.feeds(coupling.graph)
     whole = hold(coupling, alive)
     return max(agree(coupling.graph, whole, small, feeds, optimize) for optimize in (False, True))
 
@@ -157,7 +158,7 @@ def without_statistics(coupling: Coupling, alive: Alive, small: ModelProto) -> f
         for m in (hold(coupling, alive), small)
     ]
     assert pair[0] is not None and pair[1] is not None, "a lossy op has no replacement"
-    return agree(coupling.graph, pair[0], pair[1], runtime.feeds(coupling.graph))
+    return agree(coupling.graph, pair[0], pair[1], plain.feeds(coupling.graph))
 
 
 def works(coupling: Coupling, alive: Alive, small: ModelProto, exact: bool = True) -> None:
@@ -286,14 +287,14 @@ def bits(value: Any) -> tuple[Any, ...]:
 def feeds_at(graph: Graph, size: int | None) -> dict[str, np.ndarray]:
     """Inputs with every open axis `size` long."""
     if size is None:
-        return runtime.feeds(graph)
+        return plain.feeds(graph)
     shapes = {
         name: [
             size if s else n for s, n in zip(graph.dynamic[name], graph.shapes[name], strict=True)
         ]
         for name in graph.inputs
     }
-    return runtime.feeds(read(graph.proto, input_shapes=shapes), seed=size)
+    return plain.feeds(read(graph.proto, input_shapes=shapes), seed=size)
 
 
 def count_params(graph: Graph) -> int:

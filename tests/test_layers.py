@@ -18,7 +18,7 @@ LARGEST_FILE = 400
 # From the bottom up; a part may import what stands in its own line or above it.
 LAYERS = """
 errors events _version
-devices labels indices watch runtime check recipe storage
+devices labels make watch runtime check recipe storage
 graph
 trace
 rules

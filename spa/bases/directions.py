@@ -28,7 +28,7 @@ from spa.executor.stream import Batches, Stream
 from spa.executor.survey import survey
 from spa.rules import trait_of
 
-ON_THE_WAY = frozenset(("Mul", "Div", "Add", "Sub", "Where", "Identity", "Cast", "Reshape"))
+ON_THE_WAY = ("reshapes", "adds", "subtracts", "scales", "divides")
 LEAST = 1e-5  # of the mean variance: what varies less is treated as if it varied so much
 Matrix = NDArray[np.float64]
 Sides = tuple[Matrix, Matrix]
@@ -123,10 +123,11 @@ def _deaf(graph: Any, product: Any, users: Users) -> int | None:
             if node.index in seen:
                 continue
             seen.add(node.index)
-            if trait_of(node).shiftless:
+            like = trait_of(node)
+            if like.shiftless:
                 axis = node.attrs.get("axis", -1) % rank
                 return {rank - 1: 1, rank - 2: 0}.get(axis)
-            if node.op in ON_THE_WAY:
+            if like.linear in ON_THE_WAY or like.casts or like.condition is not None:
                 names.append(node.outputs[0])
     return None
 

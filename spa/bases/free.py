@@ -185,7 +185,7 @@ class _Search:
         carried = [bool(self._carried(n, g)) or i in held for i, n in enumerate(node.inputs) if n]
         if like.linear == "joins":
             return True
-        if like.linear == "moves":
+        if like.moves:
             return carried[0]
         if like.linear in ("adds", "subtracts"):
             return all(carried)

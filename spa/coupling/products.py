@@ -14,6 +14,7 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
 
 from spa.coupling.view import view_of
 from spa.graph.model import Graph, Node
+from spa.graph.normalize import constant_of
 from spa.labels import Shape
 from spa.rules import NodeLike, trait_of
 
@@ -37,8 +38,9 @@ def stored_inside(graph: GraphProto) -> Iterator[TensorProto]:
         for body in _bodies_of(node):
             yield from body.initializer
             for inner in body.node:
-                if inner.op_type == "Constant":
-                    yield from (a.t for a in inner.attribute if a.name == "value")
+                held = constant_of(inner)
+                if held is not None:
+                    yield held
             yield from stored_inside(body)
 
 

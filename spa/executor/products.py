@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa import devices, runtime
+from spa.make import make
 
 SMALL = 1 << 28
 """Multiplications of a product below which one thread of BLAS computes it, in milliseconds."""
@@ -75,7 +76,7 @@ def _model(count: int) -> Any:
         ]
         for n in "xy"
     )
-    nodes = [helper.make_node("Transpose", ["x0"], ["flipped"], perm=[0, 2, 1])]
-    nodes += [helper.make_node("MatMul", [f"x{k}", "flipped"], [f"y{k}"]) for k in range(count)]
+    nodes = [make.Transpose(["x0"], ["flipped"], perm=[0, 2, 1])]
+    nodes += [make.MatMul([f"x{k}", "flipped"], [f"y{k}"]) for k in range(count)]
     graph = helper.make_graph(nodes, "products", inputs, outputs)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)

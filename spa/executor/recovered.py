@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from spa.executor.channels import moments, moved
 from spa.executor.sinks import Ways
 from spa.executor.stream import Batches, Stream
-from spa.graph.model import Node
 from spa.rules import trait_of
 
 SAMPLES = 24
@@ -146,14 +145,9 @@ def blocks_of(graph: Any) -> Iterator[Block]:
 
 def _is_biased(graph: Any, node: Any) -> bool:
     """Whether a node is a convolution that may have taken in a BatchNormalization."""
-    if not _is_convolution(node) or len(node.inputs) < 3:
+    if not trait_of(node).convolves or len(node.inputs) < 3:
         return False
     return all(name in graph.consts for name in node.inputs[1:])
-
-
-def _is_convolution(node: Node) -> bool:
-    how = trait_of(node).contracts
-    return how is not None and how.window == "reads"
 
 
 def _linear(graph: Any, ways: Ways, name: str) -> set[str]:
@@ -194,4 +188,4 @@ def _first(makers: Mapping[str, Any], linear: set[str], last: Any) -> Any | None
             found.append(node)
         else:
             todo += [name for name in node.inputs if name]
-    return found[0] if len(found) == 1 and _is_convolution(found[0]) else None
+    return found[0] if len(found) == 1 and trait_of(found[0]).convolves else None

@@ -17,6 +17,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from spa import runtime
 from spa.executor.channels import along
 from spa.graph.tensors import defaults_of, to_array, weights_of
+from spa.make import make
 
 Batches = list[NDArray[Any]]
 
@@ -150,8 +151,8 @@ class Stream:
             made.output[0] = plain
             nodes += [
                 made,
-                helper.make_node("Mul", [plain, factor], [scaled]),
-                helper.make_node("Add", [scaled, summand], [name]),
+                make.Mul([plain, factor], [scaled]),
+                make.Add([scaled, summand], [name]),
             ]
             rank = len(self._shapes[name])
             for own, value in zip((factor, summand), affine, strict=True):

@@ -189,6 +189,11 @@ def ends_by_data(node: Node) -> bool:
     return node.op == "Loop" and len(node.inputs) > 1 and bool(node.inputs[1])
 
 
+def branches_of(node: NodeProto) -> list[GraphProto]:
+    """The bodies of an If, of which one runs."""
+    return [a.g for a in node.attribute] if node.op_type == "If" and not node.domain else []
+
+
 def _multiplies(body: GraphProto) -> bool:
     return any(
         any(word in node.op_type for word in PRODUCTS)

@@ -13,8 +13,10 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper
 
 from spa.coupling.model import Coupling
 from spa.latency.pieces import Piece
+from spa.make import make
 from spa.rewrite.build import set_attribute, store
 from spa.rewrite.shrink import shrink
+from spa.rules import trait_of
 from spa.trace.check import Survivors, refit
 
 Array = NDArray[Any]
@@ -146,7 +148,7 @@ class _Extraction:
             copy.input.append(self._input(node, i, None if edit is None else np.asarray(edit)))
         for name in node.outputs:
             self.inside.add(name)
-            if node.op == "Pad":  # the runtime would move it into what it takes for a real pool
+            if trait_of(node).linear == "pads":  # the runtime would move it into a real pool
                 self.padded.add(name)
             copy.output.append(self._name(f"{self.copy}:{name}") if name else "")
         self._mark(copy)
@@ -214,11 +216,7 @@ class _Extraction:
                 outputs.append(held)
                 continue
             outputs.append(f"{held}_end")
-            ends.append(
-                helper.make_node(
-                    "MaxPool", [held], [outputs[-1]], kernel_shape=[1, 1], strides=shape[2:]
-                )
-            )
+            ends.append(make.MaxPool([held], [outputs[-1]], kernel_shape=[1, 1], strides=shape[2:]))
         return outputs, ends
 
     def _name_inside(self, name: str) -> str:
@@ -254,7 +252,7 @@ def empty() -> Trial:
     """A model that does nothing: what remains is the cost of a run."""
     port = helper.make_tensor_value_info
     graph = helper.make_graph(
-        [helper.make_node("Identity", ["x"], ["y"])],
+        [make.Identity(["x"], ["y"])],
         "empty",
         [port("x", TensorProto.FLOAT, (1,))],
         [port("y", TensorProto.FLOAT, (1,))],

@@ -15,6 +15,7 @@ from spa.pipeline.journal import Journal
 from spa.probes import Probe, check_given, probe_for
 from spa.probes.choose import PICTURED
 from spa.recipe import Recipe
+from spa.rules import trait_of
 
 Feeds = Sequence[Mapping[str, NDArray[Any]]]
 
@@ -107,10 +108,9 @@ def _unanchored(graph: Graph) -> bool:
     Measured (docs/accuracy.md): with BatchNormalization folded a MobileNetV2 loses far more on
     synthetic pictures than with it, a plain residual net hardly.
     """
-    ops = [node.op for node in graph.nodes]
     depthwise = any(
-        node.op == "Conv" and node.attrs.get("group", 1) == graph.shapes[node.outputs[0]][1] > 1
+        node.attrs.get("group", 1) == graph.shapes[node.outputs[0]][1] > 1
         for node in graph.nodes
-        if node.outputs[0] in graph.shapes and len(graph.shapes[node.outputs[0]]) > 2
+        if trait_of(node).convolves and len(graph.shapes.get(node.outputs[0], ())) > 2
     )
-    return depthwise and "BatchNormalization" not in ops
+    return depthwise and all(trait_of(node).statistics is None for node in graph.nodes)

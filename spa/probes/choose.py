@@ -7,23 +7,24 @@ from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
-from spa import indices, runtime
 from spa.errors import UsageError
 from spa.events import Counted, uncounted
 from spa.graph.model import Graph
-from spa.probes import files, noise, roles, scale, search, uses
+from spa.probes import files, indices, noise, roles, scale, search, uses
 from spa.probes.given import from_data
 from spa.probes.held import Held
+from spa.probes.indices import Users
 from spa.probes.leaves import leaves
 from spa.probes.linear import closest
 from spa.probes.pictures import Picture, picture_of
+from spa.probes.plain import feeds
 from spa.probes.probe import Array, Lengths, Probe, Rows, Stream
 from spa.probes.roles import Role
 from spa.probes.scale import Scale
 from spa.probes.sizes import Sizes, sizes_of
 from spa.probes.states import State, states_of
 from spa.probes.trial import LONGEST, Doubts, accepted
-from spa.probes.uses import Users
+from spa.rules import trait_of
 
 KINDS = ("auto", "leaves", "uniform", "gaussian", "tokens", "audio", "vectors")
 PICTURED = ("leaves", "uniform", "gaussian")
@@ -86,10 +87,10 @@ def probe_for(
     if batch is not None and batch < 1:
         raise UsageError(f"a batch of {batch} holds nothing; give 1 or more")
     asked = _request(graph, kind, seed, calib, (input_range, mean, std))
-    feeds = runtime.feeds(graph, seed)
+    known = feeds(graph, seed)
     found = _roles(asked)
     probe, words = accepted(
-        graph, _assemble(asked, found, batch or 32), _doubts(asked, found), feeds, counted
+        graph, _assemble(asked, found, batch or 32), _doubts(asked, found), known, counted
     )
     found |= {name: replace(found[name], words=words[name]) for name in words}
     return replace(probe, why=_why(asked, found))
@@ -146,7 +147,7 @@ def _roles(asked: Request) -> dict[str, Role]:
         if name in pictures:
             found[name] = _picture(asked, name, *pictures[name])
         elif graph.dtypes[name].kind in "OSU":
-            found[name] = roles.default(runtime.feeds(graph, asked.seed)[name])
+            found[name] = roles.default(feeds(graph, asked.seed)[name])
         elif name in asked.states:
             words = "normal numbers, for want of an output that says what it holds"
             found[name] = roles.normal(asked.seed, name, "state", words)
@@ -185,13 +186,13 @@ def _pictures(asked: Request) -> dict[str, tuple[Picture, Scale]]:
     return found
 
 
-def _expected(graph: Graph, entered: uses.Entry, channels: int, users: uses.Users) -> Scale:
+def _expected(graph: Graph, entered: uses.Entry, channels: int, users: Users) -> Scale:
     """The scale of pictures that nobody described."""
     known = scale.told(graph, entered)
     if known is not None:
         return known
     first = entered.node
-    if first is not None and first.op == "Conv" and first.inputs[0] == entered.tensor:
+    if first is not None and trait_of(first).convolves and first.inputs[0] == entered.tensor:
         found = closest(graph, first, scale.SCALES)
         if found is not None:
             return scale.worded(found, "because linear outputs then have means near zero")

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.graph.model import Graph
+from spa.graph.model import Graph, Node
 from spa.probes.uses import Entry
+from spa.rules import trait_of
 
 COLOURS = (1, 3, 4)
 SMALLEST = 8
@@ -47,7 +48,7 @@ class Picture:
 def picture_of(graph: Graph, shape: tuple[int, ...], found: Entry) -> Picture | None:
     """How an input of `shape`, without its batch axis, is a picture; None if it is not."""
     if len(shape) == 3:
-        return _layout(shape, _turned(found))
+        return _layout(shape, _turned(graph, found))
     if len(shape) == 1:
         return _unfolded(graph, shape[0], found)
     return None
@@ -67,21 +68,26 @@ def _layout(shape: tuple[int, ...], turned: bool | None) -> Picture | None:
     return chosen if min(chosen.height, chosen.width) >= SMALLEST else None
 
 
-def _turned(found: Entry) -> bool | None:
+def _turned(graph: Graph, found: Entry) -> bool | None:
     """Whether the model itself moves channels from the end to the front; None if unclear."""
     for node in found.passed:
-        turn = list(node.attrs.get("perm", ())) if node.op == "Transpose" else []
-        if turn in ([0, 3, 1, 2], [2, 0, 1]):
+        if list(node.attrs.get("perm", ())) in ([0, 3, 1, 2], [2, 0, 1]):
             return True
-    direct = found.node is not None and found.node.op == "Conv"
-    return False if direct and not any(n.op == "Reshape" for n in found.passed) else None
+    direct = found.node is not None and trait_of(found.node).convolves
+    return False if direct and not any(_reshapes(graph, n) for n in found.passed) else None
+
+
+def _reshapes(graph: Graph, node: Node) -> bool:
+    """Whether a node makes a tensor of another form of the same numbers."""
+    before, after = (graph.shapes.get(name) for name in (node.inputs[0], node.outputs[0]))
+    return trait_of(node).linear == "reshapes" and before != after
 
 
 def _unfolded(graph: Graph, size: int, found: Entry) -> Picture | None:
     """A row of numbers that the model folds into a picture first thing, or one of a known size."""
     for node in found.passed:
         shape = graph.shapes.get(node.outputs[0], ())
-        if node.op == "Reshape" and len(shape) == 4 and shape[1] * shape[2] * shape[3] == size:
+        if _reshapes(graph, node) and len(shape) == 4 and shape[1] * shape[2] * shape[3] == size:
             inner = _layout(shape[1:], None)
             if inner is not None and inner.channels in COLOURS:
                 return Picture(inner.channels, inner.height, inner.width, inner.last, flat=True)

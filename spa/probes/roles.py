@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from spa.coupling.view import trait_at
 from spa.graph.model import Graph
 from spa.probes import uses
 from spa.probes.audio import audio
+from spa.probes.indices import Users
 from spa.probes.probe import Array, Draw, Rows
 from spa.probes.tokens import constant, positions, tokens
-from spa.probes.uses import Integers, Users
+from spa.probes.uses import Integers
 from spa.probes.vectors import vectors
 from spa.probes.vocabulary import Vocabulary, vocabulary
+from spa.rules import trait_of
 
 LONG = 256
 """Numbers along an axis from which they may be a signal."""
@@ -132,7 +135,8 @@ def _convolved_inside(name: str, users: Users) -> bool:
     ]
     while bodies:
         for node in bodies.pop().node:
-            if node.op_type in ("Conv", "STFT", "DFT"):
+            like = trait_at(node)
+            if like.convolves or like.spectral:
                 return True
             bodies += [a.g for a in node.attribute if a.HasField("g")]
     return False
@@ -141,13 +145,14 @@ def _convolved_inside(name: str, users: Users) -> bool:
 def _convolved(graph: Graph, name: str, users: Users) -> bool:
     """Whether a convolution or a transform along time is among the first things done to it."""
     todo, seen = [(name, 0)], {name}
-    carrying = uses.PASSING | {"Concat", "Slice", "Mul", "Div", "Sub", "Add", "Expand"}
     while todo:
         tensor, depth = todo.pop()
         for node in users.get(tensor, ()):
-            if node.op in ("Conv", "STFT", "DFT"):
+            like = trait_of(node)
+            if like.convolves or like.spectral:
                 return True
-            if node.op in carrying and depth < 16 and node.outputs[0] not in seen:
+            carried = like.linear is not None or uses.passes(node)
+            if carried and depth < 16 and node.outputs[0] not in seen:
                 seen.add(node.outputs[0])
                 todo.append((node.outputs[0], depth + 1))
     return False

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from spa.errors import UsageError
 from spa.graph.model import Graph, Node
+from spa.probes.indices import Users
 from spa.probes.leaves import leaves
 from spa.probes.noise import MEAN, SPREAD
-from spa.probes.uses import Entry, Users
+from spa.probes.uses import Entry
+from spa.rules import trait_of
 
 Floats = NDArray[np.float64]
 
@@ -114,14 +116,12 @@ def told(graph: Graph, found: Entry) -> Scale | None:
         return documented
     if found.scaled:
         return worded(_best_scaled(found), "because the model scales them itself")
-    if found.node is not None and found.node.op == "BatchNormalization":
-        return _from_norm(graph, found.node)
-    return None
+    return None if found.node is None else _from_norm(graph, found.node)
 
 
 def infer(graph: Graph, found: Entry, channels: int, users: Users) -> Scale:
     """The scale of an image input about which the file states nothing."""
-    if found.node is not None and found.node.op == "Conv":
+    if found.node is not None and trait_of(found.node).convolves:
         guess = _from_convolution(graph, found.node, channels, users)
         if guess is not None:
             return guess
@@ -157,11 +157,11 @@ def _best_scaled(found: Entry) -> Scale:
 
 def _from_norm(graph: Graph, node: Node) -> Scale | None:
     """A BatchNormalization on the input itself knows mean and spread of every channel."""
-    mean, variance = (graph.consts.get(name) for name in node.inputs[3:5])
-    if mean is None or variance is None or not np.all(variance > 0):
+    known = _statistics(graph, node)
+    if known is None:
         return None
-    spread = np.sqrt(variance.astype(np.float64))
-    factor, shift = spread / SPREAD, mean.astype(np.float64) - spread / SPREAD * MEAN
+    mean, spread = known
+    factor, shift = spread / SPREAD, mean - spread / SPREAD * MEAN
     return Scale(factor, shift, "with the statistics of the BatchNormalization that reads them")
 
 
@@ -197,9 +197,15 @@ def _from_convolution(graph: Graph, node: Node, channels: int, users: Users) -> 
 
 def _norm_behind(graph: Graph, node: Node, users: Users) -> tuple[Floats, Floats] | None:
     readers = users.get(node.outputs[0], ())
-    if len(readers) != 1 or readers[0].op != "BatchNormalization":
+    return _statistics(graph, readers[0]) if len(readers) == 1 else None
+
+
+def _statistics(graph: Graph, node: Node) -> tuple[Floats, Floats] | None:
+    """Mean and spread that a node has stored to normalise with, per channel."""
+    at = trait_of(node).statistics
+    if at is None:
         return None
-    mean, variance = (graph.consts.get(name) for name in readers[0].inputs[3:5])
+    mean, variance = (graph.consts.get(node.inputs[i]) for i in (at.mean, at.variance))
     if mean is None or variance is None or not np.all(variance > 0):
         return None
     return mean.astype(np.float64), np.sqrt(variance.astype(np.float64))

@@ -19,8 +19,9 @@ from spa import runtime
 from spa.errors import ReadError
 from spa.events import Counted, uncounted
 from spa.graph.model import Graph, Node
+from spa.probes.indices import Users
 from spa.probes.probe import FRESH, Array, Draw, Probe, Rows, Stream
-from spa.probes.uses import Users
+from spa.rules import trait_of
 
 Ran = Callable[[Mapping[str, Array]], dict[str, Array]]
 RANK = 3
@@ -31,12 +32,6 @@ STEPS = 8
 """Runs at most that fill a state; what is new is repeated where they do not suffice."""
 _FULL = 3
 """Runs, where a state keeps its size and nobody knows how much of it is new."""
-_HOLDING = (
-    "Identity Cast Transpose Reshape Squeeze Unsqueeze Flatten Slice Split Expand Gather Concat"
-)
-HOLDING = frozenset(_HOLDING.split())
-JOINING = frozenset(("Concat", "ScatterND", "ScatterElements", "TensorScatter"))
-PRODUCTS = frozenset(("MatMul", "Einsum"))
 
 
 @dataclass(frozen=True)
@@ -67,10 +62,11 @@ def _state(graph: Graph, name: str, users: Users, made: Mapping[str, Node]) -> S
     while todo:
         tensor, fresh = todo.pop()
         for node in users.get(tensor, ()):
-            if node.op == "Shape" or not node.outputs:
+            like = trait_of(node)
+            if like.only_shape or not node.outputs:
                 continue
             joins = _joins(node, tensor, made)
-            holds = node.op in HOLDING or bool(node.slots)
+            holds = (like.carries and not like.chooses) or bool(node.slots)
             if not (joins or holds or fresh):
                 if not _multiplies(graph, node, tensor):
                     return None
@@ -93,21 +89,22 @@ def _state(graph: Graph, name: str, users: Users, made: Mapping[str, Node]) -> S
 
 def _joins(node: Node, tensor: str, made: Mapping[str, Node]) -> bool:
     """Whether a node puts something that the model computed beside a state or into it."""
-    if "Attention" in node.op:
-        return tensor in node.inputs[3:]
-    if node.op not in JOINING:
-        return False
-    return all(name in made for name in node.inputs if name and name != tensor) or (
-        node.op != "Concat" and node.inputs[0] == tensor
-    )
+    like = trait_of(node)
+    if any(node.inputs[i : i + 1] == (tensor,) for i in like.past):
+        return True
+    if like.writes and node.inputs[0] == tensor:
+        return True
+    others = (name for name in node.inputs if name and name != tensor)
+    return (like.writes or like.linear == "joins") and all(name in made for name in others)
 
 
 def _multiplies(graph: Graph, node: Node, tensor: str) -> bool:
     """Whether a node multiplies a state with what the model computes."""
     others = [name for name in node.inputs if name != tensor]
-    return node.op in PRODUCTS and not any(
-        name in graph.consts or name in graph.inputs for name in others
-    )
+    how = trait_of(node).contracts
+    if how is None or how.letters is None:
+        return False
+    return not any(name in graph.consts or name in graph.inputs for name in others)
 
 
 def _grown(graph: Graph, name: str, output: str) -> tuple[bool, int | None]:

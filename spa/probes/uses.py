@@ -5,26 +5,20 @@ Everything is read off the operations, never off names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spa import indices
 from spa.graph.model import Graph, Node
+from spa.probes import indices
+from spa.probes.indices import Users
+from spa.rules import trait_of
 
-Users = Mapping[str, list[Node]]
 Floats = NDArray[np.float64]
 
 MASKED = -1e3
 """What is added to, or put in the place of, a score that must not count, or less."""
-_PASSING = (
-    "Cast Identity Transpose Reshape Squeeze Unsqueeze Flatten Pad Resize QuantizeLinear "
-    "DequantizeLinear"
-)
-PASSING = frozenset(_PASSING.split())
-"""What hardly changes the values that pass from an input to its first layer."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +44,7 @@ def integers(graph: Graph, name: str, users: Users) -> Integers:
         for limit, table in indices.tables(graph, node, tensor):
             limits.append(limit)
             tables += [] if table is None else [table]
-        if node.op == "Equal":
+        if trait_of(node).compares == "equal":
             (other,) = [name for name in node.inputs if name != tensor] or [tensor]
             value, classes = _scalar(graph, other), _one_hot(graph, other)
             compared += [] if value is None else [int(value)]
@@ -64,14 +58,15 @@ def masks_out(graph: Graph, name: str, users: Users) -> bool:
     while todo:
         tensor, true = todo.pop()
         for node in users.get(tensor, ()):
-            if node.op == "Where" and node.inputs[0] == tensor:
-                low = [_lowest(graph, other) for other in node.inputs[1:]]
+            like = trait_of(node)
+            if like.condition is not None and node.inputs[like.condition] == tensor:
+                low = [_lowest(graph, n) for n in node.inputs[like.condition + 1 :][:2]]
                 if (low[0] < MASKED) != (low[1] < MASKED):
                     return (low[0] < MASKED) == true
                 continue
-            if node.op in indices.CARRIERS | {"Not", "And", "Or"} and node.outputs[0] not in seen:
+            if (like.carries or like.negates) and node.outputs[0] not in seen:
                 seen.add(node.outputs[0])
-                todo.append((node.outputs[0], true != (node.op == "Not")))
+                todo.append((node.outputs[0], true != like.negates))
     return False
 
 
@@ -83,7 +78,7 @@ def _lowest(graph: Graph, name: str) -> float:
 def _one_hot(graph: Graph, name: str) -> int | None:
     """How many classes a comparison with 0, 1, 2, ... tells apart; None if it is with others."""
     made = next((node for node in graph.nodes if name in node.outputs), None)
-    if made is not None and made.op in ("Expand", "Identity", "Cast", "Reshape", "Unsqueeze"):
+    if made is not None and (trait_of(made).moves or trait_of(made).casts):
         return _one_hot(graph, made.inputs[0])
     value = graph.consts.get(name)
     if value is None or not 1 < value.size <= 1 << 20 or value.dtype.kind not in "iuf":
@@ -122,18 +117,25 @@ def entry(graph: Graph, name: str, users: Users) -> Entry:
     tensor = name
     passed: list[Node] = []
     for _ in range(64):
-        nodes = [node for node in users.get(tensor, ()) if node.op != "Shape"]
-        if not nodes or (len(nodes) > 1 and {node.op for node in nodes} != {"Conv"}):
+        nodes = [node for node in users.get(tensor, ()) if not trait_of(node).only_shape]
+        if not nodes or (len(nodes) > 1 and not all(trait_of(n).convolves for n in nodes)):
             return Entry(factor, shift, None, tensor, tuple(passed))
         node = nodes[0]
         change = _affine(graph, node, tensor)
         if change is not None and _alike(factor, change[0], change[1]):
             factor, shift = factor * change[0], shift * change[0] + change[1]
-        elif node.op not in PASSING or node.inputs[0] != tensor:
+        elif not passes(node) or node.inputs[0] != tensor:
             return Entry(factor, shift, node, tensor, tuple(passed))
         passed.append(node)
         tensor = node.outputs[0]
     return Entry(factor, shift, None, tensor, tuple(passed))
+
+
+def passes(node: Node) -> bool:
+    """Whether a node hardly changes values on their way from an input to its first layer."""
+    like = trait_of(node)
+    whole = like.linear in ("reshapes", "permutes", "pads") or like.casts or like.resamples
+    return whole or like.quantizes or like.dequantizes
 
 
 def _alike(*arrays: Floats) -> bool:
@@ -142,7 +144,8 @@ def _alike(*arrays: Floats) -> bool:
 
 def _affine(graph: Graph, node: Node, tensor: str) -> tuple[Floats, Floats] | None:
     """`y = a x + b` of a node that adds or multiplies by a constant per channel or for all."""
-    if node.op not in ("Add", "Sub", "Mul", "Div") or len(node.inputs) != 2:
+    how = trait_of(node).linear
+    if how not in ("adds", "subtracts", "scales", "divides") or len(node.inputs) != 2:
         return None
     first = node.inputs[0] == tensor
     value = graph.consts.get(node.inputs[1 if first else 0])
@@ -150,10 +153,10 @@ def _affine(graph: Graph, node: Node, tensor: str) -> tuple[Floats, Floats] | No
         return None
     c = np.asarray(value, np.float64).reshape(-1)
     one, zero = np.ones(1), np.zeros(1)
-    if node.op == "Add":
+    if how == "adds":
         return one, c
-    if node.op == "Sub":
+    if how == "subtracts":
         return (one, -c) if first else (-one, c)
-    if node.op == "Mul":
+    if how == "scales":
         return c, zero
     return (1 / c, zero) if first and np.all(c) else None

@@ -23,6 +23,7 @@ from spa.graph.normalize import captured_names
 from spa.graph.spill import Spill
 from spa.rewrite.override import override
 from spa.rewrite.shrink import shrink, signature
+from spa.rules import trait_of
 from spa.trace.check import MisplacedError, Survivors, check, refit
 from spa.trace.param import Param
 
@@ -90,7 +91,7 @@ class _Builder:
                 self._cut_constants(node, copy)
                 self._refit(node, copy)
             self.nodes.append(copy)
-            if node.op == "Shape" and not node.domain:
+            if trait_of(node).only_shape:
                 self._remember_sizes(node, copy)
         written, self.nodes = self.nodes, around
         return written
@@ -209,10 +210,10 @@ class _Builder:
         self.fresh[name] = partial(np.asarray, array)
         return name
 
-    def insert(self, op: str, inputs: list[str], wanted: str) -> str:
+    def insert(self, made: Callable[..., NodeProto], inputs: list[str], wanted: str) -> str:
         """Insert a node before the current one; returns the name of its output."""
         name = self._name(wanted)
-        self.nodes.append(helper.make_node(op, inputs, [name], name=name))
+        self.nodes.append(made(inputs, [name], name=name))
         return name
 
     def _assemble(self) -> ModelProto:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from spa.graph import Graph
 from spa.graph.forms import Form, same, smallest
@@ -17,6 +17,7 @@ from spa.graph.makers import Makers, cheapest, copied, framed, length_of
 from spa.graph.names import mentioned_in, unused
 from spa.graph.normalize import opsets_of
 from spa.graph.tensors import is_external, shell_of, to_array
+from spa.make import make
 from spa.runtime import evaluate_constants
 
 LEAST = 1024
@@ -97,7 +98,7 @@ class _File:
             if name in self.gone or not self._counts(tensor) or not self._is_changed(name):
                 continue
             first = seen.setdefault((tensor.data_type, *tensor.dims, tensor.raw_data), name)
-            form: Form | None = Form([helper.make_node("Identity", [first], [name])])
+            form: Form | None = Form([make.Identity([first], [name])])
             if first == name or not tensor.raw_data:
                 array = to_array(tensor, self.base_dir)
                 form = smallest(name, array, opset, lambda wanted: unused(wanted, self.taken))

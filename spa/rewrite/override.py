@@ -6,10 +6,14 @@ Where such an entry counts channels as well (tokens times channels, in one axis)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import NodeProto
+
+from spa.make import make
 
 
 class Writer(Protocol):
@@ -19,7 +23,7 @@ class Writer(Protocol):
         """Store a tensor; returns its name."""
         ...
 
-    def insert(self, op: str, inputs: list[str], wanted: str) -> str:
+    def insert(self, made: Callable[..., NodeProto], inputs: list[str], wanted: str) -> str:
         """Insert a node; returns the name of its output."""
         ...
 
@@ -39,12 +43,12 @@ def override(
         return writer.constant(f"{name}_spa", new)
     if symbolic is not None and (scaled := symbolic & (old != new) & (new > 0)).any():
         parts = (np.where(scaled, n, 1).astype(old.dtype) for n in (new, old))
-        for op, by in zip(("Mul", "Div"), parts, strict=True):
-            factor = writer.constant(f"{name}_spa_{op.lower()}_by", by)
-            name = writer.insert(op, [name, factor], f"{name}_spa_{op.lower()}")
+        for word, made, by in zip(("mul", "div"), (make.Mul, make.Div), parts, strict=True):
+            factor = writer.constant(f"{name}_spa_{word}_by", by)
+            name = writer.insert(made, [name, factor], f"{name}_spa_{word}")
         new = np.where(scaled, old, new)
         if (old == new).all():
             return name
     keep = writer.constant(f"{name}_spa_keep", np.asarray(old == new))
     sizes = writer.constant(f"{name}_spa_sizes", np.asarray(new, old.dtype))
-    return writer.insert("Where", [keep, name, sizes], f"{name}_spa")
+    return writer.insert(make.Where, [keep, name, sizes], f"{name}_spa")

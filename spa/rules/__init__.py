@@ -34,7 +34,7 @@ from spa.rules import (  # the families, by name
     slices,
     unruled,
 )
-from spa.rules.traits import TRAITS, NodeLike, Trait, trait_of
+from spa.rules.traits import TRAITS, Lookup, NodeLike, Trait, trait_of
 from spa.trace.registry import (
     NOTES,
     REFITS,
@@ -82,6 +82,7 @@ __all__ = [
     "SILENT",
     "TRAITS",
     "Fixes",
+    "Lookup",
     "NodeLike",
     "Status",
     "Trait",

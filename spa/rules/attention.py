@@ -7,6 +7,7 @@ import numpy as np
 from spa import labels
 from spa.labels import Ids, Image, Plane
 from spa.rules.meet import still
+from spa.rules.traits import trait
 from spa.trace.check import Sizes
 from spa.trace.op import Op
 from spa.trace.registry import MICROSOFT, Fixes, refit, rule
@@ -168,3 +169,8 @@ def same_heads(new: Sizes, i: int, before: int, now: int) -> None:
 def other_attention(op: Op, *_: Image) -> list[Image]:
     still(op, *range(len(op.x)), reason=FUSED)
     return op.rocks()
+
+
+trait("Attention", past=(4, 5))
+trait("MultiHeadAttention", domain=MICROSOFT, past=(6, 7))
+trait("LinearAttention", past=(3,))

@@ -14,6 +14,7 @@ from spa.labels import Ids, Image
 from spa.rules.meet import still
 from spa.rules.normalize import per_channel
 from spa.rules.quantize import BLOCKS
+from spa.rules.traits import Lookup, trait
 from spa.trace.check import Sizes
 from spa.trace.op import Op
 from spa.trace.registry import MICROSOFT, Fixes, refit, rule
@@ -111,3 +112,6 @@ def _blocks_of(op: Op, rows: int, blocks: int) -> Ids:
         return np.zeros(blocks, np.int64)
     made = op.param(0, (rows, blocks, columns // max(blocks, 1)), makes=(1,))[0]
     return made.dense
+
+
+trait("GatherBlockQuantized", domain=MICROSOFT, lookups=(Lookup(1, 0, "gather_axis"),))

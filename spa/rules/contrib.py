@@ -12,7 +12,7 @@ from spa.rules.meet import follow, meet, still, together, wide_axes
 from spa.rules.normalize import MEAN
 from spa.rules.pointwise import nary, unary
 from spa.rules.quantize import convert
-from spa.rules.traits import trait
+from spa.rules.traits import Lookup, trait
 from spa.trace.op import Op
 from spa.trace.registry import MICROSOFT, refit, rule
 
@@ -103,6 +103,12 @@ def embed(op: Op, *_: Image) -> list[Image]:  # ids, v c, p c, s c, c, c -> * c
 
 
 trait("EmbedLayerNormalization", domain=MICROSOFT, neutral=neutral.embedded)
+trait(
+    "EmbedLayerNormalization",
+    domain=MICROSOFT,
+    lookups=tuple(Lookup(i, table, rows=True) for i, table in ((0, 2), (1, 4), (8, 3))),
+)
+trait("QEmbedLayerNormalization", domain=MICROSOFT, lookups=(Lookup(0, 2), Lookup(1, 4)))
 trait(
     "QEmbedLayerNormalization",
     domain=MICROSOFT,

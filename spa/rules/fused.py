@@ -161,3 +161,8 @@ def grouped_sizes(new: Sizes) -> Fixes:
     now, kept = counts(new)
     same_heads(new, 10, new.attr("num_heads"), now)
     return {"num_heads": now, "kv_num_heads": kept}
+
+
+trait("Attention", domain=MICROSOFT, past=(4,))
+trait("QAttention", domain=MICROSOFT, past=(8,))
+trait("GroupQueryAttention", domain=MICROSOFT, past=(3, 4))

@@ -9,7 +9,7 @@ import numpy as np
 from spa import labels
 from spa.labels import Image, Plane
 from spa.rules.meet import apart, follow, meet, still, wide_axes
-from spa.rules.traits import trait
+from spa.rules.traits import Lookup, trait
 from spa.trace.check import Sizes
 from spa.trace.op import Op
 from spa.trace.registry import Fixes, refit, rule
@@ -131,4 +131,6 @@ def element_wise(op: Op, images: Sequence[Image], inputs: Sequence[int]) -> tupl
     return planes
 
 
-trait("Gather", linear="moves")
+trait("Gather", linear="moves", lookups=(Lookup(1, 0, "axis", rows=True),))
+trait("GatherElements", lookups=(Lookup(1, 0, "axis"),))
+trait("GatherND", lookups=(Lookup(1, 0, each=True),))

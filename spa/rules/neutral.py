@@ -44,12 +44,14 @@ class Room:
         return name
 
 
+BOUND = "Tanh"
+"""What keeps values bounded, element by element."""
 Neutral = Callable[[NodeLike, Room], "list[Step] | None"]
 
 
 def bounded(node: NodeLike, _: Room) -> list[Step] | None:
     """Tanh, which keeps values bounded however deep the model is."""
-    return None if any(node.outputs[1:]) else [Step("Tanh", node.inputs[:1], node.outputs[:1])]
+    return None if any(node.outputs[1:]) else [Step(BOUND, node.inputs[:1], node.outputs[:1])]
 
 
 def affine(node: NodeLike, _: Room) -> list[Step] | None:
@@ -61,7 +63,7 @@ def affine(node: NodeLike, _: Room) -> list[Step] | None:
 
 
 def _affine(source: str, scale: str, bias: str, target: str) -> list[Step]:
-    steps: list[tuple[str, tuple[str, ...]]] = [("Tanh", (source,))]
+    steps: list[tuple[str, tuple[str, ...]]] = [(BOUND, (source,))]
     for op, operand in (("Mul", scale), ("Add", bias)):
         if operand:
             steps.append((op, (f"{target}__t{len(steps) - 1}", operand)))
@@ -120,7 +122,7 @@ def bounded_bytes(node: NodeLike, _: Room) -> list[Step] | None:
     names = f"{target}__float", f"{target}__t"
     return [
         Step("DequantizeLinear", (x, scale, *([zero] if zero else [])), names[:1]),
-        Step("Tanh", names[:1], names[1:]),
+        Step(BOUND, names[:1], names[1:]),
         Step("QuantizeLinear", (names[1], *after), (target,)),
     ]
 

@@ -101,4 +101,4 @@ def pad_sizes(new: Sizes) -> Fixes:
     return {"pads": result.tolist()} if new.version < 11 else {1: result}
 
 
-trait("Pad", sized=(1,))
+trait("Pad", sized=(1,), linear="pads")

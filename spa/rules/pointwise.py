@@ -32,13 +32,20 @@ def nary(op: Op, *_: Image) -> Image:  # *, * -> *  under broadcasting
     return Image(op.out(), together(op, inputs, len(op.out()), makes=True))
 
 
-trait("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Mod", decides=(0, 1))
+ORDER = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")
+trait("Equal", *ORDER, "Mod", decides=(0, 1))
+trait("Equal", compares="equal")
+trait(*ORDER, compares="larger")
+trait("And", "Clip", "Max", "Min", "Or", "Where", chooses=True)
+trait("Where", condition=0)
+trait("Not", negates=True)
 trait("Add", "Sum", linear="adds")
 trait("Sub", linear="subtracts")
 trait("Mul", linear="scales")
 trait("Div", linear="divides")
-trait("Identity", linear="moves", hands_on=True)
+trait("Identity", linear="reshapes", hands_on=True)
 trait("Ceil", "Floor", "Round", "Shrink", "Sign", "ThresholdedRelu", decides=(0,))
+trait("Ceil", "Floor", "Round", rounds=True)
 FRACTIONS = frozenset((1, 10, 11, 14, 15, 16))
 """Element types that hold fractions: a Cast to any other rounds."""
 trait("Sigmoid", "HardSigmoid", bounded=True)
@@ -65,4 +72,4 @@ def random_like(op: Op, x: Image) -> Image:  # * -> *
 
 trait("RandomNormalLike", "RandomUniformLike", "Bernoulli", draws=True)
 trait("Dropout", draws=True, where=lambda node: len(node.inputs) > 2 and bool(node.inputs[2]))
-trait("Dropout", linear="moves", hands_on=True)
+trait("Dropout", linear="reshapes", hands_on=True)

@@ -26,6 +26,7 @@ def reduce_lossy(op: Op, *_: Image) -> Image:  # a b -> a
 
 
 trait(*LOSSY, neutral=neutral.summed)
+trait("ReduceMean", linear="averages")
 
 
 def reduced(op: Op, lossy: bool) -> Image:

@@ -6,6 +6,7 @@ from spa import labels
 from spa.labels import Image
 from spa.rules.gather import beside, element_wise, tail
 from spa.rules.meet import follow, meet, still, wide_axes
+from spa.rules.traits import Lookup, trait
 from spa.trace.op import Op
 from spa.trace.registry import rule
 
@@ -43,3 +44,8 @@ def scatter_elements(op: Op, *_: Image) -> Image:  # p c, i c, i c -> p c
         if axis in p.axes:
             op.squash(p, others, "addressed by position")
     return op.like(x)
+
+
+trait("Scatter", "ScatterElements", "ScatterND", writes=True)
+trait("ScatterElements", lookups=(Lookup(1, 0, "axis"),))
+trait("ScatterND", lookups=(Lookup(1, 0, each=True),))

@@ -47,7 +47,11 @@ def _always(_: NodeLike) -> bool:
     return True
 
 
-Linear = Literal["moves", "joins", "adds", "subtracts", "scales", "divides"]
+Linear = Literal[
+    "reshapes", "permutes", "moves", "pads", "joins", "averages",
+    "adds", "subtracts", "scales", "divides",
+]  # fmt: skip
+MOVES: frozenset[Linear | None] = frozenset(("reshapes", "permutes", "moves"))
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,27 @@ class Statistics:
     def all(self) -> tuple[int, int, int, int]:
         """The four inputs."""
         return self.scale, self.shift, self.mean, self.variance
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Input `index` numbers what lies in input `table`.
+
+    Attributes:
+        index: the input that holds the indices.
+        table: the input that they number.
+        axis: the attribute that names the axis they number; `""`: they number the first.
+        each: they number as many of the first axes as their own last one is long.
+        depth: what they number is not there: the table's one value says how much of it there is.
+        rows: the output is made of rows of the table as they are.
+    """
+
+    index: int
+    table: int
+    axis: str = ""
+    each: bool = False
+    depth: bool = False
+    rows: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,16 +107,26 @@ class Trait:
         zero: the input that says which integer stands for zero in its outputs.
         zero_made: the output that says so.
         casts: whether it changes the type of its input and nothing else.
-        rounds: whether it makes integers of floats.
+        rounds: whether it makes whole numbers of others.
         quantizes: whether it makes integers of floats by a scale and a zero point.
         dequantizes: whether it makes floats of them again.
         bounded: whether its outputs lie between 0 and 1, and say yes or no.
         shiftless: whether it forgets a number that is added along its axis.
-        resamples: whether its output is its first input at other places.
+        resamples: whether its output is its first input at other places, between which it guesses.
+        compares: what it asks of two numbers: whether they are equal, or which is larger.
+        negates: whether it turns yes into no.
+        chooses: whether each number of its outputs is one of its inputs', or a bound.
+        condition: the input that says which of the two that follow is chosen.
+        lookups: what its inputs number.
+        writes: whether its output is its first input with something new in some places.
+        past: inputs in which it is given what it made in earlier runs.
+        spectral: whether it tells frequencies.
         neutral: what takes its place in a proof, in both models, where a statistic over channels of
             which some are gone forbids equality.
-        linear: what a linear operator does: it moves elements of its first input, joins
-            its inputs, adds or subtracts, scales or divides.
+        linear: what a linear operator does.  Of its first input it leaves the elements in their
+            order (`reshapes`) or brings them into another (`permutes`), repeats some or leaves some
+            out (`moves`), puts others around them (`pads`) or takes means (`averages`).  Or it
+            joins its inputs, adds or subtracts, scales or divides.
         only_shape: whether it tells nothing of its input but the shape.
         hands_on: whether its output is its first input as it is.
         statistics: the stored ones that it normalises with.
@@ -113,6 +148,14 @@ class Trait:
     quantizes: bool = False
     dequantizes: bool = False
     bounded: bool = False
+    compares: Literal["equal", "larger"] | None = None
+    negates: bool = False
+    chooses: bool = False
+    condition: int | None = None
+    lookups: tuple[Lookup, ...] = ()
+    writes: bool = False
+    past: tuple[int, ...] = ()
+    spectral: bool = False
     shiftless: bool = False
     resamples: bool = False
     neutral: Neutral | None = None
@@ -122,6 +165,21 @@ class Trait:
     statistics: Statistics | None = None
     contracts: Contraction | None = None
     macs: Macs | None = None
+
+    @property
+    def moves(self) -> bool:
+        """Whether its output holds elements of its first input, none of them changed."""
+        return self.linear in MOVES
+
+    @property
+    def carries(self) -> bool:
+        """Whether its outputs hold numbers of its inputs alone, perhaps in another type."""
+        return self.moves or self.linear == "joins" or self.casts or self.chooses
+
+    @property
+    def convolves(self) -> bool:
+        """Whether it contracts what lies around each place, and can be refitted."""
+        return self.contracts is not None and self.contracts.window == "reads"
 
 
 NONE = Trait()

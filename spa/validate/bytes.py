@@ -14,6 +14,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from spa.coupling.view import trait_at
+from spa.make import make
 from spa.validate.twin import all_graphs
 
 SHIFT = 128
@@ -67,7 +68,7 @@ def _move(node: NodeProto, place: int, moved: set[str], k: int) -> list[NodeProt
         return []
     moved.add(name)
     return [
-        helper.make_node("Cast", [name], [wide], to=TensorProto.INT32),
-        helper.make_node("Add", [wide, MOVE], [high]),
-        helper.make_node("Cast", [high], [low], to=TensorProto.UINT8),
+        make.Cast([name], [wide], to=TensorProto.INT32),
+        make.Add([wide, MOVE], [high]),
+        make.Cast([high], [low], to=TensorProto.UINT8),
     ]

@@ -9,9 +9,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from spa import runtime
 from spa.graph.single import at_hand
 from spa.probes import Probe
+from spa.probes.plain import feeds
 
 Feeds = dict[str, NDArray[Any]]
 
@@ -63,11 +63,11 @@ def random(graph: Any, seed: int) -> Inputs:
 def feeds_at(graph: Any, seed: int, sizes: Mapping[str, int] | None = None) -> Feeds:
     """Random inputs at the sizes of the analysis, or at other `sizes` of its symbols."""
     if sizes is None or sizes == graph.dims:
-        return dict(runtime.feeds(graph, seed))
+        return dict(feeds(graph, seed))
     shapes = dict(graph.shapes)
     for name in graph.inputs:
         symbols = graph.dynamic.get(name) or (None,) * len(shapes[name])
         shapes[name] = tuple(
             n if s is None else sizes[s] for s, n in zip(symbols, shapes[name], strict=True)
         )
-    return dict(runtime.feeds(replace(graph, shapes=shapes), seed))
+    return dict(feeds(replace(graph, shapes=shapes), seed))

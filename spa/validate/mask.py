@@ -19,6 +19,7 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from spa.coupling.model import Coupling
 from spa.graph.model import Graph, Node
 from spa.labels import Ids, Plane
+from spa.make import make
 from spa.rules import trait_of
 from spa.trace.check import Survivors
 from spa.trace.param import MAKES, READS, SCALES, Param
@@ -218,23 +219,23 @@ def _hold(
     nodes: list[NodeProto] = []
     if carrier != dtype:
         kind = helper.np_dtype_to_tensor_dtype(carrier)
-        nodes.append(helper.make_node("Cast", [source], [f"{source}_as"], to=kind))
+        nodes.append(make.Cast([source], [f"{source}_as"], to=kind))
         source, target = f"{source}_as", f"{name}__held"
         if zero:
-            nodes.append(helper.make_node("Cast", [zero], [f"{name}__point"], to=kind))
+            nodes.append(make.Cast([zero], [f"{name}__point"], to=kind))
             zero = f"{name}__point"
     if opset_of(model) < 9:  # no Where yet
         constants = {f"{name}__mask": layout.mask.astype(carrier)}
-        nodes.append(helper.make_node("Mul", [source, f"{name}__mask"], [target]))
+        nodes.append(make.Mul([source, f"{name}__mask"], [target]))
     else:
         constants = {f"{name}__mask": layout.mask, f"{name}__zero": np.zeros((), carrier)}
         mask, steps, more = _repeated(name, f"{name}__whole", layout)
         nodes += steps
         constants |= more
-        nodes.append(helper.make_node("Where", [mask, source, zero or f"{name}__zero"], [target]))
+        nodes.append(make.Where([mask, source, zero or f"{name}__zero"], [target]))
     if carrier != dtype:
         kind = helper.np_dtype_to_tensor_dtype(dtype)
-        cast = helper.make_node("Cast", [target], [name], to=kind)
+        cast = make.Cast([target], [name], to=kind)
         if dtype.name.startswith("float8"):  # else infinities shrink
             cast.attribute.append(helper.make_attribute("saturate", 0))
         nodes.append(cast)
@@ -256,21 +257,19 @@ def _repeated(
         for word, value in (("zero", 0), ("one", 1), ("outer", axis.outer), ("inner", axis.inner)):
             constants[f"{base}_{word}"] = np.array(value, np.int64)
         constants[f"{base}_number"] = np.array(axis.number, np.int64)
-        for op, inputs, output in (
-            ("Shape", [source], "shape"),
-            ("Gather", [f"{base}_shape", f"{base}_number"], "length"),
-            ("Range", [f"{base}_zero", f"{base}_length", f"{base}_one"], "at"),
-            ("Div", [f"{base}_length", f"{base}_outer"], "some"),
-            ("Max", [f"{base}_some", f"{base}_one"], "block"),
-            ("Div", [f"{base}_at", f"{base}_block"], "turn"),
-            ("Mul", [f"{base}_turn", f"{base}_inner"], "start"),
-            ("Mod", [f"{base}_at", f"{base}_inner"], "rest"),
-            ("Add", [f"{base}_start", f"{base}_rest"], "place"),
+        for made, inputs, output in (
+            (make.Shape, [source], "shape"),
+            (make.Gather, [f"{base}_shape", f"{base}_number"], "length"),
+            (make.Range, [f"{base}_zero", f"{base}_length", f"{base}_one"], "at"),
+            (make.Div, [f"{base}_length", f"{base}_outer"], "some"),
+            (make.Max, [f"{base}_some", f"{base}_one"], "block"),
+            (make.Div, [f"{base}_at", f"{base}_block"], "turn"),
+            (make.Mul, [f"{base}_turn", f"{base}_inner"], "start"),
+            (make.Mod, [f"{base}_at", f"{base}_inner"], "rest"),
+            (make.Add, [f"{base}_start", f"{base}_rest"], "place"),
         ):
-            nodes.append(helper.make_node(op, inputs, [f"{base}_{output}"]))
-        nodes.append(
-            helper.make_node("Gather", [mask, f"{base}_place"], [f"{base}_mask"], axis=axis.number)
-        )
+            nodes.append(made(inputs, [f"{base}_{output}"]))
+        nodes.append(make.Gather([mask, f"{base}_place"], [f"{base}_mask"], axis=axis.number))
         mask = f"{base}_mask"
     return mask, nodes, constants
 

@@ -27,7 +27,7 @@ def amounts(graph: Graph) -> frozenset[str]:
 def _passes(node: Node) -> bool:
     """Whether a node hands on what its first input says."""
     like = trait_of(node)
-    return like.linear == "moves" or like.casts or like.resamples
+    return like.moves or like.casts or like.resamples
 
 
 def silent(graph: Graph, drift: Drift) -> dict[str, float]:

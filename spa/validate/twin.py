@@ -13,11 +13,10 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 from spa.coupling.view import trait_at, view_of
+from spa.graph.nodes import branches_of
+from spa.make import make
 from spa.rules import trait_of
-from spa.rules.neutral import Room, Step
-
-FORMS = frozenset(["Identity", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "ReduceMean"])
-"""What may lie between a Sigmoid and an output that it makes all the same."""
+from spa.rules.neutral import BOUND, Room, Step
 
 WIDE = 4
 """A calm twin divides by the usual size of a tensor, and bends what is so many times that."""
@@ -86,7 +85,7 @@ def sizes_wanted(
 def _calm(model: ModelProto, step: Step, usual: Mapping[str, np.ndarray]) -> list[NodeProto]:
     """A Tanh of what has a known size becomes a division by it that is bounded far out only."""
     size = usual.get(step.inputs[0])
-    if step.op != "Tanh" or size is None:
+    if step.op != BOUND or size is None:
         return [helper.make_node(step.op, step.inputs, step.outputs, **step.attrs)]
     given, made = step.inputs[0], step.outputs[0]
     names = [f"{made}__{word}" for word in ("size", "width", "small", "bent")]
@@ -94,9 +93,9 @@ def _calm(model: ModelProto, step: Step, usual: Mapping[str, np.ndarray]) -> lis
     for name, value in zip(names, (size * width, np.asarray(width)), strict=False):
         model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
     return [
-        helper.make_node("Div", [given, names[0]], [names[2]]),
-        helper.make_node("Tanh", [names[2]], [names[3]]),
-        helper.make_node("Mul", [names[3], names[1]], [made]),
+        make.Div([given, names[0]], [names[2]]),
+        make.Tanh([names[2]], [names[3]]),
+        make.Mul([names[3], names[1]], [made]),
     ]
 
 
@@ -117,7 +116,7 @@ def unquantised(model: ModelProto) -> ModelProto:
         source = quantised.get(node.input[0]) or quantised.get(f"{node.input[0]}__whole")
         if source is None or kinds.get(source.input[1]) != kinds.get(node.input[1]):
             continue
-        node.CopyFrom(helper.make_node("Identity", source.input[:1], node.output, name=node.name))
+        node.CopyFrom(make.Identity(source.input[:1], node.output, name=node.name))
     return result
 
 
@@ -138,13 +137,13 @@ def _hand_on(graph: GraphProto, shown: set[str]) -> None:
     for node in reversed(graph.node):
         if node.domain or shown.isdisjoint(node.output):
             continue
-        if node.op_type in FORMS:
+        like = trait_at(node)
+        if like.linear in ("reshapes", "averages"):
             shown.add(node.input[0])
-        elif trait_at(node).bounded:
-            copy = helper.make_node("Identity", node.input, node.output, name=node.name)
+        elif like.bounded:
+            copy = make.Identity(node.input, node.output, name=node.name)
             node.CopyFrom(copy)
-        elif node.op_type == "If":
-            for attribute in node.attribute:
-                made = zip(attribute.g.output, node.output, strict=False)
-                shown.update(inner.name for inner, outer in made if outer in shown)
-                _hand_on(attribute.g, shown)
+        for branch in branches_of(node):
+            made = zip(branch.output, node.output, strict=False)
+            shown.update(inner.name for inner, outer in made if outer in shown)
+            _hand_on(branch, shown)

@@ -9,6 +9,7 @@ import spa
 from spa import runtime
 from spa.coupling import analyse
 from spa.graph import read
+from spa.probes import plain
 from spa.rewrite import rewrite
 from tests import oracles
 from tests.fuzz.reference import Reference
@@ -32,7 +33,7 @@ def test_what_is_left_is_what_a_run_node_by_node_says(motif, batch):
     coupling = analyse(read(model), strict=True)
     assert oracles.groups_of(coupling) == motif.groups
     alive = oracles.scattered(0.4, batch)(coupling)
-    feeds = runtime.feeds(coupling.graph, seed=batch)
+    feeds = plain.feeds(coupling.graph, seed=batch)
     want = Reference(coupling.graph.proto, coupling, alive).run(feeds, {}).values
     found = runtime.run(runtime.session(rewrite(coupling, alive), threads=1), feeds)
     for name, got in found.items():

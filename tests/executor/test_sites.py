@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spa import runtime
 from spa.coupling import analyse
 from spa.executor.sites import sites_of
 from spa.graph import read
+from spa.probes import plain
 from tests.carried import coupling_of
 from tests.executor.test_stream import all_at_once
 from tests.nets import Net
@@ -74,7 +74,7 @@ def test_sites_of_a_real_model():
 def check(coupling, last):
     """Every site of a model; the last one that reads `last` exists."""
     graph = coupling.graph
-    feeds = [runtime.feeds(graph)]
+    feeds = [plain.feeds(graph)]
     values = all_at_once(graph.proto, feeds)[0] | feeds[0]
     sites = list(sites_of(coupling))
     assert sites and (last is None or sites[-1].node.index == len(graph.nodes) - 1)

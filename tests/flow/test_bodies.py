@@ -14,6 +14,7 @@ from spa.errors import VerifyError
 from spa.graph import Graph, read
 from spa.graph.model import FLOW
 from spa.plans import place, plan_of
+from spa.probes import plain
 from spa.rewrite import rewrite
 from spa.validate.mask import masked
 from spa.validate.twin import all_graphs, unsaturated
@@ -160,7 +161,7 @@ def test_a_size_that_a_loop_decides_is_never_folded() -> None:
     stored = {"five": np.int64(5), "yes": np.bool_(True), "one": np.int64(1)}
     graph = read(model(text, stored))
     assert "t" not in graph.consts
-    (found,) = spa.runtime.run(spa.runtime.session(graph.proto), spa.runtime.feeds(graph)).values()
+    (found,) = spa.runtime.run(spa.runtime.session(graph.proto), plain.feeds(graph)).values()
     assert found.tolist() == [2, 2, 3]
 
 

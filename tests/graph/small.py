@@ -12,6 +12,7 @@ from onnx import ModelProto, TensorProto, numpy_helper
 
 from spa import runtime
 from spa.graph import Graph, read
+from spa.probes import plain
 
 
 def model(text: str, constants: Mapping[str, Any] | None = None, *, opset: int = 17) -> ModelProto:
@@ -54,7 +55,7 @@ def everything(graph: Graph) -> dict[str, Any]:
     names = [name for node in graph.nodes for name in node.outputs if name and name not in known]
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     session = runtime.session(proto, optimize=False, threads=1, base_dir=graph.source.base_dir)
-    return runtime.run(session, runtime.feeds(graph))
+    return runtime.run(session, plain.feeds(graph))
 
 
 def check_against_engine(proto: ModelProto) -> Graph:
@@ -72,7 +73,7 @@ def check_against_engine(proto: ModelProto) -> Graph:
 
 def same_outputs(before: ModelProto, after: ModelProto, graph: Graph) -> None:
     """Both models compute the same bits on the inputs of `graph`."""
-    feeds = runtime.feeds(graph)
+    feeds = plain.feeds(graph)
     old, new = (
         runtime.run(runtime.session(proto, optimize=False, threads=1), feeds)
         for proto in (before, after)

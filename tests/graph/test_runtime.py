@@ -11,6 +11,7 @@ from onnx import helper
 from spa import devices, runtime
 from spa.errors import ReadError
 from spa.graph import read
+from spa.probes import plain
 from tests.graph.small import linear, model
 
 BROKEN = model("g (float[2] x) => (y) { y = local.Unheard(x) }")
@@ -79,7 +80,7 @@ def test_inputs_fit_what_reads_them() -> None:
             },
         )
     )
-    feeds = runtime.feeds(graph)
+    feeds = plain.feeds(graph)
     assert {name: value.shape for name, value in feeds.items()} == {
         name: graph.shapes[name] for name in graph.inputs
     }
@@ -88,7 +89,7 @@ def test_inputs_fit_what_reads_them() -> None:
     assert feeds["edges"].max() < graph.shapes["x"][0] and feeds["kind"].max() < 3
     assert feeds["image"].max() > 100 and feeds["flag"].all()
     assert runtime.run(runtime.session(graph.proto), feeds)["a"].shape == (2, 7, 4)
-    again, other = runtime.feeds(graph), runtime.feeds(graph, seed=1)
+    again, other = plain.feeds(graph), plain.feeds(graph, seed=1)
     assert all(np.array_equal(feeds[name], again[name]) for name in feeds)
     assert not np.array_equal(feeds["x"], other["x"])
 
@@ -96,7 +97,7 @@ def test_inputs_fit_what_reads_them() -> None:
 def test_inputs_that_cannot_be_made_up() -> None:
     graph = read(model("g (seq(float[2]) s) => (y) { y = SequenceLength(s) }"))
     with pytest.raises(ReadError, match="input 's' has no tensor shape"):
-        runtime.feeds(graph)
+        plain.feeds(graph)
 
 
 def test_single_nodes() -> None:

@@ -15,6 +15,7 @@ from onnx import ModelProto, TensorProto, helper
 from spa import runtime
 from spa.errors import UsageError
 from spa.graph import read, save, write
+from spa.probes import plain
 from tests.graph.small import external, linear, model
 
 
@@ -61,7 +62,7 @@ def test_external_data_when_asked_for(tmp_path: Path) -> None:
     for name in kinds:
         np.testing.assert_array_equal(graph.consts[name], original.consts[name])
     assert graph.proto.metadata_props[0].value == "somebody"
-    feeds = runtime.feeds(graph)
+    feeds = plain.feeds(graph)
     small, large = (runtime.session(m) for m in (proto, str(saved.path)))
     np.testing.assert_array_equal(runtime.run(small, feeds)["y"], runtime.run(large, feeds)["y"])
 

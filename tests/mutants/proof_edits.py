@@ -71,7 +71,7 @@ PROOF_EDITS = (
     Edit(
         "a comparison is no decision",
         "spa/rules/pointwise.py",
-        'trait("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Mod", decides=(0, 1))',
+        'trait("Equal", *ORDER, "Mod", decides=(0, 1))',
         "pass",
         tests=BORDERS,
     ),

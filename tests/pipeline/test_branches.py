@@ -9,6 +9,7 @@ from onnx import ModelProto
 import spa
 from spa import runtime
 from spa.graph import read
+from spa.probes import plain
 from tests.nets import Net
 
 OPTIONS = {
@@ -60,7 +61,7 @@ def siamese(way: str, head: str = "difference", convolutions: bool = False) -> M
 
 def asymmetry(model: ModelProto, sign: int) -> float:
     """How far f(a, b) is from f(b, a), or from its negative, against its largest value."""
-    a, b = runtime.feeds(read(model)).values()
+    a, b = plain.feeds(read(model)).values()
     session = runtime.session(model, optimize=False, threads=1)
     (one,), (other,) = (
         runtime.run(session, {"a": x, "b": y}).values() for x, y in ((a, b), (b, a))

@@ -14,6 +14,7 @@ from spa.coupling import analyse
 from spa.errors import UsageError
 from spa.graph import read
 from spa.plans import Plan, place, plan_of
+from spa.probes import plain
 from spa.rewrite import rewrite
 from tests import oracles
 from tests.carried import DIGITS, coupling_of
@@ -80,7 +81,7 @@ def test_a_folded_export_computes_what_the_unfolded_one_computes():
     for model in (onnx.load(DIGITS), exports.folded(onnx.load(DIGITS))):
         coupling, alive, _ = placed(model, plan)
         models.append(rewrite(coupling, alive))
-    feeds = runtime.feeds(coupling.graph)
+    feeds = plain.feeds(coupling.graph)
     a, b = (runtime.run(runtime.session(m), feeds)["logits"] for m in models)
     np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(a).max())
 

@@ -7,9 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from spa import runtime
 from spa.graph import read
-from spa.probes import probe_for
+from spa.probes import plain, probe_for
 from tests.nets.bodies import STEP, body, choose, on
 from tests.nets.net import Net
 from tests.probes.test_choose import model, runs, weights
@@ -51,7 +50,7 @@ def test_ids_that_only_a_body_reads(make):
     assert "ids [N,6]: tokens of 50" in probe.why
     values = probe.feeds(20)["ids"]
     assert values.min() >= 1 and values.max() < 50 and len(np.unique(values)) > 30
-    assert len(np.unique(runtime.feeds(graph)["ids"])) > 5  # those of the proof, too
+    assert len(np.unique(plain.feeds(graph)["ids"])) > 5  # those of the proof, too
     runs(graph, probe)
 
 
@@ -91,7 +90,7 @@ def test_floats_that_are_looked_up_are_ids(steps):
     values = probe.feeds(20)["x"]
     assert values.dtype == np.float32 and np.array_equal(values, np.rint(values))
     assert values.min() >= 1 and values.max() < 90 and len(np.unique(values)) > 50
-    proof = runtime.feeds(graph)["x"]
+    proof = plain.feeds(graph)["x"]
     assert np.array_equal(proof, np.rint(proof)) and proof.max() > 5
     runs(graph, probe)
 

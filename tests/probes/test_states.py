@@ -7,9 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from spa import indices
 from spa.graph import read
-from spa.probes import probe_for
+from spa.probes import indices, probe_for
 from spa.probes.probe import FRESH
 from spa.probes.states import State, states_of
 from tests.nets.bodies import choose

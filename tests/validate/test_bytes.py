@@ -12,6 +12,7 @@ from spa import runtime
 from spa.coupling import analyse
 from spa.errors import VerifyError
 from spa.graph import read
+from spa.probes import plain
 from spa.rewrite import rewrite
 from spa.validate import verify
 from spa.validate.bytes import unsigned
@@ -111,11 +112,11 @@ def pruned(seed=1):
 
 
 def test_the_same_model_without_saturation():
-    feeds = runtime.feeds(read(large()), 0)
+    feeds = plain.feeds(read(large()), 0)
     models = large(), saturating(large(), False), saturating(large())
-    plain, right, other = (runtime.run(runtime.session(m, optimize=False), feeds) for m in models)
+    usual, right, other = (runtime.run(runtime.session(m, optimize=False), feeds) for m in models)
     assert gap(right, other).error > 1e-2
-    assert min(gap(right, plain).error, gap(other, plain).error) < 1e-5  # by the processor
+    assert min(gap(right, usual).error, gap(other, usual).error) < 1e-5  # by the processor
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -154,7 +155,7 @@ def test_nothing_else_changes(name):
     graph = read(small_weights(MOTIFS[name].build()))
     moved = unsigned(graph.proto, graph.dtypes)
     assert moved is not graph.proto
-    feeds = runtime.feeds(graph)
+    feeds = plain.feeds(graph)
     want, got = (
         runtime.run(runtime.session(m, optimize=False), feeds) for m in (graph.proto, moved)
     )

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spa import runtime
 from spa.graph import read
-from spa.probes import probe_for
+from spa.probes import plain, probe_for
 from spa.validate.drift import drift, total
 from spa.validate.inputs import FEWEST, ROWS, WORK, fresh, random
 from tests.carried import DIGITS
@@ -48,7 +47,7 @@ def test_a_fixed_batch_is_filled():
 def test_random_inputs_are_those_of_the_proof(digits):
     on = random(digits[0], 3)
     assert on.kind == "random" and on.rows == len(on.runs[0]["images"])
-    assert np.array_equal(on.runs[0]["images"], runtime.feeds(digits[0], 3)["images"])
+    assert np.array_equal(on.runs[0]["images"], plain.feeds(digits[0], 3)["images"])
 
 
 def test_drift_over_several_runs_is_that_of_one_large_run():

@@ -10,6 +10,7 @@ import pytest
 from spa import runtime
 from spa.coupling import analyse
 from spa.graph import read
+from spa.probes import plain
 from spa.trace.check import Survivors
 from spa.validate.layout import layout_of
 from spa.validate.mask import masked
@@ -34,7 +35,7 @@ def activations(model, feeds):
 def test_dropped_elements_are_zero_and_all_of_them(name):
     coupling = coupling_of(name)
     alive = oracles.scattered(0.5, 2)(coupling)
-    feeds = runtime.feeds(coupling.graph)
+    feeds = plain.feeds(coupling.graph)
     seen = activations(masked(coupling, alive), feeds)
     left = Survivors(coupling.notes, coupling.root, alive)
     touched = 0
@@ -51,7 +52,7 @@ def test_a_dropped_channel_has_no_influence():
     """Its weights may be anything: the masked model does not see them."""
     coupling = coupling_of("residual")
     alive = oracles.scattered(0.5, 2)(coupling)
-    feeds = runtime.feeds(coupling.graph)
+    feeds = plain.feeds(coupling.graph)
     want = runtime.run(runtime.session(masked(coupling, alive)), feeds)
     model = MOTIFS["residual"].build()
     stem = coupling.groups[0]
@@ -97,5 +98,5 @@ def test_every_type_and_opset_can_be_held(dtype, opset):
     except Exception:
         onnx.checker.check_model(held)  # this onnxruntime has no kernel for the net itself
         return
-    out = runtime.run(runtime.session(held), runtime.feeds(coupling.graph))
+    out = runtime.run(runtime.session(held), plain.feeds(coupling.graph))
     assert all(np.isfinite(v.astype(np.float64)).all() for v in out.values())

@@ -1,0 +1,42 @@
+"""Random inputs that a model accepts: of the right size and type, and indices within bounds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spa.errors import ReadError
+from spa.graph.model import Graph
+from spa.probes import indices
+from spa.probes.indices import Users
+from spa.probes.uses import integers
+
+
+def feeds(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
+    """Random inputs that the model accepts, at the sizes in `graph.dims`."""
+    rng = np.random.default_rng(seed)
+    missing = [name for name in graph.inputs if name not in graph.shapes]
+    if missing:
+        raise ReadError(
+            f"input '{missing[0]}' has no tensor shape that spa could fill; "
+            "give one with --input-shape or remove that input from the model"
+        )
+    users = indices.readers_of(graph)
+    return {name: _random(graph, name, users, rng) for name in graph.inputs}
+
+
+def _random(graph: Graph, name: str, users: Users, rng: np.random.Generator) -> np.ndarray:
+    shape, dtype = graph.shapes[name], graph.dtypes[name]
+    if dtype.kind == "O":
+        return np.full(shape, "a", object)
+    if dtype.kind == "b":
+        return np.ones(shape, bool)
+    if dtype.kind not in "iu" and not indices.numbered(graph, name, users):
+        return rng.standard_normal(shape, np.float32).astype(dtype)
+    use = integers(graph, name, users)
+    if use.limit is not None:
+        return rng.integers(0, max(1, use.limit), shape).astype(dtype)
+    if use.compared:
+        return np.full(shape, use.compared[0]).astype(dtype)
+    if dtype.itemsize == 1:
+        return rng.integers(0, np.iinfo(dtype).max, shape, endpoint=True).astype(dtype)
+    return np.ones(shape, dtype)
