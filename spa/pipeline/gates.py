@@ -12,8 +12,7 @@ from spa.graph import Graph
 from spa.pipeline.journal import Journal
 from spa.pipeline.staged import File, file_of
 from spa.recipe import Recipe
-from spa.reports.facts import gate_words
-from spa.reports.proof import proof_words
+from spa.reports.facts import gate_words, proof_words
 from spa.reports.wording import printable
 
 AT_LEAST, AT_MOST = 1, -1

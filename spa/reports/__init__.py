@@ -6,10 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from spa.errors import UsageError
-from spa.reports.html import to_html
 from spa.reports.json import to_json
-from spa.reports.junit import to_junit
-from spa.reports.markdown import to_markdown
+from spa.reports.pages import to_html, to_junit, to_markdown
 from spa.reports.schema import Report, empty_report, validate
 from spa.storage import check_place, replaced
 

@@ -6,8 +6,9 @@ from typing import TypedDict
 
 from rich.console import Group, RenderableType
 
-from spa.reports import wording
-from spa.reports.screen import filled, line, table, text
+from spa.reports import facts, wording
+from spa.reports.cells import Table
+from spa.reports.screen import line, shown, text
 
 
 class _Measured(TypedDict):
@@ -43,33 +44,26 @@ class Bench(TypedDict):
 
 def screen(bench: Bench) -> RenderableType:
     """Show one row per model; the first is what the others are compared with."""
-    made = table("Model", "Median", "P90", "Load", "Memory", "File size", "Against the first")
     models = bench["models"]
-    shown = filled(made, [_row(m, models[0], first=m is models[0]) for m in models])
+    heads = ("Model", "Median", "P90", "Load", "Memory", "File size", "Against the first")
+    table = Table(heads, [_row(model, models[0]) for model in models])
     threads = wording.plural(bench["threads"], "thread") if bench["threads"] else "default threads"
     how = f"{bench['provider']}, {threads}, {wording.plural(bench['runs'], 'run')}"
     failed = [line("Failed", f"{m['path']}: {m['error']}", "bad") for m in models if m.get("error")]
-    return Group(shown, *failed, text(f"{how} after at least {bench['warmup']} to warm up", "dim"))
+    words = f"{how} after at least {bench['warmup']} to warm up"
+    return Group(shown(table), *failed, text(words, "dim"))
 
 
-def _row(model: Measured, base: Measured, *, first: bool) -> tuple[object, ...]:
-    speed = _speedup(model, base)
-    ends = model.get("low"), model.get("high")
-    even = first or speed is None or wording.alike(*ends)
-    tone = "plain" if even or speed is None else "good" if speed > 1.005 else "bad"
+def _row(model: Measured, first: Measured) -> tuple[str, ...]:
+    times = (model["median_ms"], model.get("p90_ms"), model.get("load_ms"))
+    sizes = (model.get("peak_rss_bytes"), model.get("bytes"))
+    factor = model.get("speedup")
+    if factor is None and first["median_ms"] and model["median_ms"]:
+        factor = first["median_ms"] / model["median_ms"]
+    speed = facts.speed(factor, model.get("low"), model.get("high"))
     return (
-        wording.printable(model["path"]),
-        wording.milliseconds(model["median_ms"]),
-        wording.milliseconds(model.get("p90_ms")),
-        wording.milliseconds(model.get("load_ms")),
-        wording.size(model.get("peak_rss_bytes")),
-        wording.size(model.get("bytes")),
-        text(wording.NOTHING if first else wording.factor(speed, *ends), tone),
+        model["path"],
+        *map(wording.milliseconds, times),
+        *map(wording.size, sizes),
+        wording.NOTHING if model is first else speed,
     )
-
-
-def _speedup(model: Measured, base: Measured) -> float | None:
-    if model.get("speedup") is not None:
-        return model["speedup"]
-    before, after = base["median_ms"], model["median_ms"]
-    return before / after if before and after else None

@@ -7,32 +7,26 @@ from collections.abc import Mapping, Sequence
 from rich.console import Group, RenderableType
 
 from spa.reports import wording
-from spa.reports.screen import filled, line, table
+from spa.reports.cells import Table
+from spa.reports.screen import line, shown
 
 
 def screen(facts: Mapping[str, object]) -> RenderableType:
     """Show single values first, then one table per section, and problems last."""
-    single = {key: value for key, value in facts.items() if not _nested(key, value)}
     sections = {key: value for key, value in facts.items() if isinstance(value, Mapping)}
+    single = {key: value for key, value in facts.items() if key not in {*sections, "problems"}}
     problems = facts.get("problems")
+    said = problems if isinstance(problems, Sequence) and not isinstance(problems, str) else ()
     return Group(
-        *(_pairs(key, section) for key, section in {"": single, **sections}.items() if section),
-        *(line("Problem", words, "bad") for words in _list(problems)),
+        *(_section(key, found) for key, found in {"": single, **sections}.items() if found),
+        *(line("Problem", words, "bad") for words in said),
         *([line("Problems", "none", "good")] if problems == [] else []),
     )
 
 
-def _list(value: object) -> Sequence[object]:
-    return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
-
-
-def _nested(key: str, value: object) -> bool:
-    return key == "problems" or isinstance(value, Mapping)
-
-
-def _pairs(title: str, section: Mapping[str, object]) -> RenderableType:
-    pairs = [(name, _words(value)) for name, value in section.items()]
-    return filled(table("", "", left=2, title=title or None), pairs)
+def _section(title: str, found: Mapping[str, object]) -> RenderableType:
+    pairs = [(name, _words(value)) for name, value in found.items()]
+    return shown(Table(("", ""), pairs, left=2), title or None)
 
 
 def _words(value: object) -> str:

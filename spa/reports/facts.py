@@ -7,48 +7,41 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
-from spa.reports import wording
-from spa.reports.moved import (
-    least_agreement,
-    measured_on,
-    outputs,
-    unverified,
-    worst_drift,
-)
-from spa.reports.proof import proof_words
-from spa.reports.schema import Gate, GroupFacts, LossyFacts, Report
+from spa.reports import moved, wording
+from spa.reports.cells import Cell, Table
+from spa.reports.schema import FrozenFacts, Gate, GroupFacts, LossyFacts, Proof, Report
 
-Tone = Literal["good", "bad", "plain"]
 MOST_PORTS = 8
+SIZES = (("macs", "MACs"), ("params", "Parameters"), ("bytes", "File size"))
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One line of the table Original | Pruned | Change."""
 
     label: str
     before: str
     after: str
-    change: str
-    tone: Tone = "plain"
+    change: Cell
+
+    @property
+    def known(self) -> bool:
+        """Whether anything was measured."""
+        return (self.before, self.after) != (wording.NOTHING,) * 2
 
 
-@dataclass(frozen=True)
-class Headline:
+class Headline(NamedTuple):
     """One number worth a glance."""
 
     label: str
-    value: str
+    value: Cell
     detail: str
-    tone: Tone = "plain"
 
 
-@dataclass(frozen=True)
-class Reason:
+class Reason(NamedTuple):
     """Why channels are frozen, summed over the nodes that say so."""
 
     reason: str
@@ -56,6 +49,11 @@ class Reason:
     nodes: tuple[str, ...]
     places: int
     channels: int
+
+    @property
+    def more(self) -> int:
+        """How many nodes are not named."""
+        return self.places - len(self.nodes)
 
 
 @dataclass(frozen=True)
@@ -75,9 +73,8 @@ class Groups:
         )
 
 
-@dataclass(frozen=True)
-class GateWords:
-    """One demand in words."""
+class Demand(NamedTuple):
+    """One gate in words."""
 
     name: str
     limit: str
@@ -88,6 +85,23 @@ class GateWords:
     def sentence(self) -> str:
         """What was measured, and what was asked for."""
         return f"measured {self.measured}, the limit is {self.limit}"
+
+
+class Check(NamedTuple):
+    """The user's own check in words."""
+
+    command: str
+    error: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether it has nothing to complain of."""
+        return not self.error
+
+    @property
+    def sentence(self) -> str:
+        """What was run, and why it failed if it did."""
+        return self.command if self.passed else f"{self.command}: {self.error}"
 
 
 def model(report: Report, side: Literal["input", "output"]) -> Mapping[str, Any]:
@@ -102,53 +116,59 @@ def model_name(report: Report) -> str:
     return wording.printable(PurePath(str(path)).name if path else "model")
 
 
+def timings(report: Report) -> list[tuple[str, float]]:
+    """Return the stages that took time, in their order, without the total."""
+    spent = report.get("timings") or {}
+    return [(stage, took) for stage, took in spent.items() if stage != "total" and took]
+
+
 def total_seconds(report: Report) -> float:
     """Return how long everything took, 0 where nobody looked."""
     spent = report.get("timings") or {}
     return float(spent.get("total") or sum(took for _, took in timings(report)))
 
 
+def memory(report: Report) -> str:
+    """Return the largest use of memory, as the end of a sentence about time."""
+    peak = report.get("peak_rss_bytes")
+    return f", at most {wording.size(peak)} of memory" if peak else ""
+
+
 def comparison(report: Report) -> list[Row]:
     """Return the table's rows; what nobody measured is not shown."""
-    before, after = model(report, "input"), model(report, "output")
-    rows = _ports("input", before, after) + _ports("output", before, after)
-    rows += _ops(report)
+    rows = [*_ports(report, "input"), *_ports(report, "output"), *_ops(report)]
     for key, label in (("params", "parameters"), ("macs", "MACs"), ("channels", "channels")):
         rows.append(_amount(report, key, label))
     rows.append(_amount(report, "bytes", "file size"))
-    rows += _latency(report) + _drift(report) + _score(report)
-    return [row for row in rows if (row.before, row.after) != (wording.NOTHING,) * 2]
+    rows += [*_latency(report), *_drift(report), *_score(report)]
+    return [row for row in rows if row.known]
 
 
-def _ports(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Row]:
-    old = {name: (dtype, dims) for name, dtype, dims in before.get(f"{kind}s") or ()}
-    new = {name: (dtype, dims) for name, dtype, dims in after.get(f"{kind}s") or ()}
-    if not new:
-        new = old
+def compared(report: Report) -> Table:
+    """The same as a table."""
+    return Table(("", "Original", "Pruned", "Change"), comparison(report))
+
+
+def _ports(report: Report, kind: str) -> list[Row]:
+    def of(side: Literal["input", "output"]) -> dict[str, str]:
+        found = model(report, side).get(f"{kind}s") or ()
+        return {name: f"{dtype} {wording.shape(dims or ())}" for name, dtype, dims in found}
+
+    old = of("input")
+    new = of("output") or old
     rows: list[Row] = []
     hidden = 0
     for name in dict.fromkeys([*old, *new]):
-        same = old.get(name) == new.get(name)
-        if same and len(rows) >= MOST_PORTS:
+        left, right = old.get(name, wording.NOTHING), new.get(name, wording.NOTHING)
+        if left == right and len(rows) >= MOST_PORTS:
             hidden += 1
             continue
         label = f"{kind} {wording.shorten(wording.printable(name), 32)}"
-        left, right = _port(old.get(name)), _port(new.get(name))
-        rows.append(Row(label, left, right, "same" if same else "changed", _tone(same)))
+        change = Cell("same") if left == right else Cell("changed", "bad")
+        rows.append(Row(label, left, right, change))
     if hidden:
-        rows.append(Row(f"… {wording.plural(hidden, kind)} more", "", "", "same"))
+        rows.append(Row(f"… {wording.plural(hidden, kind)} more", "", "", Cell("same")))
     return rows
-
-
-def _tone(same: bool) -> Tone:
-    return "plain" if same else "bad"
-
-
-def _port(port: tuple[str, Sequence[int | str | None]] | None) -> str:
-    if port is None:
-        return wording.NOTHING
-    dtype, dims = port
-    return f"{dtype} {wording.shape(dims or ())}"
 
 
 def _ops(report: Report) -> list[Row]:
@@ -157,25 +177,24 @@ def _ops(report: Report) -> list[Row]:
         return []
     before, after = ops.get("before") or {}, ops["after"]
     old, new = sum(before.values()), sum(after.values())
-    rows = [Row("nodes", f"{old:,}", f"{new:,}", "same" if before == after else f"{new - old:+,}")]
-    for op in sorted(op for op in after if after[op] > before.get(op, 0)):
-        left, right = before.get(op, 0), after[op]
-        rows.append(Row(wording.printable(op), f"{left:,}", f"{right:,}", f"{right - left:+,}"))
-    return rows
+    change = Cell("same" if before == after else f"{new - old:+,}")
+    more = [(op, before.get(op, 0), after[op]) for op in sorted(after)]
+    return [
+        Row("nodes", f"{old:,}", f"{new:,}", change),
+        *(
+            Row(wording.printable(op), f"{left:,}", f"{right:,}", Cell(f"{right - left:+,}"))
+            for op, left, right in more
+            if right > left
+        ),
+    ]
 
 
 def _amount(report: Report, key: str, label: str) -> Row:
-    old, new = _pair(report, key)
+    old, new = (model(report, side).get(key) for side in ("input", "output"))
     removed = removed_share(report, key)
-    tone: Tone = "plain"
-    if removed:
-        tone = "good" if removed > 0 else "bad"
+    kind = "plain" if not removed else "good" if removed > 0 else "bad"
     show = wording.size if key == "bytes" else wording.count
-    return Row(label, show(old), show(new), wording.change(removed), tone)
-
-
-def _pair(report: Report, key: str) -> tuple[float | None, float | None]:
-    return model(report, "input").get(key), model(report, "output").get(key)
+    return Row(label, show(old), show(new), Cell(wording.change(removed), kind))
 
 
 def removed_share(report: Report, key: str) -> float | None:
@@ -183,7 +202,7 @@ def removed_share(report: Report, key: str) -> float | None:
     told: Mapping[str, Any] = report.get("reduction") or {}
     if told.get(key) is not None:
         return float(told[key])
-    old, new = _pair(report, key)
+    old, new = model(report, "input").get(key), model(report, "output").get(key)
     return 1 - new / old if old and new is not None else None
 
 
@@ -191,17 +210,106 @@ def _latency(report: Report) -> list[Row]:
     latency = report.get("latency")
     if not latency:
         return []
-    before, after = latency.get("before_ms"), latency.get("after_ms")
-    speed = latency.get("speedup")
-    left, right = wording.milliseconds(before), wording.milliseconds(after)
+    left = wording.milliseconds(latency.get("before_ms"))
+    right = wording.milliseconds(latency.get("after_ms"))
     ends = latency.get("low"), latency.get("high")
-    return [Row("latency", left, right, wording.factor(speed, *ends), _speed_tone(speed, *ends))]
+    return [Row("latency", left, right, speed(latency.get("speedup"), *ends))]
 
 
-def _speed_tone(speed: float | None, low: float | None, high: float | None) -> Tone:
-    if speed is None or 0.995 <= speed < 1.005 or wording.alike(low, high):
-        return "plain"
-    return "good" if speed > 1 else "bad"
+def speed(factor: float | None, low: float | None = None, high: float | None = None) -> Cell:
+    """A speed-up, green where it is one and red where it is the opposite."""
+    kind = "plain"
+    if factor is not None and not 0.995 <= factor < 1.005 and not wording.alike(low, high):
+        kind = "good" if factor > 1 else "bad"
+    return Cell(wording.factor(factor, low, high), kind)
+
+
+def _drift(report: Report) -> list[Row]:
+    worst, labels = moved.worst_drift(report), moved.least_agreement(report)
+    found = []
+    if worst is not None:
+        found.append(Row(wording.DRIFT, wording.NOTHING, wording.measure(worst[1]), Cell("")))
+    elif any(each.unverified for each in moved.outputs(report)):
+        found.append(Row(wording.DRIFT, wording.NOTHING, "not verified", Cell("", "bad")))
+    if labels is not None:
+        words = wording.percent(labels)
+        found.append(Row("labels that stay", wording.NOTHING, words, Cell("")))
+    return found
+
+
+def _score(report: Report) -> list[Row]:
+    check = report.get("check")
+    if not check:
+        return []
+    drop = check["drop"]
+    words = wording.NOTHING if drop is None else f"{-drop:+.3g}" if drop else "same"
+    change = Cell(words, "plain" if not drop else "bad" if drop > 0 else "good")
+    return [Row("score", wording.score(check["before"]), wording.score(check["after"]), change)]
+
+
+def check(report: Report) -> Check | None:
+    """Return what the user's check was, None where there was none."""
+    told = report.get("check")
+    if not told:
+        return None
+    return Check(wording.printable(told["command"]), wording.printable(told["error"] or ""))
+
+
+def gates(report: Report) -> list[Demand]:
+    """Return what was asked for, in words."""
+    return [gate_words(gate) for gate in report.get("gates") or []]
+
+
+def gate_words(gate: Gate) -> Demand:
+    """Put one demand into words; a number of bytes is counted out, so that near misses show."""
+    exact = gate["name"].endswith("_bytes")
+    value = gate["value"]
+    measured = wording.NOTHING if value is None else f"{value:.0f}" if exact else f"{value:.4g}"
+    limit = f"{gate['limit']:.0f}" if exact else f"{gate['limit']:g}"
+    name = wording.printable(gate["name"]).replace("_", "-")
+    return Demand(name, limit, measured, gate["passed"])
+
+
+def headlines(report: Report) -> list[Headline]:
+    """Return the few numbers the report is opened for."""
+    rows = [_amount(report, key, label) for key, label in SIZES]
+    rows += [row._replace(label="Latency") for row in _latency(report)]
+    found = [
+        Headline(row.label, row.change, f"{row.before} → {row.after}")
+        for row in rows
+        if row.change != wording.NOTHING
+    ]
+    worst = moved.worst_drift(report)
+    if worst is not None:
+        name = wording.shorten(wording.printable(worst[0]), 24)
+        found.append(Headline("Drift", Cell(wording.measure(worst[1])), f"NRMSE, {name}"))
+    return found
+
+
+def groups(report: Report) -> Groups:
+    """Sort the groups by their fate, each kind in the model's order."""
+    every = report.get("groups") or []
+    free = [g for g in every if not g["frozen"]]
+    pruned = tuple(g for g in free if g["channels_after"] < g["channels_before"])
+    whole = tuple(g for g in free if g["channels_after"] >= g["channels_before"])
+    return Groups(pruned, whole, tuple(g for g in every if g["frozen"]))
+
+
+def reasons(report: Report) -> list[Reason]:
+    """Return why channels are frozen, the most channels first."""
+    found: dict[str, list[FrozenFacts]] = {}
+    for fact in report.get("frozen") or []:
+        found.setdefault(wording.printable(fact["reason"]), []).append(fact)
+    every = [_reason(reason, places) for reason, places in found.items()]
+    return sorted(every, key=lambda each: (-each.channels, each.reason))
+
+
+def _reason(reason: str, places: Sequence[FrozenFacts]) -> Reason:
+    ops = Counter(wording.printable(each["op"]) or "graph" for each in places)
+    words = ", ".join(op if n == 1 else f"{op} ×{n}" for op, n in ops.most_common(4))
+    nodes = [node for each in places if (node := wording.printable(each["node"]))]
+    channels = sum(each["channels"] or 0 for each in places)
+    return Reason(reason, words, tuple(nodes[:3]), len(places), channels)
 
 
 def lossy(report: Report) -> list[LossyFacts]:
@@ -210,116 +318,17 @@ def lossy(report: Report) -> list[LossyFacts]:
     return (verify.get("lossy") if verify else None) or []
 
 
-def _drift(report: Report) -> list[Row]:
-    worst, labels = worst_drift(report), least_agreement(report)
-    found = []
-    if worst is not None:
-        found.append(Row(wording.DRIFT, wording.NOTHING, wording.measure(worst[1]), ""))
-    elif unverified(report):
-        found.append(Row(wording.DRIFT, wording.NOTHING, "not verified", "", "bad"))
-    if labels is not None:
-        found.append(Row("labels that stay", wording.NOTHING, wording.percent(labels[1]), ""))
-    return found
-
-
-def _score(report: Report) -> list[Row]:
-    check = report.get("check")
-    if not check:
-        return []
-    before, after, drop = check["before"], check["after"], check["drop"]
-    change = wording.NOTHING if drop is None else f"{-drop:+.3g}" if drop else "same"
-    tone: Tone = "plain" if not drop else "bad" if drop > 0 else "good"
-    return [Row("score", wording.score(before), wording.score(after), change, tone)]
-
-
-@dataclass(frozen=True)
-class CheckWords:
-    """The user's own check in words."""
-
-    command: str
-    passed: bool
-    error: str
-
-    @property
-    def sentence(self) -> str:
-        """What was run, and why it failed if it did."""
-        return self.command if self.passed else f"{self.command}: {self.error}"
-
-
-def check(report: Report) -> CheckWords | None:
-    """Return what the user's check was, None where there was none."""
-    told = report.get("check")
-    if not told:
-        return None
-    why = wording.printable(told["error"] or "")
-    return CheckWords(wording.printable(told["command"]), not why, why)
-
-
-def gates(report: Report) -> list[GateWords]:
-    """Return what was asked for, in words."""
-    return [gate_words(gate) for gate in report.get("gates") or []]
-
-
-def gate_words(gate: Gate) -> GateWords:
-    """Put one demand into words; a number of bytes is counted out, so that near misses show."""
-    exact = gate["name"].endswith("_bytes")
-    value = gate["value"]
-    if value is None:
-        measured = wording.NOTHING
-    elif exact:
-        measured = f"{value:.0f}"
-    else:
-        measured = f"{value:.4g}"
-    limit = f"{gate['limit']:.0f}" if exact else f"{gate['limit']:g}"
-    name = wording.printable(gate["name"]).replace("_", "-")
-    return GateWords(name, limit, measured, gate["passed"])
-
-
-def headlines(report: Report) -> list[Headline]:
-    """Return the few numbers the report is opened for."""
-    found = []
-    for key, label in (("macs", "MACs"), ("params", "Parameters"), ("bytes", "File size")):
-        row = _amount(report, key, label)
-        if row.change != wording.NOTHING:
-            detail = f"{row.before} → {row.after}"
-            found.append(Headline(label, row.change, detail, row.tone))
-    rows = [row for row in _latency(report) if row.change != wording.NOTHING]
-    found += [Headline("Latency", r.change, f"{r.before} → {r.after}", r.tone) for r in rows]
-    worst = worst_drift(report)
-    if worst is not None:
-        name = wording.shorten(wording.printable(worst[0]), 24)
-        found.append(Headline("Drift", wording.measure(worst[1]), f"NRMSE, {name}"))
-    return found
-
-
-def groups(report: Report) -> Groups:
-    """Sort the groups by their fate, each kind in the model's order."""
-    every = report.get("groups") or []
-    frozen = tuple(g for g in every if g["frozen"])
-    free = [g for g in every if not g["frozen"]]
-    pruned = tuple(g for g in free if g["channels_after"] < g["channels_before"])
-    whole = tuple(g for g in free if g["channels_after"] >= g["channels_before"])
-    return Groups(pruned, whole, frozen)
-
-
-def reasons(report: Report) -> list[Reason]:
-    """Return why channels are frozen, the most channels first."""
-    found: dict[str, Reason] = {}
-    ops: dict[str, Counter[str]] = {}
-    for fact in report.get("frozen") or []:
-        reason = wording.printable(fact["reason"])
-        ops.setdefault(reason, Counter())[wording.printable(fact["op"]) or "graph"] += 1
-        old = found.get(reason, Reason(reason, "", (), 0, 0))
-        node = wording.printable(fact["node"])
-        nodes = old.nodes if len(old.nodes) >= 3 or not node else (*old.nodes, node)
-        total = old.channels + (fact["channels"] or 0)
-        found[reason] = replace(old, nodes=nodes, places=old.places + 1, channels=total)
-    named = [replace(each, ops=_op_counts(ops[each.reason])) for each in found.values()]
-    return sorted(named, key=lambda each: (-each.channels, each.reason))
-
-
-def _op_counts(counter: Counter[str]) -> str:
-    return ", ".join(op if n == 1 else f"{op} ×{n}" for op, n in counter.most_common(4))
+def proof_words(proof: Proof | None) -> str:
+    """Say how much of a cut is proved."""
+    if proof is None:
+        return "no proof was asked for (--verify equivalence, or --level equivalence)"
+    if proof["status"] == "complete":
+        return "proved in full"
+    if proof["status"] == "none":
+        return "not proved, as no numbers could be compared"
+    limits = [wording.printable(limit) for limit in proof["limits"]]
+    more = f" (and {len(limits) - 1} more)" if len(limits) > 1 else ""
+    return f"proved in part: {wording.shorten(limits[0], 200)}{more}"
 
 
 def verdict(report: Report) -> str:
@@ -328,28 +337,30 @@ def verdict(report: Report) -> str:
     if not verify or verify.get("level") == "none":
         return "not verified"
     proof = verify.get("proof")
+    words = f"passed ({verify['level']})"
     if not verify["passed"]:
         words = f"FAILED ({verify['level']})"
-    elif proof is None or proof["status"] == "complete":
-        words = f"passed ({verify['level']})"
-    else:
+    elif proof is not None and proof["status"] != "complete":
         words = proof_words(proof)
-    for key, label in (
-        ("equivalence_error", "equivalence error"),
-        ("max_abs_diff", "largest difference"),
-    ):
-        if verify.get(key) is not None:
-            words += f", {label} {wording.measure(verify[key])}"  # type: ignore[literal-required]
+    if verify.get("equivalence_error") is not None:
+        words += f", equivalence error {wording.measure(verify['equivalence_error'])}"
+    if verify.get("max_abs_diff") is not None:
+        words += f", largest difference {wording.measure(verify['max_abs_diff'])}"
     if verify.get("top1_agreement") is not None:
         words += f", top-1 agreement {wording.percent(verify['top1_agreement'])}"
-    on = measured_on(report)
+    on = moved.measured_on(report)
     words = f"{words}, measured on {on}" if on else words
-    names = [m.name for m in outputs(report) if m.unverified]
+    names = [m.name for m in moved.outputs(report) if m.unverified]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"{words}; drift of {', '.join(names[:3])}{more} not verified" if names else words
 
 
-def timings(report: Report) -> list[tuple[str, float]]:
-    """Return the stages that took time, in their order, without the total."""
-    spent = report.get("timings") or {}
-    return [(stage, took) for stage, took in spent.items() if stage != "total" and took]
+def files(report: Report) -> Table:
+    """Return the models that were read and written, each with its digest."""
+    rows = []
+    for side in ("input", "output"):
+        found = model(report, side)
+        if found.get("path"):
+            words = str(found["path"]), str(found.get("sha256") or wording.NOTHING)
+            rows.append((side, *words))
+    return Table(("File", "Path", "SHA-256"), rows, left=3)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 
 from spa.reports import console, wording
+from spa.reports.cells import Cell, Table
 from spa.reports.schema import GroupFacts, Report
-from spa.reports.screen import filled, line, table, text
+from spa.reports.screen import line, shown, text
 
 MOST_REASONS = 30
 COSTS = {"params": "Parameters", "macs": "MACs"}
@@ -51,24 +52,20 @@ def _groups(report: Report) -> list[RenderableType]:
     if not every:
         return [line("Groups", "none")]
     costs = [key for key in COSTS if any(g.get(key) is not None for g in every)]
-    heads = [COSTS[key] for key in costs]
-    made = table("Group", "Members", "Channels", *heads, "", left=2)
-    shown = filled(made, [_row(group, costs) for group in every])
-    free = [group for group in every if not group["frozen"]]
-    counts = f"{wording.plural(len(free), 'group')} can be cut, {len(every) - len(free):,} frozen"
-    return [shown, line("Groups", counts)]
+    heads = ("Group", "Members", "Channels", *(COSTS[key] for key in costs), "")
+    table = Table(heads, [_row(group, costs) for group in every], left=2)
+    free = sum(not group["frozen"] for group in every)
+    counts = f"{wording.plural(free, 'group')} can be cut, {len(every) - free:,} frozen"
+    return [shown(table), line("Groups", counts)]
 
 
-def _row(group: GroupFacts, costs: list[str]) -> tuple[object, ...]:
+def _row(group: GroupFacts, costs: list[str]) -> tuple[str, ...]:
     members = group["members"]
     first = wording.shorten(members[0]["tensor"], 40) if members else wording.NOTHING
-    words = first if len(members) < 2 else f"{first} +{len(members) - 1}"
-    told = dict(group)
-    fate = text(f"frozen: {group['reason']}", "dim") if group["frozen"] else text("")
     return (
         wording.shorten(wording.printable(group["name"]), 48),
-        words,
+        first if len(members) < 2 else f"{first} +{len(members) - 1}",
         f"{group['channels_before']:,}",
-        *(wording.count(told.get(key)) for key in costs),  # type: ignore[arg-type]
-        fate,
+        *(wording.count(group.get(key)) for key in costs),  # type: ignore[arg-type]
+        Cell(f"frozen: {group['reason']}", "dim") if group["frozen"] else "",
     )

@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from spa.reports import wording
+from spa.reports.cells import Cell, Table
 from spa.reports.schema import Report
+
+INPUTS = {
+    "calib": "rows of --calib",
+    "leaves": "rows of dead leaves",
+    "uniform": "rows of uniform noise",
+    "gaussian": "rows of Gaussian noise",
+    "tokens": "token sequences",
+    "audio": "signals",
+    "vectors": "vectors",
+    "random": "random inputs",
+}
 
 
 @dataclass(frozen=True)
@@ -44,21 +56,21 @@ def outputs(report: Report) -> list[Moved]:
     ]
 
 
+def table(report: Report) -> Table:
+    """One row per output."""
+    rows = [(Cell(m.name, "code"), m.said, wording.measure(m.cosine)) for m in outputs(report)]
+    return Table(("Output", wording.DRIFT_TITLE, "Cosine"), rows)
+
+
 def largest_drift(verify: Mapping[str, Any]) -> float | None:
     """Return the largest drift of any output, None where none is known."""
     known = [each for each in (verify.get("drift") or {}).values() if each is not None]
     return max(known, default=None)
 
 
-def least_agreement(report: Report) -> tuple[str, float] | None:
-    """Return the output of labels that keeps the fewest, and what share of them."""
-    known = [(m.name, m.agreement) for m in outputs(report) if m.agreement is not None]
-    return min(known, key=lambda item: item[1], default=None)
-
-
-def unverified(report: Report) -> list[str]:
-    """Return a sentence for every output whose drift nothing is known of."""
-    return [f"the drift of {m.name}: {m.unverified}" for m in outputs(report) if m.unverified]
+def least_agreement(report: Report) -> float | None:
+    """Return the least share of labels that stay in an output, None where none has any."""
+    return min((m.agreement for m in outputs(report) if m.agreement is not None), default=None)
 
 
 def worst_drift(report: Report) -> tuple[str, float] | None:
@@ -66,18 +78,6 @@ def worst_drift(report: Report) -> tuple[str, float] | None:
     known = [(each.name, each.drift) for each in outputs(report) if each.drift is not None]
     # Not a number is worse than any number.
     return max(known, key=lambda item: (math.isnan(item[1]), item[1])) if known else None
-
-
-INPUTS = {
-    "calib": "rows of --calib",
-    "leaves": "rows of dead leaves",
-    "uniform": "rows of uniform noise",
-    "gaussian": "rows of Gaussian noise",
-    "tokens": "token sequences",
-    "audio": "signals",
-    "vectors": "vectors",
-    "random": "random inputs",
-}
 
 
 def measured_on(report: Mapping[str, Any]) -> str:

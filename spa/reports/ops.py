@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Literal, TypedDict
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
-from spa.reports.screen import filled, line, table, text
+from spa.reports.cells import Cell, Table
+from spa.reports.screen import line, shown
 
 Status = Literal["ruled", "lossy", "frozen"]
 TONES = {"ruled": "good", "lossy": "warning", "frozen": "dim"}
@@ -31,16 +31,11 @@ class OpFacts(TypedDict):
 
 def screen(catalogue: Sequence[OpFacts]) -> RenderableType:
     """Show the operators by domain, then what the words mean."""
-    made = table("Operator", "Domain", "Status", "Note", left=4)
-    lines = [
-        (fact["op"], fact["domain"] or "ai.onnx", _status(fact), fact["note"]) for fact in catalogue
+    rows = [
+        (each["op"], each["domain"] or "ai.onnx", Cell(status, TONES[status]), each["note"])
+        for each in catalogue
+        for status in [each["status"]]
     ]
-    counts = Counter[str](fact["status"] for fact in catalogue)
-    meanings = [
-        line(status, f"{counts[status]:,} {meaning}") for status, meaning in MEANINGS.items()
-    ]
-    return Group(filled(made, lines), *meanings)
-
-
-def _status(fact: OpFacts) -> Text:
-    return text(fact["status"], TONES[fact["status"]])
+    counts = Counter[str](each["status"] for each in catalogue)
+    meanings = [line(status, f"{counts[status]:,} {words}") for status, words in MEANINGS.items()]
+    return Group(shown(Table(("Operator", "Domain", "Status", "Note"), rows, left=4)), *meanings)

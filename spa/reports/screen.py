@@ -2,52 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from rich import box
+from rich.console import JustifyMethod
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Table as Grid
 from rich.text import Text
 
 from spa.reports import wording
+from spa.reports.cells import Cell, Table
 
 STYLES = {"good": "green", "bad": "red", "warning": "yellow", "dim": "dim", "title": "bold"}
 LABEL_WIDTH = 10
 
 
-def text(words: object, tone: str = "plain") -> Text:
-    """One printable line in one tone."""
+def text(words: object, tone: str | None = None) -> Text:
+    """One printable line in one tone: the one given, or that of a cell."""
+    tone = tone or (words.kind if isinstance(words, Cell) else "plain")
     return Text(wording.printable(words), style=STYLES.get(tone, ""))
 
 
-def line(label: str, words: object, tone: str = "plain") -> Table:
+def line(label: str, words: object, tone: str | None = None) -> Grid:
     """A labelled line below a table; long words continue under themselves."""
-    made = Table.grid()
+    made = Grid.grid()
     made.add_column(width=LABEL_WIDTH, style="bold")
     made.add_column(overflow="fold")
     made.add_row(Text(label), text(words, tone))
     return made
 
 
-def table(*heads: str, left: int = 1, title: str | None = None) -> Table:
-    """A table whose first `left` columns are words and the others numbers."""
-    made = Table(
+def lines(label: str, words: Iterable[object], tone: str | None = None) -> list[Grid]:
+    """Several of them, of which the first has the label."""
+    return [line("" if k else label, each, tone) for k, each in enumerate(words)]
+
+
+def shown(table: Table, title: str | None = None) -> Padding:
+    """A table; its cells become printable text of their tone."""
+    made = Grid(
         box=box.SIMPLE_HEAD,
         title=title,
         title_justify="left",
         title_style="bold",
         show_edge=False,
-        show_header=any(heads),
+        show_header=any(table.heads),
         pad_edge=False,
         header_style="bold",
     )
-    for index, head in enumerate(heads):
-        made.add_column(head, justify="left" if index < left else "right", overflow="fold")
-    return made
-
-
-def filled(made: Table, lines: Sequence[Sequence[object]]) -> Padding:
-    """Fill a table; a Text keeps its style, anything else becomes printable text."""
-    for each in lines:
-        made.add_row(*(cell if isinstance(cell, Text) else text(cell) for cell in each))
+    for index, head in enumerate(table.heads):
+        side: JustifyMethod = "left" if index < table.left else "right"
+        made.add_column(head, justify=side, overflow="fold")
+    for row in table.rows:
+        made.add_row(*map(text, row))
     return Padding(made, (0, 0, 1, 0), expand=False)

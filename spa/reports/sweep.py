@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from typing import Any, Literal, TypedDict, cast
 
@@ -142,32 +140,17 @@ def row_of(
 
 def empty(ratio: float, status: Status, error: str | None, seconds: float) -> Row:
     """A row of which nothing is measured."""
-    return Row(
-        ratio=ratio,
-        status=status,
-        error=error,
-        reduction=None,
-        params=None,
-        macs=None,
-        channels=None,
-        bytes=None,
-        drift=None,
-        top1_agreement=None,
-        score=None,
-        drop=None,
-        latency_ms=None,
-        speedup=None,
-        seconds=seconds,
-        warnings=[],
-    )
+    known: dict[str, object] = {
+        "ratio": ratio,
+        "status": status,
+        "error": error,
+        "seconds": seconds,
+        "warnings": [],
+    }
+    return cast(Row, dict.fromkeys(Row.__annotations__) | known)
 
 
 def to_csv(sweep: Sweep) -> str:
     """One line per ratio, the original first, with figures as they are."""
-    made = io.StringIO()
-    writer = csv.writer(made, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in sweep["rows"]:
-        cells = [row[name] for name in COLUMNS]  # type: ignore[literal-required]
-        writer.writerow([wording.printable(c) if isinstance(c, str) else c for c in cells])
-    return made.getvalue()
+    rows = [[row[name] for name in COLUMNS] for row in sweep["rows"]]  # type: ignore[literal-required]
+    return wording.to_csv(COLUMNS, rows)

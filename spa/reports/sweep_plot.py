@@ -6,32 +6,20 @@ import os
 from collections.abc import Callable, Sequence
 from importlib import import_module, util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spa.errors import UsageError
 from spa.reports import wording
-from spa.reports.html_page import page
-from spa.reports.html_style import STYLE
-from spa.reports.markup import Markup, element
+from spa.reports.plot import HEIGHT, WIDTH, Axis, Dot, scatter
 from spa.reports.sweep import Row, Sweep
-from spa.reports.sweep_text import cells, gates, headline, heads, unit
-from spa.reports.zoo_html import MORE_STYLE
-from spa.reports.zoo_plot import HEIGHT, WIDTH, Axis, Dot, scatter
+from spa.reports.sweep_text import gates, headline, ratios, unit
+from spa.reports.template import render
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 CONVERTER = "cairosvg"
 HEAD = 44  # pixels of the picture's own title
-OWN_STYLE = """
-.plot .joined { stroke: var(--kept); stroke-width: 1.5; stroke-opacity: .5; }
-.plot circle.good { fill: var(--good); fill-opacity: 1; } .plot circle.bad { fill: var(--s3); }
-"""
-# A picture has no page around it, and few converters know variables.
-PLAIN_STYLE = """
-text { font: 12px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fill: #5d6878; }
-.title { fill: #1b2330; } .head { fill: #1b2330; font-size: 16px; font-weight: bold; }
-.grid { stroke: #e2e6ec; } .mark { stroke: #5d6878; stroke-dasharray: 4 4; }
-.joined { stroke: #2f6fde; stroke-width: 1.5; stroke-opacity: .5; }
-circle { fill: #2f6fde; stroke: #ffffff; } circle.good { fill: #147a48; }
-circle.bad { fill: #d9822b; }
-"""
 
 
 def check_path(path: str | os.PathLike[str]) -> None:
@@ -97,52 +85,16 @@ def to_svg(sweep: Sweep) -> str:
     """Write the panels side by side, as one picture of its own."""
     shown = panels(sweep)
     columns = min(len(shown), 2)
-    wide, high = columns * WIDTH, HEAD + -(-len(shown) // columns) * HEIGHT
-    placed = [
-        element(
-            "svg",
-            each,
-            x=(k % columns) * WIDTH,
-            y=HEAD + k // columns * HEIGHT,
-            width=WIDTH,
-            height=HEIGHT,
-        )
-        for k, each in enumerate(shown)
-    ]
-    picture = element(
-        "svg",
-        element("style", Markup(PLAIN_STYLE)),
-        element("rect", width=wide, height=high, fill="#ffffff"),
-        element("text", headline(sweep), x=14, y=28, class_="head"),
-        *placed,
-        xmlns="http://www.w3.org/2000/svg",
-        width=wide,
-        height=high,
-        viewBox=f"0 0 {wide} {high}",
-    )
-    return f"{picture}\n"
+    size = {"wide": columns * WIDTH, "high": HEAD + -(-len(shown) // columns) * HEIGHT}
+    placed = [((k % columns) * WIDTH, HEAD + k // columns * HEIGHT, p) for k, p in enumerate(shown)]
+    one = {"width": WIDTH, "height": HEIGHT}
+    return render("sweep.svg", headline=headline(sweep), panels=placed, **size, **one)
 
 
 def to_html(sweep: Sweep) -> str:
     """Write a page with the panels and the table."""
-    titles = element("tr", *(element("th", head) for head in heads(sweep)))
-    lines = [
-        element("tr", *(element("td", cell) for cell in cells(sweep, row))) for row in sweep["rows"]
-    ]
-    asked = f"Gates: {gates(sweep)}" if sweep["gates"] else None
-    body = element(
-        "main",
-        element("header", element("h1", headline(sweep))),
-        element("p", asked, class_="dim") if asked else None,
-        element("section", element("p", sweep["error"]), class_="card stop")
-        if sweep["error"]
-        else None,
-        element("section", element("div", *panels(sweep), class_="plots"), class_="card"),
-        element("section", element("table", titles, *lines), class_="card"),
-        element("footer", element("p", f"spa sweep · {sweep['spa_version']}")),
-        class_="wide",
-    )
-    return page(f"spa sweep: {headline(sweep)}", STYLE + MORE_STYLE + OWN_STYLE, body)
+    words = {"headline": headline(sweep), "gates": gates(sweep)}
+    return render("sweep.html", sweep=sweep, panels=panels(sweep), table=ratios(sweep), **words)
 
 
 def to_png(sweep: Sweep) -> bytes:

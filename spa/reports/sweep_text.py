@@ -7,29 +7,34 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 
 from spa.reports import facts, wording
-from spa.reports.screen import filled, line, table, text
+from spa.reports.cells import Cell, Table
+from spa.reports.screen import line, lines, shown, text
 from spa.reports.sweep import Row, Sweep
 
 UNITS = {"macs": "MACs", "params": "parameters"}
 TONES = {"passed": "good", "missed": "bad", "unreachable": "dim", "original": "plain"}
 
 
-def heads(sweep: Sweep) -> tuple[str, ...]:
-    """The table's columns; a score only where a check gives one."""
+def ratios(sweep: Sweep) -> Table:
+    """One row per ratio; what was not measured is a dash.  Only a check gives scores."""
     score = ("Score",) if sweep["check"] else ()
-    return ("Ratio", "Result", "Parameters", "MACs", "Size", "Drift", *score, "Latency", "Speed")
+    heads = ("Ratio", "Result", "Parameters", "MACs", "Size", "Drift", *score, "Latency", "Speed")
+    return Table(heads, [_cells(sweep, row) for row in sweep["rows"]], left=2)
 
 
-def cells(sweep: Sweep, row: Row) -> tuple[str, ...]:
-    """A row as people read it; what was not measured is a dash."""
-    sizes = (wording.count(row["params"]), wording.count(row["macs"]), wording.size(row["bytes"]))
-    score = (wording.score(row["score"]),) if sweep["check"] else ()
-    latency = wording.milliseconds(row["latency_ms"])
+def _cells(sweep: Sweep, row: Row) -> tuple[str, ...]:
     first = row["status"] == "original"
-    ratio = wording.NOTHING if first else f"{row['ratio']:g}"
-    drift = wording.NOTHING if first else wording.measure(row["drift"])
-    speed = wording.NOTHING if first else wording.factor(row["speedup"])
-    return (ratio, result(sweep, row), *sizes, drift, *score, latency, speed)
+    return (
+        wording.NOTHING if first else f"{row['ratio']:g}",
+        Cell(result(sweep, row), TONES[row["status"]]),
+        wording.count(row["params"]),
+        wording.count(row["macs"]),
+        wording.size(row["bytes"]),
+        wording.NOTHING if first else wording.measure(row["drift"]),
+        *((wording.score(row["score"]),) if sweep["check"] else ()),
+        wording.milliseconds(row["latency_ms"]),
+        wording.NOTHING if first else wording.factor(row["speedup"]),
+    )
 
 
 def result(sweep: Sweep, row: Row) -> str:
@@ -73,20 +78,13 @@ def gates(sweep: Sweep) -> str:
 
 def summary(sweep: Sweep, files: Sequence[str]) -> RenderableType:
     """Show a table of the ratios, and what explains it."""
-    made = table(*heads(sweep), left=2)
-    rows = []
-    for row in sweep["rows"]:
-        ratio, result, *rest = cells(sweep, row)
-        rows.append((ratio, text(result, TONES[row["status"]]), *rest))
-    parts: list[RenderableType] = [text(headline(sweep), "title"), filled(made, rows)]
+    parts: list[RenderableType] = [text(headline(sweep), "title"), shown(ratios(sweep))]
     if sweep["gates"]:
         parts.append(line("Gates", gates(sweep)))
     if sweep["check"]:
         parts.append(line("Check", sweep["check"]["command"], "dim"))
     parts += [line(ratio, words, "dim") for ratio, words in reasons(sweep)]
     parts += [line("Warning", words, "warning") for words in sweep["warnings"]]
-    spent = wording.seconds(sweep["timings"].get("total"))
-    parts.append(line("Time", spent, "dim"))
+    parts.append(line("Time", wording.seconds(sweep["timings"].get("total")), "dim"))
     written = [sweep["output"]["path"]] if sweep["output"] else []
-    parts += [line("" if k else "Files", each) for k, each in enumerate([*written, *files])]
-    return Group(*parts)
+    return Group(*parts, *lines("Files", [*written, *files]))

@@ -7,31 +7,19 @@ from rich.text import Text
 
 from spa.reports import console, facts, moved, wording
 from spa.reports.schema import Report
-from spa.reports.screen import filled, line, table
+from spa.reports.screen import line, shown
 
 MOST_LOSSY = 5
 
 
 def screen(report: Report) -> RenderableType:
     """Show the comparison, every output's drift, and where equality cannot be asked for."""
-    return Group(console.summary(report), *_outputs(report), *_lossy(report))
-
-
-def _outputs(report: Report) -> list[RenderableType]:
-    found = moved.outputs(report)
-    if len(found) < 2:
-        return []  # the summary has said it already
-    made = table("Output", wording.DRIFT_TITLE, "Cosine")
-    lines = [(m.name, m.said, wording.measure(m.cosine)) for m in found]
-    return [Text(), filled(made, lines)]
-
-
-def _lossy(report: Report) -> list[RenderableType]:
-    found = facts.lossy(report)
-    lines: list[RenderableType] = [
-        line("Lossy", f"{fact['op']} {fact['node']}: {fact['reason']}")
-        for fact in found[:MOST_LOSSY]
-    ]
+    parts: list[RenderableType] = [console.summary(report)]
+    outputs = moved.table(report)
+    if len(outputs.rows) > 1:  # of one the summary has said it already
+        parts += [Text(), shown(outputs)]
+    found = [f"{each['op']} {each['node']}: {each['reason']}" for each in facts.lossy(report)]
+    parts += [line("Lossy", words) for words in found[:MOST_LOSSY]]
     if len(found) > MOST_LOSSY:
-        lines.append(line("", f"{wording.plural(len(found) - MOST_LOSSY, 'op')} more", "dim"))
-    return lines
+        parts.append(line("", f"{wording.plural(len(found) - MOST_LOSSY, 'op')} more", "dim"))
+    return Group(*parts)

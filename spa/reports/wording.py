@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 NOTHING = "–"
 
@@ -135,3 +137,13 @@ def shape(dims: Sequence[int | str | None]) -> str:
 def plural(number: int, noun: str) -> str:
     """1 group, 2 groups."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def to_csv(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table for programs: figures as they are, text of printable characters."""
+    made = io.StringIO()
+    writer = csv.writer(made, lineterminator="\n")
+    writer.writerow(heads)
+    for row in rows:
+        writer.writerow([printable(cell) if isinstance(cell, str) else cell for cell in row])
+    return made.getvalue()

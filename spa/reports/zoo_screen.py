@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Table as Grid
 from rich.text import Text
 
 from spa.reports import wording
-from spa.reports.screen import filled, line, table, text
-from spa.reports.zoo import Row, Zoo, is_failure
-from spa.reports.zoo_text import cells, change, examples, headline, heads, totals
+from spa.reports.cells import Table
+from spa.reports.screen import line, shown, text
+from spa.reports.zoo import Row, Zoo
+from spa.reports.zoo_page import change, examples, headline, models, totals
 
 ELSEWHERE = ("Latency", "Score before")  # a screen has no room for it beside what came of it
 MOST_ROWS = 100
@@ -23,14 +24,13 @@ def summary(zoo: Zoo, files: Sequence[str]) -> RenderableType:
     """Show totals, why models came to nothing, and where to read more."""
     parts: list[RenderableType] = [text(headline(zoo), "title")]
     if zoo["models"]:
-        columns = [head for head in heads(zoo) if head not in ELSEWHERE]
-        shown = zoo["models"][:MOST_ROWS]
-        lines = [_cells(row, columns, zoo["accepted"]) for row in shown]
-        parts.append(filled(table(*columns, left=2), lines))
+        found = models(zoo, without=ELSEWHERE)
+        rows = [(wording.shorten(wording.printable(row[0]), WIDTH), *row[1:]) for row in found.rows]
+        parts.append(shown(Table(found.heads, rows[:MOST_ROWS], left=2)))
     hidden = len(zoo["models"]) - MOST_ROWS
     if hidden > 0:
         parts.append(text(f"{hidden:,} more are in the summary files", "dim"))
-    parts += [line(status, f"{count}  {words}") for status, count, words in totals(zoo)]
+    parts += [line(status, f"{count}  {words}") for status, count, words in totals(zoo).rows]
     for reason in zoo["reasons"]:
         words = f"{len(reason['models'])} × {reason['reason']} ({examples(reason)})"
         parts.append(line(f"exit {reason['exit_code']}", words, "dim"))
@@ -38,13 +38,6 @@ def summary(zoo: Zoo, files: Sequence[str]) -> RenderableType:
     parts.append(line("Time", f"{spent}, at most {wording.size(zoo['peak_rss_bytes'])} a process"))
     parts.append(line("Summary", ", ".join(files)))
     return Group(*parts)
-
-
-def _cells(row: Row, columns: Sequence[str], accepted: Sequence[str]) -> tuple[object, ...]:
-    name, _, *rest = cells(row, columns)
-    tone = "good" if row["status"] == "pruned" else "dim"
-    tone = "bad" if is_failure(row, accepted) else tone
-    return (wording.shorten(wording.printable(name), WIDTH), text(row["status"], tone), *rest)
 
 
 def sentence(row: Row, done: int, total: int, *, reused: bool) -> str:
@@ -63,7 +56,7 @@ def live(
     running: Mapping[str, float], last: Sequence[Row], counts: Mapping[str, int], total: int
 ) -> RenderableType:
     """What happens now: counts, what runs and since when, and what ended last."""
-    made = Table.grid(padding=(0, 2))
+    made = Grid.grid(padding=(0, 2))
     made.add_column(overflow="ellipsis", no_wrap=True, max_width=WIDTH)
     for _ in range(4):
         made.add_column(no_wrap=True)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from spa.reports.json import to_json
 from spa.reports.zoo import Zoo
-from spa.reports.zoo_html import to_html
-from spa.reports.zoo_text import to_csv, to_junit, to_markdown
+from spa.reports.zoo_page import to_csv, to_html, to_junit, to_markdown
 from spa.storage import refused, replaced
 from spa.zoo.lock import held
 from spa.zoo.model import Layout

@@ -7,7 +7,7 @@ import pytest
 import spa
 from spa.errors import UsageError, VerifyError
 from spa.reports import facts
-from spa.reports.proof import proof_words
+from spa.reports.facts import proof_words
 from tests.validate.test_borders import drawn, tied
 from tests.validate.test_borders import largest as picked
 

@@ -12,7 +12,7 @@ from spa.cli.main import run
 from spa.errors import ReadError, TargetError, UsageError
 from spa.pipeline import prune, timed
 from spa.recipe import Recipe
-from spa.reports import console, html, latency, markdown, validate
+from spa.reports import console, latency, to_html, to_markdown, validate
 from tests.carried import DIGITS, FASHION
 from tests.latency.fakes import FakeStopwatch, FakeWhole, blocks, milliseconds
 
@@ -52,7 +52,7 @@ def test_the_report_says_what_was_asked_predicted_and_measured(steady, own_cache
     words = latency.sentences(report)
     assert "asked for 30.0%" in words[0] and "1 thread" in words[0]
     assert "the run itself 9.1% (fixed)" in words[2]
-    for face in (markdown.to_markdown(report), html.to_html(report)):
+    for face in (to_markdown(report), to_html(report)):
         assert "time before: Conv" in face
     assert console.summary(report)
 

@@ -26,7 +26,7 @@ def test_the_table_has_every_row_the_contract_names():
     ]
     assert found["MACs"].before == "4.09 G" and found["MACs"].change == "-50.1%"
     assert (found["nodes"].before, found["nodes"].change) == ("56", "-3")
-    assert found["latency"].change == "1.70x faster" and found["latency"].tone == "good"
+    assert found["latency"].change == "1.70x faster" and found["latency"].change.kind == "good"
     assert found["drift (NRMSE)"].after == "0.213"  # the worst output
 
 
@@ -47,7 +47,7 @@ def test_a_changed_interface_stands_out():
     report = success()
     report["output"]["outputs"] = [["logits", "float32", ["N", 999]]]
     row = rows(report)["output logits"]
-    assert (row.change, row.tone) == ("changed", "bad")
+    assert (row.change, row.change.kind) == ("changed", "bad")
 
 
 def test_many_ports_are_counted_but_a_changed_one_is_always_shown():
@@ -65,11 +65,11 @@ def test_growing_and_slower_are_bad():
     report["reduction"]["bytes"] = -0.1
     report["latency"]["speedup"] = 0.5
     found = rows(report)
-    assert (found["file size"].change, found["file size"].tone) == ("+10.0%", "bad")
-    assert (found["latency"].change, found["latency"].tone) == ("2.00x slower", "bad")
+    grown, slower = found["file size"].change, found["latency"].change
+    assert (grown, grown.kind, slower, slower.kind) == ("+10.0%", "bad", "2.00x slower", "bad")
     report["latency"].update(speedup=0.99, low=0.96, high=1.01)
-    told = rows(report)["latency"]
-    assert (told.change, told.tone) == ("0.96x to 1.01x", "plain")
+    told = rows(report)["latency"].change
+    assert (told, told.kind) == ("0.96x to 1.01x", "plain")
 
 
 def test_without_told_reductions_the_shares_are_computed():

@@ -9,12 +9,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
 
 from spa.errors import UsageError
 from spa.reports import FORMATS, check_paths, to_html, to_json, to_junit, to_markdown, write
-from spa.reports.html_bars import Bar, bars, stack
-from spa.reports.markup import element, join
-from tests.reports.samples import HOSTILE, failure, hostile, success
+from spa.reports.template import render
+from tests.reports.samples import HOSTILE, failure, group, hostile, success
 
 EVERY = pytest.mark.parametrize("report", [success(), failure(), hostile()])
 
@@ -112,15 +112,19 @@ def test_html_escapes_every_name():
 
 
 def test_html_bars_are_to_scale():
-    drawn = Page(bars([Bar("a", 512, 128, "", ""), Bar("b", 64, 0, "", "")]))
-    widths = [float(v) for name, v in drawn.attributes if name == "width"]
-    assert widths == [1000.0, 250.0, 125.0, 0.0]
+    report = success()
+    report["groups"] = [group(0, "a", 512, 128), group(1, "b", 64, 0), group(2, "c", 512, 1)]
+    report.update(latency=None, timings={})
+    widths = [float(v) for name, v in Page(to_html(report)).attributes if name == "width"]
+    assert widths == [1000.0, 250.0, 125.0, 0.0, 1000.0, 2.0]  # a hair for what is not nothing
 
 
 def test_html_stack_fills_the_line():
-    drawn = Page(stack([("a", 1, "1 s"), ("b", 3, "3 s")]))
-    widths = [float(v) for name, v in drawn.attributes if name == "width"]
-    assert widths == [250.0, 750.0]
+    report = success()
+    report.update(groups=[], latency=None, timings={"a": 1.0, "b": 3.0, "total": 5.0})
+    found = Page(to_html(report)).attributes
+    assert [float(v) for name, v in found if name == "width"] == [250.0, 750.0]
+    assert [float(v) for name, v in found if name == "x"] == [0.0, 250.0]
 
 
 def test_html_stays_readable_with_thousands_of_groups():
@@ -130,9 +134,9 @@ def test_html_stays_readable_with_thousands_of_groups():
     assert "2,600 more are in the JSON report." in page and len(page) < 500_000
 
 
-def test_markup_escapes_text_and_attributes_but_not_elements():
-    made = element("b", join("a<b ", element("i", "&")), title='"x"')
-    assert made == '<b title="&quot;x&quot;">a&lt;b <i>&amp;</i></b>'
+def test_what_a_template_is_not_given_is_an_error():
+    with pytest.raises(UndefinedError):
+        render("junit.xml", title="x")
 
 
 # Markdown

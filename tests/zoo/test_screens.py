@@ -12,11 +12,10 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from rich.console import Console
 
+from spa.reports.plot import HEIGHT, WIDTH, Axis, Dot, scatter
 from spa.reports.zoo import Row, generic, summarize
-from spa.reports.zoo_html import to_html
-from spa.reports.zoo_plot import HEIGHT, WIDTH, Axis, Dot, scatter
+from spa.reports.zoo_page import to_html, to_markdown
 from spa.reports.zoo_screen import live, summary
-from spa.reports.zoo_text import to_markdown
 from spa.zoo.model import Job
 from spa.zoo.rows import failed
 from tests.zoo.samples import QUICK, start

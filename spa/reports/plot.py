@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from spa.reports.markup import Markup, element
+from spa.reports.template import render
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 WIDTH, HEIGHT = 560, 340
 LEFT, RIGHT, TOP, BOTTOM = 56, 14, 14, 46
@@ -59,42 +63,17 @@ def scatter(
 
     Values at or below zero lie on the lower edge of a logarithmic axis.
     """
+    from markupsafe import Markup
+
     shown = [dot for dot in dots if math.isfinite(dot.x) and math.isfinite(dot.y)]
     if not shown:
         return None
     across = _scale([dot.x for dot in shown], x, LEFT, WIDTH - RIGHT)
     up = _scale([dot.y for dot in shown], y, HEIGHT - BOTTOM, TOP)
-    marks = []
-    if y.mark is not None and up.low <= y.mark <= up.high:
-        marks.append(_level(up(y.mark), "mark"))
-    circles = [
-        element(
-            "circle",
-            element("title", dot.title),
-            cx=f"{across(dot.x):.1f}",
-            cy=f"{up(dot.y):.1f}",
-            r=5,
-            class_=dot.tone,
-        )
-        for dot in shown
-    ]
-    return element(
-        "svg",
-        *_grid(across, up),
-        *marks,
-        *_titles(x, y),
-        _line(shown, across, up) if joined else None,
-        *circles,
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
-        class_="plot",
-        role="img",
-        aria_label=f"{y.title} against {x.title} of {len(shown)} {what}",
-    )
-
-
-def _line(shown: Sequence[Dot], across: _Scale, up: _Scale) -> Markup:
-    points = " ".join(f"{across(dot.x):.1f},{up(dot.y):.1f}" for dot in shown)
-    return element("polyline", points=points, fill="none", class_="joined")
+    box = {"left": LEFT, "right": WIDTH - RIGHT, "top": TOP, "bottom": HEIGHT - BOTTOM}
+    values = {"dots": shown, "x": x, "y": y, "across": across, "up": up, "box": box}
+    size = {"width": WIDTH, "height": HEIGHT}
+    return Markup(render("plot.svg", joined=joined, what=what, **values, **size))
 
 
 def _scale(values: Sequence[float], axis: Axis, begin: float, end: float) -> _Scale:
@@ -136,35 +115,3 @@ def _decades(low: float, high: float) -> tuple[float, ...]:
     powers = range(first, math.ceil(math.log10(high)) + 1)
     values = (s * 10.0**p for p in powers for s in steps)
     return tuple(v for v in values if low * 0.999 <= v <= high * 1.001)
-
-
-def _grid(across: _Scale, up: _Scale) -> list[Markup]:
-    made = []
-    for value in up.ticks:
-        made.append(_level(up(value), "grid"))
-        made.append(_text(f"{value:g}", LEFT - 7, up(value) + 4, "end"))
-    for value in across.ticks:
-        at = f"{across(value):.1f}"
-        made.append(element("line", x1=at, x2=at, y1=TOP, y2=HEIGHT - BOTTOM, class_="grid"))
-        made.append(_text(f"{value:g}", across(value), HEIGHT - BOTTOM + 17, "middle"))
-    return made
-
-
-def _level(at: float, tone: str) -> Markup:
-    return element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=f"{at:.1f}", y2=f"{at:.1f}", class_=tone)
-
-
-def _titles(x: Axis, y: Axis) -> tuple[Markup, Markup]:
-    middle = (HEIGHT - BOTTOM + TOP) / 2
-    upright = element(
-        "text",
-        y.title,
-        transform=f"translate(13 {middle:.0f}) rotate(-90)",
-        text_anchor="middle",
-        class_="title",
-    )
-    return _text(x.title, (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, "middle", "title"), upright
-
-
-def _text(words: str, x: float, y: float, anchor: str, tone: str | None = None) -> Markup:
-    return element("text", words, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor, class_=tone)
