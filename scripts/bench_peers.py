@@ -105,13 +105,13 @@ class Spa:
         """Analysis, scores and cut."""
         from spa.budgets import allocate
         from spa.coupling import analyse, misplaced
-        from spa.criteria import score
+        from spa.criteria import Context, score
         from spa.recipe import Recipe
         from spa.rewrite import rewrite
 
         coupling = analyse(graph)
         recipe = Recipe(ratio=RATIO, of="channels", scope="local", round_to=1, scorer="l2")
-        alive = allocate(coupling, score(coupling, "l2"), recipe)
+        alive = allocate(coupling, score(Context(coupling), "l2"), recipe)
         if errors := misplaced(coupling, alive):
             raise errors[0]
         return rewrite(coupling, alive, checked=True)

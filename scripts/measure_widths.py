@@ -175,7 +175,7 @@ def speedups(path: Path, ratio: float, threads: int, seconds: float) -> dict[int
     from spa import runtime
     from spa.budgets import allocate
     from spa.coupling import analyse
-    from spa.criteria import score
+    from spa.criteria import Context, score
     from spa.errors import TargetError
     from spa.graph import read
     from spa.recipe import Recipe
@@ -183,7 +183,7 @@ def speedups(path: Path, ratio: float, threads: int, seconds: float) -> dict[int
 
     graph = read(path)
     coupling = analyse(graph)
-    scores, feeds = score(coupling, "l2"), plain.feeds(graph)
+    scores, feeds = score(Context(coupling), "l2"), plain.feeds(graph)
     sessions: dict[int | str, Any] = {0: runtime.session(graph.proto, threads=threads)}
     for round_to in ROUNDINGS:
         recipe = Recipe(ratio=ratio, of="macs", round_to=round_to)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from spa.errors import UsageError
+from spa.registry import CRITERIA, NAMED
 
 if TYPE_CHECKING:
     from spa.probes import Held
@@ -40,8 +41,6 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "probe": get_args(Probe),
     "heads": get_args(Heads),
 }
-DATA_FREE = frozenset(("l1", "l2", "fpgm", "random"))
-"""Scorers that look at weights alone."""
 GATES = (
     "min_reduction",
     "max_drift",
@@ -154,7 +153,9 @@ class Recipe:
     @property
     def measures(self) -> bool:
         """Whether channels are judged by what the model does on inputs."""
-        return self.saliency is None and self.scorer not in DATA_FREE
+        if self.saliency is not None:
+            return False
+        return self.scorer == "auto" or bool(CRITERIA.says(self.scorer, "measures"))
 
     @property
     def mode(self) -> Literal["none", "bias", "mix", "full"]:
@@ -214,8 +215,11 @@ def _ratio_advice(ratio: float) -> str:
 
 
 def _check_choices(recipe: Recipe) -> None:
-    for name, choices in CHOICES.items():
+    for name in (*CHOICES, *NAMED):
         value = getattr(recipe, name)
+        if name in NAMED and value in NAMED[name]:
+            continue
+        choices = NAMED[name].choices() if name in NAMED else CHOICES[name]
         if value not in choices:
             near = difflib.get_close_matches(str(value), choices, n=1)
             hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(choices)}"

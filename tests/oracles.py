@@ -20,7 +20,7 @@ from spa import runtime
 from spa.budgets import allocate
 from spa.coupling import Coupling, analyse, misplaced, refine
 from spa.coupling.cost import Cost, is_parameter, stored
-from spa.criteria import score
+from spa.criteria import Context, score
 from spa.errors import TargetError
 from spa.graph import Graph, read
 from spa.probes import plain
@@ -91,7 +91,7 @@ def budgeted(seed: int = 0, scorer: str = "l2", **options: Any) -> Choose:
     """What a budget takes; a smaller ratio where the target is out of reach, else nothing."""
 
     def choose(coupling: Coupling) -> Alive:
-        scores = score(coupling, scorer, seed=seed)
+        scores = score(Context(coupling, seed=seed), scorer)
         for ratio in (0.5, 0.2, 0.05):
             try:
                 return allocate(coupling, scores, Recipe(ratio=ratio, **options).validate())

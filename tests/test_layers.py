@@ -17,7 +17,7 @@ LARGEST_FILE = 400
 
 # From the bottom up; a part may import what stands in its own line or above it.
 LAYERS = """
-errors events _version
+errors events _version registry
 devices labels make watch runtime check recipe storage
 graph
 trace

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from spa.cli import values
+from spa.cli.named import Named
 from spa.cli.sections import (
     Decorator,
     SectionCommand,
@@ -20,10 +21,10 @@ from spa.cli.sections import (
 )
 from spa.errors import UsageError
 from spa.recipe import CHOICES, Recipe
+from spa.registry import NAMED
 
 __all__ = ["SectionCommand", "SectionOption", "option", "options", "without"]
 
-SCORERS = ("l1", "l2", "fpgm", "random", "act", "obspa")
 DEFAULT = Recipe()
 VARIABLES = "Every option can be set by an environment variable: {name}_SEED=1 for --seed 1."
 
@@ -35,7 +36,7 @@ def choice(section: str, name: str, words: str, *more: str) -> Decorator:
         section,
         *more,
         name,
-        type=click.Choice(CHOICES[field]),
+        type=Named(NAMED[field]) if field in NAMED else click.Choice(CHOICES[field]),
         default=getattr(DEFAULT, field),
         show_default=True,
         help=words,
@@ -107,15 +108,7 @@ HOW_MUCH = (
 )
 
 SCORING = (
-    option(
-        "By what",
-        "-s",
-        "--scorer",
-        type=click.Choice(("auto", *SCORERS)),
-        default=DEFAULT.scorer,
-        show_default=True,
-        help="How channels are judged; auto: obspa, or l2 where the model cannot be run.",
-    ),
+    choice("By what", "--scorer", "How channels are judged", "-s"),
     option(
         "By what",
         "--saliency",

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from spa.cli.named import Named
+
 Decorator = Callable[[Any], Any]
 
 
@@ -17,6 +19,16 @@ class SectionOption(click.Option):
         """Keep the heading; the rest is click's."""
         super().__init__(*names, **settings)
         self.section = section
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """With what can be chosen, where the names are registered."""
+        plain = self.help
+        if isinstance(self.type, Named):
+            self.help = f"{plain}: {self.type.words()}."
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.help = plain
 
 
 class SectionCommand(click.Command):

@@ -6,33 +6,24 @@ inputs and scales as OBSPA, without correlations: nothing makes up for what is g
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.coupling.model import Coupling
-from spa.criteria.obs import problems_of, work_of
+from spa.criteria.context import Context
+from spa.criteria.obspa import problems_of, work_of
 from spa.criteria.unread import fill
-from spa.events import Tell, quiet
+from spa.registry import CRITERIA as criterion
 
 
-def act(
-    coupling: Coupling,
-    feeds: Sequence[Mapping[str, NDArray[Any]]],
-    device: Any = "cpu",
-    batch_norm: bool = True,
-    tell: Tell = quiet,
-) -> NDArray[np.float64]:
-    """Energy per unit, `[labels]`; comparable between groups."""
-    scores = np.zeros(coupling.notes.size)
-    work = work_of(coupling, feeds, tell)
-    felt, problems = problems_of(coupling, feeds, device, batch_norm, work)
+@criterion(measures=True, comparable=True)
+def act(context: Context) -> NDArray[np.float64]:
+    """Activation energy times weight norm (Wanda, FLAP)."""
+    scores = context.zeros()
+    felt, problems = problems_of(context, work_of(context))
     for problem in problems:
         energy = problem.energy * np.square(problem.weight).sum(0) * problem.scale
         np.add.at(scores, problem.units, energy)
     scores[0] = 0.0
-    unread = [g for g in coupling.groups if not scores[g.cells].any()]
-    fill(coupling, scores, unread, feeds, felt, device)
+    unread = [g for g in context.coupling.groups if not scores[g.cells].any()]
+    fill(context, scores, unread, felt)
     return scores

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 
@@ -20,9 +21,21 @@ from spa.trace.param import FOLLOWS, Param
 AGGREGATES = ("sum", "mean", "max")
 NORMALIZERS = ("none", "mean", "max", "gaussian")
 SLAB = 1 << 18  # weights looked at together
-Weigh = Callable[[str, NDArray[np.float32]], NDArray[np.float32]]
+Weigh = Callable[[str, NDArray[np.float32]], "NDArray[np.float32] | None"]
+"""Scores of single weights, from the name of a tensor and its values; None: it counts nothing."""
 Part = tuple[NDArray[np.int64], NDArray[np.float64]]
 """Units, and what a member says about each; a unit may occur several times."""
+
+
+@dataclass(frozen=True)
+class Elementwise:
+    """A score that hangs on the weight alone, so that tensors may be looked at in parts."""
+
+    function: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+    def __call__(self, tensor: str, array: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The scores of some weights of a tensor."""
+        return self.function(array)
 
 
 def aggregate(coupling: Coupling, weigh: Weigh, how: str) -> NDArray[np.float64]:
@@ -89,7 +102,8 @@ def _parts(
     if not held:
         return []
     sums = summed(weigh, tensor, meant(coupling, param), [axes for _, axes in held])
-    return [(units.ravel(), own.ravel()) for (units, _), own in zip(held, sums, strict=True)]
+    pairs = zip(held, sums, strict=True) if sums else ()
+    return [(units.ravel(), own.ravel()) for (units, _), own in pairs]
 
 
 def summed(
@@ -97,15 +111,21 @@ def summed(
 ) -> list[NDArray[np.float64]]:
     """The saliency summed over all axes but those kept, for several sets of axes at once.
 
+    Nothing where the tensor counts nothing.
+
     Works in slabs that fit into the cache, because a whole array of squares costs more to allocate
     than to compute.
     """
-    if not getattr(weigh, "elementwise", False):
-        array, weigh = weigh(tensor, array), _as_is
+    function = weigh.function if isinstance(weigh, Elementwise) else _as_is
+    if function is _as_is:
+        found = weigh(tensor, array)
+        if found is None:
+            return []
+        array = np.asarray(found, np.float32)
     array = array if array.ndim else array.reshape(1)
     wide = [a for a, n in enumerate(array.shape) if n > 1] or [0]
     if array.size <= SLAB:
-        slab = weigh(tensor, array)
+        slab = function(array)
         return [_collapsed(slab, axes, wide).astype(np.float64) for axes in kept]
     kept = [tuple([a for a in axes if a in wide]) for axes in kept]
     sums = [np.zeros([n if a in axes else 1 for a, n in enumerate(array.shape)]) for axes in kept]
@@ -113,7 +133,7 @@ def summed(
     step = max(1, SLAB * array.shape[wide[0]] // array.size)
     for start in range(0, array.shape[wide[0]], step):
         span = (*lead, slice(start, start + step))
-        slab = weigh(tensor, array[span])
+        slab = function(array[span])
         for axes, total in zip(kept, sums, strict=True):
             total[span if wide[0] in axes else ...] += _collapsed(slab, axes, wide)
     return sums
@@ -144,11 +164,11 @@ def _ones(size: int) -> NDArray[np.float32]:
     return np.ones(size, np.float32)
 
 
-def _as_is(tensor: str, array: NDArray[np.float32]) -> NDArray[np.float32]:
+def _as_is(array: NDArray[np.float32]) -> NDArray[np.float32]:
     return array
 
 
-def normalize(coupling: Coupling, scores: NDArray[np.float64], how: str) -> NDArray[np.float64]:
+def normalized(coupling: Coupling, scores: NDArray[np.float64], how: str) -> NDArray[np.float64]:
     """Make scores of different groups comparable: divide by, or centre on, the group's own.
 
     `mean`: s / mean(s); `max`: s / max(s); `gaussian`: (s - mean(s)) / std(s); `none`: as they are.

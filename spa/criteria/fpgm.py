@@ -16,18 +16,23 @@ from numpy.typing import NDArray
 
 from spa.coupling.cost import is_parameter
 from spa.coupling.model import Coupling, Group
+from spa.criteria.context import Context
 from spa.criteria.meant import meant
+from spa.registry import CRITERIA as criterion
 from spa.trace.param import MAKES, Param
 
 CHUNK = 1 << 22  # weights turned into float64 at once
 Rows = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 
-def fpgm(coupling: Coupling) -> NDArray[np.float64]:
-    """Importance per unit, `[labels]`; 1 in groups that no stored weight makes.
+@criterion()
+def fpgm(context: Context) -> NDArray[np.float64]:
+    """Distance to the other channels: the ones in the middle go first.
 
-    Scores of groups of different sizes and scales need `normalize` before they are compared.
+    The channel nearest to the geometric median of its group can be replaced by the others (FPGM,
+    arXiv 1811.00250).  Where no stored weight makes a group, all of its channels count alike.
     """
+    coupling = context.coupling
     owner = np.full(coupling.notes.size, -1)
     grams = []
     for group in coupling.groups:

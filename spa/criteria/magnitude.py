@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from spa.criteria.aggregate import Elementwise, Weigh
+from spa.criteria.context import Context, Scores
+from spa.registry import CRITERIA as criterion
+
+magnitudes = Elementwise(np.abs)
+"""|w| per weight; its sum over a channel is the L1 norm."""
+squares = Elementwise(np.square)
+"""w² per weight; the root of its sum over a channel is the L2 norm (DepGraph's group norm)."""
 
 
-def l1(tensor: str, array: NDArray[np.float32]) -> NDArray[np.float32]:
-    """|w| per weight; its sum over a channel is the L1 norm."""
-    return np.abs(array)
+@criterion()
+def l1(context: Context) -> Weigh:
+    """Sum of absolute weights."""
+    return magnitudes
 
 
-l1.elementwise = True  # type: ignore[attr-defined]
+@criterion()
+def l2(context: Context) -> Scores:
+    """Root of the sum of squared weights.
 
-
-def squares(tensor: str, array: NDArray[np.float32]) -> NDArray[np.float32]:
-    """w² per weight; the root of its sum over a channel is the L2 norm (DepGraph's group norm)."""
-    return np.square(array)
-
-
-squares.elementwise = True  # type: ignore[attr-defined]
+    Over all weights that go with the channel (DepGraph's group norm).
+    """
+    return np.sqrt(context.per_channel(squares))

@@ -9,7 +9,6 @@ read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling, Group
 from spa.criteria.aggregate import aggregate
+from spa.criteria.context import Context, Scores
 from spa.criteria.felt import Felt
 from spa.criteria.hull import hull
 from spa.criteria.magnitude import squares
@@ -27,21 +27,13 @@ from spa.executor.stream import Part, Stream
 
 LEVELS = 8  # numbers of silenced channels that are tried
 BATCHES = 16  # batches they are tried on
-Scores = NDArray[np.float64]
-Feeds = Sequence[Mapping[str, NDArray[Any]]]
 
 
-def fill(
-    coupling: Coupling,
-    scores: Scores,
-    unread: list[Group],
-    feeds: Feeds,
-    felt: Felt,
-    device: Any = "cpu",
-) -> None:
+def fill(context: Context, scores: Scores, unread: list[Group], felt: Felt) -> None:
     """Score the groups that no site reads, in `scores` `[labels]` by unit, from those that are."""
     if not unread:
         return
+    coupling, feeds, device = context.coupling, context.feeds, context.device
     energy = aggregate(coupling, squares, "sum")
     after = _Next(coupling, scores)
     trials: list[tuple[Any, Group, list[Site]]] = []

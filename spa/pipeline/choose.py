@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spa import runtime
 from spa.coupling import Coupling, analyse, misplaced, refine
 from spa.coupling.quantised import is_mostly_quantised
-from spa.criteria import score
+from spa.criteria import Context, score
 from spa.errors import ReadError, TargetError
 from spa.executor.survey import recovered
 from spa.graph import read
@@ -132,18 +132,16 @@ def _scored(
     coupling: Coupling, recipe: Recipe, feeds: Feeds, journal: Journal
 ) -> NDArray[np.float64]:
     with journal.stage("score"):
-        return score(
+        context = Context(
             coupling,
-            recipe.scorer,
-            saliency=recipe.saliency,
-            how=recipe.aggregate,
-            norm=recipe.normalize,
+            feeds,
             seed=recipe.seed,
-            feeds=feeds,
+            aggregate=recipe.aggregate,
             device=recipe.device,
             batch_norm=recipe.batch_norm,
             tell=journal.tell,
         )
+        return score(context, recipe.scorer, saliency=recipe.saliency, normalize=recipe.normalize)
 
 
 def _allocated(

@@ -19,7 +19,6 @@ from spa._version import __version__
 from spa.coupling import Coupling, analyse
 from spa.coupling.cost import Cost, reduction, stored
 from spa.coupling.rows import batch_symbols
-from spa.criteria import MEASURED
 from spa.errors import ReadError
 from spa.events import Tell, quiet
 from spa.graph import Graph, read, save
@@ -41,6 +40,7 @@ from spa.pipeline.written import PLAN, written
 from spa.plans import Plan, plan_of
 from spa.probes import Held
 from spa.recipe import CHOICES, GATES, Heads, Recipe
+from spa.registry import CRITERIA
 from spa.rewrite import rewrite
 
 LATER = frozenset(("device", "threads", "verify", "strict", "check", *GATES))
@@ -213,7 +213,8 @@ def heads_of(plan: Plan) -> Heads:
 def as_planned(recipe: Recipe, plan: Plan) -> Recipe:
     """The recipe with the scorer of a plan, and its repair where the recipe leaves that open."""
     scorer, saliency = plan.recipe.get("scorer"), plan.recipe.get("saliency")
-    measured = isinstance(scorer, str) and scorer in MEASURED
+    known = isinstance(scorer, str) and scorer in CRITERIA.own
+    measured = known and CRITERIA.says(str(scorer), "measures")
     taken: dict[str, Any] = {"scorer": scorer if measured else PLAIN}
     taken["saliency"] = saliency if isinstance(saliency, str) else None
     if recipe.reconstruct is None and recipe.repair == "auto":

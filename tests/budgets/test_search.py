@@ -13,7 +13,7 @@ from spa.budgets.limits import limits
 from spa.budgets.search import SLACK
 from spa.coupling import misplaced
 from spa.coupling.cost import Channels, reduction
-from spa.criteria import score
+from spa.criteria import Context, score
 from spa.errors import TargetError
 from spa.recipe import Recipe
 from tests.carried import cost_of, coupling_of
@@ -26,7 +26,7 @@ def choose(name, scores=None, **options):
     """What is kept, and what share of everything is gone."""
     coupling, cost = coupling_of(name), cost_of(name)
     recipe = Recipe(**{"scorer": "l2", "round_to": 1, **options}).validate()
-    alive = allocate(coupling, score(coupling, "l2") if scores is None else scores, recipe)
+    alive = allocate(coupling, score(Context(coupling), "l2") if scores is None else scores, recipe)
     return alive, reduction(cost(coupling.everything()), cost(alive))
 
 
@@ -100,7 +100,7 @@ def test_auto_takes_whole_blocks_where_they_fit():
 
 @pytest.mark.parametrize("scope", ["global", "local"])
 def test_the_worst_channels_of_a_group_go_first(scope):
-    scores = score(coupling_of("digits"), "l1")
+    scores = score(Context(coupling_of("digits")), "l1")
     alive, _ = choose("digits", scores, ratio=0.4, scope=scope)
     for group in coupling_of("digits").groups:
         for cell in group.cells:
@@ -155,7 +155,7 @@ def test_a_layer_ratio_goes_even_if_the_target_does_not_need_it():
 def test_no_last_channel_can_be_given_back(name, ratio):
     """Whatever one group lost last is needed, unless the rest is not worth a look."""
     coupling, cost = coupling_of(name), cost_of(name)
-    scores = score(coupling, "l2")
+    scores = score(Context(coupling), "l2")
     alive, gone = choose(name, scores, ratio=ratio)
     whole = cost(coupling.everything()).macs
     if gone["macs"] - ratio <= SLACK:
@@ -171,7 +171,7 @@ def test_no_last_channel_can_be_given_back(name, ratio):
 def test_moves_can_be_left_out():
     coupling = coupling_of("digits")
     recipe = Recipe(round_to=8)
-    sequence = moves(coupling, score(coupling, "l2"), limits(coupling, recipe), "global")
+    sequence = moves(coupling, score(Context(coupling), "l2"), limits(coupling, recipe), "global")
     barred = sequence.without(1)
     group = coupling.groups[int(sequence.group[0])]
     everything = len(sequence.group)
@@ -238,7 +238,11 @@ def test_a_net_without_channels_has_nothing_to_prune():
     coupling = analyse(read(helper.make_model(graph, opset_imports=opsets, ir_version=8)))
     for of, round_to in product(("macs", "params", "channels"), (1, "auto")):
         with pytest.raises(TargetError, match="nothing to prune: no channel is made by a stored"):
-            allocate(coupling, score(coupling, "l2"), Recipe(scorer="l2", of=of, round_to=round_to))
+            allocate(
+                coupling,
+                score(Context(coupling), "l2"),
+                Recipe(scorer="l2", of=of, round_to=round_to),
+            )
 
 
 # Determinism
@@ -248,7 +252,7 @@ def test_a_net_without_channels_has_nothing_to_prune():
 def test_the_same_question_has_the_same_answer(scorer):
     coupling = coupling_of("fashion")
     first, second = (
-        choose("fashion", score(coupling, scorer, seed=3), ratio=0.4)[0] for _ in range(2)
+        choose("fashion", score(Context(coupling, seed=3), scorer), ratio=0.4)[0] for _ in range(2)
     )
     assert (first == second).all()
 
@@ -263,7 +267,7 @@ def test_equal_scores_are_decided_by_position():
 def test_more_means_a_subset():
     """With scores fixed, a larger ratio never brings a channel back, up to what was given back."""
     coupling = coupling_of("fashion")
-    scores = score(coupling, "l2")
+    scores = score(Context(coupling), "l2")
     sequence = moves(coupling, scores, limits(coupling, Recipe(round_to=1)), "global")
     kept = [sequence.alive(k) for k in range(0, len(sequence.group), 50)]
     assert all(not (b & ~a).any() for a, b in pairwise(kept))

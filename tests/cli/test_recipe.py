@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from spa.errors import UsageError
-from spa.recipe import CHOICES, DATA_FREE, Recipe
+from spa.recipe import CHOICES, Recipe
 
 
 def test_the_defaults_are_valid_and_frozen():
@@ -112,9 +112,3 @@ def test_the_kinds_of_inputs_are_those_that_exist():
     from spa.probes import KINDS
 
     assert CHOICES["probe"] == KINDS
-
-
-def test_scorers_that_need_no_inputs():
-    from spa.criteria import MEASURED, SCORERS
-
-    assert set(SCORERS) <= MEASURED | DATA_FREE and not MEASURED & DATA_FREE

@@ -13,8 +13,8 @@ import pytest
 from spa._version import __version__
 from spa.cli import COMMANDS, spa
 from spa.cli.failure import say
-from spa.cli.options import SCORERS
 from spa.recipe import Recipe
+from spa.registry import CRITERIA
 
 ROOT = Path(__file__).parents[2]
 
@@ -100,7 +100,7 @@ def test_the_recipe_and_the_options_agree():
     options = {p.name: p.default for p in spa.get_command(None, "prune").params}
     for field in Recipe.__dataclass_fields__:
         assert field in options
-    assert Recipe().scorer in ("auto", *SCORERS)
+    assert Recipe().scorer in CRITERIA.choices()
 
 
 def test_a_typo_gets_a_hint(shell):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from spa.criteria import Context
 from spa.criteria import felt as module
-from spa.criteria.obs import problems_of
+from spa.criteria.obspa import problems_of
 from spa.executor import survey
 from spa.executor.sites import concerned, sites_of
 from tests.carried import coupling_of
-from tests.criteria.test_obs import feeds_for
+from tests.criteria.test_obspa import feeds_for
 
 
 def first_site(coupling, measure):
@@ -19,7 +20,7 @@ def first_site(coupling, measure):
 
 def test_the_whole_is_the_number_of_directions_that_count():
     coupling = coupling_of("digits")
-    measure, _ = problems_of(coupling, feeds_for(coupling.graph), "cpu")
+    measure, _ = problems_of(Context(coupling, feeds_for(coupling.graph)))
     site = first_site(coupling, measure)
     covariance = measure.seen.covariance[site.sink.tensor]
     floor = module.DETAIL * np.diag(covariance).mean()
@@ -33,7 +34,7 @@ def test_the_whole_is_the_number_of_directions_that_count():
 
 def test_an_error_is_a_mean_over_places():
     coupling = coupling_of("digits")
-    measure, _ = problems_of(coupling, feeds_for(coupling.graph), "cpu")
+    measure, _ = problems_of(Context(coupling, feeds_for(coupling.graph)))
     site = first_site(coupling, measure)
     shape = (4, *coupling.graph.shapes[site.y][1:])
     change = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
@@ -58,11 +59,11 @@ def test_rounding_that_hides_a_variance_is_no_error():
 def test_very_wide_sinks_are_measured_channel_by_channel(monkeypatch):
     coupling = coupling_of("digits")
     feeds = feeds_for(coupling.graph)
-    measure, _ = problems_of(coupling, feeds, "cpu")
+    measure, _ = problems_of(Context(coupling, feeds))
     site = first_site(coupling, measure)
     full = measure.seen.covariance[site.sink.tensor]
     monkeypatch.setattr(survey, "WIDEST", 4)
-    wide, _ = problems_of(coupling, feeds, "cpu")
+    wide, _ = problems_of(Context(coupling, feeds))
     var = wide.seen.covariance[site.sink.tensor]
     np.testing.assert_allclose(var, np.diag(full), rtol=0.05)  # all places, not a choice of them
     floor = module.DETAIL * var.mean()

@@ -7,6 +7,7 @@ import pytest
 from onnx import numpy_helper
 
 from spa.coupling import analyse
+from spa.criteria import Context
 from spa.criteria.fpgm import fpgm
 from spa.graph import read
 from spa.trace.param import MAKES
@@ -48,7 +49,7 @@ gated_by_split experts shared_with_different_cuts half_precision""".split()
 @pytest.mark.parametrize("name", NETS)
 def test_every_distance(name):
     coupling = analyse(read(MOTIFS[name].build()), strict=True)
-    found, want = fpgm(coupling), by_hand(coupling)
+    found, want = fpgm(Context(coupling)), by_hand(coupling)
     assert want
     for unit, value in want.items():
         assert found[unit] == pytest.approx(value, rel=1e-6, abs=1e-6)
@@ -56,9 +57,9 @@ def test_every_distance(name):
 
 def test_more_weights_than_one_chunk(monkeypatch):
     coupling = coupling_of("digits")
-    want = fpgm(coupling)
+    want = fpgm(Context(coupling))
     monkeypatch.setattr("spa.criteria.fpgm.CHUNK", 100)
-    np.testing.assert_allclose(fpgm(coupling), want, rtol=1e-9)
+    np.testing.assert_allclose(fpgm(Context(coupling)), want, rtol=1e-9)
 
 
 def test_twins_in_the_middle_matter_least():
@@ -71,7 +72,7 @@ def test_twins_in_the_middle_matter_least():
     filters *= np.array([1.0, 10.0, 10.0, 19.5], np.float32).reshape(4, 1, 1, 1)
     weight.CopyFrom(numpy_helper.from_array(filters, weight.name))
     coupling = analyse(read(model), strict=True)
-    scores = fpgm(coupling)[coupling.groups[0].cells[0]]
+    scores = fpgm(Context(coupling))[coupling.groups[0].cells[0]]
     assert set(np.argsort(scores)[:2]) == {1, 2} and scores[1] == pytest.approx(scores[2])
 
 
@@ -83,4 +84,4 @@ def test_filters_that_are_equal_lie_at_no_distance():
     same = np.broadcast_to(np.float32([1e4, 0.1, 3.0]).reshape(1, 3, 1, 1), tuple(weight.dims))
     weight.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(same), weight.name))
     coupling = analyse(read(model), strict=True)
-    assert not fpgm(coupling).any()
+    assert not fpgm(Context(coupling)).any()

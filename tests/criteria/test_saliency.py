@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from spa.criteria import score
+from spa.criteria import Context, score
 from spa.criteria.aggregate import AGGREGATES, NORMALIZERS
 from spa.errors import UsageError
 from tests.carried import coupling_of
@@ -43,15 +43,17 @@ def saved(path, arrays):
 def test_magnitudes_from_a_file_are_l1(tmp_path, weights, suffix, how):
     path = saved(tmp_path / f"s{suffix}", magnitudes(weights))
     for norm in NORMALIZERS:
-        found = score(coupling_of("digits"), saliency=path, how=how, norm=norm)
-        want = score(coupling_of("digits"), "l1", how=how, norm=norm)
+        found = score(Context(coupling_of("digits"), aggregate=how), saliency=path, normalize=norm)
+        want = score(Context(coupling_of("digits"), aggregate=how), "l1", normalize=norm)
         np.testing.assert_allclose(found, want, rtol=1e-6)
 
 
 def test_it_takes_the_place_of_the_scorer(tmp_path, weights):
     path = saved(tmp_path / "s.npz", magnitudes(weights))
     coupling = coupling_of("digits")
-    found = [score(coupling, scorer, saliency=str(path)) for scorer in ("l1", "l2", "random")]
+    found = [
+        score(Context(coupling), scorer, saliency=str(path)) for scorer in ("l1", "l2", "random")
+    ]
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_array_equal(found[0], found[2])
 
@@ -59,14 +61,18 @@ def test_it_takes_the_place_of_the_scorer(tmp_path, weights):
 @pytest.mark.parametrize("dtype", [*FLOATS, np.int32, np.uint8, np.bool_])
 def test_any_type_of_number(tmp_path, weights, dtype):
     one = {"stem.conv.weight": np.ones(weights["stem.conv.weight"].shape, dtype)}
-    found = score(coupling_of("digits"), saliency=saved(tmp_path / "s.npz", one), norm="none")
+    found = score(
+        Context(coupling_of("digits")), saliency=saved(tmp_path / "s.npz", one), normalize="none"
+    )
     stem = coupling_of("digits").groups[0]
     assert (found[stem.cells] == 9).all(), "one 3 x 3 filter of ones"
 
 
 def test_what_the_file_does_not_name_counts_nothing(tmp_path, weights):
     arrays = {"head.conv.weight": np.abs(weights["head.conv.weight"]), "unknown": np.ones(3)}
-    found = score(coupling_of("digits"), saliency=saved(tmp_path / "s.npz", arrays), norm="none")
+    found = score(
+        Context(coupling_of("digits")), saliency=saved(tmp_path / "s.npz", arrays), normalize="none"
+    )
     for group in coupling_of("digits").groups:
         named = any(m.tensor == "head.conv.weight" for m in group.members)
         assert found[group.cells].any() == named
@@ -80,7 +86,9 @@ def test_negative_saliency_is_an_order_too(tmp_path, weights):
     head = next(g for g in coupling_of("digits").groups if g.name == "head.conv.weight")
     want = ranks.reshape(shape[0], -1).sum(1)
     for how, rest in (("sum", 0.0), ("max", None)):
-        found = score(coupling_of("digits"), saliency=path, how=how, norm="none")[head.cells][0]
+        found = score(
+            Context(coupling_of("digits"), aggregate=how), saliency=path, normalize="none"
+        )[head.cells][0]
         if rest is not None:  # other members are worth nothing
             np.testing.assert_allclose(found, want)
         else:
@@ -102,7 +110,7 @@ def test_a_file_that_cannot_be_read(tmp_path, weights, kind, suffix):
     path = tmp_path / f"s{suffix}"
     BAD[kind](path, weights)
     with pytest.raises(UsageError, match=r"cannot be read .*give .npz or .safetensors") as caught:
-        score(coupling_of("digits"), saliency=path)
+        score(Context(coupling_of("digits")), saliency=path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -110,7 +118,7 @@ def test_a_pickle_is_not_unpacked(tmp_path):
     path = tmp_path / "s.npz"
     np.savez(path, **{"stem.conv.weight": np.array([{"a": print}], object)})
     with pytest.raises(UsageError, match="cannot be read"):
-        score(coupling_of("digits"), saliency=path)
+        score(Context(coupling_of("digits")), saliency=path)
 
 
 @pytest.mark.parametrize(
@@ -130,10 +138,10 @@ def test_a_file_that_does_not_fit(tmp_path, weights, change, words):
     path = tmp_path / "s.npz"
     np.savez(path, **change(weights))
     with pytest.raises(UsageError, match=words):
-        score(coupling_of("digits"), saliency=path)
+        score(Context(coupling_of("digits")), saliency=path)
 
 
 def test_one_array_is_no_file_of_arrays(tmp_path):
     np.save(tmp_path / "s.npy", np.ones(3))
     with pytest.raises(UsageError, match=r"cannot be read .it holds one array, without a name"):
-        score(coupling_of("digits"), saliency=tmp_path / "s.npy")
+        score(Context(coupling_of("digits")), saliency=tmp_path / "s.npy")

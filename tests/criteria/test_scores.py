@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spa.coupling import analyse
-from spa.criteria import score
+from spa.criteria import Context, score
 from spa.criteria.aggregate import AGGREGATES, NORMALIZERS
 from spa.errors import UsageError
 from spa.graph import read
@@ -74,14 +74,14 @@ def test_the_table_above_is_what_is_coupled(coupling):
 @pytest.mark.parametrize("how", AGGREGATES)
 def test_l1(coupling, how):
     want = by_hand(coupling.graph, lambda _, w: np.abs(w), how)
-    agree(coupling, score(coupling, "l1", how=how, norm="none"), want)
+    agree(coupling, score(Context(coupling, aggregate=how), "l1", normalize="none"), want)
 
 
 @pytest.mark.parametrize("how", AGGREGATES)
 def test_l2_is_the_root_of_the_energy(coupling, how):
     want = by_hand(coupling.graph, lambda _, w: w**2, how)
     want = {name: np.sqrt(values) for name, values in want.items()}
-    agree(coupling, score(coupling, "l2", how=how, norm="none"), want)
+    agree(coupling, score(Context(coupling, aggregate=how), "l2", normalize="none"), want)
 
 
 def test_statistics_are_no_weights(coupling):
@@ -91,8 +91,8 @@ def test_statistics_are_no_weights(coupling):
         if tensor.name in ("w_6", "w_7"):
             values = np.frombuffer(tensor.raw_data, np.float32) * 100
             tensor.raw_data = values.tobytes()
-    other = score(analyse(read(n)), "l2", norm="none")
-    np.testing.assert_array_equal(other, score(coupling, "l2", norm="none"))
+    other = score(Context(analyse(read(n))), "l2", normalize="none")
+    np.testing.assert_array_equal(other, score(Context(coupling), "l2", normalize="none"))
 
 
 def test_a_square_weight_counts_what_a_channel_makes_and_what_it_reads():
@@ -106,12 +106,12 @@ def test_a_square_weight_counts_what_a_channel_makes_and_what_it_reads():
         np.abs(coupling.graph.consts[name]).astype(np.float64) for name in ("w_1", "w_3", "w_8")
     )
     want = first.sum((1, 2, 3)) + square.sum((1, 2, 3)) + square.sum((0, 2, 3)) + head.sum(0)
-    found = score(coupling, "l1", norm="none")[group.cells].ravel()
+    found = score(Context(coupling), "l1", normalize="none")[group.cells].ravel()
     np.testing.assert_allclose(found, want, rtol=1e-5)
 
 
 def test_a_depthwise_filter_counts_once(coupling):
-    alone = score(coupling, "l1", norm="none")[coupling.groups[1].cells].ravel()
+    alone = score(Context(coupling), "l1", normalize="none")[coupling.groups[1].cells].ravel()
     without = by_hand(coupling.graph, lambda name, w: np.abs(w) * (name != "w_13"), "sum")["w_9"]
     depthwise = np.abs(coupling.graph.consts["w_13"]).sum((1, 2, 3))
     np.testing.assert_allclose(alone - without, depthwise, rtol=1e-4)
@@ -124,7 +124,7 @@ def test_a_depthwise_filter_counts_once(coupling):
 @pytest.mark.parametrize("name", ["digits", "attention_separate"])
 def test_normalizers_work_within_groups(name, scorer):
     coupling = coupling_of(name)
-    plain = score(coupling, scorer, norm="none")
+    plain = score(Context(coupling), scorer, normalize="none")
     for group in coupling.groups:
         own = plain[group.cells]
         want = {
@@ -133,7 +133,7 @@ def test_normalizers_work_within_groups(name, scorer):
             "gaussian": (own - own.mean()) / own.std(),
         }
         for norm, values in want.items():
-            found = score(coupling, scorer, norm=norm)[group.cells]
+            found = score(Context(coupling), scorer, normalize=norm)[group.cells]
             np.testing.assert_allclose(found, values, rtol=1e-9, err_msg=norm)
 
 
@@ -142,7 +142,7 @@ def test_a_group_of_zeros_stays_finite(norm):
     model = small_net()
     for tensor in model.graph.initializer:
         tensor.raw_data = bytes(len(tensor.raw_data))
-    found = score(analyse(read(model)), "l2", norm=norm)
+    found = score(Context(analyse(read(model))), "l2", normalize=norm)
     assert np.isfinite(found).all()
 
 
@@ -150,7 +150,7 @@ def test_a_group_of_zeros_stays_finite(norm):
 
 
 def test_random_is_the_same_for_the_same_seed_only(coupling):
-    first, again, other = (score(coupling, "random", seed=seed) for seed in (1, 1, 2))
+    first, again, other = (score(Context(coupling, seed=seed), "random") for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
 
@@ -161,35 +161,37 @@ def test_random_depends_on_names_and_not_on_the_order_of_nodes(coupling):
     del model.graph.initializer[:]
     model.graph.initializer.extend(tensors)
     other = analyse(read(model))
-    np.testing.assert_array_equal(score(coupling, "random"), score(other, "random"))
+    np.testing.assert_array_equal(
+        score(Context(coupling), "random"), score(Context(other), "random")
+    )
 
 
 # Errors
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("context", "options", "words"),
     [
-        ({"scorer": "l3"}, "no scorer 'l3'; choose one of .*l2.*"),
-        ({"how": "median"}, "no aggregate 'median'; choose one of sum, mean, max"),
-        ({"norm": "l2"}, "no normalizer 'l2'; choose one of none, mean, max, gaussian"),
+        ({}, {"scorer": "l3"}, "no scorer 'l3'; choose one of .*l2.*"),
+        ({"aggregate": "median"}, {}, "no aggregate 'median'; choose one of sum, mean, max"),
+        ({}, {"normalize": "l2"}, "no normalizer 'l2'; choose one of none, mean, max, gaussian"),
     ],
 )
-def test_unknown_names_are_usage_errors(coupling, options, words):
+def test_unknown_names_are_usage_errors(coupling, context, options, words):
     with pytest.raises(UsageError, match=words):
-        score(coupling, **options)
+        score(Context(coupling, **context), **options)
 
 
 def test_weights_of_every_type_are_scored():
     n = Net(opset=17, dtype=np.float16)
     model = n.done(n.head(n.Relu(n.conv(n.input("x", 3, 4, 4), 3, 8)), 8))
     coupling = analyse(read(model), strict=True)
-    found = score(coupling, "l2", norm="none")[coupling.groups[0].cells]
+    found = score(Context(coupling), "l2", normalize="none")[coupling.groups[0].cells]
     assert found.dtype == np.float64 and (found > 0).all()
 
 
 def test_the_model_is_not_touched(coupling):
     before = {name: array.tobytes() for name, array in coupling.graph.consts.items()}
     for scorer in DATA_FREE:
-        score(coupling, scorer)
+        score(Context(coupling), scorer)
     assert before == {name: array.tobytes() for name, array in coupling.graph.consts.items()}

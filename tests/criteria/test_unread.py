@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from spa.coupling import analyse
-from spa.criteria.obs import obs
+from spa.criteria import Context
+from spa.criteria.obspa import obspa
 from spa.criteria.unread import _Next
 from spa.graph import read
 from tests.nets import Net
@@ -48,7 +49,7 @@ def test_channels_that_weigh_nothing_cost_nothing():
     scale = np.ones(HEADS * WIDTH)
     scale[[1, 6]] = 0.0
     coupling = analyse(read(attention(scale)), strict=True)
-    scores = obs(coupling, feeds_for(coupling.graph))
+    scores = obspa(Context(coupling, feeds_for(coupling.graph)))
     group = multiplied(coupling)
     found = np.sort(scores[group.cells], axis=1)
     assert (found[:, 0] < 1e-6 * found[:, -1]).all()
@@ -59,9 +60,9 @@ def test_channels_that_weigh_nothing_cost_nothing():
 
 def test_sums_of_scores_are_errors_of_the_next_site():
     coupling = analyse(read(attention(np.ones(HEADS * WIDTH))), strict=True)
-    scores = obs(coupling, feeds_for(coupling.graph))
+    scores = obspa(Context(coupling, feeds_for(coupling.graph)))
     faint = analyse(read(attention(np.full(HEADS * WIDTH, 0.1))), strict=True)
-    less = obs(faint, feeds_for(faint.graph))
+    less = obspa(Context(faint, feeds_for(faint.graph)))
     strong, weak = (s[multiplied(c).cells].sum() for s, c in ((scores, coupling), (less, faint)))
     assert weak < strong / 20  # scores that are a tenth as large hardly weigh the values
 
@@ -70,4 +71,4 @@ def test_scores_stay_numbers_where_inputs_overflow():
     coupling = analyse(read(attention(np.ones(HEADS * WIDTH))), strict=True)
     feeds = feeds_for(coupling.graph)
     feeds[0][coupling.graph.inputs[0]][0] = np.nan
-    assert np.isfinite(obs(coupling, feeds)).all()
+    assert np.isfinite(obspa(Context(coupling, feeds))).all()

@@ -9,7 +9,7 @@ import pytest
 
 from spa.budgets import allocate
 from spa.coupling import misplaced
-from spa.criteria import score
+from spa.criteria import Context, score
 from spa.errors import TargetError
 from spa.latency.target import EXCESS, TOLERANCE, TURNS, facts, reach
 from spa.recipe import Recipe
@@ -29,7 +29,7 @@ from tests.latency.fakes import (
 def aim(name, ratio, rounded=blocks, scores=None, whole=None, **options):
     coupling = coupling_of(name)
     recipe = Recipe(**{"ratio": ratio, "of": "latency", "scorer": "l2", **options}).validate()
-    scores = score(coupling, "l2") if scores is None else scores
+    scores = score(Context(coupling), "l2") if scores is None else scores
     whole = whole or FakeWhole(coupling, rounded)
     table = table_of(coupling, FakeStopwatch(rounded))
     return reach(coupling, scores, recipe, table, whole), coupling, whole, table, recipe
@@ -54,7 +54,7 @@ def test_whole_blocks_are_kept_where_others_save_nothing(ratio):
     left = [kept(coupling, reached.aim.alive)[k] for k in wide]
     assert not any(count % 16 for count in left), left
     recipe = Recipe(ratio=ratio, of="macs", scorer="l2", round_to=4)
-    other = allocate(coupling, score(coupling, "l2"), recipe)
+    other = allocate(coupling, score(Context(coupling), "l2"), recipe)
     assert any(kept(coupling, other)[k] % 16 for k in wide)
     # and those are slower than they look
     taken = milliseconds(rewrite(coupling, other)) / milliseconds(coupling.graph.proto)

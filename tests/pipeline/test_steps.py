@@ -10,7 +10,7 @@ from onnx import numpy_helper
 
 from spa import pipeline
 from spa.coupling import analyse
-from spa.criteria import score
+from spa.criteria import Context, score
 from spa.events import Done, Started
 from spa.graph import read
 from spa.pipeline.refit import carried
@@ -46,10 +46,12 @@ def test_scores_of_what_is_left_are_those_of_the_same_channels(name):
     coupling = analyse(read(MOTIFS[name].build()), strict=True)
     alive = oracles.scattered(0.4, 1)(coupling)
     left = analyse(read(rewrite(coupling, alive)), strict=True)
-    found = score(left, "l1", norm="none")
+    found = score(Context(left), "l1", normalize="none")
     old = np.full(coupling.notes.size, 7e9)
     got = carried(coupling, alive, left, old, found)
-    want = score(analyse(read(without(coupling, alive)), strict=True), "l1", norm="none")
+    want = score(
+        Context(analyse(read(without(coupling, alive)), strict=True)), "l1", normalize="none"
+    )
     seen = 0
     for group in coupling.groups:
         living = group.cells[alive[group.cells]]

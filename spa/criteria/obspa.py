@@ -10,7 +10,7 @@ both thought free.  What a channel costs at several sites adds in amplitude: it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from copy import copy
 from functools import partial
 from typing import Any
@@ -19,15 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling, Group
+from spa.criteria.context import Context
 from spa.criteria.felt import Felt
 from spa.criteria.hull import hull
 from spa.criteria.unread import fill
-from spa.events import Tell, Work, quiet
+from spa.events import Work
 from spa.executor.expected import grams, passes, solves
 from spa.executor.least_squares import Moments, shrunken
 from spa.executor.sites import Site, concerned, sites_of
 from spa.executor.stream import Stream
 from spa.executor.survey import survey
+from spa.registry import CRITERIA as criterion
 
 RIDGE = 1e-2
 STEPS = 32  # at most so many greedy steps per group
@@ -128,16 +130,17 @@ def _summed(
     return pick @ gram @ share.T, norms, own
 
 
-def obs(
-    coupling: Coupling,
-    feeds: Sequence[Mapping[str, NDArray[Any]]],
-    device: Any = "cpu",
-    batch_norm: bool = True,
-    tell: Tell = quiet,
-) -> NDArray[np.float64]:
-    """Cost per unit in the order of greedy removal, `[labels]`; comparable between groups."""
-    work = work_of(coupling, feeds, tell, apart=True)
-    felt, problems = problems_of(coupling, feeds, device, batch_norm, work)
+@criterion(measures=True, comparable=True)
+def obspa(context: Context) -> NDArray[np.float64]:
+    """What is lost once the other channels have made up for it.
+
+    Optimal Brain Surgeon at everything that reads the channel, greedily, the cheapest channel
+    first (see "How it works").  The scores are errors, so that `--allocation curves` can share out
+    the budget along them.
+    """
+    coupling = context.coupling
+    work = work_of(context, apart=True)
+    felt, problems = problems_of(context, work)
     for problem in problems:
         problem.level()
     work.begin("groups")
@@ -153,19 +156,15 @@ def obs(
         else:
             unread.append(group)
         work.step()
-    fill(coupling, scores, unread, feeds, felt, device)
+    fill(context, scores, unread, felt)
     return scores
 
 
-def work_of(
-    coupling: Coupling,
-    feeds: Sequence[Mapping[str, NDArray[Any]]],
-    tell: Tell,
-    apart: bool = False,
-) -> Work:
+def work_of(context: Context, apart: bool = False) -> Work:
     """Sites that are looked at and, if wanted, groups that are taken `apart`, with their costs."""
+    coupling = context.coupling
     sites = _concerned(coupling)
-    costs = zip(passes(sites, feeds), grams(sites, coupling), strict=True)
+    costs = zip(passes(sites, context.feeds), grams(sites, coupling), strict=True)
     parts = {"sites": [run + gram for run, gram in costs]}
     if apart:
         by_unit: dict[int, float] = {}  # the work of all sites that read it
@@ -174,21 +173,16 @@ def work_of(
                 by_unit[unit] = by_unit.get(unit, 0.0) + GREEDY * cost
         firsts = [group.cells.flat[0] for group in coupling.groups]
         parts["groups"] = [by_unit.get(int(first), 0.0) for first in firsts]
-    return Work("score", tell, parts)
+    return Work("score", context.tell, parts)
 
 
 def _concerned(coupling: Coupling) -> list[Site]:
     return [s for s in sites_of(coupling) if concerned(s, coupling)]
 
 
-def problems_of(
-    coupling: Coupling,
-    feeds: Sequence[Mapping[str, NDArray[Any]]],
-    device: Any,
-    batch_norm: bool = True,
-    work: Work | None = None,
-) -> tuple[Felt, list[Problem]]:
+def problems_of(context: Context, work: Work | None = None) -> tuple[Felt, list[Problem]]:
     """Every site that reads something that may go, with its Gram matrix; one dense pass."""
+    coupling = context.coupling
     sites = _concerned(coupling)
     if work is not None:
         work.begin("sites")
@@ -196,7 +190,7 @@ def problems_of(
 
     def look(site: Site, stream: Stream) -> None:
         groups, features = site.units(coupling).shape
-        found = sums[site.node.index] = Moments(groups, features, device=device)
+        found = sums[site.node.index] = Moments(groups, features, device=context.device)
         shape = coupling.graph.shapes[site.tensor]
         for x in stream.values[site.x]:
             columns, _, samples = site.columns(x, shape, stream.count)
@@ -206,7 +200,14 @@ def problems_of(
 
     wanted = {(s.sink.tensor, s.sink.axis) for s in sites}
     looks = {s.node.index: partial(look, s) for s in sites}
-    seen = survey(coupling, feeds, wanted, batch_norm=batch_norm, device=device, looks=looks)
+    seen = survey(
+        coupling,
+        context.feeds,
+        wanted,
+        batch_norm=context.batch_norm,
+        device=context.device,
+        looks=looks,
+    )
     felt = Felt(coupling, seen)
     found = [p for s in sites for p in _problems(coupling, s, sums.pop(s.node.index), felt)]
     return felt, found

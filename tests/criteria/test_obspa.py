@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from spa.criteria import obs as module
+from spa.criteria import Context
+from spa.criteria import obspa as module
 from spa.criteria.act import act
-from spa.criteria.obs import RIDGE, obs
+from spa.criteria.obspa import RIDGE, obspa
 from spa.executor.least_squares import Moments
 from tests.carried import coupling_of
 
@@ -136,10 +137,10 @@ def test_a_site_that_reads_nothing_but_zeros_is_left_as_it_is():
 def test_costs_are_levelled_and_energies_are_not(monkeypatch):
     coupling = coupling_of("digits")
     feeds = feeds_for(coupling.graph)
-    halfway, energies = obs(coupling, feeds), act(coupling, feeds)
+    halfway, energies = obspa(Context(coupling, feeds)), act(Context(coupling, feeds))
     monkeypatch.setattr(module, "BELIEF", 1.0)
-    assert not np.allclose(obs(coupling, feeds), halfway, rtol=1e-3)
-    np.testing.assert_allclose(act(coupling, feeds), energies)
+    assert not np.allclose(obspa(Context(coupling, feeds)), halfway, rtol=1e-3)
+    np.testing.assert_allclose(act(Context(coupling, feeds)), energies)
 
 
 def twins():
@@ -217,7 +218,7 @@ def feeds_for(graph):
 
 def test_scores_of_a_model_are_finite_and_positive():
     coupling = coupling_of("digits")
-    scores = obs(coupling, feeds_for(coupling.graph))
+    scores = obspa(Context(coupling, feeds_for(coupling.graph)))
     units = np.concatenate([g.cells.ravel() for g in coupling.groups])
     assert np.isfinite(scores).all() and (scores[units] > 0).all()
 
@@ -226,7 +227,7 @@ def test_groups_that_nothing_reads_share_their_energy(monkeypatch):
     coupling = coupling_of("digits")
     real = module.problems_of
     monkeypatch.setattr(module, "problems_of", lambda *given: (real(*given)[0], []))
-    scores = obs(coupling, feeds_for(coupling.graph))
+    scores = obspa(Context(coupling, feeds_for(coupling.graph)))
     for group in coupling.groups:
         np.testing.assert_allclose(scores[group.cells].sum(), 1.0)
         assert (scores[group.cells] > 0).all()
@@ -236,14 +237,14 @@ def test_inputs_that_overflow_leave_finite_scores():
     coupling = coupling_of("digits")
     feeds = feeds_for(coupling.graph)
     feeds[0][coupling.graph.inputs[0]][0] = np.nan
-    assert np.isfinite(obs(coupling, feeds)).all()
+    assert np.isfinite(obspa(Context(coupling, feeds))).all()
 
 
 def test_a_depthwise_channel_loses_nothing_of_its_own():
     coupling = coupling_of("digits")
     deep = [n for n in coupling.graph.nodes if n.attrs.get("group", 1) > 1]
     feeds = feeds_for(coupling.graph)
-    _, found = module.problems_of(coupling, feeds, "cpu")
+    _, found = module.problems_of(Context(coupling, feeds))
     sites = [s for s in module.sites_of(coupling) if module.concerned(s, coupling)]
     assert deep and len(found) == len(sites) - len(deep)
 
@@ -254,6 +255,6 @@ def test_activation_energy_is_what_a_lone_channel_carries():
     expected = x.var(1) * x.shape[1] * (site.weight**2).sum(0)
     np.testing.assert_allclose(problem.energy * (problem.weight**2).sum(0), expected, rtol=1e-3)
     coupling = coupling_of("digits")
-    scores = act(coupling, feeds_for(coupling.graph))
+    scores = act(Context(coupling, feeds_for(coupling.graph)))
     units = np.concatenate([g.cells.ravel() for g in coupling.groups])
     assert np.isfinite(scores).all() and (scores[units] > 0).mean() > 0.9

@@ -1,0 +1,133 @@
+"""What is chosen by name: spa's own is found by its source, a package's by its entry points."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import onnx
+import pytest
+
+from spa.errors import UsageError
+from spa.registry import CRITERIA, NAMED
+from tests.carried import DIGITS
+from tests.plugins import ROOT, install, spa
+
+CRITERION = '''
+import numpy as np
+from spa.criteria import Context, Scores, criterion
+
+@criterion(comparable=True)
+def last(context: Context) -> Scores:
+    """Keep the first channels."""
+    scores = context.zeros()
+    for group in context.coupling.groups:
+        scores[group.cells] = -np.arange(group.size, dtype=float)
+    return scores
+'''
+BROKEN = "import a_module_that_nobody_has\n"
+FAILING = "def mine(context):\n    return {}['x']\n"
+
+
+def prune(folder, *words):
+    out = folder / "out.onnx"
+    return spa(folder, "prune", str(DIGITS), "-o", str(out), "-r", "0.3", *words), out
+
+
+# Spa's own
+
+
+@pytest.mark.parametrize("registry", NAMED.values(), ids=NAMED)
+def test_every_one_has_a_line_and_is_a_function(registry):
+    assert registry.own
+    for name, entry in registry.own.items():
+        assert entry.name == name and entry.help.endswith(".") and len(entry.help) < 90
+        assert callable(registry.get(name)) and not entry.origin
+
+
+@pytest.mark.parametrize("registry", NAMED.values(), ids=NAMED)
+def test_what_the_source_says_is_what_the_decorator_was_told(registry):
+    for entry in registry.own.values():
+        said = {**registry.facts, **entry.function.spa_facts}
+        assert entry.known.facts == said and set(said) == set(registry.facts)
+
+
+def test_a_decorator_takes_facts_of_its_kind_only():
+    with pytest.raises(TypeError, match="knows nothing of meassures"):
+        CRITERIA(meassures=True)
+
+
+def test_names_and_words_are_read_without_running_anything():
+    code = (
+        "import sys\nfrom spa.registry import NAMED\n"
+        "assert all(entry.help for each in NAMED.values() for entry in each.own.values())\n"
+        "assert not {'numpy', 'onnx', 'importlib.metadata'} & sys.modules.keys()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+# Of others
+
+
+def test_a_criterion_from_outside(tmp_path):
+    install(tmp_path, CRITERION, criteria="mine = my_package:last")
+    ran, out = prune(tmp_path, "--scorer", "mine", "--round-to", "1")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    before, after = onnx.load(DIGITS), onnx.load(out)
+    whole = {t.name: onnx.numpy_helper.to_array(t) for t in before.graph.initializer}
+    cut = 0
+    for tensor in after.graph.initializer:
+        small = onnx.numpy_helper.to_array(tensor)
+        if small.ndim == 1 and small.shape != whole[tensor.name].shape:
+            assert (small == whole[tensor.name][: len(small)]).all()  # the first ones
+            cut += 1
+    assert cut
+
+
+def test_help_names_it_and_does_not_import_it(tmp_path):
+    install(tmp_path, BROKEN, criteria="mine = my_package:last")
+    ran = spa(tmp_path, "prune", "--help")
+    assert ran.returncode == 0 and "|mine]" in ran.stdout
+    assert "mine: from my-package 1.2" in " ".join(ran.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("source", "point", "words"),
+    [
+        (BROKEN, "my_package:last", "cannot be loaded: ModuleNotFoundError: No module named"),
+        (CRITERION, "my_package:gone", "cannot be loaded: AttributeError"),
+        ("x = 1\n", "my_package:x", "is no function (my_package:x)"),
+        (FAILING, "my_package:mine", "failed: KeyError: 'x'"),
+    ],
+)
+def test_a_broken_package_is_one_sentence(tmp_path, source, point, words):
+    install(tmp_path, source, criteria=f"mine = {point}")
+    ran, out = prune(tmp_path, "--scorer", "mine")
+    assert ran.returncode == 2 and not out.exists()
+    assert ran.stderr.startswith("spa: error: the scorer 'mine' of the package my-package 1.2")
+    assert words in ran.stderr and ran.stderr.count("\n") == 1
+
+
+def test_a_package_cannot_take_the_place_of_ours(tmp_path):
+    install(tmp_path, BROKEN, criteria="l2 = my_package:last\nauto = my_package:last")
+    ran, out = prune(tmp_path, "--scorer", "l2")
+    assert ran.returncode == 0 and out.exists()
+
+
+def test_two_packages_with_one_name(tmp_path):
+    install(tmp_path, CRITERION, criteria="mine = my_package:last")
+    install(tmp_path, CRITERION, name="other", criteria="mine = other:last")
+    ran, _ = prune(tmp_path, "--scorer", "mine")
+    assert ran.returncode == 2 and "my-package 1.2" in ran.stderr and "other 1.2" in ran.stderr
+
+
+def test_scores_of_another_shape_are_one_sentence(tmp_path):
+    source = "import numpy as np\ndef mine(context):\n    return np.zeros(3)\n"
+    install(tmp_path, source, criteria="mine = my_package:mine")
+    ran, _ = prune(tmp_path, "--scorer", "mine")
+    assert ran.returncode == 2 and "gives an array of shape (3,)" in ran.stderr
+
+
+def test_an_unknown_name_lists_all(tmp_path):
+    with pytest.raises(UsageError, match="there is no scorer 'l3'; choose one of auto, act, "):
+        CRITERIA.get("l3")
