@@ -164,6 +164,25 @@ def test_what_lies_behind_ties_is_counted() -> None:
         agreed(run, {"b": np.zeros(3)})
 
 
+def test_sums_that_cancel_may_differ_by_what_rounding_leaves() -> None:
+    """What is left of 1e4 + tiny - 1e4 is rounding; anything above that is wrong."""
+    values = {"y": np.full(4, 1e-3, np.float32)}
+    run = Run(values, rounded=lambda: Run({"y": values["y"] + np.float32(1e-3)}))
+    agreed(run, {"y": values["y"] + np.float32(3e-3)})
+    for other in (5e-3, -6e-3):
+        with pytest.raises(AssertionError, match="y differs"):
+            agreed(run, {"y": values["y"] + np.float32(other)})
+
+
+def test_rounding_is_small_where_nothing_cancels() -> None:
+    net, whole, _ = cut(0)
+    feeds, sizes = net.feeds(net.sizes[0]), net.sizes[0]
+    run = whole.run(feeds, sizes)
+    floats = [n for n, m in run.masks.items() if run.values[n].dtype == np.float32 and m.any()]
+    shares = [run.noise(n) / max(np.abs(run.values[n]).max(), 1e-9) for n in floats[:8]]
+    assert 0 < max(shares) < 1e-4
+
+
 def test_it_notices_a_default_that_is_lost() -> None:
     net, _, small = cut(with_step("table_from_an_offset"))
     same_inputs(net.model, small)
