@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import onnxruntime
 
 
+Session: TypeAlias = "onnxruntime.InferenceSession"
+Options: TypeAlias = "onnxruntime.RunOptions"
 Arrays = Mapping[str, np.ndarray]
 
 IN_MEMORY = (1 << 31) - (1 << 24)
@@ -41,7 +43,7 @@ def session(
     timed: bool = False,
     integers: bool = True,
     arena: bool | None = None,
-) -> onnxruntime.InferenceSession:
+) -> Session:
     """Load a model into onnxruntime.
 
     Args:
@@ -175,9 +177,7 @@ def _assign(message: Any, field: Any, value: Any) -> None:
         setattr(message, field.name, value)
 
 
-def run(
-    loaded: onnxruntime.InferenceSession, feeds: Arrays, names: Sequence[str] | None = None
-) -> dict[str, Any]:
+def run(loaded: Session, feeds: Arrays, names: Sequence[str] | None = None) -> dict[str, Any]:
     """Run a session; outputs by name.
 
     Raises:
@@ -198,7 +198,7 @@ def run(
 
 
 @contextmanager
-def stoppable(numbers: int | None = None) -> Iterator[onnxruntime.RunOptions]:
+def stoppable(numbers: int | None = None) -> Iterator[Options]:
     """What a run is to be given so that limits can end it.
 
     Args:
@@ -241,9 +241,7 @@ def infer_node(
     return {name: kind for name, kind in kinds.items() if kind is not None}
 
 
-def _shapes_of_runs(
-    loaded: onnxruntime.InferenceSession, graph: onnx.GraphProto
-) -> dict[str, tuple[int, ...]]:
+def _shapes_of_runs(loaded: Session, graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
     """The shapes of outputs that do not depend on what is in the inputs, from a node's runs.
 
     A vector or a number may say how large an output is: each is tried with zeros and with ones.

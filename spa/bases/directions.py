@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from spa.bases.free import Free
 from spa.coupling.model import Coupling
+from spa.devices import Device
 from spa.events import Counted, uncounted
 from spa.executor.cells import Cells, where
 from spa.executor.columns import places_for
@@ -26,6 +27,7 @@ from spa.executor.sinks import Ways, scaled
 from spa.executor.sites import Site, sites_of
 from spa.executor.stream import Batches, Stream
 from spa.executor.survey import survey
+from spa.graph.model import Graph, Node
 from spa.rules import trait_of
 
 ON_THE_WAY = ("reshapes", "adds", "subtracts", "scales", "divides")
@@ -33,14 +35,14 @@ LEAST = 1e-5  # of the mean variance: what varies less is treated as if it varie
 Matrix = NDArray[np.float64]
 Sides = tuple[Matrix, Matrix]
 Feeds = Sequence[Mapping[str, NDArray[Any]]]
-Users = Mapping[str, Sequence[tuple[Any, int]]]
+Users = Mapping[str, Sequence[tuple[Node, int]]]
 
 
 def directions(
     coupling: Coupling,
     parts: Sequence[Free],
     feeds: Feeds,
-    device: Any = "cpu",
+    device: Device = "cpu",
     batch_norm: bool = True,
     counted: Counted = uncounted,
 ) -> list[Sides | None]:
@@ -63,8 +65,9 @@ def directions(
 
     def look(stop: int, stream: Stream) -> None:
         for k in stops[stop]:
-            if parts[k].product is not None:
-                found[k] = _multiplied(coupling, parts[k], stream, users)
+            product = parts[k].product
+            if product is not None:
+                found[k] = _multiplied(coupling, parts[k], product, stream, users)
             else:
                 own = grams.setdefault(k, {})
                 own[stop] = _gram(coupling, parts[k], sites[stop].x, stream)
@@ -79,7 +82,9 @@ def directions(
     return found
 
 
-def _read(coupling: Coupling, part: Free, site: Site, gram: Matrix, consts: Any) -> Sides:
+def _read(
+    coupling: Coupling, part: Free, site: Site, gram: Matrix, consts: Mapping[str, NDArray[Any]]
+) -> Sides:
     """(G, G^½ WᵀW G^½) `[cells, n, n]` of one reader, both as shares of their whole."""
     weight = scaled(site.weight(coupling), site.sink.gain(consts))
     at = where(site.units(coupling)[0], part.cells)
@@ -101,19 +106,19 @@ def _orthonormal(gram: Matrix, felt: Matrix) -> Sides:
     return q, q
 
 
-def _multiplied(coupling: Coupling, part: Free, stream: Stream, users: Users) -> Sides:
+def _multiplied(
+    coupling: Coupling, part: Free, product: Node, stream: Stream, users: Users
+) -> Sides:
     """(Tq, Tk)."""
-    deaf = _deaf(coupling.graph, part.product, users)
-    grams = [
-        _gram(coupling, part, part.product.inputs[i], stream, centred=deaf == i) for i in (0, 1)
-    ]
+    deaf = _deaf(coupling.graph, product, users)
+    grams = [_gram(coupling, part, product.inputs[i], stream, centred=deaf == i) for i in (0, 1)]
     roots = [_root(g) for g in grams]
     u, s, vt = np.linalg.svd(roots[0][0] @ roots[1][0])
     scale = np.sqrt(s)[:, None, :]
     return roots[0][1] @ u * scale, roots[1][1] @ vt.swapaxes(1, 2) * scale
 
 
-def _deaf(graph: Any, product: Any, users: Users) -> int | None:
+def _deaf(graph: Graph, product: Node, users: Users) -> int | None:
     """The factor whose mean makes no difference, as a softmax follows; None: neither."""
     names, seen = [product.outputs[0]], set()
     rank = len(graph.shapes[product.outputs[0]])

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from spa import labels
 from spa.coupling.model import Coupling
 from spa.coupling.shared import shared
 from spa.executor.cells import places
+from spa.graph.model import Graph, Node
 from spa.labels import Ids, Plane
 from spa.rules import trait_of
 from spa.trace.param import READS, Param
@@ -52,10 +52,10 @@ class Free:
     cells: Ids
     uses: tuple[Use, ...]
     readers: tuple[Param, ...]
-    product: Any = None
+    product: Node | None = None
 
 
-def tensors_of(part: Free, graph: Any) -> frozenset[str]:
+def tensors_of(part: Free, graph: Graph) -> frozenset[str]:
     """The stored tensors that hold the part."""
     return frozenset(graph.at(use.node).inputs[use.input] for use in part.uses)
 
@@ -79,7 +79,7 @@ class _Search:
         self.params: dict[int, list[Param]] = defaultdict(list)
         for p in self.notes.params.values():
             self.params[p.node].append(p)
-        self.zones: dict[int, list[Any]] = defaultdict(list)
+        self.zones: dict[int, list[Node]] = defaultdict(list)
         for node in self.graph.order:
             for g in self._near(node):
                 self.zones[g].append(node)
@@ -91,7 +91,7 @@ class _Search:
                 self._seen[id(p.ids)] = frozenset(found[found >= 0].tolist())
             yield from self._seen[id(p.ids)]
 
-    def _near(self, node: Any) -> set[int]:
+    def _near(self, node: Node) -> set[int]:
         """The groups that a node sees, or holds in a stored tensor."""
         found = set(self._groups(q for p in self.params[node.index] for _, q in p.planes))
         for name in (*node.inputs, *node.outputs):
@@ -113,7 +113,7 @@ class _Search:
         """
         group = self.coupling.groups[g]
         uses: list[tuple[Param, str, Plane]] = []
-        products: list[Any] = []
+        products: list[Node] = []
         if group.size < 2:
             return
         for node in self.zones[g]:
@@ -158,7 +158,7 @@ class _Search:
         return np.asarray(there[cells].any(1))
 
     def _part(
-        self, cells: Ids, uses: Sequence[tuple[Param, str, Plane]], product: Any, g: int
+        self, cells: Ids, uses: Sequence[tuple[Param, str, Plane]], product: Node | None, g: int
     ) -> tuple[Use, ...] | None:
         """All uses of some cells; None if one of them is not along one axis of a tensor."""
         sides = None
@@ -175,7 +175,7 @@ class _Search:
                 found += own
         return tuple(found)
 
-    def _linear(self, node: Any, g: int, held: set[int]) -> bool:
+    def _linear(self, node: Node, g: int, held: set[int]) -> bool:
         """Whether a node treats the channels of a cell alike, and linearly."""
         if node.captured or node.index >= len(self.graph.nodes):
             return False  # inside a body
@@ -195,12 +195,12 @@ class _Search:
             return False
         return len(held & {0, 1}) < 2
 
-    def _multiplied(self, node: Any, g: int) -> bool:
+    def _multiplied(self, node: Node, g: int) -> bool:
         """Whether a node multiplies two activations that both hold the group."""
         both = all(bool(self._carried(n, g)) for n in node.inputs[:2])
         return both and trait_of(node).contracts is not None
 
-    def _scalar(self, node: Any, name: str, g: int) -> bool:
+    def _scalar(self, node: Node, name: str, g: int) -> bool:
         """Whether a factor is the same for all channels of the group."""
         shape = self.graph.shapes.get(name)
         full = self.graph.shapes[node.outputs[0]]
@@ -210,7 +210,7 @@ class _Search:
         axes = {a for p in self._carried(node.outputs[0], g) for a in p.axes}
         return all(padded[a] == 1 for a in axes)
 
-    def _sides(self, product: Any, g: int) -> tuple[Ids, Ids] | None:
+    def _sides(self, product: Node, g: int) -> tuple[Ids, Ids] | None:
         """Classes of labels that reach the first factor of a product, and the second."""
         ids = []
         for i in (0, 1):
@@ -234,7 +234,7 @@ class _Search:
         self, param: Param, plane: Plane, cells: Ids, reads: bool, sides: tuple[Ids, Ids] | None
     ) -> list[Use] | None:
         """Where a stored tensor holds the group; None if not along one axis of its own."""
-        stored = self.graph.shapes[param.tensor]
+        stored = self.graph.shapes[param.stored]
         laid = np.broadcast_to(plane.ids, param.view).reshape(stored)
         tight = labels.tighten(Plane(laid, tuple(range(len(stored)))))
         if len(tight.axes) != 1:

@@ -14,8 +14,10 @@ from spa import runtime
 from spa.bases.directions import directions
 from spa.bases.free import Free, Use
 from spa.coupling.model import Coupling
+from spa.devices import Device
 from spa.errors import ReadError
 from spa.events import Counted, uncounted
+from spa.graph.model import Graph
 from spa.graph.names import unused
 
 ROUNDING = 1e-3  # relative L2 up to which two models compute the same
@@ -27,7 +29,7 @@ def mixed(
     coupling: Coupling,
     parts: Sequence[Free],
     feeds: Feeds,
-    device: Any = "cpu",
+    device: Device = "cpu",
     batch_norm: bool = True,
     counted: Counted = uncounted,
 ) -> tuple[ModelProto, tuple[str, ...]] | None:
@@ -57,7 +59,7 @@ def mixed(
 class _Mixed:
     """The stored tensors of a model while their axes are mixed."""
 
-    def __init__(self, graph: Any) -> None:
+    def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.names = {(n.index, i): name for n in graph.nodes for i, name in enumerate(n.inputs)}
         self.shared = Counter((*self.names.values(), *graph.outputs))
@@ -95,7 +97,9 @@ class _Mixed:
         return proto, tuple(sorted({self.names[key] for key in self.new}))
 
 
-def _same(graph: Any, proto: ModelProto, feed: Mapping[str, NDArray[Any]], device: Any) -> bool:
+def _same(
+    graph: Graph, proto: ModelProto, feed: Mapping[str, NDArray[Any]], device: Device
+) -> bool:
     """Whether both models are seen to give the same, but for rounding."""
     place: dict[str, Any] = {"device": device, "base_dir": graph.source.base_dir}
     try:

@@ -6,7 +6,6 @@ import gc
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from spa.coupling.model import Coupling
 from spa.coupling.partition import Partition, partition, rooted
 from spa.coupling.shared import tie_shared
 from spa.events import Tell, quiet
+from spa.graph.model import Graph, Node
 from spa.labels import Ids, Plane
 from spa.recipe import Heads
 from spa.rules import REFITS, SILENT
@@ -30,7 +30,7 @@ ROUNDS = 200
 
 
 def analyse(
-    graph: object, *, strict: bool = False, heads: Heads = "free", tell: Tell = quiet
+    graph: Graph, *, strict: bool = False, heads: Heads = "free", tell: Tell = quiet
 ) -> Coupling:
     """Find the groups of coupled channels of a graph.
 
@@ -145,7 +145,7 @@ def indifferent(notes: Collect, root: Ids) -> frozenset[int]:
             boxes[id(p.ids)] = (shape, root[p.ids].tobytes())
         return boxes[id(p.ids)]
 
-    def fits_all(node: Any) -> bool:
+    def fits_all(node: Node) -> bool:
         key = (node.domain, node.op)
         if node.index in notes.born or (key in REFITS and not SILENT[key](node)):
             return False

@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto
+from onnx import GraphProto, ModelProto, TensorProto
 
 from spa import labels
 from spa.coupling.model import Coupling
 from spa.coupling.products import stored_inside, untold
 from spa.coupling.rows import rows_of
+from spa.graph.model import Graph
 from spa.labels import Ids, Plane
 from spa.trace.param import Param
 
@@ -247,7 +248,7 @@ def _crosses(p: Plane, before: Sequence[Plane], root: Ids) -> bool:
     return bool((met * p.ids.size == counts[:, None] * often).all())
 
 
-def _inside(graph: Any) -> Iterable[Any]:
+def _inside(graph: Graph) -> Iterable[TensorProto]:
     """The tensors in the bodies of a graph's nodes, of which most graphs have none."""
     values = [value for node in graph.nodes for value in node.attrs.values()]
     firsts = [value[0] if isinstance(value, list) and value else value for value in values]
@@ -255,9 +256,9 @@ def _inside(graph: Any) -> Iterable[Any]:
     return stored_inside(graph.proto.graph) if has_bodies else ()
 
 
-def is_parameter(graph: object, name: str) -> bool:
+def is_parameter(graph: Graph, name: str) -> bool:
     """Whether a stored tensor counts as parameters: not shapes, indices and the like."""
-    dtype = graph.dtypes.get(name)  # type: ignore[attr-defined]
+    dtype = graph.dtypes.get(name)
     return dtype is not None and _is_counted(dtype)
 
 

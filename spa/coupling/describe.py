@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
 from spa import labels
 from spa.coupling.model import Frozen, Group, Member
-from spa.graph.model import FLOW
+from spa.graph.model import FLOW, Node
 from spa.labels import ROCK, Ids, Shape
 from spa.trace.collect import Collect, Reason, Roots
 from spa.trace.param import MAKES, Param
@@ -21,7 +20,7 @@ ALONE = Reason("the only channel of its kind: no other could stay in its place",
 
 def tensor_axes(notes: Collect, param: Param) -> dict[int, int]:
     """Which axis of the stored tensor each axis of a param's view lies in."""
-    return _axes_in(notes.graph.shapes[param.tensor], param.view)
+    return _axes_in(notes.graph.shapes[param.stored], param.view)
 
 
 @lru_cache(maxsize=4096)
@@ -41,7 +40,7 @@ def groups_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Gro
     held = notes.meetings.held(owner[roots.solid])  # the groups in each array of labels
     inside: list[list[int]] = [[] for _ in held]  # the members whose labels are that array
     members: list[Member] = []
-    users: list[Any] = []  # the node of every member
+    users: list[Node] = []  # the node of every member
     makers: set[int] = set()
     for param in notes.params.values():
         if param.tensor is None:
@@ -79,7 +78,7 @@ def groups_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Gro
     return tuple(result)
 
 
-def called(tensor: str, node: Any) -> str:
+def called(tensor: str, node: Node) -> str:
     """What people know a tensor by: its name, or its node's or result's if that is a number."""
     known = (tensor, node.name, *node.outputs[:1])
     return next((name for name in known if not _numbered(name, node.op)), tensor)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spa.graph.model import Graph
 from spa.labels import Ids
 from spa.recipe import Heads
 from spa.trace.collect import Collect, Reason, Roots
@@ -65,7 +66,7 @@ class Coupling:
     of their channels died.  `heads` says how finely attention is cut.
     """
 
-    graph: Any
+    graph: Graph
     notes: Collect
     roots: Roots
     groups: tuple[Group, ...]

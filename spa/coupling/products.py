@@ -13,10 +13,10 @@ from typing import cast
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
 
 from spa.coupling.view import view_of
-from spa.graph.model import Graph, Node
+from spa.graph.model import Graph, Node, NodeLike
 from spa.graph.normalize import constant_of
 from spa.labels import Shape
-from spa.rules import NodeLike, trait_of
+from spa.rules import trait_of
 
 Shapes = Mapping[str, Shape]
 BODIES = (AttributeProto.GRAPH, AttributeProto.GRAPHS)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from onnx import NodeProto, helper
 
+from spa.graph.model import Attributes
 from spa.rules import TRAITS, Trait, trait_of
 
 
 @dataclass(frozen=True)
 class View:
-    """A node of a file (see `spa.rules.NodeLike`)."""
+    """A node of a file (see `spa.graph.model.NodeLike`)."""
 
     op: str
     domain: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    attrs: Mapping[str, Any]
+    attrs: Attributes
 
 
 def view_of(node: NodeProto) -> View:

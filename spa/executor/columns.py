@@ -6,11 +6,12 @@ out[o, m] = sum_f W[o, f] X[f, m], with f = (channel, kernel position) and m = (
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from spa.graph.model import Attributes
 
 ENOUGH = 30_000  # columns of a least-squares problem that are always used if there are so many
 PER_FEATURE = 8  # columns per feature that are used beyond that
@@ -20,7 +21,7 @@ Array = NDArray[np.float32]
 def unfold(
     x: Array,
     shape: tuple[int, ...],
-    attrs: Mapping[str, Any],
+    attrs: Attributes,
     out: tuple[int, ...],
     places: NDArray[np.int64] | None = None,
 ) -> Array:
@@ -77,7 +78,7 @@ def _side_by_side(x: Array) -> Array:
 def unfold_transposed(
     x: Array,
     shape: tuple[int, ...],
-    attrs: Mapping[str, Any],
+    attrs: Attributes,
     out: tuple[int, ...],
     places: NDArray[np.int64] | None = None,
 ) -> Array:
@@ -105,13 +106,13 @@ def unfold_transposed(
     return unfold(sparse, (x.shape[1], x.shape[1], *kernel), plain, out, places)
 
 
-def steps_of(attrs: Mapping[str, Any], rank: int) -> tuple[Sequence[int], Sequence[int]]:
+def steps_of(attrs: Attributes, rank: int) -> tuple[Sequence[int], Sequence[int]]:
     """Strides and dilations along the spatial axes; 1 where the file says nothing."""
     ones = [1] * rank
     return attrs.get("strides") or ones, attrs.get("dilations") or ones
 
 
-def given_pads(attrs: Mapping[str, Any], rank: int) -> tuple[Sequence[int], Sequence[int]]:
+def given_pads(attrs: Attributes, rank: int) -> tuple[Sequence[int], Sequence[int]]:
     """Padding before and after every spatial axis as the file gives it; 0 where it does not."""
     pads = attrs.get("pads") or [0] * (2 * rank)
     return pads[:rank], pads[rank:]
@@ -122,7 +123,7 @@ def pads_of(
     kernel: Sequence[int],
     strides: Sequence[int],
     dilations: Sequence[int],
-    attrs: Mapping[str, Any],
+    attrs: Attributes,
     out: Sequence[int],
 ) -> list[tuple[int, int]]:
     """Padding before and after every spatial axis, worked out where the file says SAME_UPPER."""
@@ -137,7 +138,7 @@ def pads_of(
     return found
 
 
-def space(sizes: Sequence[int], kernel: Sequence[int], attrs: Mapping[str, Any]) -> tuple[int, ...]:
+def space(sizes: Sequence[int], kernel: Sequence[int], attrs: Attributes) -> tuple[int, ...]:
     """Spatial sizes of what a convolution makes of an input with spatial `sizes`."""
     strides, dilations = steps_of(attrs, len(kernel))
     auto = attrs.get("auto_pad", "NOTSET")
@@ -151,7 +152,7 @@ def space(sizes: Sequence[int], kernel: Sequence[int], attrs: Mapping[str, Any])
 
 
 def space_transposed(
-    sizes: Sequence[int], kernel: Sequence[int], attrs: Mapping[str, Any]
+    sizes: Sequence[int], kernel: Sequence[int], attrs: Attributes
 ) -> tuple[int, ...]:
     """The same for a transposed convolution with padding given in numbers."""
     strides, dilations = steps_of(attrs, len(kernel))

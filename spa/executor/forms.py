@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.executor.columns import rows_of, space, space_transposed, unfold, unfold_transposed
-from spa.graph.model import Node
+from spa.graph.model import Attributes, Node
 from spa.labels import Shape
 from spa.rules import trait_of
 
@@ -55,7 +55,7 @@ class Form(Protocol):
 class Convolution:
     """Conv and ConvTranspose, of any rank, stride, dilation and group."""
 
-    attrs: Mapping[str, Any]
+    attrs: Attributes
     transposed: bool
 
     @property

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spa import devices, runtime
 from spa.make import make
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 SMALL = 1 << 28
 """Multiplications of a product below which one thread of BLAS computes it, in milliseconds."""
@@ -52,7 +55,7 @@ def _blas() -> Any:
 @lru_cache(maxsize=4)
 def on_device(device: devices.Device) -> Products:
     """By onnxruntime; columns travel to the device, only products come back."""
-    sessions: dict[int, Any] = {}
+    sessions: dict[int, runtime.Session] = {}
 
     def multiply(*arrays: Array) -> list[Array]:
         count = len(arrays)
@@ -65,7 +68,7 @@ def on_device(device: devices.Device) -> Products:
     return multiply
 
 
-def _model(count: int) -> Any:
+def _model(count: int) -> ModelProto:
     """A model that multiplies so many arrays by the first."""
     from onnx import TensorProto, helper
 

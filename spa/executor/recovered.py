@@ -24,9 +24,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spa.devices import Device
 from spa.executor.channels import moments, moved
 from spa.executor.sinks import Ways
 from spa.executor.stream import Batches, Stream
+from spa.graph.model import Graph, Node
 from spa.rules import trait_of
 
 SAMPLES = 24
@@ -48,11 +50,11 @@ Feeds = Sequence[Mapping[str, Array]]
 class Block:
     """A convolution with a linear output, and the one that begins the way to it, if it is known."""
 
-    last: Any
-    first: Any | None
+    last: Node
+    first: Node | None
 
 
-def recover(graph: Any, feeds: Feeds, device: Any = "cpu", begin: int = 0) -> dict[str, Array]:
+def recover(graph: Graph, feeds: Feeds, device: Device = "cpu", begin: int = 0) -> dict[str, Array]:
     """What puts activations back where training had them: `[2, channels]`, a factor and a summand.
 
     By the name of the tensor; empty where the model gives no reason to believe in it.
@@ -103,7 +105,7 @@ def missed(mean: Array, var: Array) -> float:
     return float(np.sqrt(np.mean(np.square(mean) / np.maximum(var, floor))))
 
 
-def _spread(stream: Stream, name: str, last: Any) -> Array:
+def _spread(stream: Stream, name: str, last: Node) -> Array:
     """The factor about the mean of what a block begins with that suits what it ends in."""
     end = last.outputs[0]
     mean = moments(stream.values[name])[0]
@@ -130,7 +132,7 @@ def _spread(stream: Stream, name: str, last: Any) -> Array:
     return affine(best)
 
 
-def blocks_of(graph: Any) -> Iterator[Block]:
+def blocks_of(graph: Graph) -> Iterator[Block]:
     """The convolutions with linear outputs, in the order of the graph."""
     ways = Ways(graph)
     linear: set[str] = set()
@@ -143,14 +145,14 @@ def blocks_of(graph: Any) -> Iterator[Block]:
             yield Block(node, _first(makers, linear, node))
 
 
-def _is_biased(graph: Any, node: Any) -> bool:
+def _is_biased(graph: Graph, node: Node) -> bool:
     """Whether a node is a convolution that may have taken in a BatchNormalization."""
     if not trait_of(node).convolves or len(node.inputs) < 3:
         return False
     return all(name in graph.consts for name in node.inputs[1:])
 
 
-def _linear(graph: Any, ways: Ways, name: str) -> set[str]:
+def _linear(graph: Graph, ways: Ways, name: str) -> set[str]:
     """A tensor and the sums it goes into, if only convolutions read them; else nothing."""
     todo, seen, read = [name], {name}, False
     while todo:
@@ -169,14 +171,14 @@ def _linear(graph: Any, ways: Ways, name: str) -> set[str]:
     return seen if read else set()
 
 
-def _is_sum(graph: Any, node: Any) -> bool:
+def _is_sum(graph: Graph, node: Node) -> bool:
     """Whether a node adds activations of one shape."""
     shapes = [graph.shapes.get(name) for name in node.inputs]
     same = len(set(shapes)) == 1 and shapes[0] is not None
     return trait_of(node).linear == "adds" and same
 
 
-def _first(makers: Mapping[str, Any], linear: set[str], last: Any) -> Any | None:
+def _first(makers: Mapping[str, Node], linear: set[str], last: Node) -> Node | None:
     """The one convolution that reads a linear tensor on the way to a linear output."""
     todo, seen, found = [last.inputs[0]], set(), []
     while todo:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import numpy as np
 
+from spa.graph.model import Graph
 from spa.graph.single import at_hand
 
 MOST, LEAST = 1024, 32
@@ -18,7 +18,7 @@ BATCH = 32
 FEWEST = 4  # where activations are so large that a sample has places by the hundred thousand
 
 
-def samples_for(graph: Any, memory: int | None = None) -> int:
+def samples_for(graph: Graph, memory: int | None = None) -> int:
     """Number of samples, between `FEWEST` and 2048, for a graph as analysed.
 
     Args:
@@ -46,7 +46,7 @@ def _free() -> int:
         return 2 * PARTS * BUDGET
 
 
-def _peak(graph: Any) -> int:
+def _peak(graph: Graph) -> int:
     """Largest number of bytes alive at one time in one run, at the sizes of the analysis."""
     last: dict[str, int] = {}
     for node in graph.nodes:
@@ -64,5 +64,5 @@ def _peak(graph: Any) -> int:
     return peak
 
 
-def _bytes(graph: Any, name: str) -> int:
+def _bytes(graph: Graph, name: str) -> int:
     return 4 * int(np.prod(graph.shapes.get(name, (0,))))

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spa.graph.model import Graph, Node
 from spa.rules import trait_of
 
 TINY = 1e-6  # of the largest gain: a row scaled by less says nothing about what is behind
+Step = tuple[Node, int]
+"""A node, and the number of one of its inputs."""
 Gain = NDArray[np.float64]
 
 
@@ -33,9 +36,9 @@ class Sink:
     output: str
     tensor: str
     axis: int | None
-    steps: tuple[Any, ...] = ()
+    steps: tuple[Step, ...] = ()
     bias: str | None = None
-    holder: tuple[Any, int] | None = None
+    holder: Step | None = None
     stream: str | None = None
 
     def gain(self, consts: Mapping[str, NDArray[Any]]) -> Gain | None:
@@ -66,9 +69,9 @@ def scaled(matrix: Gain, gain: Gain | None) -> Gain:
 class Ways:
     """Follows outputs through one graph."""
 
-    def __init__(self, graph: Any) -> None:
+    def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.users: dict[str, list[tuple[Any, int]]] = {}
+        self.users: dict[str, list[Step]] = {}
         self.made: dict[str, int] = {}
         for node in graph.nodes:
             for i, name in enumerate(node.inputs):
@@ -82,16 +85,16 @@ class Ways:
         """Whether a tensor is used in one place only."""
         return len(self.users.get(name, ())) == 1 and name not in self.outputs
 
-    def paired(self, bias: str, node: Any) -> bool:
+    def paired(self, bias: str, node: Node) -> bool:
         """Whether a stored tensor is used as often as a site's weight: by all that share both."""
         weights = [n for n in node.inputs[:2] if n in self.graph.consts]
         count = max((len(self.users[n]) for n in weights), default=1)
         return len(self.users.get(bias, ())) == count and bias not in self.outputs
 
-    def sink(self, node: Any, axis: int | None) -> Sink:
+    def sink(self, node: Node, axis: int | None) -> Sink:
         """Follow the output of a site whose rows lie along `axis` of it."""
         made = name = node.outputs[0]
-        steps: list[Any] = []
+        steps: list[Step] = []
         holder = self._own(node)
         while self.alone(name):
             after, i = self.users[name][0]
@@ -129,14 +132,14 @@ class Ways:
         output: str,
         name: str,
         axis: int | None,
-        steps: list[Any],
-        holder: Any,
+        steps: list[Step],
+        holder: Step | None,
         stream: str | None,
     ) -> Sink:
         bias = holder[0].inputs[holder[1]] if holder else None
         return Sink(output, name, axis, tuple(steps), bias, holder, stream)
 
-    def _own(self, node: Any) -> tuple[Any, int] | None:
+    def _own(self, node: Node) -> Step | None:
         """The site's own bias input, if it is stored as its weight is."""
         how = trait_of(node).contracts
         if how is None or how.bias is None or len(node.inputs) <= how.bias:
@@ -156,6 +159,6 @@ class Ways:
         shapes = self.graph.shapes
         return a in shapes and shapes[a] == shapes.get(b)
 
-    def _known(self, name: str, node: Any) -> str | None:
+    def _known(self, name: str, node: Node) -> str | None:
         """The other summand if it is computed before the site is."""
         return name if self.made.get(name, len(self.graph.nodes)) < node.index else None

@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from spa import runtime
+from spa.devices import Device
 from spa.executor.channels import along
+from spa.graph.model import Graph
 from spa.graph.tensors import defaults_of, to_array, weights_of
 from spa.make import make
+from spa.runtime import Session
 
 Batches = list[NDArray[Any]]
 
@@ -26,7 +29,7 @@ Batches = list[NDArray[Any]]
 class Part:
     """A segment of a model, ready to run on one batch of values by name."""
 
-    session: Any
+    session: Session
     inputs: tuple[str, ...]
     wanted: tuple[str, ...]
 
@@ -54,9 +57,9 @@ class Stream:
     def __init__(
         self,
         model: ModelProto,
-        graph: Any,
+        graph: Graph,
         feeds: Sequence[Mapping[str, NDArray[Any]]],
-        device: Any = "cpu",
+        device: Device = "cpu",
         instead: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         self.model, self.device = model, device

@@ -19,12 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling
+from spa.devices import Device
 from spa.executor.channels import moments
 from spa.executor.columns import places_for
 from spa.executor.least_squares import Moments
 from spa.executor.recovered import recover
 from spa.executor.stream import Stream
-from spa.graph.model import Node
+from spa.graph.model import Graph, Node
 from spa.rules import trait_of
 
 WIDEST = 4096  # channels whose covariance is kept
@@ -54,7 +55,7 @@ def survey(
     wanted: Collection[tuple[str, int | None]] = (),
     *,
     batch_norm: bool = True,
-    device: Any = "cpu",
+    device: Device = "cpu",
     looks: Mapping[int, Callable[[Stream], None]] | None = None,
 ) -> Survey:
     """Run the dense model once.
@@ -76,7 +77,7 @@ def survey(
             return Survey(dict(known))
         found.statistics |= known if before == mark else recover(graph, feeds, device)
     stream = Stream(graph.proto, graph, feeds, device, found.statistics)
-    stops: dict[int, list[Any]] = {}
+    stops: dict[int, list[tuple[str, int | None]]] = {}
     for name, axis in wanted:
         if name in stream.values:
             _measure(found, name, axis, stream)
@@ -99,13 +100,13 @@ def survey(
     return found
 
 
-def recovered(graph: Any) -> tuple[str, ...]:
+def recovered(graph: Graph) -> tuple[str, ...]:
     """The activations that the latest statistics of a graph move; see `recover`."""
     _, statistics = _KNOWN.get(graph, ((), {}))
     return tuple(name for name in statistics if name not in graph.consts)
 
 
-def _statistics(graph: Any, norm: Any, stream: Stream) -> dict[str, Array]:
+def _statistics(graph: Graph, norm: Node, stream: Stream) -> dict[str, Array]:
     """Mean and variance of what a BatchNormalization reads, by the names of those it has stored."""
     mean, var, count = moments(stream.values[norm.inputs[0]])
     if count < ENOUGH or not (np.isfinite(mean).all() and np.isfinite(var).all()):
@@ -121,14 +122,14 @@ def stored_statistics(norm: Node) -> tuple[str, str]:
     return norm.inputs[at.mean], norm.inputs[at.variance]
 
 
-def _mark(feeds: Sequence[Mapping[str, Array]], device: Any) -> tuple[Any, ...]:
+def _mark(feeds: Sequence[Mapping[str, Array]], device: Device) -> tuple[Any, ...]:
     """What tells probe inputs apart."""
     ends = [feeds[0], feeds[-1]] if feeds else []
     sums = [crc32(np.ascontiguousarray(x).tobytes()) for feed in ends for x in feed.values()]
     return len(feeds), str(device), *sums
 
 
-def _norms(graph: Any) -> dict[int, Any]:
+def _norms(graph: Graph) -> dict[int, Node]:
     """BatchNormalizations in the mode for use, whose statistics are stored for them alone."""
     uses: dict[str, int] = {}
     for node in graph.nodes:

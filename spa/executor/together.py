@@ -44,17 +44,17 @@ def stackable(graph: Graph, runs: Sequence[Feeds]) -> bool:
     return all(_alike(together[n], [found[n] for found in apart]) for n in outputs)
 
 
-def _alike(together: Any, apart: Sequence[Any]) -> bool:
+def _alike(together: object, apart: Sequence[object]) -> bool:
     """Whether an output of all runs at once is that of each run, one after the other."""
-    arrays = (together, *apart)
-    if not all(isinstance(value, np.ndarray) and value.ndim for value in arrays):
+    arrays = [value for value in (together, *apart) if isinstance(value, np.ndarray) and value.ndim]
+    if len(arrays) <= len(apart) or len({value.shape[1:] for value in arrays}) > 1:
         return False
-    joined = np.concatenate(apart) if len({value.shape[1:] for value in arrays}) == 1 else None
-    if joined is None or joined.shape != together.shape:
+    whole, joined = arrays[0], np.concatenate(arrays[1:])
+    if joined.shape != whole.shape:
         return False
     if joined.dtype.kind != "f":
-        return bool(np.array_equal(joined, together))
-    one, other = joined.astype(np.float64), together.astype(np.float64)
+        return bool(np.array_equal(joined, whole))
+    one, other = joined.astype(np.float64), whole.astype(np.float64)
     if not (np.isfinite(one).all() and np.isfinite(other).all()):
         return False
     largest = float(np.abs(one).max(initial=0))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from spa.storage import check_apart, clashes, clean, lies_in, temporary_folder
 
@@ -15,8 +14,8 @@ NO_INPUTS = frozenset((".onnx", ".data", ".json", ".html", ".md", ".xml", ".csv"
 
 
 def check_files(
-    models: Iterable[Any],
-    others: Mapping[str, Any],
+    models: Iterable[object],
+    others: Mapping[str, object],
     writes: Iterable[str | os.PathLike[str] | None],
 ) -> None:
     """Refuse, before any work, results that would take the place of what is read or of each other.
@@ -52,7 +51,7 @@ def check_files(
     clean(temporary_folder(), *(place.parent for place in places))
 
 
-def files_of(things: Iterable[Any]) -> list[Path]:
+def files_of(things: Iterable[object]) -> list[Path]:
     """Those that are paths; a model may also be bytes, a stream or in memory."""
     paths = (each for each in things if isinstance(each, str | os.PathLike))
     return [Path(each) for each in paths if str(each) != STREAM]

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import onnx
@@ -183,7 +183,7 @@ def _parsed(
     return Origin(proto, label, path, found, len(data), base_dir, given=given)
 
 
-def _update(digest: Any, data: bytes | bytearray | memoryview) -> None:
+def _update(digest: hashlib._Hash, data: bytes | bytearray | memoryview) -> None:
     """Add data to a digest, unless reading was broken off and the data let go."""
     with suppress(ValueError):
         digest.update(data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,8 @@ FLOW = "spa.flow"
 """The domain of what happens at the borders of bodies; no file has such nodes."""
 
 
+Attributes: TypeAlias = Mapping[str, Any]
+"""Of a node, by name: numbers, text, lists, arrays or graphs, as the operator wants them."""
 Given: TypeAlias = "Path | bytes | onnx.ModelProto | None"
 
 
@@ -53,6 +55,30 @@ class Source:
         return onnx.load_from_string(self.given)
 
 
+class NodeLike(Protocol):
+    """A node as rules see it: of a graph, or a view of one in a file."""
+
+    @property
+    def op(self) -> str:
+        """The operator."""
+
+    @property
+    def domain(self) -> str:
+        """Its domain; `""` is ai.onnx."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of tensors, `""` where an optional one is left out."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Likewise."""
+
+    @property
+    def attrs(self) -> Attributes:
+        """Attributes as Python values."""
+
+
 @dataclass(frozen=True, eq=False)
 class Node:
     """One operation; tensors are names, `""` is an absent optional one.
@@ -70,7 +96,7 @@ class Node:
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    attrs: Mapping[str, Any]
+    attrs: Attributes
     captured: tuple[str, ...] = ()
     bodies: Mapping[str, tuple[Node, ...]] = field(default_factory=dict)
     before: tuple[Node, ...] = ()

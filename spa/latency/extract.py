@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from spa.coupling.model import Coupling
+from spa.graph.model import Node
 from spa.latency.pieces import Piece
 from spa.make import make
 from spa.rewrite.build import set_attribute, store
 from spa.rewrite.shrink import shrink
 from spa.rules import trait_of
 from spa.trace.check import Survivors, refit
+from spa.trace.param import Param
 
 Array = NDArray[Any]
 TELLING = 64
@@ -154,7 +156,7 @@ class _Extraction:
         self._mark(copy)
         return copy
 
-    def _input(self, node: Any, i: int, edit: Array | None) -> str:
+    def _input(self, node: Node, i: int, edit: Array | None) -> str:
         name = node.inputs[i] if i < len(node.inputs) else ""
         if edit is not None:
             return self._keep(f"{node.index}:{i}", lambda: edit)
@@ -174,7 +176,7 @@ class _Extraction:
             self.feeds[self._name(f"<{name}")] = self._random(name)
         return self.names[f"<{name}"]
 
-    def _shrunken(self, param: Any, name: str) -> Array:
+    def _shrunken(self, param: Param, name: str) -> Array:
         return shrink(param, self.graph.weight(name), self.left)
 
     def _keep(self, key: str, array: Callable[[], Array]) -> str:
@@ -222,7 +224,7 @@ class _Extraction:
     def _name_inside(self, name: str) -> str:
         return self.names[f"{self.copy}:{name}"]
 
-    def _port(self, name: str, array: Array) -> Any:
+    def _port(self, name: str, array: Array) -> ValueInfoProto:
         kind = helper.np_dtype_to_tensor_dtype(array.dtype)
         return helper.make_tensor_value_info(name, kind, array.shape)
 

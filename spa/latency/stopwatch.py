@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from spa.coupling.model import Coupling
 from spa.devices import CPU, Device
 from spa.errors import ReadError
 from spa.latency.extract import Trial, empty
+from spa.runtime import Options, Session
 from spa.validate.inputs import feeds_at
 from spa.validate.latency import Timing, measure
 
@@ -25,6 +26,8 @@ PAIRED = 1.0  # seconds for a comparison of whole models, and again until two ha
 AGAIN = 6
 AGREE = 0.01
 RUNS = 20000  # at most
+Feeds = Mapping[str, NDArray[Any]]
+Run = Callable[["Options | None"], None]
 Stopwatch = Callable[[Sequence[Trial]], list[float | None]]
 """Milliseconds of every trial, None for what does not run."""
 
@@ -66,7 +69,7 @@ def clock_for(device: Device, threads: int) -> Callable[[], float]:
 
 
 def _fastest(
-    models: Sequence[ModelProto], feeds: Sequence[Any], device: Device, threads: int
+    models: Sequence[ModelProto], feeds: Sequence[Feeds], device: Device, threads: int
 ) -> NDArray[np.float64]:
     """Seconds of every model's fastest run, infinite where it does not run."""
     ready = [_ready(*each, device, threads) for each in zip(models, feeds, strict=True)]
@@ -87,9 +90,7 @@ def _fastest(
     return np.array(best)[:, 0]
 
 
-def _ready(
-    model: ModelProto, feeds: Any, device: Device, threads: int
-) -> Callable[[Any], Any] | None:
+def _ready(model: ModelProto, feeds: Feeds, device: Device, threads: int) -> Run | None:
     """A run of a model, already warm."""
     try:
         session = runtime.session(model, device=device, threads=threads, timed=True)
@@ -101,7 +102,7 @@ def _ready(
     return _resident(session, feeds)
 
 
-def _resident(session: Any, feeds: Any) -> Callable[[Any], Any]:
+def _resident(session: Session, feeds: Feeds) -> Run:
     """A run whose inputs and outputs stay on the GPU, where they are inside a model."""
     bound = session.io_binding()
     make = devices.engine().OrtValue.ortvalue_from_numpy
@@ -110,7 +111,7 @@ def _resident(session: Any, feeds: Any) -> Callable[[Any], Any]:
     for output in session.get_outputs():
         bound.bind_output(output.name, "cuda")
 
-    def run(options: Any) -> None:
+    def run(options: Options | None) -> None:
         session.run_with_iobinding(bound, options)
         bound.synchronize_outputs()
 
@@ -133,12 +134,12 @@ class Whole:
         self.overhead = min(float(nothing) * 1e3, self.fastest)
         """Milliseconds of a run that does nothing."""
 
-    def _load(self, model: ModelProto) -> Any:
+    def _load(self, model: ModelProto) -> Session:
         return runtime.session(
             model, device=self._device, threads=self._threads, base_dir=self._base, timed=True
         )
 
-    def _pair(self, other: Any, seconds: float) -> NDArray[np.float64]:
+    def _pair(self, other: Session, seconds: float) -> NDArray[np.float64]:
         feeds = [self._feeds, self._feeds]
         sessions = [self._session, other]
         clock = clock_for(self._device, self._threads)

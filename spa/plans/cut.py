@@ -81,7 +81,7 @@ def _entry_of_all(coupling: Coupling, uses: list[Param], first: int, left: Survi
 
 def entry_of(coupling: Coupling, param: Param, left: Survivors) -> Entry:
     """Shape, new shape and kept positions per axis of what one use keeps of a tensor."""
-    shape = coupling.graph.shapes[param.tensor]
+    shape = coupling.graph.shapes[param.stored]
     where = tensor_axes(coupling.notes, param)
     keep: dict[str, Any] = {}
     blocks: dict[str, dict[str, int]] = {}

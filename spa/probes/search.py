@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, islice, product
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from spa import runtime
 from spa.errors import ReadError
 from spa.events import Counted, uncounted
 from spa.probes.probe import FRESH, Array, Draw, Probe, Rows
+from spa.runtime import Session
 
 LADDER = (1.0, 0.0, 0.5, 0.1, 10.0, 50.0, 100.0, 440.0, 1000.0, 8000.0, 16000.0)
 PAIRS = ((50.0, 8000.0), (0.0, 1.0), (0.1, 1.0), (1.0, 10.0), (0.0, 8000.0), (50.0, 1000.0))
@@ -33,7 +33,7 @@ DRAWS = 6
 """Numbers that must all serve where one number is for all rows: a lucky one proves nothing."""
 
 
-def answers(loaded: Any, probe: Probe) -> float:
+def answers(loaded: Session, probe: Probe) -> float:
     """The share of numbers in the outputs that depend on the inputs; 0 if some are not finite."""
     try:
         one, other = (_outputs(loaded, probe, first) for first in (0, FRESH))
@@ -50,7 +50,7 @@ def answers(loaded: Any, probe: Probe) -> float:
     return float(np.mean(shares)) if shares else 0.0
 
 
-def _outputs(loaded: Any, probe: Probe, first: int) -> list[Array]:
+def _outputs(loaded: Session, probe: Probe, first: int) -> list[Array]:
     """The outputs of some rows, those of several runs put together where they fit."""
     rows = [first + k for k in range(ROWS)]
     if probe.available is not None:
@@ -66,7 +66,7 @@ def _outputs(loaded: Any, probe: Probe, first: int) -> list[Array]:
     return found
 
 
-def serve(loaded: Any, probe: Probe, names: Sequence[str]) -> bool:
+def serve(loaded: Session, probe: Probe, names: Sequence[str]) -> bool:
     """Whether the model answers to its inputs, whichever numbers side inputs are drawn."""
     if not answers(loaded, probe):
         return False
@@ -84,7 +84,7 @@ def serve(loaded: Any, probe: Probe, names: Sequence[str]) -> bool:
 
 
 def searched(
-    loaded: Any, probe: Probe, names: Sequence[str], counted: Counted = uncounted
+    loaded: Session, probe: Probe, names: Sequence[str], counted: Counted = uncounted
 ) -> tuple[Probe, Mapping[str, float], bool]:
     """`probe` with values for the side inputs `names`, those values, and whether there are any."""
     best, chosen = 0.0, None

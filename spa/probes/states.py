@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from spa.graph.model import Graph, Node
 from spa.probes.indices import Users
 from spa.probes.probe import FRESH, Array, Draw, Probe, Rows, Stream
 from spa.rules import trait_of
+from spa.runtime import Session
 
 Ran = Callable[[Mapping[str, Array]], dict[str, Array]]
 RANK = 3
@@ -123,7 +123,7 @@ def _grown(graph: Graph, name: str, output: str) -> tuple[bool, int | None]:
 
 
 def filled(
-    loaded: Any, probe: Probe, states: Mapping[str, State], counted: Counted = uncounted
+    loaded: Session, probe: Probe, states: Mapping[str, State], counted: Counted = uncounted
 ) -> tuple[Probe, set[str]]:
     """`probe` with states that the model has filled, and which these are; runs are `counted`."""
     axes = {s.name: s.axis for s in probe.streams}

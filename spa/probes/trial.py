@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -20,8 +19,8 @@ from spa.graph.model import Graph
 from spa.probes import search, states
 from spa.probes.probe import Array, Draw, Lengths, Probe, Rows, Stream
 from spa.probes.states import State
+from spa.runtime import Session
 
-Session = Any
 LONGEST = (96, 64, 32)
 """Longest sequences that are tried; the first that the model takes is the limit."""
 

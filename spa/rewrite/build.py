@@ -18,6 +18,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 
 from spa.coupling.model import Coupling
 from spa.graph.evaluate import has_subgraph
+from spa.graph.model import Node
 from spa.graph.names import unused
 from spa.graph.normalize import captured_names
 from spa.graph.spill import Spill
@@ -26,6 +27,7 @@ from spa.rewrite.shrink import shrink, signature
 from spa.rules import trait_of
 from spa.trace.check import MisplacedError, Survivors, check, refit
 from spa.trace.param import Param
+from spa.trace.registry import Fixes
 
 PLAIN = frozenset(("float32", "float64", "float16", "int64", "int32", "int8", "uint8"))
 Weights = Mapping[tuple[int, int], NDArray[Any]]
@@ -79,7 +81,7 @@ class _Builder:
         self.nodes = self._written(self.graph.nodes, self.graph.proto.graph.node)
         return self._assemble()
 
-    def _written(self, nodes: Sequence[Any], protos: Iterable[NodeProto]) -> list[NodeProto]:
+    def _written(self, nodes: Sequence[Node], protos: Iterable[NodeProto]) -> list[NodeProto]:
         """The nodes of the main graph or of a body as they are from now on."""
         around, self.nodes = self.nodes, []
         for node, proto in zip(nodes, protos, strict=True):
@@ -96,7 +98,7 @@ class _Builder:
         written, self.nodes = self.nodes, around
         return written
 
-    def _enter(self, node: Any, copy: NodeProto) -> None:
+    def _enter(self, node: Node, copy: NodeProto) -> None:
         """Write the bodies of an If, Loop or Scan, and what it hands to them."""
         for border in (*node.before, *node.after):
             self._cut_constants(border, copy)
@@ -109,7 +111,7 @@ class _Builder:
                 for info in (*body.input, *body.output, *body.value_info):
                     self._resize(info)
 
-    def _remember_sizes(self, node: Any, copy: NodeProto) -> None:
+    def _remember_sizes(self, node: Node, copy: NodeProto) -> None:
         """Let `Shape` of a tensor that was cut tell the old size of what shrank.
 
         What the graph computes from sizes then stays as it was analysed (a scale of 1/sqrt(width),
@@ -127,7 +129,7 @@ class _Builder:
             self.nodes[-1].output[0] = name
             self.taken.discard(remembered)
 
-    def _edits(self, node: Any) -> dict[str | int, Any]:
+    def _edits(self, node: Node) -> Fixes:
         """What the node must say about sizes from now on, where it said something else."""
         if node.index not in self.touched:
             return {}
@@ -151,7 +153,7 @@ class _Builder:
                     kept.add(node.inputs[i])
         return kept
 
-    def _cut_constants(self, node: Any, copy: NodeProto) -> None:
+    def _cut_constants(self, node: Node, copy: NodeProto) -> None:
         for i, name in enumerate(node.inputs):
             at = node.slots[i] if node.slots else i
             param = self.notes.params.get((node.index, i))
@@ -169,7 +171,7 @@ class _Builder:
     def _shrunken(self, param: Param, name: str) -> NDArray[Any]:
         return shrink(param, self.graph.weight(name), self.left)
 
-    def _refit(self, node: Any, copy: NodeProto) -> None:
+    def _refit(self, node: Node, copy: NodeProto) -> None:
         for key, value in self.edits[node.index].items():
             if isinstance(key, str):
                 set_attribute(copy, key, value)

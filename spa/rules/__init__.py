@@ -34,7 +34,7 @@ from spa.rules import (  # the families, by name
     slices,
     unruled,
 )
-from spa.rules.traits import TRAITS, Lookup, NodeLike, Trait, trait_of
+from spa.rules.traits import TRAITS, Lookup, Trait, trait_of
 from spa.trace.registry import (
     NOTES,
     REFITS,
@@ -83,7 +83,6 @@ __all__ = [
     "TRAITS",
     "Fixes",
     "Lookup",
-    "NodeLike",
     "Status",
     "Trait",
     "catalogue",

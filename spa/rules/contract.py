@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spa import labels
+from spa.graph.model import NodeLike
 from spa.labels import Image
 from spa.rules.contraction import Contraction, Terms, of_equation, of_product
 from spa.rules.einsum import contract, letters_of
 from spa.rules.meet import aligned, follow, meet, wide_axes
-from spa.rules.traits import NodeLike, trait
+from spa.rules.traits import trait
 from spa.trace.op import Op
 from spa.trace.registry import rule
 

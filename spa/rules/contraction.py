@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal
+from typing import Literal
 
+from spa.graph.model import Attributes, NodeLike
 from spa.labels import Shape
-from spa.rules.traits import NodeLike
 
 Terms = tuple[tuple[str, ...], ...]
 """Letters of the axes of both inputs and of the output."""
@@ -31,7 +31,7 @@ class Contraction:
     bias: int | None = None
 
 
-Macs = Callable[[Sequence[Shape], Mapping[str, Any], Shape], float]
+Macs = Callable[[Sequence[Shape], Attributes, Shape], float]
 """Multiply-accumulates from the shapes of the inputs, the attributes and the shape of the output.
 
 It may raise where a shape is not that of a product.
@@ -43,22 +43,22 @@ def of_convolution(weight: int = 1) -> Macs:
     return lambda shapes, _, out: float(prod(out) * prod(shapes[weight][1:]))
 
 
-def of_transposed(shapes: Sequence[Shape], _: Mapping[str, Any], out: Shape) -> float:
+def of_transposed(shapes: Sequence[Shape], _: Attributes, out: Shape) -> float:
     """Every element of the input costs a filter."""
     return float(prod(shapes[0]) * prod(shapes[1][1:]))
 
 
-def of_product(shapes: Sequence[Shape], attrs: Mapping[str, Any], out: Shape) -> float:
+def of_product(shapes: Sequence[Shape], attrs: Attributes, out: Shape) -> float:
     """Every element of the output costs the length of a row."""
     return float(prod(out) * shapes[0][-2 if attrs.get("transA", 0) else -1])
 
 
-def of_recurrence(shapes: Sequence[Shape], _: Mapping[str, Any], out: Shape) -> float:
+def of_recurrence(shapes: Sequence[Shape], _: Attributes, out: Shape) -> float:
     """Every step of every sequence costs both matrices."""
     return float(prod(shapes[0][:2]) * (prod(shapes[1]) + prod(shapes[2])))
 
 
-def of_equation(shapes: Sequence[Shape], attrs: Mapping[str, Any], out: Shape) -> float:
+def of_equation(shapes: Sequence[Shape], attrs: Attributes, out: Shape) -> float:
     """The product of the lengths of all letters of an Einsum of several tensors."""
     equation = attrs["equation"]
     text = equation.decode() if isinstance(equation, bytes) else equation

@@ -9,11 +9,11 @@ inputs, and axes whose labels turn out to be the same share a letter.  `*` stays
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
 from spa import labels
+from spa.graph.model import Graph, Node
 from spa.labels import Image
 from spa.rules.letters import Writer
 from spa.trace.collect import Collect
@@ -46,7 +46,7 @@ class Labelled(Collect):
         return self
 
 
-def line(graph: Any) -> str:
+def line(graph: Graph) -> str:
     """The line for a graph of one node."""
     (node,) = graph.nodes
     moving = [n for n in dict.fromkeys(node.inputs) if n in graph.inputs and n in graph.shapes]
@@ -70,7 +70,7 @@ def line(graph: Any) -> str:
     return "  ".join(told)
 
 
-def _sides(writer: Writer, notes: Labelled, node: Any) -> str:
+def _sides(writer: Writer, notes: Labelled, node: Node) -> str:
     inputs = [
         writer.param(notes.params[node.index, i], notes.graph.shapes[name])
         if (node.index, i) in notes.params

@@ -7,14 +7,13 @@ to what it was given.  Inside a body the rules of its operators do the rest.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from spa import labels
 from spa.graph.model import FLOW
 from spa.labels import Image, Plane
 from spa.rules.meet import meet, still, wide_axes
 from spa.trace.op import Op
-from spa.trace.registry import NOTES, RULES
+from spa.trace.registry import NOTES, RULES, Ruling
 
 STEPS = "scanned step by step along this axis"
 
@@ -22,10 +21,10 @@ NOTES["", "If"] = "ruled", "what branches make in each other's place goes togeth
 NOTES["", "Loop"] = NOTES["", "Scan"] = "ruled", "a state goes from all steps at once"
 
 
-def border(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def border(*names: str) -> Callable[[Ruling], Ruling]:
     """Register the rule of what happens at a border; no file has such operators."""
 
-    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+    def add(function: Ruling) -> Ruling:
         for name in names:
             RULES[FLOW, name] = function
         return function

@@ -10,14 +10,14 @@ None where somebody uses the statistic itself, which no other operator makes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.rules.traits import NodeLike
+from spa.graph.model import Attributes, NodeLike
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Step:
     op: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    attrs: Mapping[str, Any] = field(default_factory=dict)
+    attrs: Attributes = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Room:
     read: frozenset[str]
     constants: dict[str, NDArray[Any]] = field(default_factory=dict)
 
-    def store(self, name: str, value: Any) -> str:
+    def store(self, name: str, value: int | Sequence[int]) -> str:
         """A constant of int64; its name."""
         self.constants[name] = np.array(value, np.int64)
         return name

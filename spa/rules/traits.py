@@ -6,39 +6,14 @@ of in one place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from spa.rules.contraction import Contraction, Macs
-    from spa.rules.neutral import Neutral
-
-
-class NodeLike(Protocol):
-    """A node as rules see it: of a graph, or a view of one in a file."""
-
-    @property
-    def op(self) -> str:
-        """The operator."""
-
-    @property
-    def domain(self) -> str:
-        """Its domain; `""` is ai.onnx."""
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of tensors, `""` where an optional one is left out."""
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Likewise."""
-
-    @property
-    def attrs(self) -> Mapping[str, Any]:
-        """Attributes as Python values."""
-
+from spa.graph.model import NodeLike
+from spa.rules.contraction import Contraction, Macs
+from spa.rules.neutral import Neutral
 
 Where = Callable[[NodeLike], bool]
 

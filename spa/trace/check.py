@@ -8,7 +8,7 @@ induction the rewritten graph then computes what the plan says.  No weights, no 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -20,8 +20,8 @@ from spa import labels
 from spa.graph.model import Node
 from spa.labels import Ids, Image, Plane, Shape
 from spa.trace.collect import Collect
-from spa.trace.op import Op
-from spa.trace.registry import REFITS, RULES, SILENT
+from spa.trace.op import Op, T
+from spa.trace.registry import REFITS, RULES, SILENT, Fixes
 from spa.trace.survivors import MisplacedError, Survivors
 
 __all__ = ["Check", "MisplacedError", "Sizes", "Survivors", "check", "merged", "planes_at", "refit"]
@@ -30,12 +30,12 @@ __all__ = ["Check", "MisplacedError", "Sizes", "Survivors", "check", "merged", "
 class Sizes:
     """What a refit may see: the node as it was, and the sizes of what is left."""
 
-    def __init__(self, left: Survivors, node: Any) -> None:
+    def __init__(self, left: Survivors, node: Node) -> None:
         self.left, self.node, self.notes = left, node, left.notes
         self.version: int = node.version
         self._kept: dict[tuple[int, int], NDArray[np.bool_]] = {}
 
-    def attr(self, name: str, default: Any = None) -> Any:
+    def attr(self, name: str, default: object = None) -> Any:
         """The node's attribute as it was."""
         return self.node.attrs.get(name, default)
 
@@ -106,13 +106,13 @@ class Sizes:
         return int(counts[0])
 
 
-def refit(left: Survivors, node: Any) -> dict[str | int, Any]:
+def refit(left: Survivors, node: Node) -> Fixes:
     """What the node says about sizes, recomputed: attributes by name, constant inputs by number."""
     key = (node.domain, node.op)
     return {} if key not in REFITS or SILENT[key](node) else REFITS[key](Sizes(left, node))
 
 
-def planes_at(notes: Collect, node: Any) -> list[Plane]:
+def planes_at(notes: Collect, node: Node) -> list[Plane]:
     """Every plane that meets at a node: inputs, outputs, params, and boxes of no tensor."""
     return notes.meetings.planes(node)
 
@@ -123,11 +123,11 @@ class Check:
     def __init__(self, left: Survivors) -> None:
         self.left, self.notes, self.graph = left, left.notes, left.notes.graph
         self.stored: frozenset[str] = left.notes.stored
-        self._refit: Mapping[str | int, Any] = {}
+        self._refit: Fixes = {}
         self._turn: dict[str, int] = defaultdict(int)
         self._chosen: list[Any] = []
 
-    def node(self, node: Any) -> None:
+    def node(self, node: Node) -> None:
         """Check one node; raises MisplacedError."""
         rule = RULES[node.domain, node.op]
         self._turn.clear()
@@ -136,24 +136,21 @@ class Check:
             self._refit = refit(self.left, node)
             op = Op(self, node)
             found = rule(op, *op.x)
-        except MisplacedError as error:
-            error.node = node
-            raise
         except (ValueError, IndexError) as error:  # numpy refuses: sizes no longer fit
-            raise MisplacedError(str(error), node) from error
+            raise MisplacedError(str(error)) from error
         for name, image in zip(
             node.outputs, found if isinstance(found, (list, tuple)) else [found], strict=False
         ):
             if name:
-                self._agree(node, image, self.left.image(self.notes.images[name]))
+                self._agree(image, self.left.image(self.notes.images[name]))
 
-    def _agree(self, node: Any, got: Image, want: Image) -> None:
+    def _agree(self, got: Image, want: Image) -> None:
         if got.shape != want.shape or len(got.planes) != len(want.planes):
-            raise MisplacedError(f"shape {got.shape} where {want.shape} is wanted", node)
+            raise MisplacedError(f"shape {got.shape} where {want.shape} is wanted")
         for a, b in zip(got.planes, want.planes, strict=True):
-            self._equal(node, a, b)
+            self._equal(a, b)
 
-    def _equal(self, node: Any, got: Plane, want: Plane) -> None:
+    def _equal(self, got: Plane, want: Plane) -> None:
         if got.ids is want.ids and got.axes == want.axes:
             return
         if (
@@ -161,24 +158,24 @@ class Check:
             or got.ids.shape != want.ids.shape
             or got.ids.tobytes() != want.ids.tobytes()  # faster than numpy on a few labels
         ):
-            raise MisplacedError("channels out of step", node)
+            raise MisplacedError("channels out of step")
 
     # what an op sees
 
-    def attr(self, node: Any, name: str, default: Any) -> Any:
+    def attr(self, node: Node, name: str, default: object) -> Any:
         return self._refit[name] if name in self._refit else node.attrs.get(name, default)
 
-    def symbolic(self, node: Any, i: int) -> np.ndarray | None:
+    def symbolic(self, node: Node, i: int) -> np.ndarray | None:
         return self.notes.symbolic(node, i)
 
-    def sized(self, node: Any, i: int) -> np.ndarray | None:
+    def sized(self, node: Node, i: int) -> np.ndarray | None:
         new = self._refit.get(i)
         return new if new is not None else self.notes.sized(node, i)
 
-    def is_number(self, node: Any, i: int) -> bool:
+    def is_number(self, node: Node, i: int) -> bool:
         return self.notes.is_number(node, i)
 
-    def is_float(self, node: Any, i: int) -> bool:
+    def is_float(self, node: Node, i: int) -> bool:
         return self.notes.is_float(node, i)
 
     def factors(self, node: Node, i: int) -> tuple[Shape, ...] | None:
@@ -189,7 +186,7 @@ class Check:
         sizes = iter(self.left.view(param)[0])
         return tuple([tuple([next(sizes) for _ in axis]) for axis in known])
 
-    def shape(self, node: Any, i: int) -> Shape | None:
+    def shape(self, node: Node, i: int) -> Shape | None:
         if i in self._refit:
             return tuple(self._refit[i].shape)
         param = self.notes.params.get((node.index, i))
@@ -198,11 +195,11 @@ class Check:
         image = self.notes.images.get(node.inputs[i])
         return self.left.image(image).shape if image is not None else self.notes.shape(node, i)
 
-    def out(self, node: Any, k: int) -> Shape | None:
+    def out(self, node: Node, k: int) -> Shape | None:
         image = self.notes.images.get(node.outputs[k]) if k < len(node.outputs) else None
         return self.notes.out(node, k) if image is None else self.left.image(image).shape
 
-    def images_of(self, node: Any) -> list[Image | None]:
+    def images_of(self, node: Node) -> list[Image | None]:
         known, left = self.notes.images.get, self.left.image
         images = [known(name) for name in node.inputs]
         return [left(x) if x is not None and x.planes else x for x in images]
@@ -211,7 +208,7 @@ class Check:
 
     def param(
         self,
-        node: Any,
+        node: Node,
         i: int | None,
         view: Shape,
         planes: dict[str, Plane | tuple[int, ...]],
@@ -220,26 +217,26 @@ class Check:
         param = self.notes.params[node.index, i if i is not None else -1 - len(node.inputs)]
         left, kept = self.left.view(param)
         if left != view:
-            raise MisplacedError(f"a constant of view {left} where {view} is wanted", node)
+            raise MisplacedError(f"a constant of view {left} where {view} is wanted")
         for (_, want), said in zip(kept, planes.values(), strict=True):
             if isinstance(said, Plane):
-                self._equal(node, said, want)
+                self._equal(said, want)
         return [p for _, p in kept]
 
-    def same(self, node: Any, a: Ids, b: Ids, reason: str) -> None:
+    def same(self, node: Node, a: Ids, b: Ids, reason: str) -> None:
         if a is b:
             return
         if a.shape != b.shape:
             a, b = np.broadcast_arrays(a, b)
         if np.count_nonzero(a != b):
-            raise MisplacedError("channels out of step", node)
+            raise MisplacedError("channels out of step")
 
-    def cells(self, node: Any, sides: tuple[Ids, ...]) -> None:
+    def cells(self, node: Node, sides: tuple[Ids, ...]) -> None:
         pass  # a demand on the choice, not on the result: boxes prove it
 
-    def rows(self, node: Any, plane: Plane) -> None:
+    def rows(self, node: Node, plane: Plane) -> None:
         k = self._next("rows")
-        self._equal(node, plane, self.left.plane(self.notes.extra[node.index][k]))
+        self._equal(plane, self.left.plane(self.notes.extra[node.index][k]))
 
     def crossed(self, node: Node, plane: Plane) -> None:
         pass  # tells how to label, not what fits
@@ -247,20 +244,21 @@ class Check:
     def computed(self, node: Node, i: int) -> None:
         pass
 
-    def heads(self, node: Any, plane: Plane, axes: tuple[int, ...]) -> None:
+    def heads(self, node: Node, plane: Plane, axes: tuple[int, ...]) -> None:
         pass  # tells how finely to cut, not what fits
 
-    def fresh(self, node: Any, size: int) -> Ids:
+    def fresh(self, node: Node, size: int) -> Ids:
         ids = self.notes.born[node.index][self._next("fresh")]
         kept = self.left.root[ids[self.left.alive[ids]]]
         if len(kept) != size:
-            raise MisplacedError(f"{size} new channels where {len(kept)} are kept", node)
+            raise MisplacedError(f"{size} new channels where {len(kept)} are kept")
         return kept
 
-    def decide(self, node: Any, choose: Callable[[], Any]) -> Any:
-        return self._chosen.pop()
+    def decide(self, node: Node, choose: Callable[[], T]) -> T:
+        chosen: T = self._chosen.pop()
+        return chosen
 
-    def lossy(self, node: Any, reason: str) -> None:
+    def lossy(self, node: Node, reason: str) -> None:
         pass
 
     def _next(self, verb: str) -> int:
@@ -286,7 +284,7 @@ def merged(old: Shape, view: Shape, left: Shape) -> Shape:
 
 
 def check(
-    left: Survivors, nodes: Any, indifferent: frozenset[int] = frozenset()
+    left: Survivors, nodes: Iterable[Node], indifferent: frozenset[int] = frozenset()
 ) -> list[MisplacedError]:
     """Check every node at which something dies; what does not fit, node by node.
 

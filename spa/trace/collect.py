@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa import labels
-from spa.graph.model import FLOW, Node
+from spa.graph.model import FLOW, Graph, Node
 from spa.labels import ROCK, Ids, Image, Plane, Shape
 from spa.trace.kinds import is_float, is_number
 from spa.trace.meetings import Meetings
-from spa.trace.op import Op
+from spa.trace.op import Op, T
 from spa.trace.param import Param
 from spa.trace.registry import RULES
 
@@ -80,7 +80,7 @@ class Collect:
 
     def __init__(
         self,
-        graph: Any,
+        graph: Graph,
         strict: bool = False,
         alike: Mapping[Birth, Ids] = NONE_ALIKE,
         made_of: Factors = NONE_MADE,
@@ -109,42 +109,42 @@ class Collect:
 
     # what an op sees
 
-    def attr(self, node: Any, name: str, default: Any) -> Any:
+    def attr(self, node: Node, name: str, default: object) -> Any:
         return node.attrs.get(name, default)
 
-    def symbolic(self, node: Any, i: int) -> np.ndarray | None:
+    def symbolic(self, node: Node, i: int) -> np.ndarray | None:
         mask: NDArray[np.bool_] | None = self.graph.symbolic.get(node.inputs[i])
         return mask
 
-    def sized(self, node: Any, i: int) -> np.ndarray | None:
+    def sized(self, node: Node, i: int) -> np.ndarray | None:
         name = node.inputs[i]
         known: NDArray[Any] | None = self.graph.values.get(name)
         return known if known is not None else self.graph.consts.get(name)
 
-    def is_float(self, node: Any, i: int) -> bool:
+    def is_float(self, node: Node, i: int) -> bool:
         return is_float(self.graph.dtypes.get(node.inputs[i]))
 
-    def is_number(self, node: Any, i: int) -> bool:
+    def is_number(self, node: Node, i: int) -> bool:
         return is_number(self.graph.dtypes.get(node.inputs[i]))
 
     def factors(self, node: Node, i: int) -> tuple[Shape, ...] | None:
         return self.made_of.get((node.index, i))
 
-    def shape(self, node: Any, i: int) -> Shape | None:
+    def shape(self, node: Node, i: int) -> Shape | None:
         shape: Shape | None = self.graph.shapes.get(node.inputs[i])
         return shape
 
-    def out(self, node: Any, k: int) -> Shape | None:
+    def out(self, node: Node, k: int) -> Shape | None:
         return self.graph.shapes.get(node.outputs[k]) if k < len(node.outputs) else None
 
-    def images_of(self, node: Any) -> list[Image | None]:
+    def images_of(self, node: Node) -> list[Image | None]:
         return [self.images.get(name) for name in node.inputs]
 
     # what an op says
 
     def param(
         self,
-        node: Any,
+        node: Node,
         i: int | None,
         view: Shape,
         planes: dict[str, Plane | tuple[int, ...]],
@@ -164,7 +164,7 @@ class Collect:
         self.params[key] = Param(node.index, key[1], tensor, view, named, times * node.times)
         return made
 
-    def _check_view(self, node: Any, i: int | None, view: Shape, planes: list[Plane]) -> None:
+    def _check_view(self, node: Node, i: int | None, view: Shape, planes: list[Plane]) -> None:
         """Refuse a view that a stored tensor does not fill: labels would mean other elements."""
         stored = i is not None and node.inputs[i] in self.stored
         shape = self.shape(node, i) if stored and i is not None else None
@@ -189,12 +189,12 @@ class Collect:
         self.births[key] = ids
         return ids[self.alike[key]] if key in self.alike else ids
 
-    def fresh(self, node: Any, size: int) -> Ids:
+    def fresh(self, node: Node, size: int) -> Ids:
         ids = self._new(size, (node.index, FRESH, len(self.born[node.index])))
         self.born[node.index].append(ids)
         return ids
 
-    def same(self, node: Any, a: Ids, b: Ids, reason: str) -> None:
+    def same(self, node: Node, a: Ids, b: Ids, reason: str) -> None:
         if a is b:
             return
         if a.shape != b.shape:
@@ -214,11 +214,11 @@ class Collect:
             self._pairs.append((a, b))
             self._ties.append(tie)
 
-    def cells(self, node: Any, sides: tuple[Ids, ...]) -> None:
+    def cells(self, node: Node, sides: tuple[Ids, ...]) -> None:
         if len(sides[0]) > 1:
             self._cells.append((sides, Reason(TIED, node.op, node.name)))
 
-    def rows(self, node: Any, plane: Plane) -> None:
+    def rows(self, node: Node, plane: Plane) -> None:
         self.extra[node.index].append(plane)
 
     def crossed(self, node: Node, plane: Plane) -> None:
@@ -227,15 +227,15 @@ class Collect:
     def computed(self, node: Node, i: int) -> None:
         self.built.append(node.inputs[i])
 
-    def heads(self, node: Any, plane: Plane, axes: tuple[int, ...]) -> None:
+    def heads(self, node: Node, plane: Plane, axes: tuple[int, ...]) -> None:
         self.headed.append((plane, axes))
 
-    def decide(self, node: Any, choose: Callable[[], Any]) -> Any:
+    def decide(self, node: Node, choose: Callable[[], T]) -> T:
         chosen = choose()
         self.chosen[node.index].append(chosen)
         return chosen
 
-    def lossy(self, node: Any, reason: str) -> None:
+    def lossy(self, node: Node, reason: str) -> None:
         self.losses.append(Reason(reason, node.op, node.name))
 
     # the sweep
@@ -269,7 +269,7 @@ class Collect:
         for plane in planes:
             self.hold(plane.ids, Reason("an input of the model with a default", "input", name))
 
-    def _visit(self, node: Any) -> None:
+    def _visit(self, node: Node) -> None:
         rule = RULES.get((node.domain, node.op))
         known = all([n in self.images for n in node.inputs if n])
         sized = all([o in self.graph.shapes for o in node.outputs if o])
@@ -303,7 +303,7 @@ class Collect:
             log.info("rule for %s gave up at %r: %s", node.op, node.name, error)
             self._give_up(node, f"its rule gave up: {error}")
 
-    def _give_up(self, node: Any, why: str) -> None:
+    def _give_up(self, node: Node, why: str) -> None:
         reason = Reason(why, _full(node), node.name)
         self.unknown.append(reason)
         for key in [k for k in self.params if k[0] == node.index]:
@@ -386,5 +386,5 @@ class Collect:
         return merged
 
 
-def _full(node: Any) -> str:
+def _full(node: Node) -> str:
     return f"{node.domain}.{node.op}" if node.domain not in ("", FLOW) else node.op

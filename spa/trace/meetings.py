@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa import labels
+from spa.graph.model import Node
 from spa.labels import Ids, Image, Plane, Shape
 from spa.trace.param import Param
 
@@ -52,7 +53,7 @@ class Meetings:
 
     def __init__(
         self,
-        nodes: Sequence[Any],
+        nodes: Sequence[Node],
         images: dict[str, Image],
         params: dict[tuple[int, int], Param],
         extra: dict[int, list[Plane]],
@@ -92,15 +93,15 @@ class Meetings:
         self._flat = np.concatenate([a.ravel() for a in known.arrays] or [np.zeros(0, np.int64)])
         self._begins = np.cumsum([0, *(a.size for a in known.arrays)]).astype(np.intp)
 
-    def planes(self, node: Any) -> list[Plane]:
+    def planes(self, node: Node) -> list[Plane]:
         """Every plane that meets at a node: inputs, outputs, params, and boxes of no tensor."""
         return [p for planes in self._stacks[node.index] for p in planes]
 
-    def stacks(self, node: Any) -> list[Sequence[Plane]]:
+    def stacks(self, node: Node) -> list[Sequence[Plane]]:
         """The same planes, those of one tensor together."""
         return self._stacks[node.index]
 
-    def boxes(self, node: Any) -> Sequence[Plane]:
+    def boxes(self, node: Node) -> Sequence[Plane]:
         """Those that lie along several axes."""
         return self._boxes.get(node.index, ())
 
@@ -109,7 +110,7 @@ class Meetings:
         """The numbers of the nodes with such planes."""
         return self._boxes.keys()
 
-    def params(self, node: Any) -> list[Param]:
+    def params(self, node: Node) -> list[Param]:
         """What the node reads from the file, and its product of activations."""
         return self._params.get(node.index, [])
 

@@ -27,6 +27,12 @@ class Param:
     planes: Final[tuple[tuple[str, Plane], ...]]
     times: Final[float] = 0.0
 
+    @property
+    def stored(self) -> str:
+        """The name of the tensor, of a param that has one."""
+        assert self.tensor is not None
+        return self.tensor
+
     def plane(self, role: str) -> Plane | None:
         """The first plane of a role, or None."""
         return next((p for r, p in self.planes if r == role), None)

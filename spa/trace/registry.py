@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
+from spa.graph.model import Node
+from spa.labels import Image
+
 MICROSOFT = "com.microsoft"
 """The domain of what onnxruntime adds to the standard."""
 
 Fixes = dict[str | int, Any]
 Status = Literal["ruled", "lossy", "frozen"]
-Function = TypeVar("Function", bound=Callable[..., Any])
+Rule = Callable[..., Image | list[Image]]
+Ruling = TypeVar("Ruling", bound=Rule)
+Refit = TypeVar("Refit", bound=Callable[..., Fixes])
 
-RULES: dict[tuple[str, str], Callable[..., Any]] = {}
+RULES: dict[tuple[str, str], Rule] = {}
 REFITS: dict[tuple[str, str], Callable[..., Fixes]] = {}
-SILENT: dict[tuple[str, str], Callable[[Any], bool]] = {}
+SILENT: dict[tuple[str, str], Callable[[Node], bool]] = {}
 NOTES: dict[tuple[str, str], tuple[Status, str]] = {}
 
 
 def rule(
     *names: str, domain: str = "", note: str = "", lossy: str = "", frozen: str = ""
-) -> Callable[[Function], Function]:
+) -> Callable[[Ruling], Ruling]:
     """Register the rule of one or more operators.
 
     Args:
@@ -31,7 +36,7 @@ def rule(
         frozen: why the rule lets no channel through at all.
     """
 
-    def add(function: Function) -> Function:
+    def add(function: Ruling) -> Ruling:
         said = lossy or frozen or note or (function.__doc__ or "").split("\n")[0].rstrip(".")
         status: Status = "lossy" if lossy else "frozen" if frozen else "ruled"
         for name in names:
@@ -45,14 +50,14 @@ def rule(
 
 
 def refit(
-    *names: str, domain: str = "", silent: Callable[[Any], bool] = lambda node: False
-) -> Callable[[Function], Function]:
+    *names: str, domain: str = "", silent: Callable[[Node], bool] = lambda node: False
+) -> Callable[[Refit], Refit]:
     """Register what recomputes the sizes an operator states.
 
     `silent` tells of a node whether it states none at all, whatever is cut.
     """
 
-    def add(function: Function) -> Function:
+    def add(function: Refit) -> Refit:
         for name in names:
             if (domain, name) in REFITS:
                 raise ValueError(f"{name} is refitted twice")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from math import prod
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spa import labels
+from spa.graph.model import Node
 from spa.labels import Ids, Image, Plane, Shape
 from spa.trace.collect import Collect
 from spa.trace.meetings import Flags
@@ -20,11 +20,12 @@ View = tuple[Shape, tuple[tuple[str, Plane], ...]]
 
 
 class MisplacedError(Exception):
-    """The survivors do not fit at one node; `planes` are the images that met there."""
+    """The survivors do not fit at `node`; `planes` are the images that met there."""
 
-    def __init__(self, message: str, node: Any = None, planes: tuple[Plane, ...] = ()) -> None:
+    node: Node
+
+    def __init__(self, message: str, planes: tuple[Plane, ...] = ()) -> None:
         super().__init__(message)
-        self.node = node
         self.planes = planes
 
 
