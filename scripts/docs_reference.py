@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -236,6 +237,19 @@ def report() -> Iterator[str]:
             (code(key), code(type_of(hint)), "" if key in kind.__required_keys__ else "optional")
             for key, hint in hints.items()
         )
+    yield from [
+        "## JSON Schema",
+        "",
+        "The same for programs, one definition a line.",
+        "",
+        "```json",
+    ]
+    whole = schema.json_schema()
+    kinds_as_json = whole.pop("$defs")
+    lines = [f"  {json.dumps(name)}: {json.dumps(made)}" for name, made in kinds_as_json.items()]
+    yield json.dumps(whole)[:-1] + ', "$defs": {'
+    yield ",\n".join(lines)
+    yield from ["}}", "```"]
 
 
 def type_of(hint: Any) -> str:

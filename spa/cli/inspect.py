@@ -43,13 +43,13 @@ def command(source: str, **options: Any) -> int:
 def _inspect(source: str, options: dict[str, Any], tell: Tell) -> Answer:
     recipe = declare.recipe_from(options)
     from spa import pipeline
-    from spa.reports import inspect
+    from spa.reports import console
 
     report = cast(Report, pipeline.inspect(files.model_from(source), recipe, tell))
-    return Answer(inspect.select(report, groups=options["groups"], frozen=options["frozen"]))
+    return Answer(console.select(report, groups=options["groups"], frozen=options["frozen"]))
 
 
 def _show(report: Report) -> RenderableType:
-    from spa.reports import inspect
+    from spa.reports import console
 
-    return inspect.screen(report)
+    return console.inspected(report)

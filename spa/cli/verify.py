@@ -66,6 +66,6 @@ def _verify(original: str, pruned: str, options: dict[str, Any], tell: Tell) -> 
 
 
 def _show(report: Report) -> RenderableType:
-    from spa.reports import verify
+    from spa.reports import console
 
-    return verify.screen(report)
+    return console.verified(report)

@@ -1,4 +1,4 @@
-"""The report on a screen: one table, then the few lines that explain it."""
+"""A report on a screen: one table, then the few lines that explain it."""
 
 from __future__ import annotations
 
@@ -6,41 +6,45 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Group, RenderableType
+from rich.text import Text
 
-from spa.reports import facts, latency, wording
-from spa.reports.schema import Report
-from spa.reports.screen import line, lines, shown
+from spa.reports import facts, moved, run, wording
+from spa.reports.cells import Cell, Table
+from spa.reports.schema import GroupFacts, Report
+from spa.reports.screen import line, lines, shown, text
 
-MOST_REASONS = 5
+MOST_REASONS, MOST_REASONS_ALONE = 5, 30
 MOST_NODES = 2
+MOST_LOSSY = 5
+COSTS = {"params": "Parameters", "macs": "MACs"}
 
 
 def summary(report: Report, files: Sequence[Path] = ()) -> RenderableType:
     """Show Original | Pruned | Change, the groups, the reasons, the warnings and the files."""
-    return Group(*_parts(report, files))
+    return Group(*_summary(report, files))
 
 
-def _parts(report: Report, files: Sequence[Path]) -> Iterator[RenderableType]:
+def _summary(report: Report, files: Sequence[Path]) -> Iterator[RenderableType]:
     compared = facts.compared(report)
     if compared:
         yield shown(compared)
     if report.get("groups"):
         yield line("Groups", facts.groups(report).sentence)
-    yield from reasons(report)
+    yield from _reasons(report, MOST_REASONS)
     yield from _verification(report)
-    for k, words in enumerate(latency.sentences(report)):
+    for k, words in enumerate(run.budget(report)):
         yield line("" if k else "Budget", words, "dim" if k else "plain")
-    yield from warnings(report)
+    yield from _warnings(report)
     for words in report.get("notes") or []:
         yield line("Note", words, "dim")
-    total = facts.total_seconds(report)
+    total = run.total_seconds(report)
     if total:
-        yield line("Time", wording.seconds(total) + facts.memory(report), "dim")
-    written = facts.model(report, "output").get("path")
-    yield from lines("Files", [*([written] if written else []), *files])
+        yield line("Time", wording.seconds(total) + run.memory(report), "dim")
+    written = [row[1] for row in run.files(report).rows if row[0] != "input"]
+    yield from lines("Files", dict.fromkeys([*written, *map(str, files)]))
 
 
-def reasons(report: Report, most: int = MOST_REASONS) -> Iterator[RenderableType]:
+def _reasons(report: Report, most: int) -> Iterator[RenderableType]:
     """Why channels are frozen, the largest reasons first."""
     found = facts.reasons(report)
     yield from lines("Frozen", map(_why, found[:most]))
@@ -71,7 +75,69 @@ def _verification(report: Report) -> Iterator[RenderableType]:
         yield line("Check", check.sentence, "dim" if check.passed else "bad")
 
 
-def warnings(report: Report) -> Iterator[RenderableType]:
-    """Every warning, one line each."""
+def _warnings(report: Report) -> Iterator[RenderableType]:
     for words in report.get("warnings") or []:
         yield line("Warning", words, "warning")
+
+
+def verified(report: Report) -> RenderableType:
+    """Show how two models differ, every output's drift, and where equality cannot be asked for."""
+    parts: list[RenderableType] = [summary(report)]
+    outputs = moved.table(report)
+    if len(outputs.rows) > 1:  # of one the summary has said it already
+        parts += [Text(), shown(outputs)]
+    found = [f"{each['op']} {each['node']}: {each['reason']}" for each in facts.lossy(report)]
+    parts += [line("Lossy", words) for words in found[:MOST_LOSSY]]
+    if len(found) > MOST_LOSSY:
+        parts.append(line("", f"{wording.plural(len(found) - MOST_LOSSY, 'op')} more", "dim"))
+    return Group(*parts)
+
+
+def select(report: Report, *, groups: bool, frozen: bool) -> Report:
+    """Keep only what can be cut, or only what is frozen; asked for both or neither, keep all."""
+    if groups == frozen:
+        return report
+    chosen = report.copy()
+    chosen["groups"] = [group for group in report["groups"] if group["frozen"] == frozen]
+    if groups:
+        chosen["frozen"] = []
+    return chosen
+
+
+def inspected(report: Report) -> RenderableType:
+    """Show a model's size, its groups and the reasons for what is frozen."""
+    parts = [*_groups(report), *_reasons(report, MOST_REASONS_ALONE), *_warnings(report)]
+    model = report.get("input")
+    if not model:
+        return Group(*parts)
+    words = (
+        f"{wording.count(model.get('params'))} parameters, "
+        f"{wording.count(model.get('macs'))} MACs, "
+        f"{wording.count(model.get('channels'))} channels that can be cut, "
+        f"{wording.size(model.get('bytes'))}, opset {model.get('opset')}"
+    )
+    return Group(text(model.get("path") or "model", "title"), text(words), *parts)
+
+
+def _groups(report: Report) -> list[RenderableType]:
+    every = report.get("groups") or []
+    if not every:
+        return [line("Groups", "none")]
+    costs = [key for key in COSTS if any(g.get(key) is not None for g in every)]
+    heads = ("Group", "Members", "Channels", *(COSTS[key] for key in costs), "")
+    table = Table(heads, [_group(group, costs) for group in every], left=2)
+    free = sum(not group["frozen"] for group in every)
+    counts = f"{wording.plural(free, 'group')} can be cut, {len(every) - free:,} frozen"
+    return [shown(table), line("Groups", counts)]
+
+
+def _group(group: GroupFacts, costs: list[str]) -> tuple[str, ...]:
+    members = group["members"]
+    first = wording.shorten(members[0]["tensor"], 40) if members else wording.NOTHING
+    return (
+        wording.shorten(wording.printable(group["name"]), 48),
+        first if len(members) < 2 else f"{first} +{len(members) - 1}",
+        f"{group['channels_before']:,}",
+        *(wording.count(group.get(key)) for key in costs),  # type: ignore[arg-type]
+        Cell(f"frozen: {group['reason']}", "dim") if group["frozen"] else "",
+    )

@@ -25,15 +25,5 @@ def screen(facts: Mapping[str, object]) -> RenderableType:
 
 
 def _section(title: str, found: Mapping[str, object]) -> RenderableType:
-    pairs = [(name, _words(value)) for name, value in found.items()]
+    pairs = [(name, wording.value(value)) for name, value in found.items()]
     return shown(Table(("", ""), pairs, left=2), title or None)
-
-
-def _words(value: object) -> str:
-    if value is None:
-        return wording.NOTHING
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(map(str, value))
-    return str(value)

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
-from spa.reports import moved, wording
+from spa.reports import moved, run, wording
 from spa.reports.cells import Cell, Table
 from spa.reports.schema import FrozenFacts, Gate, GroupFacts, LossyFacts, Proof, Report
 
@@ -104,36 +103,6 @@ class Check(NamedTuple):
         return self.command if self.passed else f"{self.command}: {self.error}"
 
 
-def model(report: Report, side: Literal["input", "output"]) -> Mapping[str, Any]:
-    """Return what is known about one of the two models, or nothing."""
-    found = report.get(side)
-    return cast("Mapping[str, Any]", found) if found else {}
-
-
-def model_name(report: Report) -> str:
-    """Return the model's file name, or a word in its place."""
-    path = model(report, "input").get("path")
-    return wording.printable(PurePath(str(path)).name if path else "model")
-
-
-def timings(report: Report) -> list[tuple[str, float]]:
-    """Return the stages that took time, in their order, without the total."""
-    spent = report.get("timings") or {}
-    return [(stage, took) for stage, took in spent.items() if stage != "total" and took]
-
-
-def total_seconds(report: Report) -> float:
-    """Return how long everything took, 0 where nobody looked."""
-    spent = report.get("timings") or {}
-    return float(spent.get("total") or sum(took for _, took in timings(report)))
-
-
-def memory(report: Report) -> str:
-    """Return the largest use of memory, as the end of a sentence about time."""
-    peak = report.get("peak_rss_bytes")
-    return f", at most {wording.size(peak)} of memory" if peak else ""
-
-
 def comparison(report: Report) -> list[Row]:
     """Return the table's rows; what nobody measured is not shown."""
     rows = [*_ports(report, "input"), *_ports(report, "output"), *_ops(report)]
@@ -151,7 +120,7 @@ def compared(report: Report) -> Table:
 
 def _ports(report: Report, kind: str) -> list[Row]:
     def of(side: Literal["input", "output"]) -> dict[str, str]:
-        found = model(report, side).get(f"{kind}s") or ()
+        found = run.model(report, side).get(f"{kind}s") or ()
         return {name: f"{dtype} {wording.shape(dims or ())}" for name, dtype, dims in found}
 
     old = of("input")
@@ -190,7 +159,7 @@ def _ops(report: Report) -> list[Row]:
 
 
 def _amount(report: Report, key: str, label: str) -> Row:
-    old, new = (model(report, side).get(key) for side in ("input", "output"))
+    old, new = (run.model(report, side).get(key) for side in ("input", "output"))
     removed = removed_share(report, key)
     kind = "plain" if not removed else "good" if removed > 0 else "bad"
     show = wording.size if key == "bytes" else wording.count
@@ -202,7 +171,7 @@ def removed_share(report: Report, key: str) -> float | None:
     told: Mapping[str, Any] = report.get("reduction") or {}
     if told.get(key) is not None:
         return float(told[key])
-    old, new = model(report, "input").get(key), model(report, "output").get(key)
+    old, new = run.model(report, "input").get(key), run.model(report, "output").get(key)
     return 1 - new / old if old and new is not None else None
 
 
@@ -295,6 +264,12 @@ def groups(report: Report) -> Groups:
     return Groups(pruned, whole, tuple(g for g in every if g["frozen"]))
 
 
+def loss(group: GroupFacts) -> str:
+    """How many channels of a group are gone, as a change."""
+    before = group["channels_before"]
+    return wording.change(1 - group["channels_after"] / before if before else None)
+
+
 def reasons(report: Report) -> list[Reason]:
     """Return why channels are frozen, the most channels first."""
     found: dict[str, list[FrozenFacts]] = {}
@@ -353,14 +328,3 @@ def verdict(report: Report) -> str:
     names = [m.name for m in moved.outputs(report) if m.unverified]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"{words}; drift of {', '.join(names[:3])}{more} not verified" if names else words
-
-
-def files(report: Report) -> Table:
-    """Return the models that were read and written, each with its digest."""
-    rows = []
-    for side in ("input", "output"):
-        found = model(report, side)
-        if found.get("path"):
-            words = str(found["path"]), str(found.get("sha256") or wording.NOTHING)
-            rows.append((side, *words))
-    return Table(("File", "Path", "SHA-256"), rows, left=3)

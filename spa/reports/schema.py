@@ -1,26 +1,16 @@
 """The report as data: one schema that every screen, file and test reads.
 
-A report is a plain dict.  The types below document it and `validate` checks a dict against them, so
-what is written here is what is true.  Keys of `Report` are always there; a section nobody reached
-is None.  Numbers that are not finite become null in JSON.
+A report is a plain dict.  The types below document it and `validate` checks a dict against them
+(with msgspec), so what is written here is what is true.  Keys of `Report` are always there; a
+section nobody reached is None.  Numbers that are not finite become null in JSON.
 """
 
 from __future__ import annotations
 
-import types
-from collections.abc import Mapping
-from typing import (
-    Any,
-    Literal,
-    TypedDict,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-    is_typeddict,
-)
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, TypedDict, cast
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 Status = Literal["ok", "dry-run", "failed", "interrupted"]
 PortFacts = list[Any]  # [name, dtype, shape]; a size in the shape is an int, a symbol or None
@@ -238,8 +228,28 @@ class OpCounts(TypedDict):
     after: dict[str, int]
 
 
+class FileFacts(TypedDict):
+    """A file that was written: the model, its external data, a report, a table or a plot."""
+
+    kind: Literal["model", "data", "plan", "report", "table", "plot"]
+    path: str
+    bytes: int | None
+    sha256: str | None
+
+
+class Origin(TypedDict, total=False):
+    """What led to a result: the words of the command line, and all options as they were settled.
+
+    `recipe` can be given back as `--config`; `files` are all that were written.
+    """
+
+    command_line: list[str]
+    recipe: dict[str, Any]
+    files: list[FileFacts]
+
+
 class _Report(TypedDict):
-    schema_version: int
+    schema_version: Literal[1]
     spa_version: str
     command: str
     status: Status
@@ -258,7 +268,7 @@ class _Report(TypedDict):
     warnings: list[str]
 
 
-class Report(_Report, total=False):
+class Report(_Report, Origin, total=False):
     """What `--json` and `--report` show."""
 
     ops: OpCounts | None
@@ -297,101 +307,57 @@ def empty_report(command: str) -> Report:
 
 def unread(path: str) -> InputFacts:
     """Return the facts of a model nobody could read: its path."""
-    return InputFacts(
-        path=path,
-        sha256=None,
-        bytes=None,
-        opset=None,
-        producer=None,
-        params=None,
-        macs=None,
-        channels=None,
-    )
+    nothing = dict.fromkeys(("sha256", "bytes", "opset", "producer", "params", "macs", "channels"))
+    return cast(InputFacts, {"path": path, **nothing})
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the schema of a report in JSON, for tools in other languages."""
+    from msgspec.json import schema
+
+    return schema(Report)
 
 
 def validate(report: Mapping[str, Any]) -> list[str]:
-    """Return everything wrong with a report, one sentence each; nothing when it is right."""
-    problems = _mismatches(report, Report, "report")
-    return problems or _contradictions(report)
+    """Return what is wrong with a report, one sentence each; nothing when it is right."""
+    import msgspec
+
+    try:
+        known = msgspec.convert(report, Report)
+    except msgspec.ValidationError as error:
+        return [f"the report is wrong: {error}"]
+    return [*_unknown(report, known, "report"), *_contradictions(known)]
 
 
-def _mismatches(value: object, expected: Any, where: str) -> list[str]:
-    if expected is Any:
-        return []
-    if is_typeddict(expected):
-        return _dict_mismatches(value, expected, where)
-    origin, arguments = get_origin(expected), get_args(expected)
-    if origin in (Union, types.UnionType):
-        found = [_mismatches(value, each, where) for each in arguments]
-        return [] if [] in found else min(found, key=_depth)
-    if origin is Literal:
-        return [] if value in arguments else [f"{where} is {value!r}, not one of {arguments}"]
-    if origin is list and isinstance(value, list):
-        each = enumerate(value)
-        return [p for i, v in each for p in _mismatches(v, arguments[0], f"{where}[{i}]")]
-    if origin is dict and isinstance(value, dict):
-        pairs = value.items()
-        return [p for k, v in pairs for p in _mismatches(v, arguments[1], f"{where}[{k!r}]")]
-    return [] if _is_a(value, origin or expected) else [_wrong_type(value, expected, where)]
+def _unknown(value: object, known: object, where: str) -> Iterator[str]:
+    """What the types do not name: `known` is all that they do."""
+    if isinstance(value, Mapping) and isinstance(known, Mapping):
+        for key, each in value.items():
+            if key in known:
+                yield from _unknown(each, known[key], f"{where}.{key}")
+            else:
+                yield f"{where} has the unknown key {key!r}"
+    elif isinstance(value, list) and isinstance(known, list):
+        for k, (each, its) in enumerate(zip(value, known, strict=True)):
+            yield from _unknown(each, its, f"{where}[{k}]")
 
 
-def _dict_mismatches(value: object, expected: Any, where: str) -> list[str]:
-    if not isinstance(value, Mapping):
-        return [_wrong_type(value, expected, where)]
-    hints = get_type_hints(expected)
-    missing = expected.__required_keys__ - value.keys()
-    unknown = value.keys() - hints.keys()
-    problems = [f"{where} lacks {key!r}" for key in sorted(missing)]
-    problems += [f"{where} has the unknown key {key!r}" for key in sorted(map(str, unknown))]
-    for key in hints.keys() & value.keys():
-        problems += _mismatches(value[key], hints[key], f"{where}.{key}")
-    return problems
-
-
-def _is_a(value: object, expected: type) -> bool:
-    if expected is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if expected is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, expected)
-
-
-def _wrong_type(value: object, expected: Any, where: str) -> str:
-    name = "null" if expected is type(None) else getattr(expected, "__name__", str(expected))
-    return f"{where} is a {type(value).__name__}, not a {name}"
-
-
-def _depth(problems: list[str]) -> int:
-    # A union that fails everywhere is best explained by the member that fails deepest inside.
-    return -max(problem.split(" ", 1)[0].count(".") for problem in problems)
-
-
-def _contradictions(report: Mapping[str, Any]) -> list[str]:
-    problems: list[str] = []
-    if report["schema_version"] != SCHEMA_VERSION:
-        problems.append(f"report.schema_version is not {SCHEMA_VERSION}")
+def _contradictions(report: Report) -> Iterator[str]:
     success = report["exit_code"] == 0
     if success != (report["status"] in ("ok", "dry-run")):
-        problems.append("report.status and report.exit_code disagree")
+        yield "report.status and report.exit_code disagree"
     if success == bool(report["error"]):
-        problems.append("report.error must be there exactly when exit_code is not 0")
+        yield "report.error must be there exactly when exit_code is not 0"
     for key, share in (report["reduction"] or {}).items():
-        if share is not None and share > 1:
-            problems.append(f"report.reduction.{key} is a share and cannot be {share}")
-    names = [group["id"] for group in report["groups"]]
-    if len(set(names)) < len(names):
-        problems.append("report.groups has an id twice")
+        if isinstance(share, float) and share > 1:
+            yield f"report.reduction.{key} is a share and cannot be {share}"
+    if len({group["id"] for group in report["groups"]}) < len(report["groups"]):
+        yield "report.groups has an id twice"
     for group in report["groups"]:
-        problems += _group_contradictions(group)
-    return problems
-
-
-def _group_contradictions(group: Mapping[str, Any]) -> list[str]:
-    name, before, after = group["name"], group["channels_before"], group["channels_after"]
-    if not 0 <= after <= before:
-        return [f"group {name!r} goes from {before} to {after} channels"]
-    if group["frozen"] and after < before:
-        return [f"group {name!r} is frozen and yet loses channels"]
-    if group["frozen"] and not group["reason"]:
-        return [f"group {name!r} is frozen without a reason"]
-    return []
+        before, after = group["channels_before"], group["channels_after"]
+        if not 0 <= after <= before:
+            yield f"group {group['name']!r} goes from {before} to {after} channels"
+        elif group["frozen"] and after < before:
+            yield f"group {group['name']!r} is frozen and yet loses channels"
+        elif group["frozen"] and not group["reason"]:
+            yield f"group {group['name']!r} is frozen without a reason"

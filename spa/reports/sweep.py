@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypedDict, cast
 
 from spa._version import __version__
-from spa.reports import facts, moved, wording
+from spa.reports import moved, run, wording
 from spa.reports.schema import CheckFacts, InputFacts, Report
 
 SCHEMA_VERSION = 1
@@ -106,7 +106,7 @@ def summarize(report: Report, rows: list[Row], **known: Any) -> Sweep:
 
 def original(report: Report, rows: list[Row]) -> Row:
     """The model itself as a row; its latency is the median of what was measured beside others."""
-    sizes = facts.model(report, "input")
+    sizes = run.model(report, "input")
     times = sorted(
         row["latency_ms"] * row["speedup"] for row in rows if row["latency_ms"] and row["speedup"]
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 
-from spa.reports import facts, wording
+from spa.reports import facts, run, wording
 from spa.reports.cells import Cell, Table
 from spa.reports.screen import line, lines, shown, text
 from spa.reports.sweep import Row, Sweep
@@ -46,7 +46,7 @@ def result(sweep: Sweep, row: Row) -> str:
 
 def headline(sweep: Sweep) -> str:
     """The sweep in one line."""
-    name = facts.model_name({"input": sweep["input"]})  # type: ignore[typeddict-item]
+    name = run.model_name({"input": sweep["input"]})  # type: ignore[typeddict-item]
     tried = [row for row in sweep["rows"] if row["status"] != "original"]
     words = f"{name}: {wording.plural(len(tried), 'ratio')} tried"
     if sweep["best"] is None or not sweep["gates"] or sweep["exit_code"]:

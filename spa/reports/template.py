@@ -48,7 +48,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {name: getattr(wording, name) for name in FILTERS}
-    made.filters |= {"width": width, "at": "{:.1f}".format}
+    made.filters |= {"width": width, "at": "{:.1f}".format, "whole": "{:,}".format}
     return made
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 NOTHING = "–"
 
@@ -132,6 +132,19 @@ def score(number: float | None) -> str:
 def shape(dims: Sequence[int | str | None]) -> str:
     """A tensor's shape: symbols stay, an unknown size is a question mark."""
     return f"[{', '.join('?' if dim is None else printable(dim) for dim in dims)}]"
+
+
+def value(given: object) -> str:
+    """A setting of any kind."""
+    if given is None:
+        return NOTHING
+    if isinstance(given, bool):
+        return "yes" if given else "no"
+    if isinstance(given, Mapping):
+        return ", ".join(f"{key}={value(each)}" for key, each in given.items())
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        return ", ".join(map(value, given))
+    return str(given)
 
 
 def plural(number: int, noun: str) -> str:

@@ -12,7 +12,8 @@ from spa.cli.main import run
 from spa.errors import ReadError, TargetError, UsageError
 from spa.pipeline import prune, timed
 from spa.recipe import Recipe
-from spa.reports import console, latency, to_html, to_markdown, validate
+from spa.reports import console, to_html, to_markdown, validate
+from spa.reports.run import budget
 from tests.carried import DIGITS, FASHION
 from tests.latency.fakes import FakeStopwatch, FakeWhole, blocks, milliseconds
 
@@ -49,7 +50,7 @@ def test_the_report_says_what_was_asked_predicted_and_measured(steady, own_cache
     assert report["reduction"]["latency"] == told["measured"]
     assert told["cache"].startswith(str(own_cache)) and told["threads"] == 1
     assert report["latency"]["threads"] == 1
-    words = latency.sentences(report)
+    words = budget(report)
     assert "asked for 30.0%" in words[0] and "1 thread" in words[0]
     assert "the run itself 9.1% (fixed)" in words[2]
     for face in (to_markdown(report), to_html(report)):
@@ -61,7 +62,7 @@ def test_without_the_option_nothing_is_timed_or_told(steady, own_cache):
     report = prune(str(DIGITS), replace(Recipe(ratio=0.3, **FAST), of="macs")).report
     assert not steady.trials and not own_cache.exists()
     assert "latency_budget" not in report and "latency" not in report["reduction"]
-    assert latency.sentences(report) == []
+    assert budget(report) == []
 
 
 def test_a_second_run_measures_no_operator_again(steady):

@@ -74,6 +74,12 @@ def success():
     report["warnings"] = ["MACs are counted at N = 1; say more with --input-shape."]
     report["notes"] = ["inputs x [N,3,224,224], NCHW: dead leaves, in 0..1"]
     report["ops"] = {"before": {"Conv": 53, "Identity": 3}, "after": {"Conv": 53}}
+    report["command_line"] = ["spa", "prune", "models/net.onnx", "-r", "0.5", "--ignore", "a b"]
+    report["recipe"] = {"ratio": 0.5, "ignore": ["a b"], "round_to": "auto", "max_drift": None}
+    report["files"] = [
+        {"kind": "model", "path": "models/net.spa.onnx", "bytes": 60_416_000, "sha256": "b" * 64},
+        {"kind": "data", "path": "models/net.spa.data", "bytes": 60_000_000, "sha256": "c" * 64},
+    ]
     report["gates"] = [{"name": "max_drift", "limit": 0.3, "value": 0.213, "passed": True}]
     return copy.deepcopy(report)
 
@@ -100,6 +106,8 @@ def hostile():
     report["notes"] = [HOSTILE]
     report["versions"] = {HOSTILE: HOSTILE}
     report["latency"]["provider"] = HOSTILE
+    report["command_line"], report["recipe"] = [HOSTILE], {HOSTILE: [HOSTILE], "x": {HOSTILE: 1}}
+    report["files"] = [{"kind": "data", "path": HOSTILE, "bytes": 1, "sha256": HOSTILE}]
     report["timings"] = {HOSTILE: 1.0, "total": 1.0}
     return report
 

@@ -139,6 +139,18 @@ def test_what_a_template_is_not_given_is_an_error():
         render("junit.xml", title="x")
 
 
+EVERY_FACE = pytest.mark.parametrize("face", [to_html, to_markdown])
+
+
+@EVERY_FACE
+def test_a_page_says_what_led_to_it_and_names_every_file(face):
+    text = Page(face(success())).text
+    assert "spa prune models/net.onnx -r 0.5 --ignore 'a b'" in text
+    assert "3 options as settled" in text and "round-to" in text
+    for words in ("models/net.onnx", "models/net.spa.onnx", "models/net.spa.data", "c" * 64):
+        assert words in text
+
+
 # Markdown
 
 

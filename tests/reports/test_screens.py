@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from spa.reports import bench, console, doctor, inspect, ops, verify
+from spa.reports import bench, console, doctor, ops
 from tests.reports.samples import failure, hostile, success
 
 
@@ -45,7 +45,7 @@ def test_the_summary_names_only_the_main_reasons():
 @pytest.mark.parametrize("width", [40, 80, 200])
 @pytest.mark.parametrize("report", [success(), failure(), hostile()])
 def test_every_report_fits_every_width(report, width):
-    for screen in (console.summary, inspect.screen, verify.screen):
+    for screen in (console.summary, console.inspected, console.verified):
         text = shown(screen(report), width)
         assert all(len(line) <= width for line in text.splitlines())
         assert "\x1b" not in text and "\x00" not in text
@@ -58,7 +58,7 @@ def test_brackets_in_names_are_not_markup():
 
 
 def test_inspect_lists_groups_and_reasons():
-    text = shown(inspect.screen(success()))
+    text = shown(console.inspected(success()))
     assert "2 groups can be cut, 1 frozen" in text
     assert "layer1.weight +1" in text and "frozen: feeds a graph output" in text
     assert "25.56 M parameters" in text
@@ -67,28 +67,28 @@ def test_inspect_lists_groups_and_reasons():
 def test_inspect_shows_costs_where_they_are_known():
     report = success()
     report["groups"][1]["macs"] = 12_000_000
-    text = shown(inspect.screen(report))
+    text = shown(console.inspected(report))
     assert "Parameters" not in text and "MACs" in text.splitlines()[2] and "12.00 M" in text
 
 
 def test_inspect_of_a_model_without_groups():
     report = success()
     report["groups"] = []
-    assert "none" in shown(inspect.screen(report))
+    assert "none" in shown(console.inspected(report))
 
 
 def test_inspect_filters():
     report = success()
-    free = inspect.select(report, groups=True, frozen=False)
+    free = console.select(report, groups=True, frozen=False)
     assert [g["name"] for g in free["groups"]] == ["layer1", "layer2"] and free["frozen"] == []
-    stuck = inspect.select(report, groups=False, frozen=True)
+    stuck = console.select(report, groups=False, frozen=True)
     assert [g["name"] for g in stuck["groups"]] == ["stem"] and len(stuck["frozen"]) == 3
-    assert inspect.select(report, groups=True, frozen=True) == report
+    assert console.select(report, groups=True, frozen=True) == report
     assert len(report["groups"]) == 3  # the caller's report is left alone
 
 
 def test_verify_lists_every_output_and_what_is_lossy():
-    text = shown(verify.screen(success()))
+    text = shown(console.verified(success()))
     assert "aux" in text and "0.999" in text
     assert "LayerNormalization /ln: mean over channels" in text
 

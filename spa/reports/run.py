@@ -1,0 +1,94 @@
+"""What was run, as every face of a report says it: the models, the command, time and memory."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any, Literal, cast
+
+from spa.reports import wording
+from spa.reports.cells import Table
+from spa.reports.schema import Report
+
+MOST_HOLDERS = 5
+THE_RUN = "the run itself"
+
+
+def model(report: Report, side: Literal["input", "output"]) -> Mapping[str, Any]:
+    """Return what is known about one of the two models, or nothing."""
+    found = report.get(side)
+    return cast("Mapping[str, Any]", found) if found else {}
+
+
+def model_name(report: Report) -> str:
+    """Return the model's file name, or a word in its place."""
+    path = model(report, "input").get("path")
+    return wording.printable(PurePath(str(path)).name if path else "model")
+
+
+def files(report: Report) -> Table:
+    """Return the models and all that was written, each with its digest."""
+    made = model(report, "output")
+    every: list[Mapping[str, Any]] = [{**model(report, "input"), "kind": "input"}]
+    every += report.get("files") or [{**made, "kind": "output"}]
+    rows = [
+        ("output" if each["path"] == made.get("path") else each["kind"], each["path"], digest)
+        for each in every
+        if each.get("path")
+        for digest in [each.get("sha256") or wording.NOTHING]
+    ]
+    return Table(("File", "Path", "SHA-256"), rows, left=3)
+
+
+def command_line(report: Report) -> str:
+    """Return what was typed, "" where nobody did."""
+    return shlex.join(report.get("command_line") or ())
+
+
+def recipe(report: Report) -> Table:
+    """Return the options that say something."""
+    told = report.get("recipe") or {}
+    rows = [(k.replace("_", "-"), wording.value(v)) for k, v in told.items() if v is not None]
+    return Table(("Option", "Value"), rows, left=2)
+
+
+def timings(report: Report) -> list[tuple[str, float]]:
+    """Return the stages that took time, in their order, without the total."""
+    spent = report.get("timings") or {}
+    return [(stage, took) for stage, took in spent.items() if stage != "total" and took]
+
+
+def total_seconds(report: Report) -> float:
+    """Return how long everything took, 0 where nobody looked."""
+    spent = report.get("timings") or {}
+    return float(spent.get("total") or sum(took for _, took in timings(report)))
+
+
+def memory(report: Report) -> str:
+    """Return the largest use of memory, as the end of a sentence about time."""
+    peak = report.get("peak_rss_bytes")
+    return f", at most {wording.size(peak)} of memory" if peak else ""
+
+
+def budget(report: Report) -> list[str]:
+    """Say of a budget of time what was asked, predicted and measured, and what holds the rest."""
+    told = report.get("latency_budget")
+    if not told:
+        return []
+    threads = wording.plural(told["threads"], "thread") if told["threads"] else "default threads"
+    shares = (
+        f"{wording.percent(told['measured'])} of the time gone, asked for "
+        f"{wording.percent(told['asked'])} (to within {wording.percent(told['tolerance'])}), "
+        f"predicted {wording.percent(told['predicted'])}; {told['provider']}, {threads}"
+    )
+    points = told["points"]
+    timed = f"{points['measured']:,} timings taken in {wording.seconds(told['seconds'])}"
+    timed += f", {points['cached']:,} known from earlier runs"
+    timed += f", {points['estimated']:,} estimated" if points["estimated"] else ""
+    named = []
+    for holder in told["holders"][:MOST_HOLDERS]:
+        name = THE_RUN if holder["op"] == "run" else wording.printable(holder["op"])
+        fixed = "" if holder["shrinks"] else " (fixed)"
+        named.append(f"{name} {wording.percent(holder['share'])}{fixed}")
+    return [shares, timed, f"time before: {', '.join(named)}"]
