@@ -27,7 +27,7 @@ def prune(
     model: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
     ratio: float = 0.5,
     *,
-    of: Literal["macs", "params", "channels", "latency"] = "macs",
+    of: str = "macs",
     scorer: str = Recipe.scorer,
     saliency: str | os.PathLike[str] | None = None,
     aggregate: Literal["sum", "mean", "max"] = "sum",

@@ -18,25 +18,21 @@ from spa.registry import CRITERIA, NAMED
 if TYPE_CHECKING:
     from spa.probes import Held
 
-Unit = Literal["macs", "params", "channels", "latency"]
 Aggregate = Literal["sum", "mean", "max"]
 Normalize = Literal["none", "mean", "max", "gaussian"]
 Scope = Literal["global", "local"]
 Device = Literal["auto", "cpu", "cuda"]
 Verify = Literal["none", "run", "equivalence"]
-Allocation = Literal["uniform", "greedy", "curves"]
 Repair = Literal["auto", "none", "bias", "mix", "full"]
 Heads = Literal["free", "tied", "whole"]
 Probe = Literal["auto", "leaves", "uniform", "gaussian", "tokens", "audio", "vectors"]
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
-    "of": get_args(Unit),
     "aggregate": get_args(Aggregate),
     "normalize": get_args(Normalize),
     "scope": get_args(Scope),
     "device": get_args(Device),
     "verify": get_args(Verify),
-    "allocation": get_args(Allocation),
     "repair": get_args(Repair),
     "probe": get_args(Probe),
     "heads": get_args(Heads),
@@ -107,7 +103,7 @@ class Recipe:
     """
 
     ratio: float = 0.5
-    of: Unit = "macs"
+    of: str = "macs"
     scorer: str = "auto"
     saliency: str | None = None
     aggregate: Aggregate = "sum"
@@ -138,7 +134,7 @@ class Recipe:
     calib: str | Held | None = None
     probe: Probe = "auto"
     samples: int | None = None
-    allocation: Allocation = "curves"
+    allocation: str = "curves"
     repair: Repair = "auto"
     sequential: bool = True
     rotate: bool = True

@@ -28,6 +28,8 @@ from spa.errors import SpaError, UsageError, first_line
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from spa.budgets.task import Allocation
+    from spa.budgets.units import Unit
     from spa.criteria import Criterion
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -262,6 +264,14 @@ CRITERIA: Registry[Criterion] = Registry(
     measures=False,
     comparable=False,
 )
+UNITS: Registry[Unit] = Registry(
+    "unit", "spa.budgets", group="spa.units", counted=False, timed=False
+)
+ALLOCATIONS: Registry[Allocation] = Registry("allocation", "spa.budgets", group="spa.allocations")
 
-NAMED: Mapping[str, Registry[Any]] = {"scorer": CRITERIA}
+NAMED: Mapping[str, Registry[Any]] = {
+    "scorer": CRITERIA,
+    "of": UNITS,
+    "allocation": ALLOCATIONS,
+}
 """By the option, and the field of a recipe, that chooses one."""

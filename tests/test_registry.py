@@ -8,7 +8,10 @@ import sys
 import onnx
 import pytest
 
+from spa.coupling import analyse
+from spa.coupling.cost import Cost
 from spa.errors import UsageError
+from spa.graph import read
 from spa.registry import CRITERIA, NAMED
 from tests.carried import DIGITS
 from tests.plugins import ROOT, install, spa
@@ -131,3 +134,71 @@ def test_scores_of_another_shape_are_one_sentence(tmp_path):
 def test_an_unknown_name_lists_all(tmp_path):
     with pytest.raises(UsageError, match="there is no scorer 'l3'; choose one of auto, act, "):
         CRITERIA.get("l3")
+
+
+UNIT = '''
+from spa.budgets import unit
+from spa.coupling.cost import Cost
+
+@unit()
+def energy(coupling):
+    """Picojoules."""
+    cost = Cost(coupling)
+    return lambda alive: cost(alive).macs + 200.0 * cost(alive).params
+'''
+ALLOCATION = '''
+from spa.budgets import Choice, Task, allocation
+
+@allocation()
+def half(task: Task) -> Choice:
+    """As even as can be."""
+    return task.reach(task.moves(task.scores, "local"))
+
+def whole(task):
+    return Choice(task.coupling.everything(), 0.0)
+
+def ragged(task):
+    alive = task.coupling.everything()
+    alive[task.coupling.groups[0].cells[:, :-1]] = False
+    return Choice(alive, 0.0)
+'''
+
+
+def test_a_unit_from_outside(tmp_path):
+    install(tmp_path, UNIT, units="energy = my_package:energy")
+    ran, out = prune(tmp_path, "--of", "energy", "-s", "l2", "--round-to", "1")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    whole, left = (Cost(c)(c.everything()) for c in (analyse(read(p)) for p in (DIGITS, out)))
+    before, after = (each.macs + 200 * each.params for each in (whole, left))
+    assert 0.69 < after / before <= 0.7
+
+
+def test_a_target_in_a_foreign_unit_may_be_out_of_reach(tmp_path):
+    install(tmp_path, UNIT, units="energy = my_package:energy")
+    ran, _ = prune(tmp_path, "--of", "energy", "-s", "l2", "--max-layer-ratio", "0.1")
+    assert ran.returncode == 4 and "of the energy can be removed, not 30 %" in ran.stderr
+
+
+def test_an_allocation_from_outside(tmp_path):
+    install(tmp_path, ALLOCATION, allocations="half = my_package:half")
+    ran, out = prune(tmp_path, "--allocation", "half", "-s", "l2")
+    mine = onnx.load(out)
+    ran, out = prune(tmp_path, "--allocation", "uniform", "-s", "l2", "--force")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    ours = onnx.load(out)
+    assert list(mine.graph.initializer) == list(ours.graph.initializer)
+
+
+@pytest.mark.parametrize(
+    ("function", "code", "words"),
+    [
+        ("whole", 4, "removes 0 % of the macs, not 30 %"),
+        ("ragged", 2, "units from the group"),
+        ("Choice", 2, "failed: TypeError"),
+    ],
+)
+def test_an_allocation_from_outside_keeps_to_the_limits(tmp_path, function, code, words):
+    install(tmp_path, ALLOCATION, allocations=f"mine = my_package:{function}")
+    ran, out = prune(tmp_path, "--allocation", "mine", "-s", "l2")
+    assert ran.returncode == code and words in ran.stderr and not out.exists()
+    assert ran.stderr.count("\n") == 1 or code == 4

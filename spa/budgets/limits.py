@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from spa.coupling.model import Coupling, Group
 from spa.errors import UsageError
 from spa.recipe import Recipe
+from spa.registry import UNITS
 
 LOOSE: dict[str, Any] = {
     "round_to": 1,
@@ -91,7 +92,7 @@ def widest(recipe: Recipe) -> Recipe:
     """
     if recipe.round_to != "auto":
         return recipe
-    return replace(recipe, round_to=4 if recipe.of == "latency" else 1)
+    return replace(recipe, round_to=4 if UNITS.says(recipe.of, "timed") else 1)
 
 
 def keeper(group: Group, recipe: Recipe) -> str | None:

@@ -17,6 +17,7 @@ from spa.coupling.model import Coupling
 from spa.errors import TargetError
 from spa.labels import ROCK, Ids
 from spa.recipe import Recipe
+from spa.registry import UNITS
 from spa.trace.param import Param
 
 FRIENDLY: tuple[int | Literal["auto"], ...] = ("auto", 8, 4)
@@ -51,8 +52,8 @@ def demand(coupling: Coupling, recipe: Recipe) -> None:
     bounds = [limits(coupling, replace(recipe, round_to=width)) for width in widths]
     if all(len(limit.steps) == 1 for each in bounds for limit in each):
         raise TargetError(f"nothing to prune: {obstacle(coupling, recipe, bounds[-1])}")
-    if recipe.of == "latency":
-        return  # only a clock can tell
+    if not UNITS.says(recipe.of, "counted"):
+        return  # only a clock can tell, or the search
     cost = Cost(coupling)
     whole = cost(coupling.everything()).share(recipe.of)
     kept = [_kept(coupling, each) for each in bounds]
@@ -82,9 +83,9 @@ def deepest(coupling: Coupling, recipe: Recipe) -> list[int]:
 def largest_rest(coupling: Coupling, recipe: Recipe, cost: Cost, kept: Sequence[int]) -> Rest:
     """Where most of what is counted stays when `kept[group]` units of every cell do, and why.
 
-    A target in time is told by its MACs.
+    A target in time, or in what is not counted here, is told by its MACs.
     """
-    of = "macs" if recipe.of == "latency" else recipe.of
+    of = recipe.of if UNITS.says(recipe.of, "counted") else "macs"
     whole = cost(coupling.everything()).share(of) or 1.0
     if of == "channels":
         counts = [n * len(g.cells) for n, g in zip(kept, coupling.groups, strict=True)]

@@ -55,12 +55,12 @@ def threads(section: str) -> Decorator:
 
 HOW_MUCH = (
     option("How much", "-r", "--ratio", type=float, help="Share to remove, 0 < RATIO < 1."),
-    choice("How much", "--of", "What the ratio is a ratio of; latency is measured here and now."),
+    choice("How much", "--of", "What the ratio is a ratio of"),
     choice("How much", "--scope", "One budget for the model, or the same share in every group."),
     choice(
         "How much",
         "--allocation",
-        "How one budget is shared out: evenly, cheapest first, or along error curves.",
+        "How one budget is shared out",
     ),
     option(
         "How much",

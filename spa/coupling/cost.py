@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import nan, prod
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -149,7 +149,7 @@ class Cost:
         else:
             kept = np.zeros(0, np.int32)
         rows = [1.0 / max(alive[r].any(1).sum(), 1) for _, r in self._rows]
-        return self._sizes(self._elements(kept, rows), self._channels(alive).channels)
+        return self._sizes(self._elements(kept, rows), self._channels(alive))
 
     def least(self, kept: Sequence[int]) -> tuple[Sizes, tuple[tuple[Param, float, float], ...]]:
         """What no choice that keeps `kept[group]` units of every cell of the groups goes below.
@@ -196,9 +196,9 @@ class Channels:
         cells = [g.cells.ravel() for g in coupling.groups]
         self._units = np.concatenate(cells) if cells else np.zeros(0, np.int64)
 
-    def __call__(self, alive: Alive) -> Sizes:
-        """How many of the groups' units are in `alive`; the other figures are not numbers."""
-        return Sizes(nan, nan, float(np.count_nonzero(alive.take(self._units))))
+    def __call__(self, alive: Alive) -> float:
+        """How many of the groups' units are in `alive`."""
+        return float(np.count_nonzero(alive.take(self._units)))
 
 
 @dataclass(frozen=True, eq=False)

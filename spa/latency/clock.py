@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -14,17 +13,6 @@ from spa.latency.pieces import MOST_AXES
 from spa.latency.table import Surface
 
 Alive = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Milliseconds:
-    """The predicted time of one inference."""
-
-    latency: float
-
-    def share(self, of: str) -> float:
-        """The figure called `of`."""
-        return float(getattr(self, of))
 
 
 class Clock:
@@ -58,10 +46,10 @@ class Clock:
         """What times of pieces alone are multiplied by, so that they add up to the model's."""
         return self._scale
 
-    def __call__(self, alive: Alive) -> Milliseconds:
-        """Predict, for what is kept: bool `[labels]` by unit."""
+    def __call__(self, alive: Alive) -> float:
+        """Milliseconds of one inference with what is kept: bool `[labels]` by unit."""
         parts = self._rest + self._moving(alive)
-        return Milliseconds(self._scale * parts + self.between)
+        return self._scale * parts + self.between
 
     def _lay(self, moving: Sequence[Surface]) -> None:
         """Surfaces end to end, all with `MOST_AXES` axes: those that are missing never move."""

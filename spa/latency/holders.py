@@ -38,7 +38,7 @@ class Holder:
 
 def holders(coupling: Coupling, clock: Clock) -> tuple[Holder, ...]:
     """All of them, the largest share first."""
-    whole = clock(coupling.everything()).latency or 1.0
+    whole = clock(coupling.everything()) or 1.0
     times: dict[tuple[str, bool], list[float]] = {}
     for surface in clock.surfaces:
         op = coupling.graph.nodes[surface.piece.nodes[0]].op

@@ -14,6 +14,7 @@ from onnx import ModelProto
 from spa.budgets.limits import Limit, limits
 from spa.budgets.moves import moves
 from spa.budgets.search import meet
+from spa.budgets.task import Choice
 from spa.coupling.analyse import misplaced
 from spa.coupling.model import Coupling
 from spa.errors import TargetError
@@ -126,15 +127,12 @@ class _Hunt:
     ) -> None:
         self.coupling, self.scores, self.recipe = coupling, scores, recipe
         self.clock, self.whole = clock, whole
-        self.bounds = paying(coupling, allowed, self._milliseconds)
+        self.bounds = paying(coupling, allowed, self.clock)
         if all(len(limit.steps) == 1 for limit in self.bounds):
             self.bounds = tuple(allowed)  # where no width pays, let the measurement say so
-        self.full = self._milliseconds(coupling.everything())
+        self.full = self.clock(coupling.everything())
         self.turns = 0
         self.known: dict[bytes, Aim] = {}
-
-    def _milliseconds(self, alive: Alive) -> float:
-        return self.clock(alive).latency
 
     def run(self) -> Aim:
         """The least choice that meets the target, else the one that goes furthest."""
@@ -171,7 +169,7 @@ class _Hunt:
         part = replace(self.recipe, ratio=asked)
         deepest = False
         try:
-            alive, _ = meet(self.coupling, self.clock, self.scores, part, self.bounds)
+            alive = self._meet(part).alive
         except TargetError:
             alive, deepest = self._deepest(), True
         key = alive.tobytes()
@@ -180,7 +178,7 @@ class _Hunt:
         return self.known[key], deepest
 
     def _timed(self, alive: Alive) -> Aim:
-        predicted = 1.0 - self._milliseconds(alive) / self.full if self.full else 0.0
+        predicted = 1.0 - self.clock(alive) / self.full if self.full else 0.0
         if misplaced(self.coupling, alive):
             return Aim(alive, predicted, None)
         small = rewrite(self.coupling, alive, checked=True)
@@ -195,8 +193,11 @@ class _Hunt:
         sequence = moves(self.coupling, self.scores, self.bounds, "local")
         alive = sequence.alive(len(sequence.group))
         if alive.all():
-            meet(self.coupling, self.clock, self.scores, self.recipe, self.bounds)
+            self._meet(self.recipe)
         return alive
+
+    def _meet(self, recipe: Recipe) -> Choice:
+        return meet(self.coupling, self.clock, self.scores, recipe, self.bounds)
 
 
 def facts(reached: Reached, recipe: Recipe, table: Table, whole: Timed) -> dict[str, Any]:

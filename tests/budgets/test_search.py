@@ -10,7 +10,7 @@ import pytest
 
 from spa.budgets import allocate, moves
 from spa.budgets.limits import limits
-from spa.budgets.search import SLACK
+from spa.budgets.task import SLACK
 from spa.coupling import misplaced
 from spa.coupling.cost import Channels, reduction
 from spa.criteria import Context, score
@@ -278,5 +278,5 @@ def test_channels_alone_are_counted_as_beside_the_other_figures():
     alive = coupling.everything()
     alive[coupling.groups[0].cells[:, :3]] = False
     count, cells = Channels(coupling), len(coupling.groups[0].cells)
-    assert count(coupling.everything()).channels == cost(coupling.everything()).channels
-    assert count(alive).share("channels") == cost(alive).channels == coupling.channels - 3 * cells
+    assert count(coupling.everything()) == cost(coupling.everything()).channels
+    assert count(alive) == cost(alive).channels == coupling.channels - 3 * cells

@@ -1,0 +1,57 @@
+"""Allocations: how one budget is shared out among groups."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa.budgets.task import EXCESS, Choice, Task
+from spa.budgets.units import Alive
+from spa.registry import ALLOCATIONS as allocation
+
+TURNS = 4  # allocations, each at the prices of the one before
+
+
+@allocation()
+def uniform(task: Task) -> Choice:
+    """The same share of every group."""
+    return task.reach(task.moves(task.scores, "local"))
+
+
+@allocation()
+def greedy(task: Task) -> Choice:
+    """The channels with the least scores, wherever they are."""
+    return task.reach(task.moves(task.scores, task.recipe.scope))
+
+
+@allocation()
+def curves(task: Task) -> Choice:
+    """The least error in all, along the groups' error curves; with a scorer that measures.
+
+    Errors are divided by prices, and the prices taken again at the choice they led to; the choice
+    with the least error is kept.  Scores that are no errors are taken as `greedy` does.
+    """
+    if not task.recipe.measures:
+        return greedy(task)
+    found: list[Choice] = []
+    alive = task.coupling.everything()
+    for _ in range(TURNS if task.recipe.scope == "global" else 1):
+        found.append(task.reach(task.moves(per_price(task, alive), task.recipe.scope)))
+        alive = found[-1].alive
+    return min(found, key=lambda choice: (choice.excess > EXCESS, task.lost(choice.alive)))
+
+
+def per_price(task: Task, at: Alive) -> NDArray[np.float64]:
+    """Errors over what a channel of the group saves: the least error per saving goes first.
+
+    What it saves depends on what is left of the others, so prices are taken where the choice `at`
+    leaves them; a choice at its own prices is a stationary point of error + price · saving.
+    """
+    result = task.scores.copy()
+    whole = task.price(task.coupling.everything())
+    for group in task.coupling.groups:
+        with_all, without = at.copy(), at.copy()
+        with_all[group.cells], without[group.cells] = True, False
+        saved = (task.price(with_all) - task.price(without)) / group.channels
+        result[group.cells] /= max(saved, 1e-12 * whole)
+    return result

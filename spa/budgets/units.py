@@ -1,0 +1,47 @@
+"""Units: what a ratio is a ratio of, as a price of what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa.coupling.cost import Channels, Cost
+from spa.coupling.model import Coupling
+from spa.registry import UNITS as unit
+
+Alive = NDArray[np.bool_]
+Price = Callable[[Alive], float]
+"""What keeping the units in `alive`, bool `[labels]`, costs; asked hundreds of times."""
+Unit = Callable[[Coupling], Price]
+
+
+@unit(counted=True)
+def macs(coupling: Coupling) -> Price:
+    """Multiply-accumulates of one inference."""
+    cost = Cost(coupling)
+    return lambda alive: cost(alive).macs
+
+
+@unit(counted=True)
+def params(coupling: Coupling) -> Price:
+    """Stored numbers."""
+    cost = Cost(coupling)
+    return lambda alive: cost(alive).params
+
+
+@unit(counted=True)
+def channels(coupling: Coupling) -> Price:
+    """Channels of all groups."""
+    return Channels(coupling)
+
+
+@unit(timed=True)
+def latency(coupling: Coupling) -> Price:
+    """Time of one inference, measured here and now.
+
+    A table of timed pieces is its price, and the result is timed (see "A budget of milliseconds");
+    before anything has been timed, MACs stand for it.
+    """
+    return macs(coupling)
