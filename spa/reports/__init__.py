@@ -8,7 +8,7 @@ from pathlib import Path
 from spa.errors import UsageError
 from spa.reports.json import to_json
 from spa.reports.pages import to_html, to_junit, to_markdown
-from spa.reports.schema import Report, empty_report, validate
+from spa.reports.schema import Report, empty_report
 from spa.storage import check_place, replaced
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "to_json",
     "to_junit",
     "to_markdown",
-    "validate",
     "write",
 ]
 

@@ -7,8 +7,8 @@ from typing import TypedDict
 from rich.console import Group, RenderableType
 
 from spa.reports import facts, wording
-from spa.reports.cells import Table
 from spa.reports.screen import line, shown, text
+from spa.reports.wording import Table
 
 
 class _Measured(TypedDict):

@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from spa.reports import facts, moved, run, wording
-from spa.reports.cells import Cell, Table
 from spa.reports.schema import GroupFacts, Report
 from spa.reports.screen import line, lines, shown, text
+from spa.reports.wording import Cell, Table
 
 MOST_REASONS, MOST_REASONS_ALONE = 5, 30
 MOST_NODES = 2

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from rich.console import Group, RenderableType
 
 from spa.reports import wording
-from spa.reports.cells import Table
 from spa.reports.screen import line, shown
+from spa.reports.wording import Table
 
 
 def screen(facts: Mapping[str, object]) -> RenderableType:

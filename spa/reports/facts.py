@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from spa.reports import moved, run, wording
-from spa.reports.cells import Cell, Table
 from spa.reports.schema import FrozenFacts, Gate, GroupFacts, LossyFacts, Proof, Report
+from spa.reports.wording import Cell, Table
 
 MOST_PORTS = 8
 SIZES = (("macs", "MACs"), ("params", "Parameters"), ("bytes", "File size"))
@@ -55,13 +54,12 @@ class Reason(NamedTuple):
         return self.places - len(self.nodes)
 
 
-@dataclass(frozen=True)
-class Groups:
+class Groups(NamedTuple):
     """The groups by their fate."""
 
-    pruned: tuple[GroupFacts, ...]
-    whole: tuple[GroupFacts, ...]
-    frozen: tuple[GroupFacts, ...]
+    pruned: list[GroupFacts]
+    whole: list[GroupFacts]
+    frozen: list[GroupFacts]
 
     @property
     def sentence(self) -> str:
@@ -258,10 +256,11 @@ def headlines(report: Report) -> list[Headline]:
 def groups(report: Report) -> Groups:
     """Sort the groups by their fate, each kind in the model's order."""
     every = report.get("groups") or []
-    free = [g for g in every if not g["frozen"]]
-    pruned = tuple(g for g in free if g["channels_after"] < g["channels_before"])
-    whole = tuple(g for g in free if g["channels_after"] >= g["channels_before"])
-    return Groups(pruned, whole, tuple(g for g in every if g["frozen"]))
+    found = Groups([], [], [])
+    for each in every:
+        smaller = each["channels_after"] < each["channels_before"]
+        (found.frozen if each["frozen"] else found.pruned if smaller else found.whole).append(each)
+    return found
 
 
 def loss(group: GroupFacts) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from spa.reports import wording
-from spa.reports.cells import Cell, Table
 from spa.reports.schema import Report
+from spa.reports.wording import Cell, Table
 
 INPUTS = {
     "calib": "rows of --calib",

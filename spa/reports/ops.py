@@ -8,8 +8,8 @@ from typing import Literal, TypedDict
 
 from rich.console import Group, RenderableType
 
-from spa.reports.cells import Cell, Table
 from spa.reports.screen import line, shown
+from spa.reports.wording import Cell, Table
 
 Status = Literal["ruled", "lossy", "frozen"]
 TONES = {"ruled": "good", "lossy": "warning", "frozen": "dim"}

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 560, 340
 LEFT, RIGHT, TOP, BOTTOM = 56, 14, 14, 46
-STEPS = (1.0, 2.0, 5.0)
 
 
 @dataclass(frozen=True)
@@ -79,39 +78,27 @@ def scatter(
 def _scale(values: Sequence[float], axis: Axis, begin: float, end: float) -> _Scale:
     """A scale over round numbers that holds all values."""
     if axis.linear:
-        step = _step(max(values) - min(min(values), 0.0) or 1.0)
-        low = step * math.floor(min(*values, 0.0) / step) if len(values) > 1 else 0.0
-        high = step * math.ceil(max(*values, step) / step) if len(values) > 1 else values[0] or 1.0
-        high = max(high, step)
-        count = round((high - low) / step)
-        return _Scale(low, high, begin, end, True, tuple(low + step * k for k in range(count + 1)))
-    positive = [value for value in values if value > 0] or [1.0]
-    edges = [*positive, axis.mark] if axis.mark else positive
-    low, high = _round(min(edges), down=True), _round(max(edges), down=False)
-    low = max(low, high / 1e6)  # what is smaller is nothing, and lies on the edge
+        low, high = min(*values, 0.0), max(*values, 0.0)
+        least = (high - low or 1.0) / 6
+        step = next(step for step in _steps(least, least) if step >= least)
+        first, last = math.floor(low / step), max(math.ceil(high / step), 1)
+        ticks = [step * k for k in range(first, last + 1)]
+        return _Scale(ticks[0], ticks[-1], begin, end, True, tuple(ticks))
+    edges = [value for value in (*values, axis.mark or 0.0) if value > 0] or [1.0]
+    high = max(edges)
+    low = max(min(edges), high / 1e6)  # what is smaller is nothing, and lies on the edge
+    steps = _steps(low, high)
+    low = max(step for step in steps if step <= low * (1 + 1e-9))
+    high = min(step for step in steps if step >= high * (1 - 1e-9))
     if low >= high:
         low, high = low / 2, high * 2
-    return _Scale(low, high, begin, end, False, _decades(low, high))
+    if high > 300 * low:
+        steps = steps[::3]  # powers of ten
+    ticks = [step for step in steps if low * 0.999 <= step <= high * 1.001]
+    return _Scale(low, high, begin, end, False, tuple(ticks))
 
 
-def _step(span: float) -> float:
-    power = 10.0 ** math.floor(math.log10(span / 5))
-    return next((s * power for s in STEPS if s * power * 6 >= span), 10 * power)
-
-
-def _round(value: float, *, down: bool) -> float:
-    power = 10.0 ** math.floor(math.log10(value))
-    steps = [s * power for s in (*STEPS, 10.0)]
-    close = 1e-9 * value
-    if down:
-        return max(s for s in steps if s <= value + close)
-    return min(s for s in steps if s >= value - close)
-
-
-def _decades(low: float, high: float) -> tuple[float, ...]:
-    wide = math.log10(high / low) > 2.5
-    steps = STEPS[:1] if wide else STEPS
-    first = math.floor(math.log10(low))
-    powers = range(first, math.ceil(math.log10(high)) + 1)
-    values = (s * 10.0**p for p in powers for s in steps)
-    return tuple(v for v in values if low * 0.999 <= v <= high * 1.001)
+def _steps(low: float, high: float) -> list[float]:
+    """1, 2, 5, 10 and so on, from below one number to above another."""
+    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
+    return [step * 10.0**power for power in powers for step in (1.0, 2.0, 5.0)]

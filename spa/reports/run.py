@@ -8,8 +8,8 @@ from pathlib import PurePath
 from typing import Any, Literal, cast
 
 from spa.reports import wording
-from spa.reports.cells import Table
 from spa.reports.schema import Report
+from spa.reports.wording import Table
 
 MOST_HOLDERS = 5
 THE_RUN = "the run itself"

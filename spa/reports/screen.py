@@ -11,7 +11,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from spa.reports import wording
-from spa.reports.cells import Cell, Table
+from spa.reports.wording import Cell, Table
 
 STYLES = {"good": "green", "bad": "red", "warning": "yellow", "dim": "dim", "title": "bold"}
 LABEL_WIDTH = 10

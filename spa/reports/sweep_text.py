@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 
 from spa.reports import facts, run, wording
-from spa.reports.cells import Cell, Table
 from spa.reports.screen import line, lines, shown, text
 from spa.reports.sweep import Row, Sweep
+from spa.reports.wording import Cell, Table
 
 UNITS = {"macs": "MACs", "params": "parameters"}
 TONES = {"passed": "good", "missed": "bad", "unreachable": "dim", "original": "plain"}

@@ -1,4 +1,4 @@
-"""Numbers and names as people read them."""
+"""Numbers, names and rows of tables as people read them, on the screen, in Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 NOTHING = "–"
 
@@ -28,6 +29,30 @@ LOW_AGREEMENT = 0.9
 
 LONGEST = 900
 """Characters of one sentence, or of one name: those of a model may be any length."""
+
+
+class Cell(str):
+    """Words of a kind: plain, good, bad, warning, dim, or code, which is a name in the model."""
+
+    kind: str
+
+    def __new__(cls, words: object, kind: str = "plain") -> Cell:
+        """Make words of a kind."""
+        made = super().__new__(cls, words)
+        made.kind = kind
+        return made
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first `left` columns are words and the others numbers; false if empty."""
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    left: int = 1
+
+    def __bool__(self) -> bool:
+        return bool(self.rows)
 
 
 def line(text: object) -> str:

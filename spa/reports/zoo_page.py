@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from spa.reports import wording
-from spa.reports.cells import Cell, Table
-from spa.reports.facts import Headline
-from spa.reports.junit import Case, suite
+from spa.reports.pages import Case, suite
 from spa.reports.plot import Axis, Dot, scatter
 from spa.reports.template import render
+from spa.reports.wording import Cell, Table
 from spa.reports.zoo import MEANINGS, Reason, Row, Zoo, is_failure
 
 MOST_NAMES = 5
@@ -49,7 +48,8 @@ def to_html(zoo: Zoo) -> str:
         "Size against latency": scatter(_dots(rows, "speedup"), size, speed),
     }
     found = [(title, plot) for title, plot in plots.items() if plot]
-    return _page("zoo.html", zoo, plots=found, numbers=numbers(zoo))
+    bad = sum(is_failure(row, zoo["accepted"]) for row in zoo["models"])
+    return _page("zoo.html", zoo, plots=found, failed=bad)
 
 
 def to_markdown(zoo: Zoo) -> str:
@@ -126,23 +126,6 @@ def examples(reason: Reason) -> str:
     names = reason["models"]
     more = len(names) - MOST_NAMES
     return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
-
-
-def numbers(zoo: Zoo) -> list[Headline]:
-    """The few numbers the page is opened for."""
-    sums, total = zoo["sums"], zoo["totals"]
-    bad = sum(is_failure(row, zoo["accepted"]) for row in zoo["models"])
-    share = Cell(f"{total['pruned']:,} of {total['models']:,}", "bad" if bad else "plain")
-    made = [Headline("Pruned", share, f"{bad:,} failed")]
-    for label, of in (("Size", "bytes"), ("Parameters", "params"), ("MACs", "macs")):
-        write = wording.size if of == "bytes" else wording.count
-        before, after = sums[f"{of}_before"], sums[f"{of}_after"]
-        gone = Cell(wording.change(1 - after / before if before else None))
-        made.append(Headline(label, gone, f"{write(before)} → {write(after)}, pruned models"))
-    work = f"{wording.seconds(zoo['model_seconds'])} of work, {zoo['reused']:,} known before"
-    made.append(Headline("Time", Cell(wording.seconds(zoo["wall_seconds"])), work))
-    peak = Cell(wording.size(zoo["peak_rss_bytes"]))
-    return [*made, Headline("Memory", peak, "the largest process")]
 
 
 def _dots(rows: Iterable[Row], of: str) -> list[Dot]:

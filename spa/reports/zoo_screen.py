@@ -9,8 +9,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from spa.reports import wording
-from spa.reports.cells import Table
 from spa.reports.screen import line, shown, text
+from spa.reports.wording import Table
 from spa.reports.zoo import Row, Zoo
 from spa.reports.zoo_page import change, examples, headline, models, totals
 

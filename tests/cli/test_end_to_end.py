@@ -23,9 +23,9 @@ import pytest
 import spa.pipeline
 from spa import runtime
 from spa.cli.main import run
-from spa.reports import validate
 from tests.carried import DIGITS
 from tests.nets import MOTIFS
+from tests.reports.valid import validate
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("--verify", "none")

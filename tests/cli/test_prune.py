@@ -15,8 +15,8 @@ from spa.cli import files
 from spa.cli.main import run
 from spa.errors import LimitError, ReadError, SpaError, TargetError, VerifyError
 from spa.recipe import Recipe
-from spa.reports import validate
 from tests.reports.samples import success
+from tests.reports.valid import validate
 
 MODEL = onnx.ModelProto(producer_name="pruned").SerializeToString()
 

@@ -19,6 +19,7 @@ from spa.errors import UsageError, VerifyError
 from tests.carried import DIGITS
 from tests.gates import judges
 from tests.gates.test_own import SCRIPT
+from tests.reports.valid import validate
 
 FAST = {"scorer": "l2", "verify": "run"}
 BY_COMMAND = shlex.join([sys.executable, SCRIPT, "weights", "{model}"])
@@ -66,7 +67,7 @@ def test_a_check_that_passes(check, tmp_path):
     assert (drop["name"], drop["limit"], drop["value"]) == ("max_drop", 20, told["drop"])
     assert (score["name"], score["limit"], score["value"]) == ("min_score", 1, told["after"])
     assert drop["passed"] and score["passed"] and report["timings"]["check"] > 0
-    assert reports.validate(report) == []
+    assert validate(report) == []
 
 
 @pytest.mark.parametrize("gate", [{"max_drop": 0.001}, {"min_score": 20}])
@@ -77,7 +78,7 @@ def test_a_score_that_falls_too_low(gate, tmp_path):
         spa.prune(DIGITS, 0.3, check=judges.weights, output=tmp_path / "x.onnx", **gate, **FAST)
     assert not [*tmp_path.iterdir()]
     report = {**e.value.report, "exit_code": 5, "error": str(e.value)}
-    assert reports.validate(report) == [] and not report["gates"][0]["passed"]
+    assert validate(report) == [] and not report["gates"][0]["passed"]
 
 
 def test_a_score_may_rise():

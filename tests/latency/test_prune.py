@@ -12,10 +12,11 @@ from spa.cli.main import run
 from spa.errors import ReadError, TargetError, UsageError
 from spa.pipeline import prune, timed
 from spa.recipe import Recipe
-from spa.reports import console, to_html, to_markdown, validate
+from spa.reports import console, to_html, to_markdown
 from spa.reports.run import budget
 from tests.carried import DIGITS, FASHION
 from tests.latency.fakes import FakeStopwatch, FakeWhole, blocks, milliseconds
+from tests.reports.valid import validate
 
 pytest.importorskip("onnxruntime")
 FAST = {"scorer": "l2", "verify": "run", "of": "latency", "device": "cpu"}

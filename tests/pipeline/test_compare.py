@@ -13,9 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 from spa import devices, pipeline, runtime
 from spa.errors import ReadError, UsageError, VerifyError
 from spa.recipe import Recipe
-from spa.reports import validate
 from tests.carried import DIGITS, FASHION
 from tests.plans.exports import tuned, with_batch
+from tests.reports.valid import validate
 
 RUN = Recipe(verify="run")
 CUT = Recipe(ratio=0.2, scorer="l2", verify="none")

@@ -13,9 +13,10 @@ from spa import pipeline, runtime
 from spa.errors import ReadError, UsageError, VerifyError
 from spa.events import Note
 from spa.recipe import Recipe
-from spa.reports import facts, validate
+from spa.reports import facts
 from tests.carried import DIGITS, MODELS
 from tests.graph.small import model
+from tests.reports.valid import validate
 
 refitting = importlib.import_module("spa.pipeline.refit")
 FEW = {"ratio": 0.3, "scorer": "obspa", "samples": 32, "verify": "run"}

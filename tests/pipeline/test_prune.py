@@ -24,9 +24,9 @@ from spa.events import Done, Note, Started
 from spa.pipeline.gates import check_sizes
 from spa.plans import Plan
 from spa.recipe import Recipe
-from spa.reports import validate
 from tests.carried import DIGITS, FASHION
 from tests.nets import BATCH, MOTIFS, Net
+from tests.reports.valid import validate
 
 module = importlib.import_module("spa.pipeline.prune")
 checking = importlib.import_module("spa.pipeline.check")

@@ -10,8 +10,8 @@ from onnx import numpy_helper
 from spa import pipeline
 from spa.errors import SpaError
 from spa.recipe import Recipe
-from spa.reports import validate
 from tests.carried import DIGITS, MODELS
+from tests.reports.valid import validate
 
 FEW = {"ratio": 0.3, "samples": 32, "verify": "run"}
 

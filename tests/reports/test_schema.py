@@ -2,13 +2,22 @@ from __future__ import annotations
 
 import pytest
 
-from spa.reports.schema import empty_report, unread, validate
+from spa.reports.schema import Report, empty_report, json_schema, unread
 from tests.reports.samples import failure, hostile, success
+from tests.reports.valid import validate
 
 
 @pytest.mark.parametrize("report", [success(), failure(), hostile()])
 def test_the_samples_are_valid(report):
     assert validate(report) == []
+
+
+def test_the_schema_in_json_names_every_key():
+    schema = json_schema()["$defs"]["Report"]
+    assert schema["properties"].keys() == Report.__annotations__.keys()
+    assert (
+        {*schema["required"]} == Report.__required_keys__ == {*empty_report("x")} - {"ops", "gates"}
+    )
 
 
 def test_an_abandoned_report_does_not_look_successful():
