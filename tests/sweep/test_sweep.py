@@ -302,7 +302,9 @@ def test_less_freedom_at_one_ratio_is_not_less_at_the_next(monkeypatch):
         if len(asked) == 1:  # as if the first choice of all had not fitted somewhere
             ids = coupling.groups[0].cells.ravel()
             planes = (Plane(ids, (0,)),)
-            return [MisplacedError("does not fit", coupling.graph.nodes[0], planes)]
+            error = MisplacedError("does not fit", planes)
+            error.node = coupling.graph.nodes[0]
+            return [error]
         return found
 
     monkeypatch.setattr(choosing, "misplaced", misplaced)
