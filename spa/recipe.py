@@ -23,7 +23,6 @@ Normalize = Literal["none", "mean", "max", "gaussian"]
 Scope = Literal["global", "local"]
 Device = Literal["auto", "cpu", "cuda"]
 Verify = Literal["none", "run", "equivalence"]
-Repair = Literal["auto", "none", "bias", "mix", "full"]
 Heads = Literal["free", "tied", "whole"]
 Probe = Literal["auto", "leaves", "uniform", "gaussian", "tokens", "audio", "vectors"]
 
@@ -33,7 +32,6 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "scope": get_args(Scope),
     "device": get_args(Device),
     "verify": get_args(Verify),
-    "repair": get_args(Repair),
     "probe": get_args(Probe),
     "heads": get_args(Heads),
 }
@@ -135,7 +133,7 @@ class Recipe:
     probe: Probe = "auto"
     samples: int | None = None
     allocation: str = "curves"
-    repair: Repair = "auto"
+    repair: str = "auto"
     sequential: bool = True
     rotate: bool = True
     batch_norm: bool = True
@@ -154,7 +152,7 @@ class Recipe:
         return self.scorer == "auto" or bool(CRITERIA.says(self.scorer, "measures"))
 
     @property
-    def mode(self) -> Literal["none", "bias", "mix", "full"]:
+    def mode(self) -> str:
         """What is refitted, with nothing left open."""
         if self.repair != "auto":
             return self.repair
@@ -213,7 +211,7 @@ def _ratio_advice(ratio: float) -> str:
 def _check_choices(recipe: Recipe) -> None:
     for name in (*CHOICES, *NAMED):
         value = getattr(recipe, name)
-        if name in NAMED and value in NAMED[name]:
+        if name in NAMED and isinstance(value, str) and NAMED[name].offers(value):
             continue
         choices = NAMED[name].choices() if name in NAMED else CHOICES[name]
         if value not in choices:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from spa.budgets.task import Allocation
     from spa.budgets.units import Unit
     from spa.criteria import Criterion
+    from spa.repairs import Repair
 
 F = TypeVar("F", bound=Callable[..., Any])
 Facts = Mapping[str, bool | str]
@@ -235,6 +236,10 @@ class Registry(Generic[F]):
     def __contains__(self, name: str) -> bool:
         return name in self.own or name in self.outside
 
+    def offers(self, name: str) -> bool:
+        """Whether that can be chosen, or leaves something open."""
+        return name in self.more or name in self
+
     def __getitem__(self, name: str) -> Entry[F]:
         """One by its name.
 
@@ -268,10 +273,17 @@ UNITS: Registry[Unit] = Registry(
     "unit", "spa.budgets", group="spa.units", counted=False, timed=False
 )
 ALLOCATIONS: Registry[Allocation] = Registry("allocation", "spa.budgets", group="spa.allocations")
+REPAIRS: Registry[Repair] = Registry(
+    "repair",
+    "spa.repairs",
+    more={"auto": "full with a scorer that measures, else none", "none": "nothing"},
+    shared=False,
+)
 
 NAMED: Mapping[str, Registry[Any]] = {
     "scorer": CRITERIA,
     "of": UNITS,
     "allocation": ALLOCATIONS,
+    "repair": REPAIRS,
 }
 """By the option, and the field of a recipe, that chooses one."""

@@ -202,3 +202,48 @@ def test_an_allocation_from_outside_keeps_to_the_limits(tmp_path, function, code
     ran, out = prune(tmp_path, "--allocation", "mine", "-s", "l2")
     assert ran.returncode == code and words in ran.stderr and not out.exists()
     assert ran.stderr.count("\n") == 1 or code == 4
+
+
+REPAIR = '''
+from spa.repairs import Fit, repair
+
+@repair(shared=False)
+def double(fit: Fit):
+    """Weights twice as large."""
+    return 2 * fit.weight, fit.bias
+
+def same(fit):
+    return fit.weight, fit.bias
+
+def wide(fit):
+    return fit.weight[:, :, :-1], fit.bias
+'''
+
+
+def weights(path):
+    return {t.name: onnx.numpy_helper.to_array(t).copy() for t in onnx.load(path).graph.initializer}
+
+
+def test_a_repair_from_outside_is_taken_where_it_helps(tmp_path):
+    install(tmp_path, REPAIR, repairs="same = my_package:same\ndouble = my_package:double")
+    fast = "-s", "l2", "--samples", "16"
+    ran, out = prune(tmp_path, "--repair", "same", *fast)
+    assert (ran.returncode, ran.stderr.count("\n")) == (0, ran.stderr.count("did not help"))
+    same = weights(out)
+    ran, out = prune(tmp_path, "--no-reconstruct", *fast, "--force")
+    cut = weights(out)
+    assert same.keys() == cut.keys()
+    assert all((same[name] == cut[name]).all() for name in cut)
+    ran, out = prune(tmp_path, "--repair", "double", *fast, "--force")
+    assert ran.returncode == 0
+    twice = weights(out)
+    rows = [(twice[n] == 2 * cut[n]) | (twice[n] == cut[n]) for n in cut]
+    assert all(found.all() for found in rows)
+    assert any((twice[n] != cut[n]).any() for n in cut), "rows of few weights left are too small"
+
+
+def test_a_repair_of_another_shape_is_one_sentence(tmp_path):
+    install(tmp_path, REPAIR, repairs="wide = my_package:wide")
+    ran, out = prune(tmp_path, "--repair", "wide", "-s", "l2", "--samples", "16")
+    assert ran.returncode == 2 and "the repair 'wide' gives shapes" in ran.stderr
+    assert not out.exists()

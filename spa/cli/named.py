@@ -35,7 +35,7 @@ class Named(Type):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The name, if there is one."""
-        if value in self.registry.more or value in self.registry:
+        if self.registry.offers(value):
             return value
         choices = ", ".join(map(repr, self.registry.choices()))
         self.fail(f"{value!r} is not one of {choices}.", param, ctx)

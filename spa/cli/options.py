@@ -131,7 +131,7 @@ FITTING = (
     choice(
         "Keeping accuracy",
         "--repair",
-        "What is refitted: biases, a mix of the channels that stay, or all weights.",
+        "What is refitted",
     ),
     option(
         "Keeping accuracy",

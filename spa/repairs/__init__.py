@@ -1,5 +1,11 @@
-"""Repairs: give the weights that stay the work of those that went."""
+"""Repairs: give the weights that stay the work of those that went; one file each.
 
+A repair refits one site (docs/contributing/add_a_criterion.md says how one is brought).  It knows
+nothing of scores and budgets.
+"""
+
+from spa.registry import REPAIRS as repair
+from spa.repairs.fit import Fit, Repair
 from spa.repairs.sequential import Repaired, reconstruct
 
-__all__ = ["Repaired", "reconstruct"]
+__all__ = ["Fit", "Repair", "Repaired", "reconstruct", "repair"]

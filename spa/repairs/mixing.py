@@ -14,9 +14,25 @@ from numpy.typing import NDArray
 from spa.devices import Device
 from spa.executor.columns import places_for, rows_of
 from spa.executor.least_squares import Moments, ridge
+from spa.registry import REPAIRS as repair
+from spa.repairs.fit import Fit, Matrix
 
-Matrix = NDArray[np.float64]
 Array = NDArray[np.float32]
+
+
+@repair()
+def mix(fit: Fit) -> tuple[Matrix, Matrix] | None:
+    """Lost channels as mixtures of those that stay, at convolutions."""
+    if not fit.mixes:
+        return None
+    site, targets = fit.site, fit.targets
+    whole = site.weight(fit.coupling)[0]
+    kept, rows = (fit.kept(name) for name in (site.x, site.y))
+    pairs = ((targets.input(site, k), targets.dense.values[site.x][k]) for k in fit.batches)
+    dense = targets.dense
+    blend, offset = mixture(pairs, kept, dense.count, fit.strength, dense.device)
+    weight, gained = mixed(whole[rows], len(blend), blend, offset)
+    return weight[None], fit.bias + gained
 
 
 def mixture(

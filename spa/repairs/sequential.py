@@ -8,8 +8,8 @@ T = dense output + (dense stream - pruned stream) / gain, with the gain of what 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,17 +18,18 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from spa.coupling.model import Coupling
+from spa.errors import UsageError
 from spa.events import Tell, Work, quiet
 from spa.executor.channels import along
 from spa.executor.expected import grams, passes, solves
-from spa.executor.forms import Convolution
-from spa.executor.least_squares import Moments, ridge
 from spa.executor.select import select
 from spa.executor.sites import Site, sites_of
 from spa.executor.stream import Stream
 from spa.executor.survey import survey
-from spa.repairs.chunk import Chunk, Rows, chunks, no_worse
-from spa.repairs.mixing import mixed, mixture
+from spa.registry import REPAIRS
+from spa.repairs import full
+from spa.repairs.chunk import Rows, no_worse
+from spa.repairs.fit import Fit
 from spa.repairs.targets import Targets
 from spa.repairs.together import fitted_together, together
 from spa.repairs.weights import Weights
@@ -37,14 +38,8 @@ from spa.trace.check import Survivors
 from spa.trace.param import READS
 
 HELD = 8  # every so-manieth batch judges a solution instead of shaping it
-LARGEST = 4700  # features of one solve; beyond, whole channels are mixed
 Array = NDArray[Any]
 Matrix = NDArray[np.float64]
-
-
-def _mixes(site: Site, groups: int) -> bool:
-    """Whether channels have several columns each, which one mixture may serve."""
-    return groups == 1 and isinstance(site.form, Convolution) and not site.form.transposed
 
 
 @dataclass(frozen=True)
@@ -77,7 +72,7 @@ def reconstruct(
         alive: what was kept, bool `[labels]` by unit.
         small: the original without the rest.
         feeds: probe inputs, one dict per batch.
-        mode: `full` least squares on all columns, `mix` of whole channels, or the `bias` alone.
+        mode: the name of a repair.
         sequential: fit on what the pruned model computes, towards what the dense one does;
             otherwise every site on the inputs it has in the dense model.
         batch_norm: fit with BatchNormalization on the statistics of the probe (see `survey`).
@@ -116,7 +111,7 @@ class _Walk:
         self.coupling, self.notes = coupling, coupling.notes
         graph = self.graph = coupling.graph
         self.left = Survivors(coupling.notes, coupling.root, alive)
-        self.mode, self.sequential, self.strength = mode, sequential, strength
+        self.repair, self.sequential, self.strength = REPAIRS[mode], sequential, strength
         every = range(len(feeds))
         self.judge = [k for k in every if k % HELD == HELD - 1] or [*every][-1:]
         self.fit = [k for k in every if k not in self.judge] or self.judge
@@ -169,8 +164,9 @@ class _Walk:
 
     def share(self, sites: Sequence[Site]) -> None:
         """Fit the weights that several sites share."""
-        lost = [s for s in sites if self._lost(s)] if self.mode == "full" else []
-        groups = together(lost, self.weights, LARGEST)
+        shared = self.repair.known.facts["shared"]
+        lost = [s for s in sites if self._lost(s)] if shared else []
+        groups = together(lost, self.weights, full.LARGEST)
         if groups:
             parts = self.coupling, self.left, self.start(), self.pruned, self.consts
             targets, batches = Targets(*parts, sequential=False), (self.fit, self.judge)
@@ -188,85 +184,25 @@ class _Walk:
 
     def _solve(self, site: Site) -> None:
         """Fit one site, and keep what helps."""
-        start, old, affine = self.weights.of(site)
-        if self.mode == "bias":
-            weight, bias = start, self._shifted(site, self.fit, start, old) if affine else old
-        elif _mixes(site, len(start)) and (start.shape[2] > LARGEST or self.mode == "mix"):
-            weight, bias = self._mix(site, self.fit, old)
-        elif self.mode == "mix":
+        weight, bias, affine = self.weights.of(site)
+        stored = self.weights.shape(site)
+        parts = self.coupling, site, self.targets, self.fit, stored, weight, bias, affine
+        fit = Fit(*parts, self.strength)
+        found = self.repair.function(fit)
+        if found is None:
             return
-        else:
-            weight, bias = self._fit(site, self.fit, (start, old), affine)
-        self._accept(site, (start, old), (weight, bias), self.judge)
+        if [part.shape for part in found] != [weight.shape, bias.shape]:
+            raise UsageError(
+                f"the repair '{self.repair.name}' gives shapes {[part.shape for part in found]} at "
+                f"node {site.node.name}, not {[weight.shape, bias.shape]}, as they were"
+            )
+        self._accept(replace(fit, batches=self.judge), found)
 
-    def _fit(
-        self, site: Site, batches: Sequence[int], old: tuple[Matrix, Matrix], affine: bool
-    ) -> tuple[Matrix, Matrix]:
-        """Least squares on all features; of wide sites block by block, on what the others leave."""
-        if old[0].shape[2] <= LARGEST:
-            sums = self._moments(old[0])
-            fixed = old[1].astype(np.float32)[:, :, None]
-            for chunk in self._chunks(site, batches, old[0].shape):
-                wanted = chunk.wanted if affine else chunk.wanted - fixed
-                sums.add(chunk.columns, wanted, chunk.samples)
-            weight, bias = ridge(sums, old[0], self.strength, affine)
-            return weight, bias if affine else old[1]
-        weight, bias = old[0].copy(), old[1].copy()
-        for low in range(0, weight.shape[2], LARGEST):
-            own = weight[:, :, low : low + LARGEST]
-            sums = self._moments(own)
-            for chunk in self._chunks(site, batches, weight.shape):
-                columns = chunk.columns[:, low : low + LARGEST]
-                wanted = chunk.gap(weight, bias) + own.astype(np.float32) @ columns
-                sums.add(columns, wanted, chunk.samples)
-            own[...], gained = ridge(sums, own, self.strength, affine)
-            bias += gained
-        return weight, bias
-
-    def _moments(self, weight: Matrix) -> Moments:
-        groups, rows, features = weight.shape
-        return Moments(groups, features, rows, self.dense.device)
-
-    def _shifted(self, site: Site, batches: Sequence[int], weight: Matrix, bias: Matrix) -> Matrix:
-        """The bias that makes up for what is missing on average."""
-        missing, count = np.zeros(bias.shape), 0
-        for chunk in self._chunks(site, batches, weight.shape):
-            missing += chunk.gap(weight, bias).sum(2, dtype=np.float64)
-            count += chunk.wanted.shape[2]
-        return bias + missing / max(count, 1)
-
-    def _chunks(
-        self, site: Site, batches: Sequence[int], shape: tuple[int, ...]
-    ) -> Iterator[Chunk]:
-        """Columns and what the site should make of them, batch by batch."""
-        return chunks(site, self.targets, batches, self.weights.shape(site), shape[0])
-
-    def _mix(self, site: Site, batches: Sequence[int], old: Matrix) -> tuple[Matrix, Matrix]:
-        """Every lost channel as a mixture of those that stay, all kernel positions alike."""
-        whole = site.weight(self.coupling)[0]
-        kept, rows = (self._kept(name) for name in (site.x, site.y))
-        pairs = ((self.targets.input(site, k), self.dense.values[site.x][k]) for k in batches)
-        blend, offset = mixture(pairs, kept, self.pruned.count, self.strength, self.dense.device)
-        weight, gained = mixed(whole[rows], len(blend), blend, offset)
-        return weight[None], old + gained
-
-    def _kept(self, name: str) -> NDArray[np.int64]:
-        """The channels (axis 1) of an activation that stay."""
-        image = self.coupling.notes.images[name]
-        shape = [1] * len(image.shape)
-        shape[1] = image.shape[1]
-        return self.targets.select(name, np.arange(shape[1]).reshape(shape)).reshape(-1)
-
-    def _accept(
-        self,
-        site: Site,
-        old: tuple[Matrix, Matrix],
-        new: tuple[Matrix, Matrix],
-        batches: Sequence[int],
-    ) -> None:
+    def _accept(self, judge: Fit, new: tuple[Matrix, Matrix]) -> None:
         """Take the rows that are no worse on inputs that did not shape them."""
+        site, old = judge.site, (judge.weight, judge.bias)
         before, after, spread = (np.zeros(old[1].shape) for _ in range(3))
-        for chunk in self._chunks(site, batches, old[0].shape):
+        for chunk in judge.chunks():
             spread += chunk.spread
             before += chunk.missed(*old)
             after += chunk.missed(*new)

@@ -12,7 +12,7 @@ from spa import runtime
 from spa.coupling import analyse
 from spa.executor.survey import survey
 from spa.graph import read
-from spa.repairs import reconstruct, sequential
+from spa.repairs import full, reconstruct, sequential
 from spa.rewrite import rewrite
 from tests.nets import Net
 
@@ -195,7 +195,7 @@ def test_a_bias_that_cannot_change_is_what_it_was():
 
 
 def test_shared_weights_that_are_too_wide_are_left_alone(monkeypatch):
-    monkeypatch.setattr(sequential, "LARGEST", 3)
+    monkeypatch.setattr(full, "LARGEST", 3)
     n = Net(opset=17, batch="N")
     x = n.input("x", 3)
     hidden = n.Relu(n.linear(x, 3, 8))
@@ -239,7 +239,7 @@ def test_inputs_that_are_no_numbers_change_nothing():
 def test_wide_products_are_fitted_block_by_block(kind, monkeypatch):
     feeds = inputs(64, 3)
     whole = miss(*[halves(plain(kind), feeds)[k] for k in (0, 2)], feeds)
-    monkeypatch.setattr(sequential, "LARGEST", 3)  # of 4 features that stay
+    monkeypatch.setattr(full, "LARGEST", 3)  # of 4 features that stay
     coupling, cut, small, done = halves(plain(kind), feeds)
     assert any(site.kept for site in done)
     assert whole - 1e-6 <= miss(coupling, small, feeds) < 0.7 * miss(coupling, cut, feeds)
