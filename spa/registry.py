@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from spa.budgets.units import Unit
     from spa.criteria import Criterion
     from spa.repairs import Repair
+    from spa.reports import Report
 
 F = TypeVar("F", bound=Callable[..., Any])
 Facts = Mapping[str, bool | str]
@@ -287,3 +288,6 @@ NAMED: Mapping[str, Registry[Any]] = {
     "repair": REPAIRS,
 }
 """By the option, and the field of a recipe, that chooses one."""
+
+REPORTS: Registry[Callable[[Report], str]] = Registry("report", "spa.reports", mark="face")
+"""By the suffix of a report's file, without the dot."""

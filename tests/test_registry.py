@@ -12,7 +12,7 @@ from spa.coupling import analyse
 from spa.coupling.cost import Cost
 from spa.errors import UsageError
 from spa.graph import read
-from spa.registry import CRITERIA, NAMED
+from spa.registry import CRITERIA, NAMED, REPORTS
 from tests.carried import DIGITS
 from tests.plugins import ROOT, install, spa
 
@@ -28,6 +28,7 @@ def last(context: Context) -> Scores:
         scores[group.cells] = -np.arange(group.size, dtype=float)
     return scores
 '''
+ALL = {**NAMED, "report": REPORTS}
 BROKEN = "import a_module_that_nobody_has\n"
 FAILING = "def mine(context):\n    return {}['x']\n"
 
@@ -40,7 +41,7 @@ def prune(folder, *words):
 # Spa's own
 
 
-@pytest.mark.parametrize("registry", NAMED.values(), ids=NAMED)
+@pytest.mark.parametrize("registry", ALL.values(), ids=ALL)
 def test_every_one_has_a_line_and_is_a_function(registry):
     assert registry.own
     for name, entry in registry.own.items():
@@ -48,7 +49,7 @@ def test_every_one_has_a_line_and_is_a_function(registry):
         assert callable(registry.get(name)) and not entry.origin
 
 
-@pytest.mark.parametrize("registry", NAMED.values(), ids=NAMED)
+@pytest.mark.parametrize("registry", ALL.values(), ids=ALL)
 def test_what_the_source_says_is_what_the_decorator_was_told(registry):
     for entry in registry.own.values():
         said = {**registry.facts, **entry.function.spa_facts}
@@ -247,3 +248,12 @@ def test_a_repair_of_another_shape_is_one_sentence(tmp_path):
     ran, out = prune(tmp_path, "--repair", "wide", "-s", "l2", "--samples", "16")
     assert ran.returncode == 2 and "the repair 'wide' gives shapes" in ran.stderr
     assert not out.exists()
+
+
+def test_a_report_from_outside(tmp_path):
+    source = "def told(report):\n    return f\"{report['command']} {report['status']}\"\n"
+    install(tmp_path, source, reports="txt = my_package:told")
+    ran, _ = prune(tmp_path, "-s", "l2", "--report", str(tmp_path / "r.txt"))
+    assert (ran.returncode, (tmp_path / "r.txt").read_text()) == (0, "prune ok")
+    ran, _ = prune(tmp_path, "--report", str(tmp_path / "r.pdf"))
+    assert ran.returncode == 2 and "use .json, .html, .md, .xml, .txt" in ran.stderr

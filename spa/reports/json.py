@@ -7,11 +7,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from spa.registry import REPORTS as face
 from spa.reports.schema import Report
 
 
+@face("json")
 def to_json(report: Report | Mapping[str, object] | Sequence[object]) -> str:
-    """Write any of spa's results as JSON that every parser takes."""
+    """JSON that every parser takes, of any of spa's results."""
     return json.dumps(_plain(report), indent=2, allow_nan=False) + "\n"
 
 

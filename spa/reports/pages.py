@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from spa.registry import REPORTS as face
 from spa.reports import facts, moved, run
 from spa.reports.schema import Report
 from spa.reports.template import render
@@ -26,16 +27,19 @@ class Case:
     type: str | None = None
 
 
+@face("html")
 def to_html(report: Report) -> str:
     """One self-contained HTML page: no script, no network, nothing beside it."""
     return render("report.html", report=report, facts=facts, moved=moved, run=run)
 
 
+@face("md")
 def to_markdown(report: Report) -> str:
     """GitHub-flavoured Markdown for a pull request or a job summary."""
     return render("report.md", report=report, facts=facts, moved=moved, run=run)
 
 
+@face("xml")
 def to_junit(report: Report) -> str:
     """JUnit XML for a CI server: the cases pruned, verify and one per gate."""
     cases = [_pruned(report), _verify(report), *_gates(report)]

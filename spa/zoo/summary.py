@@ -12,7 +12,7 @@ from spa.storage import refused, replaced
 from spa.zoo.lock import held
 from spa.zoo.model import Layout
 
-FORMATS: dict[str, Callable[[Zoo], str]] = {
+FORMATS: dict[str, Callable[..., str]] = {
     "json": to_json,
     "csv": to_csv,
     "md": to_markdown,

@@ -12,7 +12,8 @@ import pytest
 from jinja2 import UndefinedError
 
 from spa.errors import UsageError
-from spa.reports import FORMATS, check_paths, to_html, to_json, to_junit, to_markdown, write
+from spa.registry import REPORTS
+from spa.reports import check_paths, to_html, to_json, to_junit, to_markdown, write
 from spa.reports.template import render
 from tests.reports.samples import HOSTILE, failure, group, hostile, success
 
@@ -236,10 +237,11 @@ def test_junit_escapes_what_xml_cannot_hold():
 
 
 def test_write_chooses_the_format_by_suffix(tmp_path):
-    paths = [tmp_path / f"report{suffix}" for suffix in FORMATS]
+    paths = [tmp_path / f"report.{suffix}" for suffix in REPORTS.choices()]
+    assert {path.suffix for path in paths} >= {".json", ".md", ".html", ".xml"}
     assert write(success(), *paths) == tuple(paths)
     for path in paths:
-        assert path.read_text(encoding="utf-8") == FORMATS[path.suffix](success())
+        assert path.read_text(encoding="utf-8") == REPORTS.get(path.suffix[1:])(success())
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in paths)
 
 
