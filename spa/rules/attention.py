@@ -6,6 +6,7 @@ import numpy as np
 
 from spa import labels
 from spa.labels import Ids, Image, Plane
+from spa.rules.contraction import of_attention
 from spa.rules.meet import still
 from spa.rules.traits import trait
 from spa.trace.check import Sizes
@@ -171,6 +172,6 @@ def other_attention(op: Op, *_: Image) -> list[Image]:
     return op.rocks()
 
 
-trait("Attention", past=(4, 5))
-trait("MultiHeadAttention", domain=MICROSOFT, past=(6, 7))
+trait("Attention", past=(4, 5), macs=of_attention)
+trait("MultiHeadAttention", domain=MICROSOFT, past=(6, 7), macs=of_attention)
 trait("LinearAttention", past=(3,))

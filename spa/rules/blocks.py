@@ -11,6 +11,7 @@ import numpy as np
 
 from spa import labels
 from spa.labels import Ids, Image
+from spa.rules.contraction import of_product
 from spa.rules.meet import still
 from spa.rules.normalize import per_channel
 from spa.rules.quantize import BLOCKS
@@ -114,4 +115,5 @@ def _blocks_of(op: Op, rows: int, blocks: int) -> Ids:
     return made.dense
 
 
+trait("MatMulNBits", domain=MICROSOFT, macs=of_product)
 trait("GatherBlockQuantized", domain=MICROSOFT, lookups=(Lookup(1, 0, "gather_axis"),))

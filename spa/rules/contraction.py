@@ -58,6 +58,22 @@ def of_recurrence(shapes: Sequence[Shape], _: Attributes, out: Shape) -> float:
     return float(prod(shapes[0][:2]) * (prod(shapes[1]) + prod(shapes[2])))
 
 
+def of_attention(shapes: Sequence[Shape], _: Attributes, out: Shape) -> float:
+    """Every query meets every key, and every score a value."""
+    return float((prod(shapes[0]) + prod(out)) * shapes[1][-2])
+
+
+def of_projected_attention(shapes: Sequence[Shape], _: Attributes, out: Shape) -> float:
+    """What queries, keys and values are made by; keys are as wide as values."""
+    return float(prod(shapes[0][:-1]) * prod(shapes[1]) + 2 * prod(out) * shapes[0][1])
+
+
+def of_experts(shapes: Sequence[Shape], attrs: Attributes, _: Shape) -> float:
+    """Every token meets the matrices of `k` experts."""
+    matrices = sum(prod(shapes[i][1:]) for i in (2, 4, 6) if i < len(shapes) and shapes[i])
+    return float(prod(shapes[0][:-1]) * attrs.get("k", 1) * matrices)
+
+
 def of_equation(shapes: Sequence[Shape], attrs: Attributes, out: Shape) -> float:
     """The product of the lengths of all letters of an Einsum of several tensors."""
     equation = attrs["equation"]

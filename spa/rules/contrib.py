@@ -44,7 +44,7 @@ def _plus(op: Op, made: Image) -> Image:
     return Image(made.shape, meet(op, both, wide_axes(op, [x.shape for x in both])))
 
 
-trait("FusedConv", domain=MICROSOFT, macs=of_convolution())
+trait("FusedConv", "NhwcConv", "NhwcFusedConv", domain=MICROSOFT, macs=of_convolution())
 
 
 @rule("FusedMatMul", "TransposeMatMul", domain=MICROSOFT, note="not with transposed batches")
@@ -56,7 +56,7 @@ def fused_matmul(op: Op, *_: Image) -> Image:  # ... i k, ... k j -> ... i j
     return matrices(op, bool(op.attr("transA", 0)), bool(op.attr("transB", 0)))
 
 
-trait("FusedGemm", "FusedMatMul", domain=MICROSOFT, macs=of_product)
+trait("FusedGemm", "FusedMatMul", "TransposeMatMul", domain=MICROSOFT, macs=of_product)
 
 
 @rule("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", domain=MICROSOFT, lossy=MEAN)

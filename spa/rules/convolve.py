@@ -135,6 +135,9 @@ def groups_left(new: Sizes, weight: int) -> Fixes:
     return {"group": int(new.view(key)[0])} if "group" in new.node.attrs else {}
 
 
+trait("DeformConv", "CausalConvWithState", macs=of_convolution())
+
+
 @rule("CausalConvWithState")
 def causal_conv(
     op: Op, x: Image, *_: Image

@@ -6,7 +6,9 @@ from math import prod
 
 from spa import labels
 from spa.labels import Ids, Image, Shape
+from spa.rules.contraction import of_experts
 from spa.rules.meet import still
+from spa.rules.traits import trait
 from spa.trace.op import Op
 from spa.trace.registry import MICROSOFT, rule
 
@@ -53,3 +55,6 @@ def _more(op: Op, inner: Ids, read: Ids, view: Shape, axis: int, times: float) -
         op.param(6, (*inner.shape, len(read)), times=times, makes=rows, reads=columns)
     if op.has(7):
         op.param(7, inner.shape, scales=labels.lay(inner, (0, 1), 2))
+
+
+trait("MoE", domain=MICROSOFT, macs=of_experts)

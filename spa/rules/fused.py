@@ -16,6 +16,7 @@ from spa.rules.attention import (
     whole_heads,
     with_past,
 )
+from spa.rules.contraction import of_attention, of_projected_attention
 from spa.rules.meet import still
 from spa.rules.traits import trait
 from spa.trace.check import Sizes
@@ -163,6 +164,6 @@ def grouped_sizes(new: Sizes) -> Fixes:
     return {"num_heads": now, "kv_num_heads": kept}
 
 
-trait("Attention", domain=MICROSOFT, past=(4,))
-trait("QAttention", domain=MICROSOFT, past=(8,))
-trait("GroupQueryAttention", domain=MICROSOFT, past=(3, 4))
+trait("Attention", domain=MICROSOFT, past=(4,), macs=of_projected_attention)
+trait("QAttention", domain=MICROSOFT, past=(8,), macs=of_projected_attention)
+trait("GroupQueryAttention", domain=MICROSOFT, past=(3, 4), macs=of_attention)

@@ -242,3 +242,5 @@ trait("ConvInteger", macs=of_convolution())
 trait("QLinearConv", macs=of_convolution(3))
 trait("QLinearConv", domain=MICROSOFT, macs=of_convolution(3))
 trait("MatMulInteger", "QLinearMatMul", macs=of_product)
+for name in ("DynamicQuantizeMatMul", "MatMulIntegerToFloat", "QGemm"):
+    trait(name, domain=MICROSOFT, macs=of_product)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from spa.coupling.products import untold
 from spa.graph import read
 from spa.rules.explain import Labelled
 from tests.corpus.build import case, noise, quantised
@@ -16,9 +17,11 @@ def macs(node, moving: int) -> float:
     """MACs of the params of one node, its first `moving` inputs being activations."""
     names = list(node.arrays)[:moving]
     (variant,) = [v for v in variants(node) if list(v.feeds) == names]
-    notes = Labelled(read(variant.model), strict=True).start({})
-    sizes = [p.times * _size(p.view) for p in notes.params.values()]
-    return sum(sizes)
+    graph = read(variant.model)
+    notes = Labelled(graph, strict=True).start({})
+    found = sum(p.times * _size(p.view) for p in notes.params.values())
+    assert untold(graph, ()) == found  # as where no rule has a say
+    return found
 
 
 def _size(view) -> int:
