@@ -25,7 +25,7 @@ def summary(report: Report, files: Sequence[Path] = ()) -> RenderableType:
 
 
 def _summary(report: Report, files: Sequence[Path]) -> Iterator[RenderableType]:
-    compared = facts.compared(report)
+    compared = facts.comparison(report)
     if compared:
         yield shown(compared)
     if report.get("groups"):
@@ -70,9 +70,9 @@ def _verification(report: Report) -> Iterator[RenderableType]:
     for gate in facts.gates(report):
         words = f"{gate.name} {'passed' if gate.passed else 'FAILED'}: {gate.sentence}"
         yield line("Gate", words, "good" if gate.passed else "bad")
-    check = facts.check(report)
+    check = report.get("check")
     if check:
-        yield line("Check", check.sentence, "dim" if check.passed else "bad")
+        yield line("Check", facts.check_words(check), "bad" if check["error"] else "dim")
 
 
 def _warnings(report: Report) -> Iterator[RenderableType]:

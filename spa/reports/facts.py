@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from spa.reports import moved, run, wording
-from spa.reports.schema import FrozenFacts, Gate, GroupFacts, LossyFacts, Proof, Report
+from spa.reports.schema import CheckFacts, FrozenFacts, Gate, GroupFacts, LossyFacts, Proof, Report
 from spa.reports.wording import Cell, Table
 
 MOST_PORTS = 8
@@ -24,19 +24,6 @@ class Row(NamedTuple):
     before: str
     after: str
     change: Cell
-
-    @property
-    def known(self) -> bool:
-        """Whether anything was measured."""
-        return (self.before, self.after) != (wording.NOTHING,) * 2
-
-
-class Headline(NamedTuple):
-    """One number worth a glance."""
-
-    label: str
-    value: Cell
-    detail: str
 
 
 class Reason(NamedTuple):
@@ -84,36 +71,15 @@ class Demand(NamedTuple):
         return f"measured {self.measured}, the limit is {self.limit}"
 
 
-class Check(NamedTuple):
-    """The user's own check in words."""
-
-    command: str
-    error: str
-
-    @property
-    def passed(self) -> bool:
-        """Whether it has nothing to complain of."""
-        return not self.error
-
-    @property
-    def sentence(self) -> str:
-        """What was run, and why it failed if it did."""
-        return self.command if self.passed else f"{self.command}: {self.error}"
-
-
-def comparison(report: Report) -> list[Row]:
-    """Return the table's rows; what nobody measured is not shown."""
+def comparison(report: Report) -> Table:
+    """Return the two models side by side; what nobody measured is not shown."""
     rows = [*_ports(report, "input"), *_ports(report, "output"), *_ops(report)]
     for key, label in (("params", "parameters"), ("macs", "MACs"), ("channels", "channels")):
         rows.append(_amount(report, key, label))
     rows.append(_amount(report, "bytes", "file size"))
     rows += [*_latency(report), *_drift(report), *_score(report)]
-    return [row for row in rows if row.known]
-
-
-def compared(report: Report) -> Table:
-    """The same as a table."""
-    return Table(("", "Original", "Pruned", "Change"), comparison(report))
+    known = [row for row in rows if (row.before, row.after) != (wording.NOTHING,) * 2]
+    return Table(("", "Original", "Pruned", "Change"), known)
 
 
 def _ports(report: Report, kind: str) -> list[Row]:
@@ -214,12 +180,9 @@ def _score(report: Report) -> list[Row]:
     return [Row("score", wording.score(check["before"]), wording.score(check["after"]), change)]
 
 
-def check(report: Report) -> Check | None:
-    """Return what the user's check was, None where there was none."""
-    told = report.get("check")
-    if not told:
-        return None
-    return Check(wording.printable(told["command"]), wording.printable(told["error"] or ""))
+def check_words(check: CheckFacts) -> str:
+    """Say what the user's check was, and why it failed if it did."""
+    return f"{check['command']}: {check['error']}" if check["error"] else check["command"]
 
 
 def gates(report: Report) -> list[Demand]:
@@ -237,19 +200,16 @@ def gate_words(gate: Gate) -> Demand:
     return Demand(name, limit, measured, gate["passed"])
 
 
-def headlines(report: Report) -> list[Headline]:
-    """Return the few numbers the report is opened for."""
+def headlines(report: Report) -> list[tuple[str, Cell, str]]:
+    """Return the few numbers the report is opened for: label, number and detail."""
     rows = [_amount(report, key, label) for key, label in SIZES]
     rows += [row._replace(label="Latency") for row in _latency(report)]
-    found = [
-        Headline(row.label, row.change, f"{row.before} → {row.after}")
-        for row in rows
-        if row.change != wording.NOTHING
-    ]
+    known = [row for row in rows if row.change != wording.NOTHING]
+    found = [(row.label, row.change, f"{row.before} → {row.after}") for row in known]
     worst = moved.worst_drift(report)
     if worst is not None:
         name = wording.shorten(wording.printable(worst[0]), 24)
-        found.append(Headline("Drift", Cell(wording.measure(worst[1])), f"NRMSE, {name}"))
+        found.append(("Drift", Cell(wording.measure(worst[1])), f"NRMSE, {name}"))
     return found
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from spa.reports import wording
 from spa.reports.schema import Report
@@ -23,8 +22,7 @@ INPUTS = {
 }
 
 
-@dataclass(frozen=True)
-class Moved:
+class Moved(NamedTuple):
     """How far one output moved."""
 
     name: str

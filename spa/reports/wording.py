@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 
 NOTHING = "–"
 
@@ -77,17 +78,25 @@ def shorten(text: str, width: int) -> str:
     return f"{text[: width - tail - 1]}…{text[-tail:]}"
 
 
-def count(number: float | None) -> str:
+def _known(write: Callable[[float], str]) -> Callable[[float | None], str]:
+    """What is not known, or no number, is a dash."""
+
+    @wraps(write)
+    def shown(number: float | None) -> str:
+        return NOTHING if number is None or not math.isfinite(number) else write(number)
+
+    return shown
+
+
+@_known
+def count(number: float) -> str:
     """25557032 becomes 25.56 M."""
-    if number is None or not math.isfinite(number):
-        return NOTHING
     return _scaled(number, ("", " k", " M", " G", " T", " P"))
 
 
-def size(number: float | None) -> str:
+@_known
+def size(number: float) -> str:
     """A file size in decimal units, as file managers and registries show it."""
-    if number is None or not math.isfinite(number):
-        return NOTHING
     return _scaled(number, (" B", " kB", " MB", " GB", " TB", " PB"))
 
 
@@ -100,15 +109,15 @@ def _scaled(number: float, units: Sequence[str]) -> str:
     return f"{number / 1000**power:.2f}{units[power]}"
 
 
-def milliseconds(number: float | None) -> str:
+@_known
+def milliseconds(number: float) -> str:
     """A latency with three significant digits."""
-    return NOTHING if number is None or not math.isfinite(number) else f"{number:.3g} ms"
+    return f"{number:.3g} ms"
 
 
-def seconds(number: float | None) -> str:
+@_known
+def seconds(number: float) -> str:
     """A duration a person can compare."""
-    if number is None or not math.isfinite(number):
-        return NOTHING
     if number < 0.9995:
         return f"{number * 1000:.0f} ms"
     if number < 99.95:
@@ -116,15 +125,15 @@ def seconds(number: float | None) -> str:
     return f"{int(round(number) // 60)} min {round(number) % 60:02d} s"
 
 
-def percent(share: float | None) -> str:
+@_known
+def percent(share: float) -> str:
     """A share in 0..1 as a percentage."""
-    return NOTHING if share is None or not math.isfinite(share) else f"{share:.1%}"
+    return f"{share:.1%}"
 
 
-def change(removed: float | None) -> str:
+@_known
+def change(removed: float) -> str:
     """A removed share as the change it makes: 0.25 becomes -25.0%."""
-    if removed is None or not math.isfinite(removed):
-        return NOTHING
     return "same" if removed == 0 else f"{-removed:+.1%}"
 
 

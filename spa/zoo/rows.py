@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from spa.reports import moved
 from spa.reports.zoo import Row, Status
@@ -85,30 +85,7 @@ def failed(
 ) -> Row:
     """A row with nothing measured."""
     status = status or STATUS.get(exit_code, "failed")
-    return Row(
-        name=job.name,
-        source=job.source,
-        status=status,
-        exit_code=exit_code,
-        error=error,
-        transient=transient or status in TRANSIENT,
-        bytes_before=None,
-        bytes_after=None,
-        params_before=None,
-        params_after=None,
-        macs_before=None,
-        macs_after=None,
-        drift=None,
-        top1_agreement=None,
-        score_before=None,
-        score_after=None,
-        before_ms=None,
-        after_ms=None,
-        speedup=None,
-        warnings=[],
-        output=None,
-        sha256=None,
-        attempts=1,
-        seconds=0.0,
-        peak_rss_bytes=None,
-    )
+    known: dict[str, object] = {"name": job.name, "source": job.source, "status": status}
+    known |= {"exit_code": exit_code, "error": error, "warnings": []}
+    known |= {"transient": transient or status in TRANSIENT, "attempts": 1, "seconds": 0.0}
+    return cast(Row, dict.fromkeys(Row.__annotations__) | known)
