@@ -6,14 +6,14 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from spa.budgets.limits import Limit, holder, keeper, limits, widest
 from spa.coupling.cost import Cost
 from spa.coupling.describe import tied_by
-from spa.coupling.model import Coupling
+from spa.coupling.model import Coupling, Group
 from spa.errors import TargetError
 from spa.labels import ROCK, Ids
 from spa.recipe import Recipe
@@ -107,7 +107,7 @@ def largest_rest(coupling: Coupling, recipe: Recipe, cost: Cost, kept: Sequence[
     return Rest(shares[index] / whole, where, *_why(coupling, recipe, param, kept))
 
 
-def _held(group: Any, recipe: Recipe) -> tuple[str, str | None]:
+def _held(group: Group, recipe: Recipe) -> tuple[str, str | None]:
     """Why no more of a group goes."""
     option = holder(group, recipe)
     if option is None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import copy
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +28,7 @@ from spa.executor.least_squares import Moments, shrunken
 from spa.executor.sites import Site, concerned, sites_of
 from spa.executor.stream import Stream
 from spa.executor.survey import survey
+from spa.labels import Ids
 from spa.registry import CRITERIA as criterion
 
 RIDGE = 1e-2
@@ -52,7 +52,7 @@ class Problem:
     """
 
     def __init__(
-        self, weight: Matrix, gram: Matrix, units: Any, worth: float, scale: float
+        self, weight: Matrix, gram: Matrix, units: Ids, worth: float, scale: float
     ) -> None:
         if len(units) > LARGEST:
             gram, weight, units = _summed(gram, weight, units)

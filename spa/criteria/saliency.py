@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.errors import UsageError, first_line
+from spa.graph.model import Graph
 
 
-def from_file(graph: Any, path: Path) -> Callable[[str, NDArray[np.float32]], NDArray[np.float32]]:
+def from_file(
+    graph: Graph, path: Path
+) -> Callable[[str, NDArray[np.float32]], NDArray[np.float32]]:
     """A weigher that looks weights up in a .npz or .safetensors file by initializer name.
 
     Tensors the file does not hold count nothing.  Raises UsageError if the file cannot be read,

@@ -24,6 +24,7 @@ from spa.executor.cells import Cells
 from spa.executor.sinks import Ways
 from spa.executor.sites import Site, concerned, sites_of
 from spa.executor.stream import Part, Stream
+from spa.graph.model import Node
 
 LEVELS = 8  # numbers of silenced channels that are tried
 BATCHES = 16  # batches they are tried on
@@ -66,7 +67,13 @@ class _Trial:
     """
 
     def __init__(
-        self, coupling: Coupling, stream: Stream, node: Any, group: Group, sites: Any, felt: Felt
+        self,
+        coupling: Coupling,
+        stream: Stream,
+        node: Node,
+        group: Group,
+        sites: list[Site],
+        felt: Felt,
     ) -> None:
         images, root = coupling.notes.images, coupling.root
         self.factors = [Cells(images[name], root, group.cells) for name in node.inputs[:2]]
@@ -130,7 +137,7 @@ class _Next:
             if p.tensor is None and any(mine[root[q.ids]].any() for _, q in p.planes)
         ]
 
-    def reached(self, nodes: list[Any]) -> set[int]:
+    def reached(self, nodes: list[Node]) -> set[int]:
         """Numbers of the first sites on every way from some nodes."""
         nodes = list(nodes)
         seen, found = set(), set()

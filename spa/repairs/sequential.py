@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from spa.coupling.model import Coupling
+from spa.devices import Device
 from spa.errors import UsageError
 from spa.events import Tell, Work, quiet
 from spa.executor.channels import along
@@ -26,6 +27,7 @@ from spa.executor.select import select
 from spa.executor.sites import Site, sites_of
 from spa.executor.stream import Stream
 from spa.executor.survey import survey
+from spa.graph.model import Node
 from spa.registry import REPAIRS
 from spa.repairs import full
 from spa.repairs.chunk import Rows, no_worse
@@ -62,7 +64,7 @@ def reconstruct(
     sequential: bool = True,
     batch_norm: bool = True,
     strength: float = 5e-2,
-    device: Any = "cpu",
+    device: Device = "cpu",
     tell: Tell = quiet,
 ) -> tuple[ModelProto, tuple[Repaired, ...]]:
     """A copy of the cut model `small` with its weights refitted on probe inputs.
@@ -106,7 +108,7 @@ class _Walk:
         sequential: bool,
         batch_norm: bool,
         strength: float,
-        device: Any,
+        device: Device,
     ) -> None:
         self.coupling, self.notes = coupling, coupling.notes
         graph = self.graph = coupling.graph
@@ -135,14 +137,14 @@ class _Walk:
         )
         self.done: list[Repaired] = []
 
-    def _move(self, node: Any, affine: Array) -> None:
+    def _move(self, node: Node, affine: Array) -> None:
         """Let the pruned stream move what is left of an output as the dense one does."""
         name = node.outputs[0]
         rank = len(self.graph.shapes[name])
         sides = [select(along(s, rank), self.notes.images[name], self.left) for s in affine]
         self.pruned.instead[name] = np.stack([side.reshape(-1) for side in sides])
 
-    def _cut(self, node: Any, i: int, value: Array) -> Array:
+    def _cut(self, node: Node, i: int, value: Array) -> Array:
         """What is left of a value for a stored tensor."""
         param = self.notes.params.get((node.index, i))
         if param is None or not any(self.left.touched(p) for _, p in param.planes):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 from spa.executor.sites import Site
 from spa.executor.stream import Stream, names_in
+from spa.graph.model import Node
 from spa.graph.names import unused
 from spa.rules import trait_of
 
@@ -30,7 +30,7 @@ class Weights:
         for output in pruned.model.graph.output:
             self.uses[output.name] = self.uses.get(output.name, 0) + 1
 
-    def node(self, node: Any) -> NodeProto:
+    def node(self, node: Node) -> NodeProto:
         """The node of the pruned model that a node of the original has become."""
         return self.pruned.nodes[self.pruned.find(node.outputs[0])]
 
@@ -113,7 +113,7 @@ class Weights:
             self._add(holder, i, change.size, self.pruned.array(proto.input[site.input]).dtype)
         self._shift(holder.input[i], sign * change.reshape(-1))
 
-    def _add(self, holder: NodeProto, i: int, size: int, dtype: Any) -> None:
+    def _add(self, holder: NodeProto, i: int, size: int, dtype: np.dtype) -> None:
         """Give a node a bias of zeros."""
         name = unused(f"{holder.output[0]}_spa_bias", {*self.pruned.weights, *self.uses})
         holder.input[i] = name

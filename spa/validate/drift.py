@@ -168,42 +168,13 @@ class _Sums:
         return float(self.both / math.sqrt(self.old) / math.sqrt(self.new))
 
 
-def relative_error(want: Mapping[Any, Any], got: Mapping[Any, Any]) -> float:
-    """The largest difference of any output, over the largest entry of that output.
-
-    Infinite where shapes differ, or one has an entry that is not finite and the other has not.
-    """
-    worst = 0.0
-    other: Any
-    for name, value in want.items():
-        other = got.get(name)
-        if isinstance(value, (list, tuple, dict)):  # sequences and maps: entry by entry
-            if type(value) is not type(other) or len(value) != len(other):
-                return math.inf
-            inner = value if isinstance(value, dict) else dict(enumerate(value))
-            outer = other if isinstance(other, dict) else dict(enumerate(other))
-            worst = max(worst, relative_error(inner, outer))
-            continue
-        a, b = _floats(value), _floats(other)
-        if a is None:
-            worst = max(worst, 0.0 if np.array_equal(value, other) else 1.0)
-            continue
-        finite = None if b is None or a.shape != b.shape else _both_finite(a, b)
-        if b is None or finite is None:
-            return math.inf
-        scale = np.abs(a[finite]).max(initial=0.0)
-        gap = np.abs(a[finite] - b[finite]).max(initial=0.0)
-        worst = max(worst, float(gap / (scale + 1e-12)))
-    return worst
-
-
 def _both_finite(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_] | None:
     """Where both are finite; None unless they agree everywhere else."""
     finite = np.isfinite(a) & np.isfinite(b)
     return finite if np.array_equal(a[~finite], b[~finite], equal_nan=True) else None
 
 
-def _floats(value: Any, amounts: bool = False) -> Floats | None:
+def _floats(value: object, amounts: bool = False) -> Floats | None:
     """The value as float64 if it is a float or a float tensor, or integers that are amounts."""
     from spa.trace.kinds import is_float
 
@@ -217,7 +188,7 @@ def _floats(value: Any, amounts: bool = False) -> Floats | None:
         return value.astype(np.float64)
 
 
-def _precision(value: Any) -> float:
+def _precision(value: object) -> float:
     """A unit in the last place, as a share."""
     import ml_dtypes
 

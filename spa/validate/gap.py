@@ -35,7 +35,7 @@ class Gap:
 APART = Gap(math.inf)
 
 
-def gap(want: Mapping[Any, Any], got: Mapping[Any, Any]) -> Gap:
+def gap(want: Mapping[Any, object], got: Mapping[Any, object]) -> Gap:
     """How far `got` lies from `want`, over all that `want` has."""
     total = Gap()
     for name, value in want.items():
@@ -63,7 +63,7 @@ def _of_one(want: Any, got: Any) -> Gap:
     return Gap(float(apart / (largest + 1e-12)), count, a.size - count)
 
 
-def floats(value: Any) -> NDArray[np.float64] | None:
+def floats(value: object) -> NDArray[np.float64] | None:
     """The value as float64 if it is a float or a float tensor, else None."""
     if isinstance(value, float):
         return np.array(value)

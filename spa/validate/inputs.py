@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from spa.graph.model import Graph
 from spa.graph.single import at_hand
 from spa.probes import Probe
 from spa.probes.plain import feeds
@@ -40,7 +41,7 @@ class Inputs:
     held_back: bool
 
 
-def fresh(graph: Any, probe: Probe, macs: float) -> Inputs:
+def fresh(graph: Graph, probe: Probe, macs: float) -> Inputs:
     """Rows of a probe that nothing is fitted on, fewer where one row costs many `macs`."""
     sizes = [
         prod(graph.shapes[n]) for node in graph.nodes for n in node.outputs if n in graph.shapes
@@ -53,14 +54,14 @@ def fresh(graph: Any, probe: Probe, macs: float) -> Inputs:
     return Inputs(list(probe.runs(rows, batch)), probe.kind, len(rows), apart)
 
 
-def random(graph: Any, seed: int) -> Inputs:
+def random(graph: Graph, seed: int) -> Inputs:
     """Noise, where there is nothing better."""
     feeds = feeds_at(graph, seed)
     rows = next((len(value) for value in feeds.values() if value.ndim), 1)
     return Inputs([feeds], "random", rows, True)
 
 
-def feeds_at(graph: Any, seed: int, sizes: Mapping[str, int] | None = None) -> Feeds:
+def feeds_at(graph: Graph, seed: int, sizes: Mapping[str, int] | None = None) -> Feeds:
     """Random inputs at the sizes of the analysis, or at other `sizes` of its symbols."""
     if sizes is None or sizes == graph.dims:
         return dict(feeds(graph, seed))

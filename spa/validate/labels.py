@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def labels_of(value: Any) -> NDArray[Any] | None:
+def labels_of(value: object) -> NDArray[Any] | None:
     """The value if it is a tensor of integers, booleans or strings, or one of these."""
     if isinstance(value, (bool, int, str)):
         value = np.array([value])

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa import runtime
+from spa.runtime import Session
 
 BLOCK = 0.01
 """Seconds of a block, about: long beside a change of session, short beside a machine's moods."""
@@ -89,7 +90,7 @@ class Timing:
 
 
 def side_by_side(
-    sessions: Sequence[Any],
+    sessions: Sequence[Session],
     feeds: Sequence[Feed],
     *,
     runs: int | None = None,
@@ -131,7 +132,7 @@ def side_by_side(
     return measure(sessions, feeds, warmup=0, block=block, clock=clock, enough=enough)
 
 
-def _warm(session: Any, feed: Feed, warmup: int, clock: Clock) -> float:
+def _warm(session: Session, feed: Feed, warmup: int, clock: Clock) -> float:
     """Run a session until it is warm; the seconds of its fastest run, 0.0 if there was none."""
     fastest, turn, started = math.inf, 0, time.perf_counter()
     with runtime.stoppable() as options:
@@ -144,7 +145,7 @@ def _warm(session: Any, feed: Feed, warmup: int, clock: Clock) -> float:
 
 
 def measure(
-    sessions: Sequence[Any],
+    sessions: Sequence[Session],
     feeds: Sequence[Feed],
     *,
     runs: int | None = None,
@@ -186,7 +187,7 @@ def measure(
     return Timing(np.concatenate(rounds), block)
 
 
-def _block(session: Any, feed: Feed, size: int, clock: Clock) -> NDArray[np.float64]:
+def _block(session: Session, feed: Feed, size: int, clock: Clock) -> NDArray[np.float64]:
     """Milliseconds of so many runs in a row."""
     times = np.zeros(size)
     with runtime.stoppable() as options:

@@ -10,11 +10,12 @@ from onnx import NodeProto
 
 from spa.coupling.view import trait_at
 from spa.errors import VerifyError
+from spa.graph.model import Graph, Node
 from spa.graph.normalize import graphs_in
 from spa.rules import trait_of
 
 
-def sized_by_data(graph: Any) -> frozenset[str]:
+def sized_by_data(graph: Graph) -> frozenset[str]:
     """The tensors of the main graph whose shape depends on values of inputs, not on their sizes.
 
     Another model of the same function, such as one whose weights were refitted, may make them of
@@ -35,7 +36,7 @@ def sized_by_data(graph: Any) -> frozenset[str]:
     return frozenset(shaped - {""})
 
 
-def _counted(node: Any, proto: NodeProto, valued: Collection[str]) -> bool:
+def _counted(node: Node, proto: NodeProto, valued: Collection[str]) -> bool:
     trait = trait_of(node)
     steering = [
         n for i, n in enumerate(node.inputs) if i in trait.sized or (trait.counts and not i)
@@ -47,7 +48,7 @@ def _counted(node: Any, proto: NodeProto, valued: Collection[str]) -> bool:
 
 
 def check_shapes(
-    graph: Any, before: Mapping[str, Any], after: Mapping[str, Any], advice: str
+    graph: Graph, before: Mapping[str, Any], after: Mapping[str, Any], advice: str
 ) -> None:
     """Every output is there, and as long as it was unless the data say how long it is.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +52,7 @@ class _Held:
         self.zeros: dict[str, str] = {}
         self.wanted = _zeros_wanted(self.graph)
 
-    def all(self, nodes: Sequence[Any], protos: Iterable[NodeProto]) -> list[NodeProto]:
+    def all(self, nodes: Sequence[Node], protos: Iterable[NodeProto]) -> list[NodeProto]:
         """The nodes of one graph."""
         written: list[NodeProto] = []
         for node, proto in zip(nodes, protos, strict=True):
@@ -71,7 +70,7 @@ class _Held:
                     written += self._hold(name)
         return written
 
-    def _enter(self, node: Any, copy: NodeProto) -> None:
+    def _enter(self, node: Node, copy: NodeProto) -> None:
         """Write the bodies of a node; what enters them is held at their beginning."""
         for border in node.before:
             self._cross(border)
@@ -89,7 +88,7 @@ class _Held:
         for border in node.after:
             self._cross(border)
 
-    def _cross(self, border: Any) -> None:
+    def _cross(self, border: Node) -> None:
         """Zero points are the same on both sides of a border, where both sides can see them."""
         if border.outputs:
             found = _zero_point(self.graph, border, self.zeros, self.wanted)
@@ -109,7 +108,7 @@ class _Held:
 
 
 def _hold_inside(
-    model: ModelProto, coupling: Coupling, left: Survivors, node: Any, copy: NodeProto
+    model: ModelProto, coupling: Coupling, left: Survivors, node: Node, copy: NodeProto
 ) -> None:
     """Let a node use weights without the dead channels that nobody outside it can mask."""
     notes = coupling.notes
@@ -191,7 +190,7 @@ def _zeros_wanted(graph: Graph) -> dict[str, str]:
 
 
 def _zero_point(
-    graph: Graph, node: Any, zeros: dict[str, str], wanted: Mapping[str, str]
+    graph: Graph, node: Node, zeros: dict[str, str], wanted: Mapping[str, str]
 ) -> dict[str, str]:
     """The tensor that says what zero is in the integers a node makes, by the name of its output."""
     first, like = node.outputs[0], trait_of(node)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from onnx import ModelProto, NodeProto
 
@@ -19,6 +18,7 @@ from spa.errors import ReadError
 from spa.events import Advance, unheard
 from spa.graph import Graph
 from spa.rules import is_known
+from spa.runtime import Session
 from spa.validate.borders import Border, borders, given_name, steered, watched
 from spa.validate.gap import gap
 from spa.validate.inputs import feeds_at
@@ -68,7 +68,7 @@ class _Own(Runner):
         super().__init__(model, graph.source.base_dir, device, ran)
         self.given = graph.source.given
 
-    def load(self, optimize: bool) -> tuple[Any, tuple[NodeProto, ...]]:
+    def load(self, optimize: bool) -> tuple[Session, tuple[NodeProto, ...]]:
         if self.given is None or self.given is self.model:
             return super().load(optimize)
         beside = isinstance(self.given, Path) and self.given.absolute().parent == self.base_dir

@@ -15,7 +15,7 @@ from onnx import ModelProto, NodeProto
 
 from spa.coupling.model import Coupling
 from spa.errors import VerifyError
-from spa.graph.model import FLOW
+from spa.graph.model import FLOW, Graph
 from spa.rules import trait_of
 from spa.trace.check import Survivors, planes_at
 from spa.trace.collect import Reason
@@ -108,7 +108,7 @@ class Proof:
             found = self._before_it_breaks(feeds, optimize, where, advice) or found
         return found
 
-    def living(self, name: str, value: Any) -> Any:
+    def living(self, name: str, value: NDArray[Any]) -> NDArray[Any]:
         """What is left of a tensor of the masked original."""
         image = self.coupling.notes.images.get(name)
         if image is None or not any(map(self.left.touched, image.planes)):
@@ -256,7 +256,7 @@ def end_of(node: NodeProto) -> str:
     )
 
 
-def breaking(runner: Runner, feeds: Arrays, graph: Any) -> set[str]:
+def breaking(runner: Runner, feeds: Arrays, graph: Graph) -> set[str]:
     """First outputs of the nodes that make no finite numbers from finite ones."""
     nodes = [n for n in graph.nodes if any(is_float(graph.dtypes.get(o)) for o in n.outputs)]
     tensors = {o for n in nodes for o in n.outputs if is_float(graph.dtypes.get(o))}
@@ -273,7 +273,7 @@ def breaking(runner: Runner, feeds: Arrays, graph: Any) -> set[str]:
     }
 
 
-def names_of(graph: Any) -> dict[tuple[str, str], str]:
+def names_of(graph: Graph) -> dict[tuple[str, str], str]:
     """Node names by op and first output, also for the masked model, which renames some outputs."""
     found: dict[tuple[str, str], str] = {}
     for node in graph.order:
@@ -283,18 +283,18 @@ def names_of(graph: Any) -> dict[tuple[str, str], str]:
     return found
 
 
-def has_quantizers(graph: Any) -> bool:
+def has_quantizers(graph: Graph) -> bool:
     """Whether onnxruntime may compute in integers what the file has in floats."""
     traits = map(trait_of, graph.order)
     return any(like.quantizes or like.dequantizes for like in traits)
 
 
-def is_quantised(graph: Any) -> bool:
+def is_quantised(graph: Graph) -> bool:
     """Whether activations are quantised, so that onnxruntime may fuse them into integer kernels."""
     return any(trait_of(node).quantizes for node in graph.order)
 
 
-def tolerance(graph: Any) -> float:
+def tolerance(graph: Graph) -> float:
     """The largest difference that rounding explains, by the coarsest type in the graph."""
     kinds = [np.dtype(graph.dtypes[n]).name for n in graph.outputs if n in graph.dtypes]
     kinds += [np.dtype(graph.dtypes[n]).name for n in graph.consts if n in graph.dtypes]

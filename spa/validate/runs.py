@@ -7,6 +7,7 @@ say), the part before them is run: what enters them is an output then.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from spa.errors import ReadError
 from spa.events import Advance, unheard
 from spa.graph.normalize import captured_names, graphs_in
 from spa.rules import is_known
+from spa.runtime import Session
 from spa.validate.twin import all_graphs
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -34,14 +36,14 @@ class Runner:
     def __init__(
         self,
         model: ModelProto,
-        base_dir: Any,
+        base_dir: Path | None,
         device: Device,
         ran: Advance = unheard,
         integers: bool = True,
     ) -> None:
         self.model, self.base_dir, self.device = model, base_dir, device
         self.ran, self.integers = ran, integers
-        self._sessions: dict[bool, Any] = {}
+        self._sessions: dict[bool, Session] = {}
         self.unknown: tuple[NodeProto, ...] = ()
         self._last: tuple[Arrays, bool, dict[str, Any]] | None = None
 
@@ -59,7 +61,7 @@ class Runner:
         self._last = feeds, optimize, found
         return found
 
-    def load(self, optimize: bool) -> tuple[Any, tuple[NodeProto, ...]]:
+    def load(self, optimize: bool) -> tuple[Session, tuple[NodeProto, ...]]:
         """A session, and the nodes that it ends before."""
         place = {"device": self.device, "base_dir": self.base_dir, "integers": self.integers}
         nodes = (node for graph in all_graphs(self.model.graph) for node in graph.node)
@@ -77,7 +79,7 @@ class Runner:
         return Runner(self.model, self.base_dir, self.device, self.ran, integers=False)
 
 
-def session_of(model: ModelProto, **options: Any) -> tuple[Any, tuple[NodeProto, ...]]:
+def session_of(model: ModelProto, **options: Any) -> tuple[Session, tuple[NodeProto, ...]]:
     """A session of a model, or of the part before operators that nobody knows, and these.
 
     Raises:

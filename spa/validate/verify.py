@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from onnx import ModelProto
 
 from spa.coupling.model import Coupling
 from spa.coupling.rows import batch_symbols
+from spa.devices import Device
 from spa.errors import ReadError, VerifyError
 from spa.events import Advance, unheard
 from spa.trace.collect import Reason
@@ -64,9 +66,9 @@ def verify(
     *,
     level: str = "equivalence",
     seed: int = 0,
-    device: Any = "cpu",
+    device: Device = "cpu",
     cut_only: bool = True,
-    base_dir: Any = None,
+    base_dir: Path | None = None,
     advice: str = "nothing was written, please report this model",
     ran: Advance = unheard,
 ) -> Verdict:

@@ -8,7 +8,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from spa.validate.drift import drift, relative_error, total
+from spa.validate.drift import drift, total
+from spa.validate.gap import gap
 
 NAN, INF = np.nan, np.inf
 
@@ -221,17 +222,17 @@ def test_what_is_not_finite_in_one_is_no_small_drift(a, b):
     """A model that answers nan must not pass a gate."""
     found = drift({"y": row(*a)}, {"y": row(*b)})
     assert found.relative["y"] == INF and found.cosine["y"] == 0 and found.max_abs == INF
-    assert relative_error({"y": row(*a)}, {"y": row(*b)}) == INF
+    assert gap({"y": row(*a)}, {"y": row(*b)}).error == INF
 
 
-# relative_error
+# the gap that a proof measures
 
 
 def test_error_is_over_the_largest_entry():
-    assert relative_error({"y": row(-10, 1, 0)}, {"y": row(-10, 1, 0.5)}) == pytest.approx(0.05)
+    assert gap({"y": row(-10, 1, 0)}, {"y": row(-10, 1, 0.5)}).error == pytest.approx(0.05)
     want = {"a": row(1, 2), "b": row(100, 2)}
     got = {"a": row(1, 2.2), "b": row(110, 2)}
-    assert relative_error(want, got) == pytest.approx(0.1)
+    assert gap(want, got).error == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +251,7 @@ def test_error_is_over_the_largest_entry():
     ],
 )
 def test_error_of(want, got, error):
-    assert relative_error({"y": want}, {} if got is None else {"y": got}) == error
+    assert gap({"y": want}, {} if got is None else {"y": got}).error == error
 
 
 @pytest.mark.parametrize(
@@ -267,8 +268,8 @@ def test_error_of(want, got, error):
     ],
 )
 def test_sequences_and_maps_entry_by_entry(want, got, error):
-    assert relative_error({"y": want}, {"y": got}) == pytest.approx(error, rel=1e-3)
+    assert gap({"y": want}, {"y": got}).error == pytest.approx(error, rel=1e-3)
 
 
 def test_nothing_to_compare():
-    assert relative_error({}, {}) == 0
+    assert gap({}, {}).error == 0

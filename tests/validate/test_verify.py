@@ -15,7 +15,7 @@ from spa.errors import ReadError, VerifyError
 from spa.graph import read
 from spa.rewrite import rewrite
 from spa.validate import verify
-from spa.validate.drift import relative_error
+from spa.validate.gap import gap
 from spa.validate.inputs import feeds_at
 from spa.validate.proof import TOLERANCE
 from tests import oracles
@@ -154,7 +154,7 @@ def test_any_tensor_that_is_wrong(name):
     caught = 0
     for tensor in weights(small):
         wrong = changed(small, tensor, lambda a: np.roll(a.ravel(), 1).reshape(a.shape))
-        shown = relative_error(right, runtime.run(runtime.session(wrong), feeds))
+        shown = gap(right, runtime.run(runtime.session(wrong), feeds)).error
         if shown > 2 * TOLERANCE["float32"]:
             caught += 1
             with pytest.raises(VerifyError):
