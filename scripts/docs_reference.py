@@ -16,14 +16,16 @@ import sys
 from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
-from typing import Any, get_type_hints, is_typeddict
+from typing import Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
 
 import click
 
 import spa
-from spa import errors
+from spa import allowed, errors
 from spa.cli import COMMANDS, EXIT_CODES
 from spa.cli import spa as group
+from spa.config import as_json
+from spa.recipe import CHOICES, OPTIONS, Recipe
 from spa.reports import schema
 from spa.reports.ops import MEANINGS
 from spa.rules import catalogue
@@ -71,7 +73,8 @@ def shell() -> Iterator[str]:
     """Every command and every option."""
     yield from ["# Commands", "", MARK, ""]
     yield "Every option can be set by an environment variable: `SPA_PRUNE_RATIO=0.5` for"
-    yield "`spa prune --ratio 0.5`. [Exit codes](exit_codes.md) are those of all commands."
+    yield "`spa prune --ratio 0.5`, and those of `prune`, `plan`, `sweep` and `zoo` by a"
+    yield "[config](../howto/config.md). [Exit codes](exit_codes.md) are those of all commands."
     yield ""
     for name in COMMANDS:
         yield from command(name)
@@ -100,6 +103,29 @@ def command(name: str) -> Iterator[str]:
     for title, found in sections.items():
         yield from [f"**{title}**", ""]
         yield from table("option", "default", "meaning")(option(each, context) for each in found)
+    more = [
+        p for p in made.params if isinstance(p, click.Option) and p.name in OPTIONS and p.hidden
+    ]
+    if more and name == "prune":
+        yield from ["**More, by `--set NAME=VALUE` or in a config**", ""]
+        yield from table("name", "default", "meaning")(map(setting, more))
+    elif more:
+        names = ", ".join(f"`{spelt(each)}`" for each in more)
+        yield from [f"More, by `--set NAME=VALUE` ([what they mean](#spa-prune)): {names}.", ""]
+
+
+def spelt(made: click.Option) -> str:
+    """An option's name as `--set` has it."""
+    return (made.name or "").replace("_", "-")
+
+
+def setting(made: click.Option) -> tuple[str, str, str]:
+    """An option that `--help` does not list, as a row."""
+    name = made.name or ""
+    form = OPTIONS[name].form or "|".join(CHOICES.get(name, ()))
+    default = as_json(Recipe())[name]
+    shown = "" if default in (None, {}, []) else code(str(default).lower())
+    return code(f"{spelt(made)}={form}" if form else spelt(made)), shown, made.help or ""
 
 
 def option(made: click.Option, context: click.Context) -> tuple[str, str, str]:
@@ -142,6 +168,10 @@ def class_of(name: str, value: type) -> Iterator[str]:
             (code(field.name), code(plain(field.type)), default_of(field))
             for field in hints.values()
         )
+        if value is Recipe:
+            yield from table("field", "meaning")(
+                (code(name), said.help) for name, said in OPTIONS.items()
+            )
     for method, made in vars(value).items():
         made = made.__func__ if isinstance(made, (classmethod, staticmethod)) else made
         if inspect.isfunction(made) and not method.startswith("_"):
@@ -179,8 +209,32 @@ def signature(name: str, made: Callable[..., Any]) -> Iterator[str]:
 def plain(annotation: object) -> str:
     """A parameter or type as a person would write it."""
     words = annotation if isinstance(annotation, str) else str(annotation)
+    words = re.sub(r"allowed\.(\w+)", allowed_type, words)
     words = re.sub(r": '([^']*)'", r": \1", words).strip("'")
     return words.replace("'", '"').replace("<function quiet", "quiet").split(" at 0x")[0]
+
+
+def allowed_type(found: re.Match[str]) -> str:
+    """The plain type of one that has bounds."""
+    return re.sub(r"<class '(\w+)'>", r"\1", str(bare(getattr(allowed, found[1]))))
+
+
+def bare(kind: Any) -> Any:
+    """A type without its bounds."""
+    while hasattr(kind, "__metadata__"):
+        kind = kind.__origin__
+    inside = get_args(kind)
+    if not inside or get_origin(kind) is Literal:
+        return kind
+    if get_origin(kind) is tuple:
+        return f"tuple[{', '.join('...' if i is ... else allowed_name(i) for i in inside)}]"
+    return " | ".join(map(allowed_name, inside))
+
+
+def allowed_name(kind: Any) -> str:
+    """A bare type by name."""
+    found = bare(kind)
+    return found.__name__ if isinstance(found, type) else str(found).replace("typing.", "")
 
 
 def docstring(text: str) -> Iterator[str]:

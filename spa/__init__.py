@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from spa._version import __version__
     from spa.api import apply, bench, inspect, plan, prune, read, sweep, verify
+    from spa.config import recipe_of
     from spa.errors import SpaError
     from spa.pipeline import Outcome as Result
     from spa.plans import Plan
@@ -29,6 +30,7 @@ __all__ = [
     "plan",
     "prune",
     "read",
+    "recipe_of",
     "sweep",
     "verify",
 ]
@@ -39,6 +41,7 @@ _HOME = {
     "Result": ("spa.pipeline", "Outcome"),
     "SpaError": ("spa.errors", "SpaError"),
     "__version__": ("spa._version", "__version__"),
+    "recipe_of": ("spa.config", "recipe_of"),
 }
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
+from functools import wraps
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, ParamSpec, TypeVar
 
 from spa import pipeline
-from spa.errors import UsageError
+from spa.config import recipe_from, unknown
+from spa.errors import SpaError
 from spa.events import Tell, quiet
 from spa.graph import read
 from spa.plans import Plan
-from spa.probes import Calib, held, path_of
-from spa.recipe import Recipe
+from spa.probes import Calib, held
+from spa.recipe import OPTIONS, Recipe
+from spa.spelling import in_python
 
 if TYPE_CHECKING:
     import onnx
@@ -20,9 +23,27 @@ if TYPE_CHECKING:
     from spa.pipeline import Outcome
     from spa.reports.sweep import Sweep
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 __all__ = ["apply", "bench", "inspect", "plan", "prune", "read", "sweep", "verify"]
 
 
+def spoken(function: Callable[P, T]) -> Callable[P, T]:
+    """A function whose errors speak Python."""
+
+    @wraps(function)
+    def call(*args: P.args, **options: P.kwargs) -> T:
+        try:
+            return function(*args, **options)
+        except SpaError as error:
+            error.args = (in_python(str(error)),)
+            raise
+
+    return call
+
+
+@spoken
 def prune(
     model: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
     ratio: float = 0.5,
@@ -134,47 +155,24 @@ def prune(
         SpaError: its subclasses are the exit codes of the shell (`UsageError`, `ReadError`,
             `TargetError`, `VerifyError`); the partial report is its attribute `report`.
     """
-    recipe = Recipe(
-        ratio=ratio, of=of, scorer=scorer, saliency=path_of(saliency), aggregate=aggregate,
-        normalize=normalize, scope=scope, layer_ratio=dict(layer_ratio or {}),
-        max_layer_ratio=max_layer_ratio, round_to=round_to, min_channels=min_channels,
-        ignore=_globs("ignore", ignore), only=_globs("only", only), heads=heads,
-        input_shape=dict(input_shape or {}), seed=seed, device=device, verify=verify,
-        min_reduction=min_reduction, max_drift=max_drift, min_agreement=min_agreement,
-        min_speedup=min_speedup, budget_bytes=budget_bytes, check=check, max_drop=max_drop,
-        min_score=min_score, require_proof=require_proof, strict=strict, reconstruct=reconstruct,
-        calib=held(calib), probe=probe, samples=samples,
-        allocation=allocation, repair=repair, sequential=sequential, rotate=rotate,
-        batch_norm=batch_norm, steps=steps, memory=memory, threads=threads,
-        input_range=_range(input_range), mean=_numbers(mean), std=_numbers(std),
-    )  # fmt: skip
+    recipe = _recipe({name: value for name, value in locals().items() if name in OPTIONS})
     return pipeline.prune(model, recipe, tell, output=output, force=force)
 
 
-def _numbers(values: Sequence[float] | None) -> tuple[float, ...] | None:
-    return None if values is None else tuple(values)
-
-
-def _recipe(options: dict[str, Any]) -> Recipe:
+def _recipe(options: Mapping[str, Any]) -> Recipe:
     """A recipe of options as Python has them.
 
     Raises:
         UsageError: an option is not what it may be.
+        TypeError: there is no such option.
     """
-    calib, saliency = held(options.get("calib")), path_of(options.get("saliency"))
-    return Recipe(**{**options, "calib": calib, "saliency": saliency})
+    for name in options:
+        if name not in OPTIONS:
+            raise TypeError(unknown(name, OPTIONS))
+    return recipe_from({**options, "calib": held(options.get("calib"))})
 
 
-def _range(values: Sequence[float] | None) -> tuple[float, float] | None:
-    return cast("tuple[float, float] | None", _numbers(values))
-
-
-def _globs(name: str, globs: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(globs, str):  # which is a sequence of letters
-        raise UsageError(f"{name} is a sequence of globs, not one string; write [{globs!r}]")
-    return tuple(globs)
-
-
+@spoken
 def plan(
     model: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
     ratio: float = 0.5,
@@ -199,6 +197,7 @@ def plan(
     return pipeline.make_plan(model, _recipe({"ratio": ratio, **options}), tell)
 
 
+@spoken
 def apply(
     model: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
     plan: str | os.PathLike[str] | Plan,
@@ -227,6 +226,7 @@ def apply(
     return pipeline.apply(model, plan, _recipe(options), tell, output=output, force=force)
 
 
+@spoken
 def inspect(
     model: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
     *,
@@ -246,6 +246,7 @@ def inspect(
     return pipeline.inspect(model, _recipe(options), tell)
 
 
+@spoken
 def verify(
     original: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
     pruned: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
@@ -271,6 +272,7 @@ def verify(
     return pipeline.verify(original, pruned, _recipe(options), tell, level=level)
 
 
+@spoken
 def sweep(
     model: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
     ratios: Sequence[float] = (),
@@ -311,6 +313,7 @@ def sweep(
     )
 
 
+@spoken
 def bench(
     models: Sequence[str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto],
     *,

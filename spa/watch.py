@@ -214,7 +214,7 @@ def late(seconds: float) -> LimitError:
     """The limit of time was reached."""
     return LimitError(
         f"the time limit of {seconds:g} s was reached; give more with --timeout, "
-        "or less to do (--verify none, a smaller --input-shape)"
+        "or less to do (--set verify=none, a smaller --input-shape)"
     )
 
 
@@ -222,7 +222,7 @@ def full(memory: int) -> LimitError:
     """The limit of memory was reached."""
     return LimitError(
         f"the memory limit of {memory / (1 << 30):.3g} GiB was reached; give more with --memory, "
-        "or less to do (fewer --samples, a smaller --input-shape)"
+        "or less to do (--set samples=16, a smaller --input-shape)"
     )
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -50,7 +51,7 @@ def test_every_public_name_is_there(name):
 
 def test_the_list_is_sorted_and_whole():
     assert spa.__all__ == sorted(spa.__all__)
-    assert {*api.__all__} | {"Plan", "Recipe", "Result", "SpaError", "__version__"} == {
+    assert {*api.__all__} | {*"Plan Recipe Result SpaError __version__ recipe_of".split()} == {
         *spa.__all__
     }
 
@@ -153,7 +154,7 @@ def test_errors_are_ours_and_one_sentence(call, error):
 @pytest.mark.parametrize("name", ["ignore", "only"])
 def test_one_glob_is_no_sequence_of_globs(name):
     for function in (spa.prune, spa.plan, spa.inspect):
-        with pytest.raises(UsageError, match=f"{name} is a sequence of globs, not one string"):
+        with pytest.raises(UsageError, match=f"^{name}= must be a sequence of globs, not 'head"):
             function(DIGITS, **{name: "head.*"})
 
 
@@ -161,3 +162,36 @@ def test_an_unknown_option_is_a_type_error():
     for function in (spa.prune, spa.plan, spa.inspect):
         with pytest.raises(TypeError, match="ratios"):
             function(DIGITS, ratios=0.5)
+    with pytest.raises(TypeError, match="no option 'ratios'; did you mean ratio"):
+        spa.plan(DIGITS, ratios=0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"ratio": "0.3"}, "ratio= must lie strictly between 0 and 1, not '0.3'; 0.5 removes half"),
+        ({"layer_ratio": [1]}, "layer_ratio= must be"),
+        ({"steps": 2.0}, "steps= must be a whole number from 1 to 100, not 2"),
+        ({"min_speedup": 1.2, "verify": "none"}, 'verify="none" forbids it; use verify="run"'),
+        ({"repair": "none", "reconstruct": True}, 'reconstruct=True and repair="none" contradict'),
+        ({"saliency": 3}, "saliency= must be the path of a file, not 3"),
+        ({"calib": 3}, "calib is a path, an array"),
+        ({"mean": 0.5}, "mean= must be finite numbers, one or several, not 0.5"),
+        ({"max_drop": 0.1}, "max_drop= is about the score of a check=, and none is given; write"),
+        ({"memory": "4G"}, "memory= must be at least 1M, in whole bytes, not '4G'"),
+    ],
+)
+def test_what_is_wrong_is_said_as_python_spells_it(options, words):
+    for function in (spa.prune, spa.plan):
+        with pytest.raises(UsageError) as caught:
+            function(DIGITS, **options)
+        assert words in str(caught.value) and "--" not in str(caught.value)
+
+
+def test_numbers_and_paths_of_every_kind_are_taken(tmp_path):
+    plan = spa.plan(
+        DIGITS, np.float32(0.25), scorer="l2", seed=np.int64(3), mean=np.array([0.5]),
+        input_shape=None, max_layer_ratio=1, only=["*"],
+    )  # fmt: skip
+    assert plan.recipe["ratio"] == 0.25 and plan.recipe["seed"] == 3
+    assert plan.recipe["mean"] == [0.5] and plan.recipe["max_layer_ratio"] == 1.0

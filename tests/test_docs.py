@@ -96,7 +96,12 @@ def test_the_readme_has_only_functions_that_exist():
 
 
 @pytest.mark.parametrize(("path", "words"), USES, ids=IDS)
-def test_every_command_line_parses(path, words):
+def test_every_command_line_parses(path, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if "--config" in words:
+        Path(words[words.index("--config") + 1]).write_text(
+            '{"recipe": {}}' if "json" in words[-1] else ""
+        )
     command = group.get_command(None, words[1])
     assert command is not None, words[1]
     try:

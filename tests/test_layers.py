@@ -18,7 +18,9 @@ LARGEST_FILE = 400
 # From the bottom up; a part may import what stands in its own line or above it.
 LAYERS = """
 errors events _version registry
+allowed
 devices labels make watch runtime check recipe storage
+config spelling
 graph
 trace
 rules

@@ -19,9 +19,9 @@ from urllib.parse import unquote
 
 import pytest
 
+from spa.config import read_toml
 from spa.errors import ReadError
 from spa.zoo.sources import find
-from spa.zoo.tables import read_toml
 from tests.zoo.samples import tiny
 
 ROOT = Path(__file__).parents[1]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling, Group
 from spa.errors import UsageError
-from spa.recipe import Recipe
+from spa.recipe import Recipe, option
 from spa.registry import UNITS
 
 LOOSE: dict[str, Any] = {
@@ -110,10 +110,10 @@ def holder(group: Group, recipe: Recipe) -> str | None:
         return "--only"
     loose = widest(recipe)
     most = _limit(group, loose).steps[-1]
-    for option, free in LOOSE.items():
-        loose = replace(loose, **{option: free})
+    for name, free in LOOSE.items():
+        loose = replace(loose, **{name: free})
         if _limit(group, loose).steps[-1] > most:
-            return f"--{option.replace('_', '-')}"
+            return option(name)
     return None
 
 

@@ -87,7 +87,7 @@ class Task:
             raise TargetError(
                 f"at most {math.floor(1000 * most) / 10:g} % of the {recipe.of} can be removed, "
                 f"not {100 * recipe.ratio:g} % ({why}); lower --ratio, or loosen "
-                "--max-layer-ratio, --min-channels, --round-to, --ignore or --only"
+                "--set max-layer-ratio or --set min-channels, --round-to, --ignore or --only"
             )
         found: list[Choice] = []
         for _ in range(self.detours + 1):

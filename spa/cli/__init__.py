@@ -60,7 +60,7 @@ class LazyGroup(click.Group):
             if near and not ctx.resilient_parsing:
                 ctx.fail(f"No such command {cmd_name!r}, did you mean {near[0]}?")
             return None
-        return cast(click.Command, import_module(f"spa.cli.{cmd_name}").command)
+        return cast(click.Command, getattr(import_module(f"spa.cli.{cmd_name}"), cmd_name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing any."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from spa.cli import files
 from spa.cli import options as declare
-from spa.cli.shell import Answer, run, shell_of
+from spa.cli.shell import Answer, Task, command
 from spa.errors import UsageError
 from spa.events import Tell
 
@@ -32,52 +34,33 @@ MEASURING = (
         show_default=True,
         help="Runs before the timed ones, at least (and for 50 ms; 0: none).",
     ),
-    declare.option(
-        "Measuring",
-        "--threads",
-        type=click.IntRange(min=1),
-        help="Threads of one run.  Default: onnxruntime's choice.",
-    ),
 )
 
 
-@click.command(
-    "bench",
-    cls=declare.SectionCommand,
-    epilog=declare.VARIABLES.format(name="SPA_BENCH"),
-)
+@command("bench", MEASURING, declare.recipe("Model"), declare.SET, declare.TIMEOUT)
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
-@declare.options(MEASURING, declare.MODEL, declare.SHELL)
-def command(models: tuple[str, ...], **options: Any) -> int:
+def bench(models: tuple[str, ...], **options: Any) -> Task:
     """Latency and memory in onnxruntime, side by side in one run.
 
     The first MODEL is what the others are compared with; one may be - for stdin.
 
     Example: spa bench model.onnx model.spa.onnx --threads 1
     """
-    shell = shell_of("bench", options, source=models[0])
-    return run(shell, lambda tell: _bench(models, options, tell), _show)
+    return Task(lambda tell: _bench(models, options, tell), _show, models[0])
 
 
 def _bench(models: tuple[str, ...], options: dict[str, Any], tell: Tell) -> Answer:
     if models.count(files.STREAM) > 1:
         raise UsageError("only one of the models can come from standard input")
-    recipe = declare.recipe_from(options)
+    recipe = declare.recipe_of(options)
     from spa import pipeline
 
-    return Answer(
-        pipeline.bench(
-            [files.model_from(model) for model in models],
-            recipe,
-            tell,
-            runs=options["runs"],
-            warmup=options["warmup"],
-            threads=options["threads"],
-        )
-    )
+    found = [files.model_from(model) for model in models]
+    runs, warmup, threads = (options[name] for name in ("runs", "warmup", "threads"))
+    return Answer(pipeline.bench(found, recipe, tell, runs=runs, warmup=warmup, threads=threads))
 
 
-def _show(measured: Bench) -> RenderableType:
+def _show(measured: Bench, written: Sequence[Path]) -> RenderableType:
     from spa.reports import bench
 
     return bench.screen(measured)

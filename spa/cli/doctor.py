@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from spa.cli import options as declare
-from spa.cli.shell import Answer, run, shell_of
+from spa.cli.shell import Answer, Task, command
+from spa.events import Tell
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-@click.command(
-    "doctor",
-    cls=declare.SectionCommand,
-    epilog=declare.VARIABLES.format(name="SPA_DOCTOR"),
-)
-@declare.options(declare.SHELL)
-def command(**options: Any) -> int:
+@command("doctor", declare.TIMEOUT)
+def doctor(**options: Any) -> Task:
     """Versions, providers, limits; paste this into a bug report."""
-    return run(shell_of("doctor", options), lambda tell: _doctor(), _show)
+    return Task(_doctor, _show)
 
 
-def _doctor() -> Answer:
+def _doctor(tell: Tell) -> Answer:
     from spa import pipeline
 
     return Answer(pipeline.doctor())
 
 
-def _show(facts: Mapping[str, object]) -> RenderableType:
+def _show(facts: Mapping[str, object], written: Sequence[Path]) -> RenderableType:
     from spa.reports import doctor
 
     return doctor.screen(facts)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spa.cli.shell import Answer
 from spa.errors import ReadError, UsageError
 from spa.storage import check_place, scratch
 
@@ -64,7 +65,7 @@ def check_output(output: str, *, force: bool) -> None:
         raise UsageError("standard output is a terminal; redirect it or give -o FILE")
 
 
-def send(outcome: Any) -> dict[str, Any]:
+def _sent(outcome: Any) -> dict[str, Any]:
     """Write a pruned model to standard output and return what a report says about it."""
     from spa.graph import save
 
@@ -78,3 +79,11 @@ def send(outcome: Any) -> dict[str, Any]:
             shutil.copyfileobj(file, sys.stdout.buffer)
     sys.stdout.buffer.flush()
     return {"path": STREAM, "bytes": saved.bytes, "sha256": saved.sha256}
+
+
+def answer(outcome: Any, *, to_stdout: bool) -> Answer:
+    """Send a verified model to standard output if it goes there, and return the report."""
+    report = outcome.report
+    if to_stdout and outcome.exit_code == 0:
+        report = {**report, "output": {**(report["output"] or {}), **_sent(outcome)}}
+    return Answer(report, outcome.exit_code)

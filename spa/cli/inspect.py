@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from spa.cli import files
 from spa.cli import options as declare
-from spa.cli.shell import Answer, run, shell_of
+from spa.cli.shell import Answer, Task, command
 from spa.events import Tell
 from spa.reports.schema import Report
 
@@ -21,14 +23,16 @@ FILTERS = (
 )
 
 
-@click.command(
+@command(
     "inspect",
-    cls=declare.SectionCommand,
-    epilog=declare.VARIABLES.format(name="SPA_INSPECT"),
+    declare.recipe("Where", "Model", without=("threads",)),
+    declare.SET,
+    FILTERS,
+    declare.REPORT,
+    declare.TIMEOUT,
 )
 @click.argument("source", metavar="INPUT")
-@declare.options(declare.WHERE, declare.MODEL, FILTERS, declare.REPORT, declare.SHELL)
-def command(source: str, **options: Any) -> int:
+def inspect(source: str, **options: Any) -> Task:
     """Show coupled-channel groups: what can be cut, what is frozen and why.
 
     INPUT is an ONNX file, or - for stdin.  Nothing is changed and nothing is run.
@@ -36,12 +40,11 @@ def command(source: str, **options: Any) -> int:
     Example: spa inspect model.onnx --frozen
     """
     files.check(options, source)
-    shell = shell_of("inspect", options, source=source)
-    return run(shell, lambda tell: _inspect(source, options, tell), _show)
+    return Task(lambda tell: _inspect(source, options, tell), _show, source)
 
 
 def _inspect(source: str, options: dict[str, Any], tell: Tell) -> Answer:
-    recipe = declare.recipe_from(options)
+    recipe = declare.recipe_of(options)
     from spa import pipeline
     from spa.reports import console
 
@@ -49,7 +52,7 @@ def _inspect(source: str, options: dict[str, Any], tell: Tell) -> Answer:
     return Answer(console.select(report, groups=options["groups"], frozen=options["frozen"]))
 
 
-def _show(report: Report) -> RenderableType:
+def _show(report: Report, written: Sequence[Path]) -> RenderableType:
     from spa.reports import console
 
     return console.inspected(report)

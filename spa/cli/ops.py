@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from spa.cli import options as declare
-from spa.cli.shell import Answer, run, shell_of
+from spa.cli.shell import Answer, Task, command
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rich.console import RenderableType
 
     from spa.reports.ops import OpFacts
 
 STATUSES = ("ruled", "lossy", "frozen")
-
-
-@click.command(
-    "ops",
-    cls=declare.SectionCommand,
-    epilog=declare.VARIABLES.format(name="SPA_OPS"),
+STATUS = declare.option(
+    "Which",
+    "--status",
+    type=click.Choice(STATUSES),
+    multiple=True,
+    help="Only operators of this status; repeatable.",
 )
+
+
+@command("ops", (STATUS,), declare.TIMEOUT)
 @click.argument("glob", required=False, default="*")
-@declare.options(
-    (
-        declare.option(
-            "Which",
-            "--status",
-            type=click.Choice(STATUSES),
-            multiple=True,
-            help="Only operators of this status; repeatable.",
-        ),
-    ),
-    declare.SHELL,
-)
-def command(glob: str, **options: Any) -> int:
+def ops(glob: str, **options: Any) -> Task:
     """List the supported operators.
 
     GLOB picks operators by name, whatever the case: "*norm*".  An operator that is not listed
@@ -46,13 +37,13 @@ def command(glob: str, **options: Any) -> int:
 
     Example: spa ops "conv*"
     """
-    return run(shell_of("ops", options), lambda tell: _ops(glob, options), _show)
+    wanted = options["status"] or STATUSES
+    return Task(lambda tell: _ops(glob, wanted), _show)
 
 
-def _ops(glob: str, options: dict[str, Any]) -> Answer:
+def _ops(glob: str, wanted: Sequence[str]) -> Answer:
     from spa import rules
 
-    wanted = options["status"] or STATUSES
     return Answer(
         [
             fact
@@ -62,7 +53,7 @@ def _ops(glob: str, options: dict[str, Any]) -> Answer:
     )
 
 
-def _show(catalogue: Sequence[OpFacts]) -> RenderableType:
+def _show(catalogue: Sequence[OpFacts], written: Sequence[Path]) -> RenderableType:
     from spa.reports import ops
 
     return ops.screen(catalogue)

@@ -1,283 +1,158 @@
-"""The options, each declared once; defaults come from Recipe, so that shell and API agree."""
+"""The options: those of a recipe are made from its fields, the shell's own are declared here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, get_args
 
 import click
 from click.core import ParameterSource
 
 from spa.cli import values
 from spa.cli.named import Named
-from spa.cli.sections import (
-    Decorator,
-    SectionCommand,
-    SectionOption,
-    option,
-    options,
-    without,
-)
+from spa.config import Config, project_config, read_config, recipe_from, unknown
 from spa.errors import UsageError
-from spa.recipe import CHOICES, Recipe
+from spa.recipe import CHOICES, OPTIONS, Recipe, kinds
 from spa.registry import NAMED
 
-__all__ = ["SectionCommand", "SectionOption", "option", "options", "without"]
-
+Decorator = Callable[[Any], Any]
 DEFAULT = Recipe()
-VARIABLES = "Every option can be set by an environment variable: {name}_SEED=1 for --seed 1."
+SECTIONS = ("How much", "By what", "Keeping accuracy", "Inputs", "Where", "Model", "Checks")
+SETTING = "--set"
+CONFIGURED = ("prune", "plan", "sweep", "zoo")
+CONFIG_KEY = "spa.config"
+FORMS: Mapping[str, Mapping[str, Any]] = {
+    "SIZE": {"type": values.memory},
+    "INT|auto": {"type": values.round_to},
+    "GLOB": {"multiple": True},
+    "GLOB=FLOAT": {"type": values.LAYER_RATIO, "multiple": True, "callback": values.unique},
+    "NAME:1,3,224,224": {"type": values.INPUT_SHAPE, "multiple": True, "callback": values.unique},
+    "LO,HI": {"type": values.numbers("0,255")},
+    "A,B,C": {"type": values.numbers("0.485,0.456,0.406")},
+    "FILE": {"type": click.Path()},
+    "PATH": {"type": click.Path()},
+    "COMMAND": {},
+}
+"""What reads a value, by how it is written."""
 
 
-def choice(section: str, name: str, words: str, *more: str) -> Decorator:
-    """Declare an option whose choices and default Recipe knows."""
-    field = name.lstrip("-").replace("-", "_")
-    return option(
-        section,
-        *more,
-        name,
-        type=Named(NAMED[field]) if field in NAMED else click.Choice(CHOICES[field]),
-        default=getattr(DEFAULT, field),
-        show_default=True,
-        help=words,
+class Option(click.Option):
+    """An option that knows under which heading `--help` lists it."""
+
+    def __init__(self, *names: Any, section: str, **settings: Any) -> None:
+        """Keep the heading; the rest is click's."""
+        super().__init__(*names, **settings)
+        self.section = section
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """With what can be chosen, where the names are registered."""
+        plain = self.help
+        if isinstance(self.type, Named):
+            self.help = f"{plain}: {self.type.words()}."
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.help = plain
+
+
+class Command(click.Command):
+    """A command whose options are listed under headings, and reached by `--set`, too."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one section per heading, in the order of declaration."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                title = getattr(parameter, "section", "Output")
+                sections.setdefault(title, []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+        more = [each.name for each in self.params if each.name in OPTIONS and _hidden(each)]
+        if more:
+            with formatter.section("More, by --set"):
+                formatter.write_text(", ".join(name.replace("_", "-") for name in more if name))
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read `--set NAME=VALUE` as the option of that name."""
+        if any(each.name == "set" for each in self.params):
+            args = list(self._spelt(iter(args)))
+        return super().parse_args(ctx, args)
+
+    def _spelt(self, words: Iterator[str]) -> Iterator[str]:
+        for word in words:
+            if word == SETTING:
+                yield from self._option(next(words, ""))
+            elif word.startswith(f"{SETTING}="):
+                yield from self._option(word.partition("=")[2])
+            else:
+                yield word
+            if word == "--":
+                yield from words
+
+    def _option(self, written: str) -> Sequence[str]:
+        name, found, value = written.partition("=")
+        if not found:
+            raise UsageError(f"--set {written!r} is not written like NAME=VALUE")
+        fields = {each.name: each for each in self.params if each.name in OPTIONS}
+        option = fields.get(name.replace("-", "_"))
+        if option is None:
+            raise click.UsageError(unknown(name, [f.replace("_", "-") for f in fields if f]))
+        if not getattr(option, "is_flag", False):
+            return option.opts[-1], value
+        on = click.BOOL.convert(value, option, None)
+        return [option.opts[0] if on else option.secondary_opts[0]]
+
+
+def option(section: str, *names: str, **settings: Any) -> Decorator:
+    """Declare one option under a heading."""
+    return click.option(*names, cls=Option, section=section, **settings)
+
+
+def _hidden(parameter: click.Parameter) -> bool:
+    return isinstance(parameter, click.Option) and parameter.hidden
+
+
+def recipe(*sections: str, without: Sequence[str] = ()) -> tuple[Decorator, ...]:
+    """The options of a recipe's fields, by the headings that a command has."""
+    return tuple(
+        _field(name)
+        for section in sections
+        for name, said in OPTIONS.items()
+        if said.section == section and name not in without
     )
 
 
-def threads(section: str) -> Decorator:
-    """--threads, in the section of a command that fits it."""
-    return option(
-        section,
-        "--threads",
-        type=click.IntRange(min=1),
-        help="Threads that latency is measured with.  Default: onnxruntime's choice.",
-    )
+def _field(name: str) -> Decorator:
+    said, default = OPTIONS[name], getattr(DEFAULT, name)
+    spelt = f"--{name.replace('_', '-')}"
+    settings: dict[str, Any] = {"help": said.help, "hidden": not said.shown}
+    if name == "ratio":  # somebody has to say it
+        default = None
+    if said.form is not None:
+        settings |= {"metavar": said.form, **FORMS[said.form]}
+    elif name in NAMED:
+        settings["type"] = Named(NAMED[name])
+    elif name in CHOICES:
+        settings["type"] = click.Choice(CHOICES[name])
+    elif (kind := _kind(kinds()[name])) is bool:
+        spelt = f"{spelt}/--no-{name.replace('_', '-')}"
+    else:
+        settings["type"] = kind
+    if not settings.get("multiple"):
+        settings |= {"default": default, "show_default": default is not None}
+    paired = [each for each in said.names if "/" in each]
+    names = paired or [*said.names, spelt]
+    return option(said.section, *names, name, **settings)
 
 
-HOW_MUCH = (
-    option("How much", "-r", "--ratio", type=float, help="Share to remove, 0 < RATIO < 1."),
-    choice("How much", "--of", "What the ratio is a ratio of"),
-    choice("How much", "--scope", "One budget for the model, or the same share in every group."),
-    choice(
-        "How much",
-        "--allocation",
-        "How one budget is shared out",
-    ),
-    option(
-        "How much",
-        "--steps",
-        type=int,
-        default=DEFAULT.steps,
-        show_default=True,
-        help="Rounds of cutting a little, refitting and scoring again.",
-    ),
-    option(
-        "How much",
-        "--layer-ratio",
-        type=values.LAYER_RATIO,
-        metavar="GLOB=FLOAT",
-        multiple=True,
-        callback=values.unique,
-        help="Share for the layers a glob names; repeatable.",
-    ),
-    option(
-        "How much",
-        "--max-layer-ratio",
-        type=float,
-        default=DEFAULT.max_layer_ratio,
-        show_default=True,
-        help="No layer loses more than this share.",
-    ),
-    option(
-        "How much",
-        "--round-to",
-        type=values.round_to,
-        metavar="INT|auto",
-        default=DEFAULT.round_to,
-        show_default=True,
-        help="Channels kept are a multiple of this.",
-    ),
-    option(
-        "How much",
-        "--min-channels",
-        type=int,
-        default=DEFAULT.min_channels,
-        show_default=True,
-        help="No layer keeps fewer channels.",
-    ),
-    threads("How much"),
-)
+def _kind(hint: object) -> type:
+    """The plain type below the bounds of a field's."""
+    while not isinstance(hint, type):
+        hint = get_args(hint)[0]
+    return hint
 
-SCORING = (
-    choice("By what", "--scorer", "How channels are judged", "-s"),
-    option(
-        "By what",
-        "--saliency",
-        type=click.Path(),
-        metavar="FILE",
-        help="One number per weight, in place of a scorer.",
-    ),
-    choice("By what", "--aggregate", "How a channel's weights become one number."),
-    choice("By what", "--normalize", "How groups are made comparable."),
-)
-
-FITTING = (
-    option(
-        "Keeping accuracy",
-        "--reconstruct/--no-reconstruct",
-        default=None,
-        help="Refit what stays by least squares; --no-reconstruct cuts only.  Default: with a "
-        "scorer that measures.",
-    ),
-    choice(
-        "Keeping accuracy",
-        "--repair",
-        "What is refitted",
-    ),
-    option(
-        "Keeping accuracy",
-        "--sequential/--parallel",
-        default=DEFAULT.sequential,
-        show_default=True,
-        help="Fit a layer on what the pruned layers before it give, or on the original's.",
-    ),
-    option(
-        "Keeping accuracy",
-        "--rotate/--no-rotate",
-        default=DEFAULT.rotate,
-        show_default=True,
-        help="Mix channels between linear maps first, so that few carry most.",
-    ),
-    option(
-        "Keeping accuracy",
-        "--batch-norm/--no-batch-norm",
-        default=DEFAULT.batch_norm,
-        show_default=True,
-        help="Measure with BatchNorm on the statistics of the inputs, folded or not.",
-    ),
-    option(
-        "Keeping accuracy",
-        "--memory",
-        type=values.memory,
-        metavar="SIZE",
-        help="What the run may hold, such as 4G: half of it is for measuring, with fewer inputs "
-        "where it is little; a run that holds more ends (not on systems that do not tell).",
-    ),
-    option(
-        "Keeping accuracy",
-        "--samples",
-        type=click.IntRange(min=1),
-        help="How many inputs to fit on.  Default: by the model's size.",
-    ),
-)
-
-INPUTS = (
-    option(
-        "Inputs",
-        "--calib",
-        type=click.Path(),
-        metavar="PATH",
-        help=".npz, .npy or a folder of images; without it inputs are synthetic.",
-    ),
-    choice("Inputs", "--probe", "Kind of synthetic inputs; auto: what suits the model."),
-    option(
-        "Inputs",
-        "--input-range",
-        type=values.numbers("0,255"),
-        metavar="LO,HI",
-        help="Values of a pixel, before --mean and --std.  Default: what the model shows.",
-    ),
-    option(
-        "Inputs",
-        "--mean",
-        type=values.numbers("0.485,0.456,0.406"),
-        metavar="A,B,C",
-        help="Subtracted from pixels; one number, or one per channel.",
-    ),
-    option(
-        "Inputs",
-        "--std",
-        type=values.numbers("0.229,0.224,0.225"),
-        metavar="A,B,C",
-        help="Divides pixels; one number, or one per channel.",
-    ),
-)
-
-WHERE = (
-    option(
-        "Where",
-        "--ignore",
-        metavar="GLOB",
-        multiple=True,
-        help="Leave these nodes, initializers or groups alone; repeatable.",
-    ),
-    option(
-        "Where",
-        "--only",
-        metavar="GLOB",
-        multiple=True,
-        help="Cut nothing but these; repeatable.",
-    ),
-    choice("Where", "--heads", "Each keeps channels of its own, all the same, or heads go whole."),
-    option(
-        "Where",
-        "--strict",
-        is_flag=True,
-        help="An operator frozen because it is unknown is an error.",
-    ),
-)
-
-MODEL = (
-    option(
-        "Model",
-        "--input-shape",
-        type=values.INPUT_SHAPE,
-        metavar="NAME:1,3,224,224",
-        multiple=True,
-        callback=values.unique,
-        help="Sizes for an input with symbolic dimensions; repeatable.",
-    ),
-    option(
-        "Model", "--seed", type=int, default=DEFAULT.seed, show_default=True, help="Random seed."
-    ),
-    choice("Model", "--device", "Where models run."),
-)
-
-VERIFY = (choice("Checks", "--verify", "How far the result is checked."),)
-
-GATES = (
-    option("Checks", "--min-reduction", type=float, help="Fail unless this share is gone."),
-    option("Checks", "--max-drift", type=float, help="Fail if an output drifts more (NRMSE)."),
-    option(
-        "Checks",
-        "--min-agreement",
-        type=float,
-        metavar="SHARE",
-        help="Fail if fewer labels (top-1 classes, integer outputs) stay the same.",
-    ),
-    option("Checks", "--min-speedup", type=float, help="Fail unless this many times faster."),
-    option(
-        "Checks",
-        "--budget-bytes",
-        type=values.memory,
-        metavar="SIZE",
-        help="Fail if the file, external data included, is larger, such as 4M.",
-    ),
-    option(
-        "Checks",
-        "--check",
-        metavar="COMMAND",
-        help="Your own judge: 'python eval.py {model}', whose last number is the score (higher is "
-        "better), or module:function.",
-    ),
-    option("Checks", "--max-drop", type=float, help="Fail if the score falls by more than this."),
-    option("Checks", "--min-score", type=float, help="Fail if the score is below this."),
-    option(
-        "Checks",
-        "--require-proof",
-        is_flag=True,
-        help="Fail unless the cut is proved in full: numbers compared, nothing left out.",
-    ),
-)
 
 REPORT = (
     option(
@@ -289,11 +164,25 @@ REPORT = (
         help="Write a report, also on failure; repeatable.",
     ),
 )
-
 FORCE = (option("Output", "--force", is_flag=True, help="Replace an existing output."),)
-
 SHELL = (
     option("Output", "--json", is_flag=True, help="Report on stdout, people's text on stderr."),
+    option("Output", "-q", "--quiet", is_flag=True, help="Print nothing but errors."),
+    option("Output", "-v", "--verbose", count=True, help="Print notes, durations, tracebacks."),
+    option("Output", "--no-color", is_flag=True, hidden=True, help="Print without colours."),
+)
+SET = (
+    option(
+        "Settings",
+        "--set",
+        metavar="NAME=VALUE",
+        multiple=True,
+        expose_value=False,
+        allow_from_autoenv=False,
+        help="One of the options above, or of those listed at the end; repeatable.",
+    ),
+)
+TIMEOUT = (
     option(
         "Output",
         "--timeout",
@@ -302,23 +191,59 @@ SHELL = (
         help="Give up after so long.  Default: only where one run of a model takes more than 30 s "
         "and its size does not explain that.",
     ),
-    option("Output", "-q", "--quiet", is_flag=True, help="Print nothing but errors."),
-    option("Output", "-v", "--verbose", count=True, help="Print notes, durations, tracebacks."),
-    option("Output", "--no-color", is_flag=True, help="Print without colours."),
 )
 
 
-def output_option(words: str) -> tuple[Decorator]:
+def _configured(ctx: click.Context, option: click.Parameter, path: str | None) -> None:
+    """Take the options of a file for those that are not given here."""
+    from importlib import import_module
+
+    known: dict[str, None] = {}
+    for name in CONFIGURED:
+        command = getattr(import_module(f"spa.cli.{name}"), name)
+        known |= {each.name: None for each in command.params}
+    names = [name for name in known if name not in ("config", "set", "source", "sources")]
+    config = read_config(path, names) if path else project_config(names)
+    if config is not None:
+        ctx.meta[CONFIG_KEY] = config
+        ctx.default_map = {name: _listed(value) for name, value in config.options.items()}
+
+
+def _listed(value: object) -> object:
+    return list(value.items()) if isinstance(value, dict) else value
+
+
+def config_in_use() -> Config | None:
+    """The file whose options the running command has taken."""
+    found: Config | None = click.get_current_context().meta.get(CONFIG_KEY)
+    return found
+
+
+CONFIG = (
+    option(
+        "Settings",
+        "--config",
+        metavar="FILE",
+        type=click.Path(),
+        is_eager=True,
+        expose_value=False,
+        callback=_configured,
+        help="TOML with options by name, which those given here beat; also a report, whose recipe "
+        "is taken.  Default: [tool.spa] in pyproject.toml.",
+    ),
+)
+
+
+def output(words: str) -> tuple[Decorator]:
     """Declare -o with what it holds."""
     return (option("Output", "-o", "--output", metavar="OUTPUT", help=words),)
 
 
-def recipe_from(chosen: Mapping[str, Any], **fixed: Any) -> Recipe:
-    """Build the checked recipe from a command's options; what is not given keeps its default."""
-    known = {field.name for field in fields(Recipe)}
-    given = {name: value for name, value in chosen.items() if name in known and value is not None}
+def recipe_of(chosen: Mapping[str, Any], **fixed: Any) -> Recipe:
+    """The checked recipe of a command's options; what is not given keeps its default."""
+    given = {name: value for name, value in chosen.items() if name in OPTIONS}
     _settle(given, "reconstruct", "repair")
-    return Recipe(**{**given, **fixed}).validate()
+    return recipe_from({**given, **fixed})
 
 
 def _settle(given: dict[str, Any], *names: str) -> None:

@@ -3,42 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from spa.cli import files
 from spa.cli import options as declare
-from spa.cli.shell import Answer, run, shell_of
+from spa.cli.shell import Answer, Task, command
 from spa.errors import UsageError
 from spa.events import Tell
-from spa.reports.schema import Report
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 OUTPUT = "Default: INPUT's stem + .plan.json; - is stdout."
 
 
-@click.command(
+@command(
     "plan",
-    cls=declare.SectionCommand,
-    epilog=declare.VARIABLES.format(name="SPA_PLAN"),
-)
-@click.argument("source", metavar="INPUT")
-@declare.options(
-    declare.HOW_MUCH,
-    declare.SCORING,
-    declare.FITTING,
-    declare.INPUTS,
-    declare.WHERE,
-    declare.MODEL,
-    declare.output_option(OUTPUT),
+    declare.recipe(*(each for each in declare.SECTIONS if each != "Checks")),
+    declare.CONFIG,
+    declare.SET,
+    declare.output(OUTPUT),
     declare.FORCE,
     declare.REPORT,
-    declare.SHELL,
+    declare.TIMEOUT,
 )
-def command(source: str, **options: Any) -> int:
+@click.argument("source", metavar="INPUT")
+def plan(source: str, **options: Any) -> Task:
     """Score and allocate, write plan.json, change nothing.
 
     INPUT is an ONNX file, or - for stdin.  The plan names every initializer, axis and kept index;
@@ -48,28 +37,26 @@ def command(source: str, **options: Any) -> int:
     """
     output = files.output_name(source, options["output"], ".plan.json")
     files.check(options, source, output=output)
-    shell = shell_of("plan", options, source=source, stdout=output == files.STREAM)
-    written = () if shell.stdout_taken else (Path(output),)
-
-    def show(report: Report) -> RenderableType:
-        from spa.reports import console
-
-        return console.summary(report, (*written, *shell.reports))
-
-    return run(shell, lambda tell: _plan(source, output, options, tell), show)
+    to_stdout = output == files.STREAM
+    return Task(
+        lambda tell: _plan(source, output, options, tell),
+        source=source,
+        written=() if to_stdout else (Path(output),),
+        stdout_taken=to_stdout,
+    )
 
 
 def _plan(source: str, output: str, options: dict[str, Any], tell: Tell) -> Answer:
     if options["ratio"] is None:
         raise UsageError("nothing says how much is to go; give --ratio (0.5 removes half)")
     declare.contradict("scorer", "saliency")
-    recipe = declare.recipe_from(options)
+    recipe = declare.recipe_of(options)
     files.check_output(output, force=options["force"])
     from spa import pipeline
 
-    plan = pipeline.make_plan(files.model_from(source), recipe, tell)
+    made = pipeline.make_plan(files.model_from(source), recipe, tell)
     if output == files.STREAM:
-        click.echo(plan.to_json(), nl=False)
+        click.echo(made.to_json(), nl=False)
     else:
-        plan.save(output)
-    return Answer(plan.report)
+        made.save(output)
+    return Answer(made.report)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from spa.cli import files
 from spa.cli import options as declare
-from spa.cli.shell import Answer, run, shell_of
+from spa.cli.shell import Answer, Task, command
 from spa.errors import UsageError
 from spa.events import Tell
-from spa.reports.schema import Report
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 OUTPUT = "Default: INPUT's stem + .spa.onnx; - is stdout."
 DRY_RUN = declare.option("Output", "--dry-run", is_flag=True, help="Do it all, write no model.")
@@ -27,29 +23,20 @@ PLAN = declare.option(
 )
 
 
-@click.command(
+@command(
     "prune",
-    cls=declare.SectionCommand,
-    epilog=declare.VARIABLES.format(name="SPA_PRUNE"),
-)
-@click.argument("source", metavar="INPUT")
-@declare.options(
-    declare.HOW_MUCH,
+    declare.recipe(*declare.SECTIONS),
     (PLAN,),
-    declare.SCORING,
-    declare.FITTING,
-    declare.INPUTS,
-    declare.WHERE,
-    declare.MODEL,
-    declare.VERIFY,
-    declare.GATES,
-    declare.output_option(OUTPUT),
+    declare.CONFIG,
+    declare.SET,
+    declare.output(OUTPUT),
     declare.FORCE,
     (DRY_RUN,),
     declare.REPORT,
-    declare.SHELL,
+    declare.TIMEOUT,
 )
-def command(source: str, **options: Any) -> int:
+@click.argument("source", metavar="INPUT")
+def prune(source: str, **options: Any) -> Task:
     """Slim one model, validate it and report.
 
     INPUT is an ONNX file, or - for stdin.  It is never changed.  OUTPUT appears only when
@@ -57,49 +44,35 @@ def command(source: str, **options: Any) -> int:
 
     Example: spa prune model.onnx --ratio 0.5 --report report.html
     """
-    output = files.output_name(source, options["output"], ".spa.onnx")
-    stdout = output == files.STREAM and not options["dry_run"]
-    written = None if options["dry_run"] else output
-    files.check(options, source, output=written, plan=options["plan"])
-    shell = shell_of("prune", options, source=source, stdout=stdout)
-
-    def show(report: Report) -> RenderableType:
-        from spa.reports import console
-
-        return console.summary(report, shell.reports)
-
-    return run(shell, lambda tell: _prune(source, output, options, tell), show)
+    name = files.output_name(source, options["output"], ".spa.onnx")
+    output = None if options["dry_run"] else name
+    files.check(options, source, output=output, plan=options["plan"])
+    return Task(
+        lambda tell: _prune(source, output, options, tell),
+        source=source,
+        stdout_taken=output == files.STREAM,
+    )
 
 
-def _prune(source: str, output: str, options: dict[str, Any], tell: Tell) -> Answer:
+def _prune(source: str, output: str | None, options: dict[str, Any], tell: Tell) -> Answer:
     if options["ratio"] is None and options["plan"] is None:
         raise UsageError(
             "nothing says how much is to go; give --ratio (0.5 removes half) or --plan FILE"
         )
     declare.contradict("ratio", "plan")
     declare.contradict("scorer", "saliency")
-    recipe = declare.recipe_from(options)
-    dry_run, force = options["dry_run"], options["force"]
-    if not dry_run:
-        files.check_output(output, force=force)
+    recipe = declare.recipe_of(options)
+    if output is not None:
+        files.check_output(output, force=options["force"])
     from spa import pipeline
 
     outcome = pipeline.prune(
         files.model_from(source),
         recipe,
         tell,
-        output=None if dry_run or output == files.STREAM else output,
-        force=force,
-        dry_run=dry_run,
+        output=None if output == files.STREAM else output,
+        force=options["force"],
+        dry_run=options["dry_run"],
         plan=options["plan"],
     )
-    return answer(outcome, to_stdout=output == files.STREAM and not dry_run)
-
-
-def answer(outcome: Any, *, to_stdout: bool) -> Answer:
-    """Send a verified model to standard output if it goes there, and return the report."""
-    report = outcome.report
-    if to_stdout and outcome.exit_code == 0:
-        sent = files.send(outcome)
-        report = {**report, "output": {**(report["output"] or {}), **sent}}
-    return Answer(report, outcome.exit_code)
+    return files.answer(outcome, to_stdout=output == files.STREAM)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,32 +15,18 @@ import click
 from spa import reports
 from spa.cli.failure import classify, complain, say
 from spa.cli.limit import limited
+from spa.cli.options import SHELL, Command, Decorator, config_in_use
 from spa.cli.progress import progress
 from spa.errors import UsageError
-from spa.events import Tell
+from spa.events import Note, Tell
 from spa.reports.schema import Report, empty_report, unread
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+VARIABLES = "Every option can be set by an environment variable: SPA_{name}_JSON=1 for --json."
 WIDTH_OF_A_FILE = 120
 MISSED = (4, 5)  # a target or a gate: the report shows by how much, and what stood in the way
-
-
-@dataclass(frozen=True)
-class Shell:
-    """What a person said about where the words of a command go."""
-
-    command: str
-    source: str | None = None
-    json: bool = False
-    quiet: bool = False
-    verbose: int = 0
-    no_color: bool = False
-    reports: tuple[Path, ...] = ()
-    timeout: float | None = None
-    memory: int | None = None
-    stdout_taken: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,109 +37,144 @@ class Answer:
     exit_code: int = 0
 
 
-def shell_of(
-    command: str, options: Mapping[str, Any], *, source: str | None = None, stdout: bool = False
-) -> Shell:
-    """Pick the shell's own options; `stdout` says that a file goes to standard output."""
-    return Shell(
-        command=command,
-        source=source,
-        json=options.get("json", False),
-        quiet=options.get("quiet", False),
-        verbose=options.get("verbose", 0),
-        no_color=options.get("no_color", False),
-        reports=tuple(Path(path) for path in options.get("report", ())),
-        timeout=options.get("timeout"),
-        memory=options.get("memory"),
-        stdout_taken=stdout,
-    )
+def summary(report: Report, files: Sequence[Path]) -> RenderableType:
+    """What most commands show."""
+    from spa.reports import console
+
+    return console.summary(report, files)
 
 
-def run(
-    shell: Shell,
-    work: Callable[[Tell], Answer],
-    show: Callable[[Any], RenderableType],
-) -> int:
-    """Do the work, deliver what came of it, and return the exit code."""
+@dataclass(frozen=True)
+class Task:
+    """What a command is to do, once its arguments were looked at.
 
-    def buried(error: BaseException) -> None:
-        _console(shell, stderr=True).show_cursor()  # which a bar has hidden
-        _bury(shell, error, show)
+    Attributes:
+        work: does it.
+        show: what a person sees of the answer's data, given the files that were written, too.
+        source: the model that is read.
+        written: files besides the reports.
+        stdout_taken: a file goes to standard output.
+        limits: the limits of this process, where those given are not meant for it.
+    """
+
+    work: Callable[[Tell], Answer]
+    show: Callable[[Any, Sequence[Path]], RenderableType] = summary
+    source: str | None = None
+    written: Sequence[Path] = ()
+    stdout_taken: bool = False
+    limits: Mapping[str, Any] | None = None
+
+
+def command(
+    name: str, *sets: Sequence[Decorator]
+) -> Callable[[Callable[..., Task]], click.Command]:
+    """A command of the shell, with these options and the shell's own.
+
+    What is decorated looks at the arguments and says what to do; what it raises is an error in
+    the command line, before anything was done.
+    """
+
+    def decorate(prepare: Callable[..., Task]) -> click.Command:
+        @wraps(prepare)
+        def call(**options: Any) -> int:
+            return _Run(name, options, prepare(**options)).run()
+
+        made: Any = call
+        for each in reversed([one for group in (*sets, SHELL) for one in group]):
+            made = each(made)
+        epilog = VARIABLES.format(name=name.upper())
+        return click.command(name, cls=Command, epilog=epilog)(made)
+
+    return decorate
+
+
+class _Run:
+    """One command while it runs, and what a person said about where its words go."""
+
+    def __init__(self, name: str, options: Mapping[str, Any], task: Task) -> None:
+        self.name, self.task = name, task
+        self.json, self.quiet = options["json"], options["quiet"]
+        self.verbose, self.no_color = options["verbose"] > 0, options["no_color"]
+        self.reports = tuple(Path(path) for path in options.get("report", ()))
+        limits = options if task.limits is None else task.limits
+        self.seconds, self.memory = limits.get("timeout"), limits.get("memory")
+
+    def run(self) -> int:
+        """Do the work, deliver what came of it, and return the exit code."""
+        try:
+            reports.check_paths(*self.reports)
+            if self.json and self.task.stdout_taken:
+                raise UsageError(
+                    "--json and the result both want standard output; give -o FILE or --report FILE"
+                )
+            console = None if self.quiet else self._console(stderr=True)
+            with (
+                progress(console, verbose=self.verbose) as tell,
+                limited(self.seconds, tell, self.memory, self._last_words) as watched,
+            ):
+                if (config := config_in_use()) is not None:
+                    watched(Note(f"options of {config.path} are used"))
+                answer = self.task.work(watched)
+            self._deliver(answer)
+        except BrokenPipeError:
+            raise  # the reader has gone; click ends this without a word
+        except (Exception, KeyboardInterrupt) as error:
+            self._bury(error)
+            return complain(error, verbose=self.verbose)
+        return answer.exit_code
+
+    def _last_words(self, error: BaseException) -> None:
+        self._console(stderr=True).show_cursor()  # which a bar has hidden
+        self._bury(error)
         complain(error, verbose=False)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
 
-    try:
-        reports.check_paths(*shell.reports)
-        if shell.json and shell.stdout_taken:
-            raise UsageError(
-                "--json and the result both want standard output; give -o FILE or --report FILE"
-            )
-        with (
-            progress(_progress(shell), verbose=shell.verbose > 0) as tell,
-            limited(shell.timeout, tell, shell.memory, buried) as watched,
-        ):
-            answer = work(watched)
-        _deliver(shell, answer, show)
-    except BrokenPipeError:
-        raise  # the reader has gone; click ends this without a word
-    except (Exception, KeyboardInterrupt) as error:
-        _bury(shell, error, show)
-        return complain(error, verbose=shell.verbose > 0)
-    return answer.exit_code
+    def _deliver(self, answer: Answer) -> None:
+        if self.reports:
+            reports.write(answer.data, *self.reports)
+        if self.json:
+            click.echo(reports.to_json(answer.data), nl=False)
+        if not self.quiet:
+            self._screen(answer.data)
+        if answer.exit_code:
+            say(answer.data.get("error") or "failed; the report says why")
 
+    def _bury(self, error: BaseException) -> None:
+        """Report a failure too; what cannot be written must not hide why the work failed."""
+        failure = classify(error)
+        partial = getattr(error, "report", None) or empty_report(self.name)
+        report = cast(Report, dict(partial))
+        report["status"], report["exit_code"] = failure.status, failure.exit_code
+        report["error"] = failure.message
+        known = report["input"] is not None
+        if not known and self.task.source is not None:
+            report["input"] = unread(self.task.source)
+        if self.json and not self.task.stdout_taken:
+            click.echo(reports.to_json(report), nl=False)
+        if not self.quiet and failure.exit_code in MISSED and known:
+            self._screen(report)
+        for path in self.reports:
+            try:
+                reports.write(report, path)
+            except Exception as second:
+                if str(second) != str(error):
+                    say(classify(second).message)
 
-def _deliver(shell: Shell, answer: Answer, show: Callable[[Any], RenderableType]) -> None:
-    if shell.reports:
-        reports.write(answer.data, *shell.reports)
-    if shell.json:
-        click.echo(reports.to_json(answer.data), nl=False)
-    if not shell.quiet:
-        _screen(shell, show(answer.data))
-    if answer.exit_code:
-        say(answer.data.get("error") or "failed; the report says why")
+    def _screen(self, data: Any) -> None:
+        words = self.task.show(data, (*self.task.written, *self.reports))
+        self._console(stderr=self.json or self.task.stdout_taken).print(words)
 
+    def _console(self, *, stderr: bool) -> Console:
+        from rich.console import Console
 
-def _bury(shell: Shell, error: BaseException, show: Callable[[Any], RenderableType]) -> None:
-    """Report a failure too; what cannot be written must not hide why the work failed."""
-    failure = classify(error)
-    partial = getattr(error, "report", None) or empty_report(shell.command)
-    report = cast(Report, dict(partial))
-    report["status"], report["exit_code"] = failure.status, failure.exit_code
-    report["error"] = failure.message
-    known = report["input"] is not None
-    if not known and shell.source is not None:
-        report["input"] = unread(shell.source)
-    if shell.json and not shell.stdout_taken:
-        click.echo(reports.to_json(report), nl=False)
-    if not shell.quiet and failure.exit_code in MISSED and known:
-        _screen(shell, show(report))
-    for path in shell.reports:
-        try:
-            reports.write(report, path)
-        except Exception as second:
-            if str(second) != str(error):
-                say(classify(second).message)
-
-
-def _screen(shell: Shell, words: RenderableType) -> None:
-    _console(shell, stderr=shell.json or shell.stdout_taken).print(words)
-
-
-def _progress(shell: Shell) -> Console | None:
-    return None if shell.quiet else _console(shell, stderr=True)
-
-
-def _console(shell: Shell, *, stderr: bool) -> Console:
-    from rich.console import Console
-
-    console = Console(
-        file=sys.stderr if stderr else sys.stdout,
-        no_color=True if shell.no_color else None,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = WIDTH_OF_A_FILE
-    return console
+        console = Console(
+            file=sys.stderr if stderr else sys.stdout,
+            no_color=True if self.no_color else None,
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
+        if not console.is_terminal and "COLUMNS" not in os.environ:
+            console.width = WIDTH_OF_A_FILE
+        return console

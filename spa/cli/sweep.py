@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import click
 
 from spa.cli import files, values
 from spa.cli import options as declare
-from spa.cli.shell import Answer, run, shell_of
+from spa.cli.shell import Answer, Task, command, summary
 from spa.errors import UsageError
 from spa.events import Tell
 from spa.storage import check_place, replaced
@@ -50,28 +51,19 @@ DRAWING = (
 )
 
 
-@click.command(
+@command(
     "sweep",
-    cls=declare.SectionCommand,
-    epilog=declare.VARIABLES.format(name="SPA_SWEEP"),
-)
-@click.argument("source", metavar="INPUT")
-@declare.options(
     TRYING,
-    declare.without("ratio", declare.HOW_MUCH),
-    declare.SCORING,
-    declare.FITTING,
-    declare.INPUTS,
-    declare.WHERE,
-    declare.MODEL,
-    declare.VERIFY,
-    declare.GATES,
-    declare.output_option(OUTPUT),
+    declare.recipe(*declare.SECTIONS, without=("ratio",)),
+    declare.CONFIG,
+    declare.SET,
+    declare.output(OUTPUT),
     declare.FORCE,
     DRAWING,
-    declare.SHELL,
+    declare.TIMEOUT,
 )
-def command(source: str, **options: Any) -> int:
+@click.argument("source", metavar="INPUT")
+def sweep(source: str, **options: Any) -> Task:
     """Try several ratios on one model, or find the smallest that passes its gates.
 
     INPUT is an ONNX file, or - for stdin.  It is read and scored once for all ratios.
@@ -80,25 +72,27 @@ def command(source: str, **options: Any) -> int:
 
     Example: spa sweep model.onnx --max-drift 0.1 -o small.onnx
     """
-    wanted = [options[name] for name in ("csv", "plot") if options[name]]
     files.check(options, source, output=options["output"])
-    shell = shell_of("sweep", options, source=source)
+    wanted = [options[name] for name in ("csv", "plot") if options[name]]
+    return Task(
+        lambda tell: _sweep(source, options, wanted, tell),
+        _show,
+        source,
+        written=[Path(path) for path in wanted],
+    )
 
-    def show(made: Any) -> RenderableType:
-        if "rows" not in made:  # it failed before anything was tried
-            from spa.reports import console
 
-            return console.summary(made)
-        from spa.reports import sweep_text
+def _show(made: Any, written: Sequence[Path]) -> RenderableType:
+    if "rows" not in made:  # it failed before anything was tried
+        return summary(made, ())
+    from spa.reports import sweep_text
 
-        return sweep_text.summary(made, wanted)
-
-    return run(shell, lambda tell: _sweep(source, options, wanted, tell), show)
+    return sweep_text.summary(made, [str(path) for path in written])
 
 
 def _sweep(source: str, options: dict[str, Any], wanted: list[str], tell: Tell) -> Answer:
     declare.contradict("scorer", "saliency")
-    recipe = declare.recipe_from(options)
+    recipe = declare.recipe_of(options)
     output, force = options["output"], options["force"]
     if output == files.STREAM:
         raise UsageError("a sweep writes no model to standard output; give -o FILE")

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
+from spa import allowed
+
 
 def pair(mark: str, read: Callable[[str], Any], example: str) -> Callable[[Any], tuple[str, Any]]:
     """Read NAME, a mark and a value; the name may hold the mark, so the last one counts."""
 
-    def convert(text: Any) -> tuple[str, Any]:
-        name, found, rest = str(text).rpartition(mark)
+    def convert(given: Any) -> tuple[str, Any]:
+        if isinstance(given, tuple):  # of a config
+            return given
+        name, found, rest = str(given).rpartition(mark)
         try:
             if name and found:
                 return name, read(rest)
         except ValueError:
             pass
-        raise click.BadParameter(f"{text!r} is not written like {example}")
+        raise click.BadParameter(f"{given!r} is not written like {example}")
 
     return convert
 
@@ -36,15 +39,12 @@ def _sizes(text: str) -> tuple[int, ...]:
     return tuple(int(size) for size in text.split(",")) if text else ()
 
 
-UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
-
-
 def memory(text: Any) -> int:
     """Bytes, from a number with or without a unit: 4G, 512M, 1.5GiB."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", str(text), re.IGNORECASE)
-    if found is None:
-        raise click.BadParameter(f"{text!r} is no size; write 4G or 512M")
-    return int(float(found[1]) * (1 << UNITS[found[2].lower()]))
+    try:
+        return allowed.size(str(text))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def numbers(example: str) -> Callable[[Any], tuple[float, ...]]:

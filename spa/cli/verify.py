@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from spa.cli import files
 from spa.cli import options as declare
-from spa.cli.shell import Answer, run, shell_of
+from spa.cli.shell import Answer, Task, command
 from spa.errors import UsageError
 from spa.events import Tell
 from spa.reports.schema import Report
@@ -27,22 +29,17 @@ LEVEL = declare.option(
 )
 
 
-@click.command(
+@command(
     "verify",
-    cls=declare.SectionCommand,
-    epilog=declare.VARIABLES.format(name="SPA_VERIFY"),
+    (LEVEL,),
+    declare.recipe("Inputs", "Model", "Checks", without=("verify", "memory", "samples")),
+    declare.SET,
+    declare.REPORT,
+    declare.TIMEOUT,
 )
 @click.argument("original", metavar="ORIGINAL")
 @click.argument("pruned", metavar="PRUNED")
-@declare.options(
-    (LEVEL, declare.threads("Comparing")),
-    declare.INPUTS,
-    declare.MODEL,
-    declare.GATES,
-    declare.REPORT,
-    declare.SHELL,
-)
-def command(original: str, pruned: str, **options: Any) -> int:
+def verify(original: str, pruned: str, **options: Any) -> Task:
     """Compare two models: loads, shapes, drift, latency; gates for CI.
 
     One of the two may be - for stdin.
@@ -50,14 +47,13 @@ def command(original: str, pruned: str, **options: Any) -> int:
     Example: spa verify model.onnx model.spa.onnx --max-drift 0.1 --report ci.xml
     """
     files.check(options, original, pruned)
-    shell = shell_of("verify", options, source=original)
-    return run(shell, lambda tell: _verify(original, pruned, options, tell), _show)
+    return Task(lambda tell: _verify(original, pruned, options, tell), _show, original)
 
 
 def _verify(original: str, pruned: str, options: dict[str, Any], tell: Tell) -> Answer:
     if original == pruned == files.STREAM:
         raise UsageError("only one of the two models can come from standard input")
-    recipe = declare.recipe_from(options, verify="run")
+    recipe = declare.recipe_of(options, verify="run")
     from spa import pipeline
 
     models = files.model_from(original), files.model_from(pruned)
@@ -65,7 +61,7 @@ def _verify(original: str, pruned: str, options: dict[str, Any], tell: Tell) -> 
     return Answer(report, report["exit_code"])
 
 
-def _show(report: Report) -> RenderableType:
+def _show(report: Report, written: Sequence[Path]) -> RenderableType:
     from spa.reports import console
 
     return console.verified(report)

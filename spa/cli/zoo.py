@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import click
 
 from spa.cli import options as declare
 from spa.cli import values
-from spa.cli.shell import Answer, run, shell_of
+from spa.cli.shell import Answer, Task, command
 from spa.events import Tell
 
 if TYPE_CHECKING:
@@ -28,13 +29,6 @@ RUNNING = (
         type=click.Path(file_okay=False),
         required=True,
         help="Folder of the results, which keep their paths below the sources.",
-    ),
-    declare.option(
-        "Running",
-        "--config",
-        metavar="FILE.(toml|yaml)",
-        type=click.Path(),
-        help="Options per model: tables under globs, of which later ones win.",
     ),
     declare.option(
         "Running",
@@ -96,25 +90,15 @@ RUNNING = (
 )
 
 
-@click.command(
+@command(
     "zoo",
-    cls=declare.SectionCommand,
-    epilog=declare.VARIABLES.format(name="SPA_ZOO"),
+    RUNNING,
+    declare.recipe(*declare.SECTIONS, without=("memory",)),
+    declare.CONFIG,
+    declare.SET,
 )
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
-@declare.options(
-    RUNNING,
-    declare.HOW_MUCH,
-    declare.SCORING,
-    declare.without("memory", declare.FITTING),
-    declare.INPUTS,
-    declare.WHERE,
-    declare.MODEL,
-    declare.VERIFY,
-    declare.GATES,
-    declare.without("timeout", declare.SHELL),
-)
-def command(sources: tuple[str, ...], **options: Any) -> int:
+def zoo(sources: tuple[str, ...], **options: Any) -> Task:
     """Prune many models, each in a process of its own; run it again to go on.
 
     SOURCE is a folder, a file, a glob, a list (.txt with a path or URL a line, .toml with a
@@ -123,30 +107,29 @@ def command(sources: tuple[str, ...], **options: Any) -> int:
     Example: spa zoo models/ -d slim/ --ratio 0.5 --jobs 4
     """
     dest = Path(options["dest"])
-    shell = shell_of("zoo", {**options, "timeout": None, "memory": None})  # limits of each model
 
     def work(tell: Tell) -> Answer:
         plan = _plan(sources, dest, options)
         from spa.cli.zoo_live import listening
         from spa.zoo.run import zoo
 
-        with listening(quiet=shell.quiet, plain=shell.verbose > 0) as listen:
+        with listening(quiet=options["quiet"], plain=options["verbose"] > 0) as listen:
             made = zoo(plan, listen)
         return Answer(made, made["exit_code"])
 
-    def show(made: Zoo) -> RenderableType:
+    def show(made: Zoo, written: Sequence[Path]) -> RenderableType:
         from spa.reports import zoo_screen
 
         stem = f".{made['shard'].replace('/', '-of-')}" if made["shard"] else ""
         return zoo_screen.summary(made, [str(dest / f"summary{stem}.(json|csv|md|html|xml)")])
 
-    return run(shell, work, show)
+    return Task(work, show, limits={})  # those given are of each model
 
 
 def _plan(sources: tuple[str, ...], dest: Path, options: dict[str, Any]) -> Any:
     declare.contradict("scorer", "saliency")
-    recipe = declare.recipe_from({**options, "memory": None})
-    from spa.zoo.config import Common, read_rules
+    recipe = declare.recipe_of({**options, "memory": None})
+    from spa.zoo.config import Common
     from spa.zoo.run import Plan
 
     common = Common(
@@ -159,12 +142,12 @@ def _plan(sources: tuple[str, ...], dest: Path, options: dict[str, Any]) -> Any:
     )
     jobs = options["jobs"] or max(1, (os.cpu_count() or 1) // 2)
     accepted = [each for each in options["accept"] if each != "none"]
-    config = options["config"]
+    config = declare.config_in_use()
     return Plan(
         sources=sources,
         dest=dest,
         common=common,
-        rules=read_rules(config) if config else (),
+        rules=config.models if config else (),
         shard=options["shard"],
         engine=options["engine"],
         address=options["address"],

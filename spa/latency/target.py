@@ -109,7 +109,8 @@ def reach(
     raise TargetError(
         f"at most {most:g} % of the latency can be removed on this machine, as measured, not "
         f"{100 * recipe.ratio:g} % ({why(holders(coupling, clock))}); lower --ratio, loosen "
-        "--max-layer-ratio, --min-channels, --round-to, --ignore or --only, or count --of macs"
+        "--set max-layer-ratio or --set min-channels, --round-to, --ignore or --only, or count "
+        "--of macs"
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from spa.probes.choose import KINDS, check_given, probe_for
 from spa.probes.files import Data
-from spa.probes.held import Calib, Held, held, path_of
+from spa.probes.held import Calib, Held, held
 from spa.probes.probe import Probe
 
 __all__ = [
@@ -19,6 +19,5 @@ __all__ = [
     "Probe",
     "check_given",
     "held",
-    "path_of",
     "probe_for",
 ]

@@ -232,16 +232,3 @@ def _check_together(found: Mapping[str, Array], graph: Graph, sizes: Sizes) -> N
                     f"calib[{name!r}] has {size} {what}, but calib[{other!r}] has {known}; "
                     "give as many"
                 )
-
-
-def path_of(saliency: object) -> str | None:
-    """A path as text.
-
-    Raises:
-        UsageError: it is none.
-    """
-    if saliency is None:
-        return None
-    if isinstance(saliency, (str, os.PathLike)):
-        return str(os.fspath(saliency))
-    raise UsageError(f"saliency is the path of a file, not {_kind(saliency)}")

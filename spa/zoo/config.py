@@ -1,26 +1,23 @@
-"""Options per model: tables of a TOML or YAML file, each under a glob; later ones win."""
+"""Options per model: the command's, then those under globs of a config, of which later ones win."""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from spa._version import __version__
+from spa.config import OF_A_MODEL, as_json, options_of
 from spa.errors import ReadError, SpaError, UsageError
 from spa.recipe import Recipe
 from spa.zoo.model import Found, Job
 from spa.zoo.paths import sha256
-from spa.zoo.tables import read_toml, read_yaml
 
-OWN = ("skip", "timeout", "memory")
-OPTIONS = (*(field.name for field in fields(Recipe) if field.name != "memory"), *OWN)
 FILES = ("calib", "saliency")  # options that name a file, whose contents count
 Rules = Sequence[tuple[str, Mapping[str, Any]]]
 
@@ -45,26 +42,6 @@ class Common:
     force: bool = False
 
 
-def read_rules(path: str) -> Rules:
-    """The tables of a file, in order.
-
-    Raises:
-        UsageError: it is missing, unreadable, or states options that do not exist.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-        yaml = path.lower().endswith((".yaml", ".yml"))
-        tables = (read_yaml if yaml else read_toml)(text, path)
-    except OSError as error:
-        raise UsageError(f"cannot read --config {path} ({error.strerror}); check it") from error
-    except ReadError as error:
-        raise UsageError(str(error)) from error
-    for glob, table in tables.items():
-        if not isinstance(table, Mapping):
-            raise UsageError(f'{glob} in {path} is no table; write ["*.onnx"] above the options')
-    return [(str(glob), _named(table, f"[{glob}] in {path}")) for glob, table in tables.items()]
-
-
 def jobs_of(found: Iterable[Found], common: Common, rules: Rules, dest: Path) -> list[Job]:
     """A job per model, with every option checked before any work is done.
 
@@ -83,7 +60,7 @@ def jobs_of(found: Iterable[Found], common: Common, rules: Rules, dest: Path) ->
         try:
             if each.error is not None:
                 raise each.error
-            given |= _named(each.options, f"the options of {each.name}")
+            given |= options_of(each.options, f"the options of {each.name}", OF_A_MODEL)
             if not given.pop("skip", False):
                 jobs.append(_job(each, common, given, dest, hashes))
         except SpaError as error:
@@ -129,8 +106,6 @@ def _job(
         recipe = replace(common.recipe, **given).validate()
     except UsageError as error:
         raise UsageError(f"{found.name}: {error}" if given else str(error)) from error
-    except (TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"the options of {found.name} do not fit ({error})") from error
     options = _hash(recipe, hashes)
     if memory is not None:
         recipe = replace(recipe, memory=memory)
@@ -153,37 +128,16 @@ def _check_limits(name: str, timeout: object, memory: object) -> None:
     if timeout is not None and not (isinstance(timeout, (int, float)) and timeout > 0):
         raise UsageError(f"the timeout of {name} is {timeout!r}; give seconds above 0")
     if memory is not None and not (isinstance(memory, int) and memory >= 1 << 26):
-        raise UsageError(f"the memory of {name} is {memory!r}; give at least 64M, in bytes here")
+        raise UsageError(f"the memory of {name} is {memory!r}; give at least 64M")
 
 
-def _named(table: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Options with the names that Recipe has; lists become tuples, as there."""
-    found = {}
-    for key, value in table.items():
-        name = str(key).replace("-", "_")
-        if name not in OPTIONS:
-            near = difflib.get_close_matches(name, OPTIONS, n=1)
-            hint = f"did you mean {near[0].replace('_', '-')}?" if near else "see spa prune --help"
-            raise UsageError(f"the option {key!r} of {where} does not exist; {hint}")
-        found[name] = tuple(value) if isinstance(value, list) else value
-    return found
-
-
-def _plain(recipe: Recipe) -> dict[str, Any]:
+def _plain(recipe: Recipe) -> dict[str, object]:
     """A recipe as JSON carries it."""
-    made: dict[str, Any] = json.loads(
-        json.dumps({field.name: getattr(recipe, field.name) for field in fields(recipe)})
-    )
+    made = as_json(recipe)
     for name in FILES:  # workers need not stand in the same folder
         if made[name] is not None:
-            made[name] = os.path.abspath(made[name])
+            made[name] = os.path.abspath(str(made[name]))
     return made
-
-
-def recipe_from(plain: Mapping[str, Any]) -> Recipe:
-    """The recipe that `plain` carries."""
-    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
-    return Recipe(**fields)
 
 
 def _hash(recipe: Recipe, hashes: dict[str, str]) -> str:

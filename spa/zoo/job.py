@@ -114,7 +114,7 @@ def _pruned(order: dict[str, Any], looked: dict[str, Any]) -> Any:
             "fetch it again, or correct the list"
         )
     from spa import pipeline
-    from spa.zoo.config import recipe_from
+    from spa.config import recipe_from
 
     recipe = recipe_from(order["recipe"])
     return pipeline.prune(order["source"], recipe, output=order["output"], force=True).report

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spa.config import read_toml
 from spa.errors import ReadError
 from spa.zoo import remote
 from spa.zoo.paths import is_url
-from spa.zoo.tables import read_toml
 
 
 @dataclass(frozen=True)

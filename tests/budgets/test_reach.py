@@ -99,7 +99,7 @@ def test_it_is_refused_before_anything_is_scored(unscored, run, of):
 
 
 def test_the_option_that_holds_the_rest_is_named(unscored):
-    with pytest.raises(TargetError, match=r"--min-channels lets no more of .*loosen --min-chan"):
+    with pytest.raises(TargetError, match=r"--set min-ch.* lets no more of .*loosen --set min-ch"):
         prune(DIGITS, Recipe(ratio=0.9, min_channels=12))
     with pytest.raises(TargetError, match=r"keep every group as it is \(--ignore\)"):
         prune(DIGITS, Recipe(ratio=0.1, ignore=("*",)))

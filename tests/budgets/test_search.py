@@ -215,7 +215,7 @@ def test_out_of_reach_names_the_obstacle_and_the_way_out():
     with pytest.raises(TargetError) as caught:
         choose("digits", ratio=0.995)
     assert "10 of 10 frozen channels because: graph output" in str(caught.value)
-    assert "lower --ratio, or loosen --max-layer-ratio" in str(caught.value)
+    assert "lower --ratio, or loosen --set max-layer-ratio" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -179,12 +179,12 @@ def test_what_is_a_check(check):
     ("options", "words"),
     [
         ({"max_drop": 0.1}, "--max-drop is about the score of a --check"),
-        ({"min_score": 0.1}, "--min-score is about the score of a --check"),
-        ({"check": "a:b", "max_drop": -1.0}, "--max-drop must be at least 0"),
-        ({"check": "a:b", "max_drop": float("nan")}, "--max-drop must be at least 0"),
-        ({"check": "a:b", "min_score": float("inf")}, "--min-score must be a finite number"),
-        ({"budget_bytes": 0}, "--budget-bytes is a number of bytes"),
-        ({"budget_bytes": "4M"}, "--budget-bytes is a number of bytes"),
+        ({"min_score": 0.1}, "--set min-score is about the score of a --check"),
+        ({"check": "a:b", "max_drop": -1.0}, "--max-drop must be a number of at least 0"),
+        ({"check": "a:b", "max_drop": float("nan")}, "--max-drop must be a number of at least 0"),
+        ({"check": "a:b", "min_score": float("inf")}, "--set min-score must be a finite number"),
+        ({"budget_bytes": 0}, "--budget-bytes must be a whole number of bytes"),
+        ({"budget_bytes": "4M"}, "--budget-bytes must be a whole number of bytes"),
     ],
 )
 def test_demands_that_make_no_sense(options, words):

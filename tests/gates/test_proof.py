@@ -24,7 +24,7 @@ def test_random_numbers_are_said_not_to_be_proved():
 
 
 def test_the_gate_refuses_what_is_proved_in_part(tmp_path):
-    with pytest.raises(VerifyError, match=r"--require-proof failed: proved in part") as caught:
+    with pytest.raises(VerifyError, match=r"require_proof=True failed: proved in part") as caught:
         spa.prune(drawn(), 0.2, output=tmp_path / "x.onnx", require_proof=True, **OPTIONS)
     assert not (tmp_path / "x.onnx").exists()
     (gate,) = caught.value.report["gates"]
@@ -40,7 +40,7 @@ def test_the_gate_passes_what_is_proved():
 
 
 def test_the_gate_needs_a_proof():
-    with pytest.raises(UsageError, match="--require-proof must run the models"):
+    with pytest.raises(UsageError, match="require_proof=True must run the models"):
         spa.prune(drawn(), 0.2, require_proof=True, verify="none", **OPTIONS)
     with pytest.raises(VerifyError, match="no proof was asked for"):
         spa.prune(drawn(), 0.2, require_proof=True, verify="run", **OPTIONS)

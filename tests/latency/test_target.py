@@ -82,7 +82,7 @@ def test_what_cannot_be_reached_is_refused_with_what_can():
     assert 20 < most < 50
     assert "as measured" in text and "not 60 %" in text
     assert "50 % is what a run costs apart from its operators" in text
-    assert "--max-layer-ratio" in text and "--of macs" in text
+    assert "--set max-layer-ratio" in text and "--of macs" in text
     # what it says is possible, is
     reached, *_ = aim("fashion", most / 100 - 1e-3, whole=whole)
     assert reached.aim.measured >= most / 100 - TOLERANCE

@@ -168,7 +168,7 @@ def test_sizes_do_not_guide_but_must_be_met(tmp_path):
     [
         ({}, "nothing says which models to try"),
         ({"min_speedup": 1.1}, "nothing says which models to try"),
-        ({"max_drift": 0.1, "precision": 0.0}, "--precision is a share"),
+        ({"max_drift": 0.1, "precision": 0.0}, "precision= is a share"),
         ({"ratios": (0.2, 20)}, "write 0.2 to remove 20 %"),
         ({"ratios": (0.2,), "output": "x.onnx"}, "there are none"),
     ],

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from spa.config import read_config, recipe_from
 from spa.errors import SpaError, UsageError
-from spa.recipe import Recipe
+from spa.recipe import OPTIONS, Recipe
 from spa.zoo import child, config, shard
 from spa.zoo.lock import claimed, held
 from spa.zoo.manifest import Manifest
@@ -174,7 +175,7 @@ def jobs(rules=(), common=COMMON, **options):
 def rules(text, suffix="toml"):
     path = Path(f"rules.{suffix}")
     path.write_text(text)
-    return config.read_rules(str(path))
+    return read_config(str(path), OPTIONS).models
 
 
 def test_options_by_glob_and_later_ones_win():
@@ -186,7 +187,7 @@ def test_options_by_glob_and_later_ones_win():
     )
     assert first.recipe["ratio"] == 0.2 and first.timeout is None
     assert second.recipe["ratio"] == 0.3 and second.timeout == 5
-    again = config.recipe_from(second.recipe).validate()
+    again = recipe_from(second.recipe).validate()
     assert again.ignore == ("head*",) and again.max_layer_ratio == 0.8
     assert again.layer_ratio == {"c": 0.1} and list(again.input_shape["x"]) == [1, 3]
 
@@ -211,12 +212,13 @@ def test_yaml_says_the_same():
     ("text", "words"),
     [
         ('["*"]\nration = 0.2\n', "did you mean ratio"),
-        ('["*"]\nratio = 2\n', "a/x.onnx: --ratio"),
-        ('["*"]\nof = "weights"\n', "--of"),
+        ('["*"]\nratio = 2\n', r"\[\*\] of rules.toml: ratio must lie"),
+        ('["*"]\nof = "weights"\n', "of 'weights' is unknown"),
         ('["*"]\ntimeout = 0\n', "timeout"),
-        ('["*"]\nmemory = "4G"\n', "in bytes"),
-        ('["*"]\nratio = "much"\n', "do not fit"),
-        ("x = 1\n", "is no table"),
+        ('["*"]\nmemory = "4"\n', "memory must be at least 1M"),
+        ('["*"]\nratio = "much"\n', "ratio must lie strictly between 0 and 1, not 'much'"),
+        ("x = 1\n", "there is no option 'x'; choose from"),
+        ('"*" = 1\n', "is no table"),
         ("x = \n", "is no TOML"),
     ],
 )
@@ -227,7 +229,7 @@ def test_options_that_are_wrong_are_named_before_any_work(text, words):
 
 def test_a_missing_file_of_options_is_named():
     with pytest.raises(UsageError, match=r"none\.toml"):
-        config.read_rules("none.toml")
+        read_config("none.toml", OPTIONS)
 
 
 def test_every_model_needs_a_ratio():
@@ -276,14 +278,14 @@ def test_what_a_process_holds_can_be_asked(system):
 def test_the_options_of_prune_are_the_zoos_too():
     from spa.cli import prune, zoo
 
-    mine, other = ({p.name: p for p in c.params} for c in (zoo.command, prune.command))
+    mine, other = ({p.name: p for p in c.params} for c in (zoo.zoo, prune.prune))
     of_one_model = {"source", "output", "plan", "dry_run", "report"}
     assert set(other) - of_one_model <= set(mine)
     shared = (set(other) & set(mine)) - {"memory", "timeout", "force"}
     assert len(shared) > 30
     for name in shared:
         assert mine[name].opts == other[name].opts and mine[name].default == other[name].default
-    names = [p.name for p in zoo.command.params]
+    names = [p.name for p in zoo.zoo.params]
     assert len(names) == len(set(names)) and "process" in mine["memory"].help
 
 
@@ -301,7 +303,7 @@ def test_every_field_of_a_recipe_reaches_the_worker():
     plain = json.loads(
         json.dumps(config.jobs_of(FOUND[:1], config.Common(recipe), (), Path("d"))[0].recipe)
     )
-    again = config.recipe_from(plain).validate()
+    again = recipe_from(plain).validate()
     assert again == recipe or again == Recipe(
         **{**vars(recipe), "input_shape": {"x": [1, 3, 8, 8]}}
     )
