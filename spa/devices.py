@@ -5,17 +5,24 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from spa.errors import ReadError, first_line
 from spa.make import make
+from spa.registry import ENGINES
+from spa.registry import ENGINES as engine
 
-Device = Literal["auto", "cpu", "cuda"]
+Device = str
+"""The name of an engine, or `auto`."""
+Providers = list[tuple[str, Mapping[str, str]]]
+"""Execution providers of onnxruntime, best first, with their options."""
+Engine = Callable[[bool], Providers]
+"""What runs models: gives its providers, from whether runs are timed, or raises ReadError."""
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 EXACT = {
     "use_tf32": "0",
@@ -28,7 +35,7 @@ LIBRARIES = ("onnxruntime_providers_shared", "onnxruntime_providers_cuda")
 
 
 @lru_cache(maxsize=1)
-def engine() -> Any:
+def library() -> Any:
     """The onnxruntime module, or a sentence that says how to get it."""
     try:
         import onnxruntime
@@ -44,7 +51,7 @@ def engine() -> Any:
 def hushed() -> Iterator[None]:
     """Sessions that are opened meanwhile, by us or by other libraries, log nothing."""
     try:
-        runtime = engine()
+        runtime = library()
     except ReadError:
         yield
         return
@@ -55,28 +62,52 @@ def hushed() -> Iterator[None]:
         runtime.set_default_logger_severity(2)  # what onnxruntime starts with; it cannot be asked
 
 
-def providers(device: Device = "auto") -> list[str]:
-    """The execution providers used on `device`, best first.
+@engine()
+def cpu(timed: bool) -> Providers:
+    """The processor."""
+    return [(CPU, {})]
+
+
+@engine()
+def cuda(timed: bool) -> Providers:
+    """An NVIDIA GPU.
+
+    What is compared, and not timed, runs with all bits of float32.
+    """
+    problem = no_cuda()
+    if problem:
+        raise ReadError(f"{problem} or choose --device cpu")
+    return [(CUDA, {} if timed else EXACT), (CPU, {})]
+
+
+def configured(device: Device = "auto", timed: bool = False) -> Providers:
+    """The execution providers used on `device`, best first, with their options.
 
     Raises:
-        ReadError: `device` is `cuda`, and that cannot be had.
+        ReadError: the device cannot be had.
+        UsageError: there is none of that name.
     """
-    if device == "cpu":
-        return [CPU]
-    problem = no_cuda()
-    if problem and device == "cuda":
-        raise ReadError(f"{problem} or choose --device cpu")
-    return [CPU] if problem else [CUDA, CPU]
+    if device == "auto":
+        device = "cpu" if no_cuda() else "cuda"
+    found = ENGINES.get(device)(timed)
+    known = library().get_available_providers() if device not in ENGINES.own else []
+    missing = [name for name, _ in found if known and name not in known]
+    if missing:
+        raise ReadError(
+            f"--device {device} needs {missing[0]}, and this onnxruntime only has "
+            f"{', '.join(known)}; install one that has it"
+        )
+    return found
 
 
-def configured(names: list[str], timed: bool) -> list[tuple[str, dict[str, str]]]:
-    """Providers with their options; what is timed runs as it does by default."""
-    return [(name, EXACT if name == CUDA and not timed else {}) for name in names]
+def providers(device: Device = "auto") -> list[str]:
+    """The names of the execution providers used on `device`, best first; raises as above."""
+    return [name for name, _ in configured(device)]
 
 
 def no_cuda() -> str:
     """Why models cannot run on a GPU, and what to do; empty where they can."""
-    if CUDA not in engine().get_available_providers():
+    if CUDA not in library().get_available_providers():
         return 'this onnxruntime cannot use a GPU; install it with pip install "onnx-spa[gpu]"'
     return idle_cuda()
 
@@ -87,7 +118,7 @@ def idle_cuda() -> str:
 
     onnxruntime itself would print that for every session and run it on the CPU.
     """
-    runtime = engine()
+    runtime = library()
     if CUDA not in runtime.get_available_providers():
         return ""
     why = ""

@@ -23,18 +23,14 @@ if TYPE_CHECKING:
 Aggregate = Literal["sum", "mean", "max"]
 Normalize = Literal["none", "mean", "max", "gaussian"]
 Scope = Literal["global", "local"]
-Device = Literal["auto", "cpu", "cuda"]
 Verify = Literal["none", "run", "equivalence"]
 Heads = Literal["free", "tied", "whole"]
-Probe = Literal["auto", "leaves", "uniform", "gaussian", "tokens", "audio", "vectors"]
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "aggregate": get_args(Aggregate),
     "normalize": get_args(Normalize),
     "scope": get_args(Scope),
-    "device": get_args(Device),
     "verify": get_args(Verify),
-    "probe": get_args(Probe),
     "heads": get_args(Heads),
 }
 GATES = (
@@ -128,7 +124,7 @@ class Recipe:
         shown=True,
     )
     seed: allowed.Seed = asked(0, "Model", "Random seed.")
-    device: Device = asked("auto", "Model", "Where models run.", shown=True)
+    device: str = asked("auto", "Model", "Where models run", shown=True)
     verify: Verify = asked("equivalence", "Checks", "How far the result is checked.")
     min_reduction: allowed.Share | None = asked(
         None,
@@ -192,7 +188,7 @@ class Recipe:
         form="PATH",
         shown=True,
     )
-    probe: Probe = asked("auto", "Inputs", "Kind of synthetic inputs; auto: what suits the model.")
+    probe: str = asked("auto", "Inputs", "Kind of synthetic inputs")
     samples: allowed.Count | None = asked(
         None, "Inputs", "How many inputs to fit on.  Default: by the model's size."
     )

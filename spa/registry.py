@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from spa.budgets.task import Allocation
     from spa.budgets.units import Unit
     from spa.criteria import Criterion
+    from spa.devices import Engine
+    from spa.probes.probe import Inputs
     from spa.repairs import Repair
     from spa.reports import Report
 
@@ -280,12 +282,33 @@ REPAIRS: Registry[Repair] = Registry(
     more={"auto": "full with a scorer that measures, else none", "none": "nothing"},
     shared=False,
 )
+INPUTS: Registry[Inputs] = Registry(
+    "kind of inputs",
+    "spa.probes",
+    group="spa.inputs",
+    mark="inputs",
+    more={
+        "auto": "what suits the model",
+        "tokens": "sequences of token ids, and nothing else taken for a signal",
+    },
+    of="pictures",
+    noun="",
+)
+ENGINES: Registry[Engine] = Registry(
+    "device",
+    "spa.devices",
+    group="spa.engines",
+    mark="engine",
+    more={"auto": "a GPU where there is one"},
+)
 
 NAMED: Mapping[str, Registry[Any]] = {
     "scorer": CRITERIA,
     "of": UNITS,
     "allocation": ALLOCATIONS,
     "repair": REPAIRS,
+    "probe": INPUTS,
+    "device": ENGINES,
 }
 """By the option, and the field of a recipe, that chooses one."""
 

@@ -61,7 +61,7 @@ def session(
         ReadError: onnxruntime is missing or refuses the model.
         LimitError: a limit ended it.
     """
-    runtime = devices.engine()
+    runtime = devices.library()
     options = _options(optimize, threads, timed)
     options.enable_cpu_mem_arena = timed if arena is None else arena
     options.add_session_config_entry("session.disable_quant_qdq", str(int(not integers)))
@@ -75,7 +75,7 @@ def session(
         source = model
     else:
         source, kept = _in_memory(model, options)
-    wanted = devices.configured(devices.providers(device), timed)
+    wanted = devices.configured(device, timed)
     try:
         # The fallback of onnxruntime prints; ours does not.
         with watch.over(partial(_cancel, options), 0):
@@ -99,7 +99,7 @@ def _cancel(options: Any) -> None:
 
 
 def _options(optimize: bool, threads: int, timed: bool) -> Any:
-    runtime = devices.engine()
+    runtime = devices.library()
     options = runtime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
@@ -133,7 +133,7 @@ def _in_memory(model: onnx.ModelProto, options: Any) -> tuple[bytes, list[Any]]:
         if field.name != "initializer":
             _assign(shell.graph, field, value)
     names = []
-    handed_over = devices.engine().OrtValue.ortvalue_from_numpy_with_onnx_type
+    handed_over = devices.library().OrtValue.ortvalue_from_numpy_with_onnx_type
     for tensor in model.graph.initializer:
         file = _set_aside(tensor)
         if len(tensor.raw_data) < 1024 and not file:
@@ -207,7 +207,7 @@ def stoppable(numbers: int | None = None) -> Iterator[Options]:
     Raises:
         LimitError: a limit ended it.
     """
-    options = devices.engine().RunOptions()
+    options = devices.library().RunOptions()
     options.log_severity_level = 4
     with watch.over(partial(setattr, options, "terminate", True), numbers):
         yield options

@@ -27,7 +27,7 @@ def made_for_cuda(monkeypatch):
 
     What it does then is what the package onnxruntime-gpu does without a driver: it goes on without.
     """
-    real = devices.engine()
+    real = devices.library()
     opened = []
 
     def session(source, options=None, providers=(), **others):
@@ -41,7 +41,7 @@ def made_for_cuda(monkeypatch):
     fake.InferenceSession = session
     fake.preload_dlls = lambda: print("what nobody wants to read")
     fake.__version__ = real.__version__
-    monkeypatch.setattr(devices, "engine", lambda: fake)
+    monkeypatch.setattr(devices, "library", lambda: fake)
     devices.idle_cuda.cache_clear()
     yield opened
     devices.idle_cuda.cache_clear()
@@ -53,8 +53,13 @@ def pretended(monkeypatch):
     asked = []
     monkeypatch.setattr(devices, "no_cuda", lambda: "")
 
-    def configured(names, timed):
-        asked.append((tuple(names), timed))
+    real = devices.configured
+
+    def configured(device="auto", timed=None):
+        found = real(device, bool(timed))
+        if timed is None:
+            return found  # names are asked for
+        asked.append((tuple(name for name, _ in found), timed))
         return [(devices.CPU, {})]
 
     monkeypatch.setattr(devices, "configured", configured)
@@ -65,7 +70,7 @@ def pretended(monkeypatch):
 
 def test_an_onnxruntime_without_cuda_says_what_to_install(monkeypatch):
     fake = SimpleNamespace(get_available_providers=lambda: [devices.CPU])
-    monkeypatch.setattr(devices, "engine", lambda: fake)
+    monkeypatch.setattr(devices, "library", lambda: fake)
     devices.idle_cuda.cache_clear()
     assert devices.idle_cuda() == "", "nobody expects a GPU of it"
     assert devices.providers("auto") == [devices.CPU]
@@ -86,7 +91,7 @@ def test_what_onnxruntime_raises_is_passed_on(made_for_cuda, monkeypatch):
     def refuses(*_, **__):
         raise RuntimeError("CUDA failure 35: driver too old\nmore that nobody reads")
 
-    monkeypatch.setattr(devices.engine(), "InferenceSession", refuses)
+    monkeypatch.setattr(devices.library(), "InferenceSession", refuses)
     assert devices.idle_cuda().startswith("CUDA does not start here (CUDA failure 35: driver too")
     assert "nobody reads" not in devices.idle_cuda()
 
@@ -102,15 +107,16 @@ def test_cuda_that_starts_comes_first(made_for_cuda, monkeypatch):
         def get_providers(self):
             return BOTH
 
-    monkeypatch.setattr(devices.engine(), "InferenceSession", Session)
+    monkeypatch.setattr(devices.library(), "InferenceSession", Session)
     assert devices.no_cuda() == ""
     assert devices.providers("auto") == devices.providers("cuda") == BOTH
     assert devices.providers("cpu") == [devices.CPU]
 
 
-def test_what_is_timed_runs_as_by_default_and_what_is_compared_exactly():
-    assert devices.configured(BOTH, timed=True) == [(devices.CUDA, {}), (devices.CPU, {})]
-    exact = devices.configured(BOTH, timed=False)
+def test_what_is_timed_runs_as_by_default_and_what_is_compared_exactly(monkeypatch):
+    monkeypatch.setattr(devices, "no_cuda", lambda: "")
+    assert devices.configured("cuda", timed=True) == [(devices.CUDA, {}), (devices.CPU, {})]
+    exact = devices.configured("cuda", timed=False)
     assert exact[0][1]["use_tf32"] == "0" and exact[1] == (devices.CPU, {})
 
 

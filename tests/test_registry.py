@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -257,3 +258,49 @@ def test_a_report_from_outside(tmp_path):
     assert (ran.returncode, (tmp_path / "r.txt").read_text()) == (0, "prune ok")
     ran, _ = prune(tmp_path, "--report", str(tmp_path / "r.pdf"))
     assert ran.returncode == 2 and "use .json, .html, .md, .xml, .txt" in ran.stderr
+
+
+INPUTS = '''
+import numpy as np
+from spa.probes import inputs
+
+@inputs(of="pictures", noun="stripes")
+def stripes(rows, shape, *, seed, name):
+    """Stripes, as wide as their number."""
+    width = np.arange(shape[2]) // 3 % 2
+    found = [np.broadcast_to((width + row) % 2, shape) for row in rows]
+    return np.asarray(found, np.float32)
+
+@inputs(of="numbers")
+def ones(rows, shape, *, seed, name):
+    return np.ones((len(rows), *shape), np.float32)
+'''
+ENGINE = '''
+from spa.devices import CPU
+
+def mine(timed):
+    """The processor by another name."""
+    return [(CPU, {})]
+
+def other(timed):
+    return [("MyExecutionProvider", {}), (CPU, {})]
+'''
+
+
+@pytest.mark.parametrize(("kind", "words"), [("stripes", ": stripes, "), ("ones", ": ones")])
+def test_inputs_from_outside(tmp_path, kind, words):
+    install(tmp_path, INPUTS, inputs=f"{kind} = my_package:{kind}")
+    ran, _ = prune(tmp_path, "--probe", kind, "--samples", "16", "-s", "act", "--json", "-v")
+    assert ran.returncode == 0, ran.stderr
+    report = json.loads(ran.stdout)
+    assert report["verify"]["inputs"] == kind
+    assert any(note.startswith("inputs ") and words in note for note in report["notes"])
+
+
+def test_an_engine_from_outside(tmp_path):
+    install(tmp_path, ENGINE, engines="mine = my_package:mine\nother = my_package:other")
+    ran, out = prune(tmp_path, "--device", "mine", "-s", "l2")
+    assert (ran.returncode, out.exists()) == (0, True)
+    ran, _ = prune(tmp_path, "--device", "other", "-s", "l2", "--force")
+    assert ran.returncode == 3 and ran.stderr.count("\n") == 1
+    assert "--device other needs MyExecutionProvider, and this onnxruntime only has" in ran.stderr

@@ -25,7 +25,7 @@ Products = Callable[..., list[Array]]
 
 def products(device: devices.Device) -> Products:
     """What multiplies: BLAS on the CPU, onnxruntime on a GPU."""
-    return on_device(device) if devices.providers(device)[0] != devices.CPU else on_host
+    return on_device(device) if devices.providers(device)[0] == devices.CUDA else on_host
 
 
 def on_host(x: Array, *others: Array) -> list[Array]:

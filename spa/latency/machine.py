@@ -49,7 +49,7 @@ def machine(device: Device = "auto", threads: int = 0) -> Machine:
         gpu="" if provider == CPU else _gpu(),
         provider=provider,
         threads=threads,
-        onnxruntime=str(devices.engine().__version__),
+        onnxruntime=str(devices.library().__version__),
     )
 
 

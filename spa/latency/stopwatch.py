@@ -105,7 +105,7 @@ def _ready(model: ModelProto, feeds: Feeds, device: Device, threads: int) -> Run
 def _resident(session: Session, feeds: Feeds) -> Run:
     """A run whose inputs and outputs stay on the GPU, where they are inside a model."""
     bound = session.io_binding()
-    make = devices.engine().OrtValue.ortvalue_from_numpy
+    make = devices.library().OrtValue.ortvalue_from_numpy
     for name, array in feeds.items():
         bound.bind_ortvalue_input(name, make(array, "cuda", 0))
     for output in session.get_outputs():

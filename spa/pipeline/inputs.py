@@ -12,8 +12,7 @@ from spa.executor.samples import BATCH, samples_for
 from spa.executor.together import ENOUGH, stackable
 from spa.graph import Graph
 from spa.pipeline.journal import Journal
-from spa.probes import Probe, check_given, probe_for
-from spa.probes.choose import PICTURED
+from spa.probes import Probe, check_given, is_pictured, probe_for
 from spa.recipe import Recipe
 from spa.rules import trait_of
 
@@ -65,7 +64,7 @@ def probe_feeds(graph: Graph, recipe: Recipe, journal: Journal) -> Feeds:
             rows = probe.fitting(recipe.samples or samples_for(graph, recipe.memory))
             journal.feeds = list(_made(_together(graph, probe, rows), rows, journal))
             journal.note(f"values of these inputs: {_ranges(journal.feeds)}")
-        if recipe.calib is None and probe.kind in PICTURED and _unanchored(graph):
+        if recipe.calib is None and is_pictured(probe.kind) and _unanchored(graph):
             journal.warn(
                 "this model has depthwise convolutions and no BatchNormalization to hold made-up "
                 "pictures to what it has seen: expect a loss; give photos of anything with "

@@ -6,18 +6,20 @@ and returns a `Probe`, which hands out as many inputs as one likes, always the s
 
 from __future__ import annotations
 
-from spa.probes.choose import KINDS, check_given, probe_for
+from spa.probes.choose import check_given, is_pictured, probe_for
 from spa.probes.files import Data
 from spa.probes.held import Calib, Held, held
 from spa.probes.probe import Probe
+from spa.registry import INPUTS as inputs
 
 __all__ = [
-    "KINDS",
     "Calib",
     "Data",
     "Held",
     "Probe",
     "check_given",
     "held",
+    "inputs",
+    "is_pictured",
     "probe_for",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.probes.probe import generator
+from spa.registry import INPUTS as inputs
 
 LOUDNESS = 0.1
 CHIRPS = 3
@@ -19,10 +20,15 @@ STEEPEST = 1.5
 """The amplitude of the noise falls off as 1/f to this power at most."""
 
 
+@inputs(of="signals", noun="coloured noise and chirps")
 def audio(
-    rows: Sequence[int], channels: int, length: int, *, seed: int = 0, name: str = ""
+    rows: Sequence[int], shape: tuple[int, ...], *, seed: int = 0, name: str = ""
 ) -> NDArray[np.float32]:
-    """Signals `[rows, channels, length]`."""
+    """Signals along one long axis: coloured noise and chirps.
+
+    No input is taken for a picture then.
+    """
+    channels, length = shape
     drawn = [_signal(generator(seed, name, row), channels, length) for row in rows]
     return np.stack(drawn) if drawn else np.zeros((0, channels, length), np.float32)
 

@@ -10,26 +10,24 @@ from pathlib import Path
 from spa.errors import UsageError
 from spa.events import Counted, uncounted
 from spa.graph.model import Graph
-from spa.probes import files, indices, noise, roles, scale, search, uses
+from spa.probes import files, indices, roles, scale, search, uses
 from spa.probes.given import from_data
 from spa.probes.held import Held
 from spa.probes.indices import Users
-from spa.probes.leaves import leaves
 from spa.probes.linear import closest
 from spa.probes.pictures import Picture, picture_of
 from spa.probes.plain import feeds
 from spa.probes.probe import Array, Lengths, Probe, Rows, Stream
-from spa.probes.roles import Role
+from spa.probes.roles import Role, noun_of, subject
 from spa.probes.scale import Scale
 from spa.probes.sizes import Sizes, sizes_of
 from spa.probes.states import State, states_of
 from spa.probes.trial import LONGEST, Doubts, accepted
+from spa.registry import INPUTS
 from spa.rules import trait_of
 
-KINDS = ("auto", "leaves", "uniform", "gaussian", "tokens", "audio", "vectors")
-PICTURED = ("leaves", "uniform", "gaussian")
-WEIGHT = ("calib", *PICTURED, "tokens", "audio", "vectors")
-"""Kinds of inputs, those first that say most about a model."""
+WEIGHT = ("calib", "pictures", "tokens", "signals", "numbers")
+"""Where inputs come from or what they are, those first that say most about a model."""
 Numbers = float | Sequence[float] | None
 Source = str | Path | files.Data | Held
 """Data by their path, or as they are."""
@@ -71,7 +69,7 @@ def probe_for(
 
     Args:
         graph: the model.
-        kind: one of `KINDS`; for inputs it does not suit, the kind is chosen as with `auto`.
+        kind: the name of a kind; for inputs it does not suit, one is chosen as with `auto`.
         seed: of everything random.
         calib: a file, a folder, or arrays, to take inputs from instead.
         input_range: lowest and highest value of a pixel, before `mean` and `std`.
@@ -121,11 +119,12 @@ def _request(
     calib: Source | None,
     given: tuple[Sequence[float] | None, Numbers, Numbers],
 ) -> Request:
-    if kind not in KINDS:
-        raise UsageError(f"there are no inputs of kind {kind!r}; choose one of {', '.join(KINDS)}")
+    if not INPUTS.offers(kind):
+        known = ", ".join(INPUTS.choices())
+        raise UsageError(f"there are no inputs of kind {kind!r}; choose one of {known}")
     data = files.load(calib) if isinstance(calib, (str, Path)) else calib
     users = indices.readers_of(graph)
-    states = states_of(graph, users) if kind != "vectors" else {}
+    states = states_of(graph, users) if subject(kind) != "numbers" else {}
     return Request(graph, users, sizes_of(graph), kind, seed, given, data, states)
 
 
@@ -133,8 +132,14 @@ def _doubts(asked: Request, found: dict[str, Role]) -> Doubts:
     """What is to be tried out: states, and small inputs beside others of which little is known."""
     own = {n: s for n, s in asked.states.items() if found[n].kind == "state"}
     small = [n for n in asked.graph.inputs if prod(asked.row(n)) <= search.LARGEST]
-    guessed = [n for n in small if found[n].kind in ("vectors", "scalar")]
+    guessed = [
+        n for n in small if found[n].kind == "scalar" or _subject(asked, found[n]) == "numbers"
+    ]
     return Doubts(own, guessed if len(small) < len(found) else ())
+
+
+def _says_little(asked: Request, role: Role) -> bool:
+    return role.kind == "scalar" or _subject(asked, role) == "numbers"
 
 
 def _roles(asked: Request) -> dict[str, Role]:
@@ -171,7 +176,7 @@ def _pictures(asked: Request) -> dict[str, tuple[Picture, Scale]]:
     for name in graph.inputs:
         dtype = graph.dtypes[name]
         other = dtype.kind in "bOSU" or name in asked.states
-        if other or asked.kind in ("vectors", "audio"):
+        if other or subject(asked.kind) in ("numbers", "signals"):
             continue
         entered = uses.entry(graph, name, asked.users)
         picture = picture_of(graph, asked.row(name), entered)
@@ -201,21 +206,28 @@ def _expected(graph: Graph, entered: uses.Entry, channels: int, users: Users) ->
 
 def _picture(asked: Request, name: str, picture: Picture, wanted: Scale) -> Role:
     """Synthetic pictures."""
-    kind = asked.kind if asked.kind in PICTURED else "leaves"
-    whole = asked.graph.dtypes[name].kind in "iu"
+    kind = asked.kind if subject(asked.kind) == "pictures" else "leaves"
+    whole, make = asked.graph.dtypes[name].kind in "iu", INPUTS.get(kind)
     seed, size = asked.seed, (picture.channels, picture.height, picture.width)
 
     def draw(rows: Rows, shape: tuple[int, ...]) -> Array:
-        if kind == "leaves":
-            pixels = leaves(rows, *size, seed=seed, name=name)
-        else:
-            make = noise.uniform if kind == "uniform" else noise.gaussian
-            pixels = make(rows, size, seed=seed, name=name)
-        scaled = wanted(pixels, 1)
+        scaled = wanted(make(rows, size, seed=seed, name=name), 1)
         return picture.arrange(scaled.clip(0, 255) if whole else scaled, shape)
 
-    noun = {"leaves": "dead leaves", "uniform": "uniform noise", "gaussian": "Gaussian noise"}
-    return Role(kind, f"{picture.layout}: {noun[kind]}, {wanted.words}", draw)
+    return Role(kind, f"{picture.layout}: {noun_of(kind)}, {wanted.words}", draw)
+
+
+def is_pictured(kind: str) -> bool:
+    """Whether inputs of a kind are made-up pictures."""
+    return subject(kind) == "pictures"
+
+
+def _subject(asked: Request, role: Role) -> str:
+    """What `WEIGHT` calls the inputs of a role; empty for what says nothing of a model."""
+    kind = role.kind
+    if kind in WEIGHT:
+        return kind
+    return subject(kind) if kind in INPUTS.own or kind == asked.kind else ""
 
 
 def _assemble(asked: Request, found: dict[str, Role], batch: int) -> Probe:
@@ -236,8 +248,8 @@ def _assemble(asked: Request, found: dict[str, Role], batch: int) -> Probe:
         )
         for name in graph.inputs
     )  # fmt: skip
-    kinds = [role.kind for role in found.values()]
-    kind = min(kinds, key=lambda k: WEIGHT.index(k) if k in WEIGHT else len(WEIGHT), default="auto")
+    told = [(WEIGHT.index(s), r.kind) for r in found.values() if (s := _subject(asked, r))]
+    kind = min(told, key=lambda each: each[0], default=(0, "vectors"))[1]
     span = Lengths(asked.seed, LONGEST[0]) if fixed is None else Lengths(asked.seed, fixed, fixed)
     have = [role.available for role in found.values() if role.available is not None]
     turns = [role.turns for role in found.values() if role.turns is not None]
@@ -245,7 +257,7 @@ def _assemble(asked: Request, found: dict[str, Role], batch: int) -> Probe:
         have = [max(turns) * sizes.rows]
     notes = [f"input '{n}' {role.note}" for n, role in found.items() if role.note]
     return Probe(
-        kind if kind in WEIGHT else "vectors", "", tuple(notes), streams,
+        kind, "", tuple(notes), streams,
         sizes.rows, span if lengths else None, min(have) if have else None, batch,
     )  # fmt: skip
 
@@ -262,6 +274,6 @@ def _why(asked: Request, found: dict[str, Role]) -> str:
             for k, (size, symbol) in enumerate(zip(graph.shapes[name], symbols, strict=True))
         )
         role = found[name]
-        mark = ", " if role.kind in PICTURED else ": "
+        mark = ", " if _subject(asked, role) == "pictures" else ": "
         parts.append(f"{name} [{shape}]{mark}{role.words}")
     return "; ".join(parts)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.probes.probe import generator
+from spa.registry import INPUTS as inputs
 
 Floats = NDArray[np.float32]
 
@@ -45,10 +46,13 @@ class Leaves:
     shade: Floats
 
 
-def leaves(
-    rows: Sequence[int], channels: int, height: int, width: int, *, seed: int = 0, name: str = ""
-) -> Floats:
-    """Pictures `[rows, channels, height, width]` with pixels in 0..1."""
+@inputs(noun="dead leaves")
+def leaves(rows: Sequence[int], shape: tuple[int, ...], *, seed: int = 0, name: str = "") -> Floats:
+    """Pictures of shapes that hide one another, as in photographs.
+
+    Dead leaves: sizes, edges and colours are those of photographs (see "Synthetic inputs").
+    """
+    channels, height, width = shape
     parts = [
         _paint([generator(seed, name, row) for row in rows[k : k + BLOCK]], channels, height, width)
         for k in range(0, len(rows), BLOCK)

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,19 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Rows = Sequence[int]
 Draw = Callable[[Rows, tuple[int, ...]], Array]
+
+
+class Inputs(Protocol):
+    """A kind of synthetic inputs: the same rows for the same seed and name of the input."""
+
+    def __call__(self, rows: Rows, shape: tuple[int, ...], *, seed: int, name: str) -> Array:
+        """Float32 `[rows, *shape]`.
+
+        Of pictures the shape is `(channels, height, width)` and pixels are in 0..1, of signals it
+        is `(channels, length)`, of numbers that of a row of the input.
+        """
+
+
 """From numbers of rows and the shape of one row to an array `[rows, *shape]`."""
 
 MEDIAN, SPREAD = 15.0, 0.55

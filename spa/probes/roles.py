@@ -10,13 +10,13 @@ import numpy as np
 from spa.coupling.view import trait_at
 from spa.graph.model import Graph
 from spa.probes import uses
-from spa.probes.audio import audio
 from spa.probes.indices import Users
-from spa.probes.probe import Array, Draw, Rows
+from spa.probes.probe import Array, Draw, Inputs, Rows
 from spa.probes.tokens import constant, positions, tokens
 from spa.probes.uses import Integers
 from spa.probes.vectors import vectors
 from spa.probes.vocabulary import Vocabulary, vocabulary
+from spa.registry import INPUTS
 from spa.rules import trait_of
 
 LONG = 256
@@ -104,7 +104,7 @@ def _bytes(dtype: np.dtype[Any], seed: int, name: str) -> Draw:
     def draw(rows: Rows, shape: tuple[int, ...]) -> Array:
         normal = vectors(rows, shape, seed=seed, name=name)
         middle, spread = (0, 32) if low < 0 else (115, 57)
-        return np.clip(np.rint(middle + spread * normal), low, high)
+        return np.asarray(np.clip(np.rint(middle + spread * normal), low, high))
 
     return draw
 
@@ -162,31 +162,46 @@ def float_role(
     graph: Graph, name: str, shape: tuple[int, ...], users: Users, seed: int, kind: str
 ) -> Role:
     """The role of a float input that is no picture; `kind` overrides what it looks like."""
-    time = signal_axis(graph, name, shape, users) if kind in ("auto", "audio") else None
-    if time is None and kind == "audio" and shape:
+    of = subject(kind)
+    time = signal_axis(graph, name, shape, users) if kind == "auto" or of == "signals" else None
+    if time is None and of == "signals" and shape:
         time = len(shape) - 1
     if time is None:
-        return normal(seed, name, "vectors", "normal numbers")
-    return Role("audio", "coloured noise and chirps", _audio(seed, name, time))
+        kind = kind if of == "numbers" else "vectors"
+        return Role(kind, noun_of(kind), _numbers(INPUTS.get(kind), seed, name))
+    kind = kind if of == "signals" else "audio"
+    return Role(kind, noun_of(kind), _signal(INPUTS.get(kind), seed, name, time))
+
+
+def subject(kind: str) -> str:
+    """What a kind is about: `pictures`, `signals` or `numbers`; empty if it is none of these."""
+    if kind not in INPUTS.own and not INPUTS.offers(kind):
+        return ""
+    return "" if kind in INPUTS.more else str(INPUTS.says(kind, "of"))
+
+
+def noun_of(kind: str) -> str:
+    """What a sentence calls the inputs of a kind."""
+    return str(INPUTS.says(kind, "noun")) or kind
 
 
 def normal(seed: int, name: str, kind: str, words: str) -> Role:
     """Standard normal numbers."""
-    return Role(kind, words, _vectors(seed, name))
+    return Role(kind, words, _numbers(vectors, seed, name))
 
 
-def _vectors(seed: int, name: str) -> Draw:
+def _numbers(make: Inputs, seed: int, name: str) -> Draw:
     def draw(rows: Rows, shape: tuple[int, ...]) -> Array:
-        return vectors(rows, shape, seed=seed, name=name)
+        return make(rows, shape, seed=seed, name=name)
 
     return draw
 
 
-def _audio(seed: int, name: str, time: int) -> Draw:
+def _signal(make: Inputs, seed: int, name: str, time: int) -> Draw:
     def draw(rows: Rows, shape: tuple[int, ...]) -> Array:
         length = shape[time]
         channels = int(np.prod(shape)) // max(1, length)
-        found = audio(rows, channels, length, seed=seed, name=name)
+        found = make(rows, (channels, length), seed=seed, name=name)
         moved = tuple(size for axis, size in enumerate(shape) if axis != time)
         return np.moveaxis(found.reshape(len(rows), *moved, length), -1, time + 1)
 

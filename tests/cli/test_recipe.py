@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from spa.errors import UsageError
-from spa.recipe import CHOICES, Recipe
+from spa.recipe import Recipe
 
 
 def test_the_defaults_are_valid_and_frozen():
@@ -109,9 +109,3 @@ def test_what_is_not_and_what_to_write_instead(changes, words):
 def test_what_is_refitted(changes, mode):
     recipe = Recipe(**changes).validate()
     assert (recipe.mode, recipe.repairs) == (mode, mode != "none")
-
-
-def test_the_kinds_of_inputs_are_those_that_exist():
-    from spa.probes import KINDS
-
-    assert CHOICES["probe"] == KINDS

@@ -34,7 +34,7 @@ def test_refusals_are_sentences_and_nothing_is_printed(capfd: pytest.CaptureFixt
 
 
 def test_a_missing_engine_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    devices.engine.cache_clear()
+    devices.library.cache_clear()
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ReadError, match=r'pip install "onnx-spa\[cpu\]" or "onnx-spa\[gpu\]"'):
         runtime.session(linear())
@@ -43,13 +43,13 @@ def test_a_missing_engine_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) ->
     )
     assert graph.shapes["y"] == (2, 3) and list(graph.consts) == ["t"]
     monkeypatch.undo()
-    devices.engine.cache_clear()
+    devices.library.cache_clear()
 
 
 def test_devices() -> None:
     assert devices.providers("cpu") == ["CPUExecutionProvider"]
     assert devices.providers("auto")[-1] == "CPUExecutionProvider"
-    if "CUDAExecutionProvider" not in devices.engine().get_available_providers():
+    if "CUDAExecutionProvider" not in devices.library().get_available_providers():
         with pytest.raises(ReadError, match=r"onnx-spa\[gpu\]"):
             devices.providers("cuda")
 

@@ -149,7 +149,7 @@ def test_the_range_follows_the_models_own_constants(op, value, highest):
 )  # fmt: skip
 def test_the_first_batch_normalization_gives_the_range_away(factor, shift, words):
     w = weights(16, 3, 3, 3)
-    seen = leaves(range(40), 3, 32, 32, name="other") * factor + shift
+    seen = leaves(range(40), (3, 32, 32), name="other") * factor + shift
     windows = np.lib.stride_tricks.sliding_window_view(seen, (3, 3), (2, 3))[:, :, ::3, ::3]
     answers = np.einsum("nchwij,ocij->nhwo", windows, w).reshape(-1, 16)
     norm = {"scale": np.ones(16), "b": np.zeros(16), "m": answers.mean(0), "v": answers.var(0)}
@@ -166,7 +166,7 @@ def test_the_first_batch_normalization_gives_the_range_away(factor, shift, words
 @pytest.mark.parametrize("words", ("normalised as for ImageNet", "in 0..1", "in -1..1"))
 def test_linear_outputs_give_the_range_away(words):
     (wanted,) = (scale for scale in SCALES if scale.words == words)
-    pictures = leaves(range(64), 3, 12, 12, name="training")
+    pictures = leaves(range(64), (3, 12, 12), name="training")
     trained = Bottlenecks(0.0).folded([{"x": wanted(pictures, 1)}]).graph
     assert f"{words} because linear outputs" in probe_for(trained).why
     other = Bottlenecks(1.0).folded([{"x": wanted(pictures, 1)}]).graph
@@ -177,7 +177,7 @@ def test_dead_channels_say_nothing_about_the_range():
     w = weights(16, 3, 3, 3)
     w[4:] *= 1e-9
     spread = np.full(16, 1e-14, np.float32)
-    pictures = leaves(range(64), 3, 16, 16, name="training")
+    pictures = leaves(range(64), (3, 16, 16), name="training")
     graph = image_model(w=w)
     seen = runtime.run(runtime.session(graph.proto, device="cpu"), {"x": pictures})["y"]
     spread[:4] = seen[:, :4].std((0, 2, 3))

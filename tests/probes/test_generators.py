@@ -18,7 +18,7 @@ from spa.probes.vocabulary import KNOWN, vocabulary
 
 @pytest.fixture(scope="module")
 def small():
-    return leaves(range(192), 3, 32, 32)
+    return leaves(range(192), (3, 32, 32))
 
 
 def kurtosis(images):
@@ -54,7 +54,7 @@ def test_leaves_are_coloured_but_mildly(small):
 
 @pytest.mark.parametrize("side", (32, 96))
 def test_leaves_fall_off_as_photographs_do_and_have_edges(side):
-    images = leaves(range(64), 3, side, side)
+    images = leaves(range(64), (3, side, side))
     assert -1.8 < slope(images) < -0.9  # CIFAR-10: -1.5, noise: 0
     assert kurtosis(images) > 6  # CIFAR-10: 9, Gaussian noise: 3
 
@@ -69,7 +69,7 @@ def test_noise_has_no_edges_and_no_slope():
     "shape", ((1, 8, 8), (3, 28, 20), (4, 31, 47), (3, 64, 96), (7, 80, 80), (1, 101, 40))
 )
 def test_leaves_of_any_size(shape):
-    images = leaves([0, 1], *shape)
+    images = leaves([0, 1], shape)
     assert images.shape == (2, *shape)
     assert np.isfinite(images).all()
     assert (images.std((2, 3)) > 0.02).all()
@@ -78,19 +78,19 @@ def test_leaves_of_any_size(shape):
 def test_both_ways_of_painting_paint_the_same(monkeypatch):
     import spa.probes.leaves as module
 
-    whole = leaves([2, 5], 3, 40, 48)
+    whole = leaves([2, 5], (3, 40, 48))
     monkeypatch.setattr(module, "WINDOWED", 0)
-    assert np.abs(leaves([2, 5], 3, 40, 48) - whole).max() < 1e-5
+    assert np.abs(leaves([2, 5], (3, 40, 48)) - whole).max() < 1e-5
 
 
 @pytest.mark.parametrize(
     "make",
     (
-        lambda rows, **k: leaves(rows, 3, 16, 16, **k),
+        lambda rows, **k: leaves(rows, (3, 16, 16), **k),
         lambda rows, **k: uniform(rows, (3, 4), **k),
         lambda rows, **k: gaussian(rows, (3, 4), **k),
         lambda rows, **k: vectors(rows, (5,), **k),
-        lambda rows, **k: audio(rows, 2, 300, **k),
+        lambda rows, **k: audio(rows, (2, 300), **k),
         lambda rows, **k: tokens(rows, (12,), vocabulary(30522), **k),
     ),
 )
@@ -110,7 +110,7 @@ def test_uniform_fills_its_range():
 
 
 def test_leaves_are_as_colourful_and_bright_as_photographs():
-    found = leaves(range(200), 3, 32, 32)
+    found = leaves(range(200), (3, 32, 32))
     grey = found.mean(1, keepdims=True)
     tint = (found - grey).mean((2, 3), keepdims=True)
     assert 0.04 < (found - grey - tint).std() < 0.06
@@ -125,7 +125,7 @@ def test_vectors_are_standard_normal():
 
 
 def test_audio_is_as_loud_as_speech_and_falls_off():
-    found = audio(range(48), 1, 4096)
+    found = audio(range(48), (1, 4096))
     assert np.abs(found).max() <= 1
     assert 0.05 < np.median(np.sqrt((found**2).mean(-1))) < 0.2
     power = (np.abs(np.fft.rfft(found[:, 0])) ** 2).mean(0)
@@ -134,7 +134,7 @@ def test_audio_is_as_loud_as_speech_and_falls_off():
 
 @pytest.mark.parametrize("length", (1, 2, 7))
 def test_audio_of_hardly_any_length(length):
-    assert np.isfinite(audio([0, 1], 2, length)).all()
+    assert np.isfinite(audio([0, 1], (2, length))).all()
 
 
 @pytest.mark.parametrize("size", sorted(KNOWN))
@@ -182,6 +182,6 @@ def test_lengths_are_log_normal_around_fifteen():
 
 def test_leaves_are_fast():
     start = time.process_time()
-    leaves(range(64), 3, 32, 32)
-    leaves(range(4), 3, 224, 224)
+    leaves(range(64), (3, 32, 32))
+    leaves(range(4), (3, 224, 224))
     assert time.process_time() - start < 4  # 0.2 s on one core of 2026

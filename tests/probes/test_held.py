@@ -149,5 +149,5 @@ def test_it_is_said_before_any_work(monkeypatch, scorer):
             call(DIGITS, 0.3, scorer=scorer, calib=np.zeros((1, 8, 8), np.float32))
     with pytest.raises(UsageError, match="there is no"):
         spa.prune(DIGITS, 0.3, scorer=scorer, calib="no.npz")
-    with pytest.raises(UsageError, match="saliency is the path of a file, not an array"):
+    with pytest.raises(UsageError, match="saliency= must be the path of a file"):
         spa.prune(DIGITS, 0.3, saliency=np.zeros(3))  # type: ignore[arg-type]

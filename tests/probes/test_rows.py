@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from spa.graph import read
-from spa.probes import choose, probe_for
+from spa.probes import probe_for
 from spa.probes.leaves import leaves
 from spa.probes.probe import FRESH, SPARED
+from spa.registry import INPUTS
 from tests.probes.test_choose import MODELS, image_model, model, text_model, weights
 
 
@@ -67,7 +68,7 @@ def test_small_pictures_of_a_fixed_batch_are_painted_together(monkeypatch, batch
         painted.append(len(rows))
         return leaves(rows, *args, **options)
 
-    monkeypatch.setattr(choose, "leaves", count)
+    monkeypatch.setitem(vars(INPUTS.own["leaves"]), "function", count)
     fixed, free = (probe_for(image_model(shape=(n, 3, 16, 16))) for n in (batch, "N"))
     painted.clear()
     runs = list(fixed.runs(range(5, 5 + 90), 7))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 
-from spa.probes import KINDS
+from spa.registry import INPUTS
 from spa.reports import facts, moved
 from tests.reports.samples import failure, success
 
@@ -109,7 +109,7 @@ def test_the_verdict_says_what_was_measured_on():
 
 
 def test_every_kind_of_inputs_has_words():
-    assert moved.INPUTS.keys() == {*KINDS, "calib", "random"} - {"auto"}
+    assert moved.INPUTS.keys() == {*INPUTS.choices(), "calib", "random"} - {"auto"}
 
 
 def test_not_a_number_is_the_worst_drift():
