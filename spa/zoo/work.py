@@ -214,8 +214,11 @@ class _Attempt:
     def _correct(self, path: Path) -> None:
         """In the report, say where the files come from and go to, not where they lay meanwhile."""
         report = _read(path) or {}
+        place = self.layout.dest / self.job.name
         if report.get("output"):
-            report["output"]["path"] = str(self.layout.dest / self.job.name)
+            report["output"]["path"] = str(place)
+        for file in report.get("files") or ():
+            file["path"] = str(place.parent / Path(file["path"]).name)
         if report.get("input"):
             report["input"]["path"] = self.job.source
         path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
