@@ -23,13 +23,12 @@ def _met(notes: Collect) -> dict[tuple[int, int], tuple[Shape, ...]]:
     """Stored tensors that are scaled to become a weight: each axis makes labels of its own."""
     if not notes.built:
         return {}
-    makers = {name: node for node in notes.graph.order for name in node.outputs if name}
     found: dict[tuple[int, int], tuple[Shape, ...]] = {}
     seen: set[str] = set()
     todo = list(notes.built)
     while todo:
         name = todo.pop()
-        node = makers.get(name)
+        node = notes.graph.made_by.get(name)
         if name in seen or node is None:
             continue
         seen.add(name)

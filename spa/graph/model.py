@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -139,6 +140,20 @@ class Graph:
     order: tuple[Node, ...]
     options: tuple[str, ...] = ()
     makers: Makers | None = None
+
+    @cached_property
+    def readers(self) -> Mapping[str, Sequence[Node]]:
+        """By tensor, the nodes that read it, those in the bodies of others included."""
+        readers: dict[str, list[Node]] = {}
+        for node in self.order:
+            for name in dict.fromkeys((*node.inputs, *node.captured)):
+                readers.setdefault(name, []).append(node)
+        return readers
+
+    @cached_property
+    def made_by(self) -> Mapping[str, Node]:
+        """By tensor, the node that makes it."""
+        return {name: node for node in self.order for name in node.outputs if name}
 
     def at(self, index: int) -> Node:
         """The node of a number, inside a body or not."""

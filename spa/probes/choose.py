@@ -13,7 +13,6 @@ from spa.graph.model import Graph
 from spa.probes import files, indices, roles, scale, search, uses
 from spa.probes.given import from_data
 from spa.probes.held import Held
-from spa.probes.indices import Users
 from spa.probes.linear import closest
 from spa.probes.pictures import Picture, picture_of
 from spa.probes.plain import feeds
@@ -38,7 +37,6 @@ class Request:
     """What was asked for, next to the model."""
 
     graph: Graph
-    users: Users
     sizes: Sizes
     kind: str
     seed: int
@@ -123,9 +121,8 @@ def _request(
         known = ", ".join(INPUTS.choices())
         raise UsageError(f"there are no inputs of kind {kind!r}; choose one of {known}")
     data = files.load(calib) if isinstance(calib, (str, Path)) else calib
-    users = indices.readers_of(graph)
-    states = states_of(graph, users) if subject(kind) != "numbers" else {}
-    return Request(graph, users, sizes_of(graph), kind, seed, given, data, states)
+    states = states_of(graph) if subject(kind) != "numbers" else {}
+    return Request(graph, sizes_of(graph), kind, seed, given, data, states)
 
 
 def _doubts(asked: Request, found: dict[str, Role]) -> Doubts:
@@ -147,7 +144,7 @@ def _roles(asked: Request) -> dict[str, Role]:
     graph = asked.graph
     pictures = _pictures(asked)
     discrete = [n for n in graph.inputs if n not in pictures and _discrete(asked, n)]
-    found = roles.integer_roles(graph, discrete, asked.users, asked.seed)
+    found = roles.integer_roles(graph, discrete, asked.seed)
     for name in graph.inputs:
         if name in pictures:
             found[name] = _picture(asked, name, *pictures[name])
@@ -158,7 +155,7 @@ def _roles(asked: Request) -> dict[str, Role]:
             found[name] = roles.normal(asked.seed, name, "state", words)
         elif name not in found:
             row, kind = asked.row(name), asked.kind
-            found[name] = roles.float_role(graph, name, row, asked.users, asked.seed, kind)
+            found[name] = roles.float_role(graph, name, row, asked.seed, kind)
     if asked.data is not None:
         found |= from_data(graph, asked.sizes, asked.data, pictures, found)
     return found
@@ -167,7 +164,7 @@ def _roles(asked: Request) -> dict[str, Role]:
 def _discrete(asked: Request, name: str) -> bool:
     """Whether an input holds whole numbers, or such in the guise of others."""
     whole = asked.graph.dtypes[name].kind in "iub"
-    return whole or indices.numbered(asked.graph, name, asked.users)
+    return whole or indices.numbered(asked.graph, name)
 
 
 def _pictures(asked: Request) -> dict[str, tuple[Picture, Scale]]:
@@ -178,7 +175,7 @@ def _pictures(asked: Request) -> dict[str, tuple[Picture, Scale]]:
         other = dtype.kind in "bOSU" or name in asked.states
         if other or subject(asked.kind) in ("numbers", "signals"):
             continue
-        entered = uses.entry(graph, name, asked.users)
+        entered = uses.entry(graph, name)
         picture = picture_of(graph, asked.row(name), entered)
         if picture is None or (picture.flat and _discrete(asked, name)):
             continue
@@ -186,12 +183,12 @@ def _pictures(asked: Request) -> dict[str, tuple[Picture, Scale]]:
         if wanted is None and dtype.kind in "iu":
             wanted = scale.BYTE
         if wanted is None:
-            wanted = _expected(graph, entered, picture.channels, asked.users)
+            wanted = _expected(graph, entered, picture.channels)
         found[name] = picture, wanted
     return found
 
 
-def _expected(graph: Graph, entered: uses.Entry, channels: int, users: Users) -> Scale:
+def _expected(graph: Graph, entered: uses.Entry, channels: int) -> Scale:
     """The scale of pictures that nobody described."""
     known = scale.told(graph, entered)
     if known is not None:
@@ -201,7 +198,7 @@ def _expected(graph: Graph, entered: uses.Entry, channels: int, users: Users) ->
         found = closest(graph, first, scale.SCALES)
         if found is not None:
             return scale.worded(found, "because linear outputs then have means near zero")
-    return scale.infer(graph, entered, channels, users)
+    return scale.infer(graph, entered, channels)
 
 
 def _picture(asked: Request, name: str, picture: Picture, wanted: Scale) -> Role:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 from spa.graph.model import Graph, Node
 from spa.labels import Shape
 from spa.rules import Lookup, trait_of
-
-Users = Mapping[str, Sequence[Node]]
 
 
 def tables(graph: Graph, node: Node, tensor: str) -> Iterator[tuple[int, str | None]]:
@@ -34,26 +32,17 @@ def _limit(graph: Graph, node: Node, lookup: Lookup, table: str, index: Shape) -
     return shape[int(node.attrs.get(lookup.axis, 0))]
 
 
-def readers_of(graph: Graph) -> dict[str, list[Node]]:
-    """The nodes that read each tensor, those in the bodies of others included."""
-    readers: dict[str, list[Node]] = {}
-    for node in graph.order:
-        for name in dict.fromkeys((*node.inputs, *node.captured)):
-            readers.setdefault(name, []).append(node)
-    return readers
-
-
 def _carries(node: Node) -> bool:
     """Whether a node hands numbers on, whole at most; so do the borders of a body (`slots`)."""
     like = trait_of(node)
     return like.carries or like.rounds or bool(node.slots)
 
 
-def numbered(graph: Graph, name: str, users: Users) -> bool:
+def numbered(graph: Graph, name: str) -> bool:
     """Whether a float input holds indices: nothing is computed with it before it is made whole."""
     seen, todo, found = {name}, [name], False
     while todo:
-        for node in users.get(todo.pop(), ()):
+        for node in graph.readers.get(todo.pop(), ()):
             like = trait_of(node)
             if like.only_shape or like.compares or not node.outputs:
                 continue
@@ -61,7 +50,7 @@ def numbered(graph: Graph, name: str, users: Users) -> bool:
                 return False
             made = node.outputs[0]
             if graph.dtypes.get(made, graph.dtypes[name]).kind in "iu":
-                pairs = reached(made, users)
+                pairs = reached(graph, made)
                 found = found or any(any(tables(graph, n, t)) for t, n in pairs)
             elif made not in seen:
                 seen.update(node.outputs)
@@ -69,12 +58,12 @@ def numbered(graph: Graph, name: str, users: Users) -> bool:
     return found
 
 
-def reached(name: str, users: Users) -> Iterator[tuple[str, Node]]:
+def reached(graph: Graph, name: str) -> Iterator[tuple[str, Node]]:
     """Every node that an input's values reach unchanged, with the tensor they come in by."""
     seen, todo = {name}, [name]
     while todo:
         tensor = todo.pop()
-        for node in users.get(tensor, ()):
+        for node in graph.readers.get(tensor, ()):
             yield tensor, node
             indexes = any(
                 node.inputs[lookup.index : lookup.index + 1] == (tensor,)

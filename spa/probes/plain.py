@@ -7,7 +7,6 @@ import numpy as np
 from spa.errors import ReadError
 from spa.graph.model import Graph
 from spa.probes import indices
-from spa.probes.indices import Users
 from spa.probes.uses import integers
 
 
@@ -20,19 +19,18 @@ def feeds(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
             f"input '{missing[0]}' has no tensor shape that spa could fill; "
             "give one with --input-shape or remove that input from the model"
         )
-    users = indices.readers_of(graph)
-    return {name: _random(graph, name, users, rng) for name in graph.inputs}
+    return {name: _random(graph, name, rng) for name in graph.inputs}
 
 
-def _random(graph: Graph, name: str, users: Users, rng: np.random.Generator) -> np.ndarray:
+def _random(graph: Graph, name: str, rng: np.random.Generator) -> np.ndarray:
     shape, dtype = graph.shapes[name], graph.dtypes[name]
     if dtype.kind == "O":
         return np.full(shape, "a", object)
     if dtype.kind == "b":
         return np.ones(shape, bool)
-    if dtype.kind not in "iu" and not indices.numbered(graph, name, users):
+    if dtype.kind not in "iu" and not indices.numbered(graph, name):
         return rng.standard_normal(shape, np.float32).astype(dtype)
-    use = integers(graph, name, users)
+    use = integers(graph, name)
     if use.limit is not None:
         return rng.integers(0, max(1, use.limit), shape).astype(dtype)
     if use.compared:

@@ -10,7 +10,6 @@ import numpy as np
 from spa.coupling.view import trait_at
 from spa.graph.model import Graph
 from spa.probes import uses
-from spa.probes.indices import Users
 from spa.probes.probe import Array, Draw, Inputs, Rows
 from spa.probes.tokens import constant, positions, tokens
 from spa.probes.uses import Integers
@@ -41,23 +40,23 @@ class Role:
     note: str = ""
 
 
-def integer_roles(graph: Graph, names: list[str], users: Users, seed: int) -> dict[str, Role]:
+def integer_roles(graph: Graph, names: list[str], seed: int) -> dict[str, Role]:
     """The roles of all integer and boolean inputs, which hang together."""
-    found = {name: uses.integers(graph, name, users) for name in names}
+    found = {name: uses.integers(graph, name) for name in names}
     widest: dict[tuple[int, ...], int] = {}
     for name, use in found.items():
         shape = graph.shapes[name]
         widest[shape] = max(widest.get(shape, 0), use.limit or 0)
     return {
-        name: _integer(graph, name, use, widest[graph.shapes[name]], users, seed)
+        name: _integer(graph, name, use, widest[graph.shapes[name]], seed)
         for name, use in found.items()
     }
 
 
-def _integer(graph: Graph, name: str, use: Integers, widest: int, users: Users, seed: int) -> Role:
+def _integer(graph: Graph, name: str, use: Integers, widest: int, seed: int) -> Role:
     dtype, shape = graph.dtypes[name], graph.shapes[name]
     if dtype.kind == "b":
-        value = not uses.masks_out(graph, name, users)
+        value = not uses.masks_out(graph, name)
         return _constant("mask", "nothing masked", float(value))
     if use.limit is not None:
         if use.limit <= TYPES and widest > TYPES:
@@ -109,26 +108,26 @@ def _bytes(dtype: np.dtype[Any], seed: int, name: str) -> Draw:
     return draw
 
 
-def signal_axis(graph: Graph, name: str, shape: tuple[int, ...], users: Users) -> int | None:
+def signal_axis(graph: Graph, name: str, shape: tuple[int, ...]) -> int | None:
     """The time axis of a row of `shape` that is a signal; None if it is not one."""
     if len(shape) not in (1, 2):
         return None
     symbols = graph.dynamic.get(name) or (None,) * len(graph.shapes[name])
     is_open = [symbol is not None for symbol in symbols[len(symbols) - len(shape) :]]
-    convolved = _convolved(graph, name, users)
+    convolved = _convolved(graph, name)
     if len(shape) == 1:
-        inside = _convolved_inside(name, users)
+        inside = _convolved_inside(graph, name)
         return 0 if (shape[0] >= LONG or is_open[0]) and (convolved or inside) else None
     if convolved:
         return 0 if shape[1] <= 8 < LONG <= shape[0] else 1
     return None
 
 
-def _convolved_inside(name: str, users: Users) -> bool:
+def _convolved_inside(graph: Graph, name: str) -> bool:
     """Whether a subgraph that sees the input convolves something."""
     bodies = [
         value
-        for node in users.get(name, ())
+        for node in graph.readers.get(name, ())
         if name in node.captured
         for value in node.attrs.values()
         if hasattr(value, "node")
@@ -142,12 +141,12 @@ def _convolved_inside(name: str, users: Users) -> bool:
     return False
 
 
-def _convolved(graph: Graph, name: str, users: Users) -> bool:
+def _convolved(graph: Graph, name: str) -> bool:
     """Whether a convolution or a transform along time is among the first things done to it."""
     todo, seen = [(name, 0)], {name}
     while todo:
         tensor, depth = todo.pop()
-        for node in users.get(tensor, ()):
+        for node in graph.readers.get(tensor, ()):
             like = trait_of(node)
             if like.convolves or like.spectral:
                 return True
@@ -158,12 +157,10 @@ def _convolved(graph: Graph, name: str, users: Users) -> bool:
     return False
 
 
-def float_role(
-    graph: Graph, name: str, shape: tuple[int, ...], users: Users, seed: int, kind: str
-) -> Role:
+def float_role(graph: Graph, name: str, shape: tuple[int, ...], seed: int, kind: str) -> Role:
     """The role of a float input that is no picture; `kind` overrides what it looks like."""
     of = subject(kind)
-    time = signal_axis(graph, name, shape, users) if kind == "auto" or of == "signals" else None
+    time = signal_axis(graph, name, shape) if kind == "auto" or of == "signals" else None
     if time is None and of == "signals" and shape:
         time = len(shape) - 1
     if time is None:

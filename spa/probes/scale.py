@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from spa.errors import UsageError
 from spa.graph.model import Graph, Node
-from spa.probes.indices import Users
 from spa.probes.leaves import leaves
 from spa.probes.noise import MEAN, SPREAD
 from spa.probes.uses import Entry
@@ -119,10 +118,10 @@ def told(graph: Graph, found: Entry) -> Scale | None:
     return None if found.node is None else _from_norm(graph, found.node)
 
 
-def infer(graph: Graph, found: Entry, channels: int, users: Users) -> Scale:
+def infer(graph: Graph, found: Entry, channels: int) -> Scale:
     """The scale of an image input about which the file states nothing."""
     if found.node is not None and trait_of(found.node).convolves:
-        guess = _from_convolution(graph, found.node, channels, users)
+        guess = _from_convolution(graph, found.node, channels)
         if guess is not None:
             return guess
     if channels == 3:
@@ -165,7 +164,7 @@ def _from_norm(graph: Graph, node: Node) -> Scale | None:
     return Scale(factor, shift, "with the statistics of the BatchNormalization that reads them")
 
 
-def _from_convolution(graph: Graph, node: Node, channels: int, users: Users) -> Scale | None:
+def _from_convolution(graph: Graph, node: Node, channels: int) -> Scale | None:
     """Compare what the first convolution makes of each range with what it was trained on."""
     weight = graph.consts.get(node.inputs[1])
     small = weight is not None and weight.ndim == 4 and weight[0].size <= 4096
@@ -175,7 +174,7 @@ def _from_convolution(graph: Graph, node: Node, channels: int, users: Users) -> 
     w = weight.astype(np.float64)
     b = np.zeros(len(w)) if bias is None else bias.astype(np.float64)
     moments = _answers(w, b)
-    norm = _norm_behind(graph, node, users)
+    norm = _norm_behind(graph, node)
     if norm is not None:
         live = norm[1] > DEAD * norm[1].max()
         mean, spread = (side[live] for side in norm)
@@ -195,8 +194,8 @@ def _from_convolution(graph: Graph, node: Node, channels: int, users: Users) -> 
     return None
 
 
-def _norm_behind(graph: Graph, node: Node, users: Users) -> tuple[Floats, Floats] | None:
-    readers = users.get(node.outputs[0], ())
+def _norm_behind(graph: Graph, node: Node) -> tuple[Floats, Floats] | None:
+    readers = graph.readers.get(node.outputs[0], ())
     return _statistics(graph, readers[0]) if len(readers) == 1 else None
 
 

@@ -18,7 +18,6 @@ from spa import runtime
 from spa.errors import ReadError
 from spa.events import Counted, uncounted
 from spa.graph.model import Graph, Node
-from spa.probes.indices import Users
 from spa.probes.probe import FRESH, Array, Draw, Probe, Rows, Stream
 from spa.rules import trait_of
 from spa.runtime import Session
@@ -42,30 +41,29 @@ class State:
     axis: int | None
 
 
-def states_of(graph: Graph, users: Users) -> dict[str, State]:
+def states_of(graph: Graph) -> dict[str, State]:
     """The float inputs that are states."""
-    made = {name: node for node in graph.order for name in node.outputs}
     found = {}
     for name in graph.inputs:
         shape = graph.shapes[name]
         if graph.dtypes[name].kind == "f" and len(shape) >= RANK:
-            state = _state(graph, name, users, made)
+            state = _state(graph, name)
             if state is not None and (state.output is not None or len(shape) > RANK):
                 found[name] = state
     return found
 
 
-def _state(graph: Graph, name: str, users: Users, made: Mapping[str, Node]) -> State | None:
+def _state(graph: Graph, name: str) -> State | None:
     """What an input is handed back by; None if it is no state."""
     todo, seen = [(name, False)], {name}
     joined = multiplied = False
     while todo:
         tensor, fresh = todo.pop()
-        for node in users.get(tensor, ()):
+        for node in graph.readers.get(tensor, ()):
             like = trait_of(node)
             if like.only_shape or not node.outputs:
                 continue
-            joins = _joins(node, tensor, made)
+            joins = _joins(graph, node, tensor)
             holds = (like.carries and not like.chooses) or bool(node.slots)
             if not (joins or holds or fresh):
                 if not _multiplies(graph, node, tensor):
@@ -87,7 +85,7 @@ def _state(graph: Graph, name: str, users: Users, made: Mapping[str, Node]) -> S
     return State(None, None) if multiplied else None
 
 
-def _joins(node: Node, tensor: str, made: Mapping[str, Node]) -> bool:
+def _joins(graph: Graph, node: Node, tensor: str) -> bool:
     """Whether a node puts something that the model computed beside a state or into it."""
     like = trait_of(node)
     if any(node.inputs[i : i + 1] == (tensor,) for i in like.past):
@@ -95,7 +93,7 @@ def _joins(node: Node, tensor: str, made: Mapping[str, Node]) -> bool:
     if like.writes and node.inputs[0] == tensor:
         return True
     others = (name for name in node.inputs if name and name != tensor)
-    return (like.writes or like.linear == "joins") and all(name in made for name in others)
+    return (like.writes or like.linear == "joins") and all(name in graph.made_by for name in others)
 
 
 def _multiplies(graph: Graph, node: Node, tensor: str) -> bool:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from spa.graph.model import Graph, Node
 from spa.probes import indices
-from spa.probes.indices import Users
 from spa.rules import trait_of
 
 Floats = NDArray[np.float64]
@@ -35,12 +34,12 @@ class Integers:
         return min(self.limits) if self.limits else None
 
 
-def integers(graph: Graph, name: str, users: Users) -> Integers:
+def integers(graph: Graph, name: str) -> Integers:
     """Follow an integer input to what it indexes."""
     limits: list[int] = []
     tables: list[str] = []
     compared: list[int] = []
-    for tensor, node in indices.reached(name, users):
+    for tensor, node in indices.reached(graph, name):
         for limit, table in indices.tables(graph, node, tensor):
             limits.append(limit)
             tables += [] if table is None else [table]
@@ -52,12 +51,12 @@ def integers(graph: Graph, name: str, users: Users) -> Integers:
     return Integers(tuple(limits), tuple(tables), tuple(compared))
 
 
-def masks_out(graph: Graph, name: str, users: Users) -> bool:
+def masks_out(graph: Graph, name: str) -> bool:
     """Whether True, in a boolean input, means that an entry does not count."""
     todo, seen = [(name, True)], {name}
     while todo:
         tensor, true = todo.pop()
-        for node in users.get(tensor, ()):
+        for node in graph.readers.get(tensor, ()):
             like = trait_of(node)
             if like.condition is not None and node.inputs[like.condition] == tensor:
                 low = [_lowest(graph, n) for n in node.inputs[like.condition + 1 :][:2]]
@@ -77,7 +76,7 @@ def _lowest(graph: Graph, name: str) -> float:
 
 def _one_hot(graph: Graph, name: str) -> int | None:
     """How many classes a comparison with 0, 1, 2, ... tells apart; None if it is with others."""
-    made = next((node for node in graph.nodes if name in node.outputs), None)
+    made = graph.made_by.get(name)
     if made is not None and (trait_of(made).moves or trait_of(made).casts):
         return _one_hot(graph, made.inputs[0])
     value = graph.consts.get(name)
@@ -111,13 +110,13 @@ class Entry:
         return bool(np.any(self.factor != 1) or np.any(self.shift != 0))
 
 
-def entry(graph: Graph, name: str, users: Users) -> Entry:
+def entry(graph: Graph, name: str) -> Entry:
     """Follow a float input through constants that scale and shift it to its first layer."""
     factor, shift = np.ones(1), np.zeros(1)
     tensor = name
     passed: list[Node] = []
     for _ in range(64):
-        nodes = [node for node in users.get(tensor, ()) if not trait_of(node).only_shape]
+        nodes = [node for node in graph.readers.get(tensor, ()) if not trait_of(node).only_shape]
         if not nodes or (len(nodes) > 1 and not all(trait_of(n).convolves for n in nodes)):
             return Entry(factor, shift, None, tensor, tuple(passed))
         node = nodes[0]

@@ -12,15 +12,14 @@ NEXT_TO_NOTHING = 0.01
 
 def amounts(graph: Graph) -> frozenset[str]:
     """Outputs whose integers are rounded floats, as pixels are, and so no labels."""
-    makers = {name: node for node in graph.order for name in node.outputs}
     found = set()
     for output in graph.outputs:
-        node = makers.get(output)
+        node = graph.made_by.get(output)
         while node is not None and (_passes(node) or trait_of(node).rounds):
             if is_float(graph.dtypes.get(node.inputs[0])):
                 found |= {output} if trait_of(node).rounds else set()
                 break
-            node = makers.get(node.inputs[0])
+            node = graph.made_by.get(node.inputs[0])
     return frozenset(found)
 
 
@@ -40,12 +39,11 @@ def silent(graph: Graph, drift: Drift) -> dict[str, float]:
         graph: of the original.
         drift: what was measured, with the sizes of the original's outputs.
     """
-    makers = {name: node for node in graph.order for name in node.outputs}
     found: dict[str, float] = {}
     for output in graph.outputs:
-        node = makers.get(output)
+        node = graph.made_by.get(output)
         while node is not None and _passes(node):
-            node = makers.get(node.inputs[0])
+            node = graph.made_by.get(node.inputs[0])
         size = drift.size.get(output, 1.0)
         if node is not None and trait_of(node).bounded and size < NEXT_TO_NOTHING:
             found[output] = size

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from spa.graph import read
-from spa.probes import indices, probe_for
+from spa.probes import probe_for
 from spa.probes.probe import FRESH
 from spa.probes.states import State, states_of
 from tests.nets.bodies import choose
@@ -90,7 +90,7 @@ def test_a_buffer_of_a_stream_is_handed_on():
     z = n.conv(both, 8, 4, dims=1)
     kept = n.Slice(both, n.ints(16), n.ints(19), n.ints(2))
     graph = read(n.done(z, kept))
-    assert states_of(graph, indices.readers_of(graph)) == {"heard": State(kept, None)}
+    assert states_of(graph) == {"heard": State(kept, None)}
     probe = probe_for(graph)
     assert "heard [N,8,3]: what the model put there" in probe.why
     runs(graph, probe)
@@ -104,7 +104,7 @@ def test_pictures_and_features_are_no_states():
     z = n.conv(n.Concat(skip, y, axis=1), 16, 4)
     matte = n.Concat(x, z, axis=1)
     graph = read(n.done(z, matte))
-    assert states_of(graph, indices.readers_of(graph)) == {}
+    assert states_of(graph) == {}
     assert "x [N,3,16,16], NCHW" in probe_for(graph).why
 
 
