@@ -38,7 +38,10 @@ GLOB = re.compile(r"[*?\[./]")
 
 @dataclass(frozen=True)
 class Config:
-    """What a file says: options by name, and in order those under globs."""
+    """What a file says: options by name, and in order those under globs.
+
+    The values of the latter are not checked yet: they are a matter of the models they are for.
+    """
 
     path: str
     options: Table
@@ -69,7 +72,7 @@ def read_config(path: str, known: Collection[str]) -> Config:
     return Config(
         path,
         options_of(said, path, known, folder),
-        [(g, options_of(v, f"[{g}] of {path}", OF_A_MODEL, folder)) for g, v in globs.items()],
+        [(g, _named(v, f"[{g}] of {path}", OF_A_MODEL, folder)) for g, v in globs.items()],
     )
 
 
@@ -97,13 +100,21 @@ def options_of(
     Raises:
         UsageError: a name is not known, or a value is none that the option takes.
     """
+    named = _named(table, where, known, folder)
+    return {name: _checked(name, value, where) for name, value in named.items()}
+
+
+def _named(
+    table: Mapping[str, Any], where: str, known: Collection[str], folder: Path | None
+) -> Table:
+    """Options by the names that a recipe has, with paths as seen from here."""
     made: Table = {}
     for key, value in table.items():
         name = str(key).replace("-", "_")
         if name not in known:
             names = [each.replace("_", "-") for each in known]
             raise UsageError(f"{unknown(str(key), names)} ({where})")
-        made[name] = _placed(name, _checked(name, value, where), folder)
+        made[name] = _placed(name, value, folder)
     return made
 
 
@@ -120,7 +131,7 @@ def _checked(name: str, value: object, where: str) -> object:
 def _placed(name: str, value: Any, folder: Path | None) -> Any:
     if folder is None or name not in PLACES:
         return value
-    if isinstance(value, tuple):
+    if isinstance(value, list):
         return tuple(_placed(name, each, folder) for each in value)
     return str(folder / value) if isinstance(value, str) and value != "-" else value
 

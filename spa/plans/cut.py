@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from spa import labels
 from spa.coupling.describe import tensor_axes
 from spa.coupling.model import Coupling
-from spa.plans.model import Plan
+from spa.plans.model import Entry, GroupEntry, Plan
 from spa.trace.check import Survivors, merged
 from spa.trace.param import Param
-
-Entry = dict[str, Any]
 
 
 def plan_of(
@@ -37,7 +35,7 @@ def plan_of(
         cut = [u for u in uses if any(left.touched(p) for _, p in u.planes)]
         if cut:
             tensors[name] = _entry_of_all(coupling, uses, uses.index(cut[0]), left)
-    groups = tuple(
+    groups: tuple[GroupEntry, ...] = tuple(
         {
             "id": g.id,
             "name": g.name,
@@ -68,7 +66,7 @@ def uses_of(coupling: Coupling) -> dict[str, list[Param]]:
 
 def _entry_of_all(coupling: Coupling, uses: list[Param], first: int, left: Survivors) -> Entry:
     entry = entry_of(coupling, uses[first], left)
-    others = []
+    others: list[Entry] = []
     for k, use in enumerate(uses):
         other = entry if k == first else entry_of(coupling, use, left)
         if other != entry:
@@ -83,7 +81,7 @@ def entry_of(coupling: Coupling, param: Param, left: Survivors) -> Entry:
     """Shape, new shape and kept positions per axis of what one use keeps of a tensor."""
     shape = coupling.graph.shapes[param.stored]
     where = tensor_axes(coupling.notes, param)
-    keep: dict[str, Any] = {}
+    keep: dict[str, list[int | list[int]]] = {}
     blocks: dict[str, dict[str, int]] = {}
     for axis in sorted(set(where.values())):
         fine = [a for a, t in where.items() if t == axis]
@@ -91,7 +89,7 @@ def entry_of(coupling: Coupling, param: Param, left: Survivors) -> Entry:
         if rows.all():
             continue
         if (rows == rows[:1]).all():
-            keep[str(axis)] = np.flatnonzero(rows[0]).tolist()
+            keep[str(axis)] = [*np.flatnonzero(rows[0]).tolist()]
             continue
         keep[str(axis)] = [np.flatnonzero(row).tolist() for row in rows]
         counts: dict[str, int] = {}
@@ -99,8 +97,10 @@ def entry_of(coupling: Coupling, param: Param, left: Survivors) -> Entry:
             counts[str(where[a])] = counts.get(str(where[a]), 1) * n
         blocks[str(axis)] = counts
     new = merged(shape, param.view, left.view(param)[0])
-    entry = {"shape": list(shape), "new_shape": list(new), "keep": keep}
-    return {**entry, "blocks": blocks} if blocks else entry
+    entry: Entry = {"shape": list(shape), "new_shape": list(new), "keep": keep}
+    if blocks:
+        entry["blocks"] = blocks
+    return entry
 
 
 def _kept_rows(

@@ -8,13 +8,54 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Annotated, Any, TypedDict, cast
+
+import msgspec
 
 from spa._version import __version__
 from spa.errors import UsageError
 from spa.storage import check_place, replaced
 
 PLAN_VERSION = 1
+Index = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Cut(TypedDict):
+    shape: list[Index]
+    new_shape: list[Index]
+    keep: dict[str, list[Index | list[Index]]]
+
+
+class Entry(_Cut, total=False):
+    """What is kept of a tensor, or of one of its uses; see `Plan.tensors`."""
+
+    blocks: dict[str, dict[str, Index]]
+    use: Index
+    node: str
+    input: Index
+    others: list[Entry]
+
+
+class GroupEntry(TypedDict):
+    """What is left of a group of channels, and the tensors that it cuts."""
+
+    id: int | str
+    name: str
+    before: Index
+    after: Index
+    tensors: list[str]
+
+
+class _Said(TypedDict):
+    plan_version: object
+    tensors: dict[str, Entry]
+    groups: list[GroupEntry]
+    source: dict[str, Any]
+    recipe: dict[str, Any]
+
+
+class _File(_Said, total=False):
+    rotated: list[str]
 
 
 @dataclass(frozen=True)
@@ -36,8 +77,8 @@ class Plan:
             new basis; absent from the file where there are none.
     """
 
-    tensors: Mapping[str, Mapping[str, Any]]
-    groups: tuple[Mapping[str, Any], ...] = ()
+    tensors: Mapping[str, Entry]
+    groups: tuple[GroupEntry, ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -91,63 +132,37 @@ class Plan:
     def from_json(cls, text: str) -> Plan:
         """Parse a plan; raises ValueError if it is none."""
         try:
-            body = json.loads(text)
+            file = msgspec.json.decode(text, type=_File)
         except RecursionError as error:
             raise ValueError("it is nested too deeply") from error
-        _demand(isinstance(body, dict), "it is no JSON object")
-        version = body.get("plan_version")
-        _demand(version == PLAN_VERSION, f"plan_version is {version}, not {PLAN_VERSION}")
-        tensors, groups = body.get("tensors"), body.get("groups")
-        _demand(isinstance(tensors, dict), "it has no tensors")
-        for name, entry in tensors.items():
-            _demand(_is_entry(entry), f"the entry of {name} is damaged")
-        _demand(isinstance(groups, list) and all(map(_is_group, groups)), "its groups are damaged")
-        for key in ("source", "recipe"):
-            _demand(isinstance(body.get(key), dict), f"its section {key} is damaged")
-        rotated = body.get("rotated", [])
-        named = isinstance(rotated, list) and all(isinstance(name, str) for name in rotated)
-        _demand(named, "its rotated tensors are damaged")
-        return cls(tensors, tuple(groups), body["source"], body["recipe"], rotated=tuple(rotated))
+        except msgspec.DecodeError as error:
+            raise ValueError(str(error)) from error
+        if file["plan_version"] != PLAN_VERSION:
+            raise ValueError(f"plan_version is {file['plan_version']}, not {PLAN_VERSION}")
+        for name, entry in file["tensors"].items():
+            if not all(map(_is_whole, (entry, *entry.get("others", ())))):
+                raise ValueError(f"the entry of {name} is damaged")
+        return cls(
+            file["tensors"],
+            tuple(file["groups"]),
+            file["source"],
+            file["recipe"],
+            rotated=tuple(file.get("rotated", ())),
+        )
 
 
-def _demand(fulfilled: bool, otherwise: str) -> None:
-    if not fulfilled:
-        raise ValueError(otherwise)
+def rows_of(entry: Entry, axis: str) -> list[list[int]]:
+    """The positions that an entry keeps along an axis, one list per living block."""
+    kept = entry["keep"][axis]
+    return cast("list[list[int]]", kept if axis in entry.get("blocks", {}) else [kept])
 
 
-def _is_entry(entry: Any) -> bool:
-    """Whether this describes a tensor, so that `place` can rely on it."""
-    if not isinstance(entry, dict) or not isinstance(entry.get("keep"), dict):
+def _is_whole(entry: Entry) -> bool:
+    """Whether the parts of an entry fit each other, so that `place` can rely on it."""
+    axes = {str(axis) for axis in range(len(entry["shape"]))}
+    if len(entry["shape"]) != len(entry["new_shape"]):
         return False
-    shape, new, blocks = entry.get("shape"), entry.get("new_shape"), entry.get("blocks", {})
-    if not (_are_numbers(shape) and _are_numbers(new) and isinstance(blocks, dict)):
+    if not entry.get("blocks", {}).keys() <= entry["keep"].keys() <= axes:
         return False
-    axes = {str(axis) for axis in range(len(shape))}
-    if len(shape) != len(new) or not blocks.keys() <= entry["keep"].keys() <= axes:
-        return False
-    for axis, kept in entry["keep"].items():
-        rows = kept if axis in blocks else [kept]
-        if not isinstance(rows, list) or not all(map(_are_numbers, rows)):
-            return False
-    others = entry.get("others", [])
-    return (
-        _are_numbers([entry.get("use", 0)])
-        and isinstance(others, list)
-        and all(map(_is_entry, others))
-    )
-
-
-def _are_numbers(values: Any) -> TypeGuard[list[int]]:
-    return isinstance(values, list) and all(
-        isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in values
-    )
-
-
-def _is_group(group: Any) -> bool:
-    return (
-        isinstance(group, dict)
-        and _are_numbers([group.get("before"), group.get("after")])
-        and isinstance(group.get("name"), str)
-        and isinstance(group.get("tensors"), list)
-        and all(isinstance(name, str) for name in group["tensors"])
-    )
+    rows = [row for axis in entry["keep"] for row in rows_of(entry, axis)]
+    return all(isinstance(row, list) and not any(isinstance(i, list) for i in row) for row in rows)

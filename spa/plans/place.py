@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,10 @@ from spa.coupling.model import Coupling
 from spa.errors import UsageError
 from spa.labels import ROCK
 from spa.plans.cut import plan_of, uses_of
-from spa.plans.model import Plan
+from spa.plans.model import Entry, Plan, rows_of
 from spa.trace.check import MisplacedError
 from spa.trace.param import Param
 
-Entry = Mapping[str, Any]
 Mask = NDArray[np.bool_]
 ADVICE = "make a new plan with `spa plan`"
 
@@ -96,10 +94,10 @@ def _masks(coupling: Coupling, param: Param, entry: Entry) -> list[Mask]:
     nested = entry.get("blocks", {})
     masks: list[Mask] = []
     for axis in sorted(entry["keep"], key=lambda axis: (axis in nested, int(axis))):
-        kept = entry["keep"][axis]
+        kept = rows_of(entry, axis)
         fine = [a for a, t in where.items() if t == int(axis)]
         size = int(np.prod([param.view[a] for a in fine]))
-        if any(i >= size for row in (kept if axis in nested else [kept]) for i in row):
+        if any(i >= size for row in kept for i in row):
             raise UsageError(
                 f"the plan does not fit: it keeps positions beyond axis {axis} of "
                 f"{param.tensor}; {ADVICE}"
@@ -117,7 +115,7 @@ def _masks(coupling: Coupling, param: Param, entry: Entry) -> list[Mask]:
         living = np.flatnonzero(block)
         if axis in nested and len(living) != len(kept):
             raise _coupled_differently(param.tensor)
-        for row, positions in zip(living, kept if axis in nested else [kept], strict=True):
+        for row, positions in zip(living, kept, strict=True):
             rows[row, positions] = True
         dense = rows.reshape([param.view[a] for a in (*outer, *fine)])
         masks.append(_laid(dense, [*outer, *fine], rank))

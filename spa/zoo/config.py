@@ -54,10 +54,10 @@ def jobs_of(found: Iterable[Found], common: Common, rules: Rules, dest: Path) ->
     hashes: dict[str, str] = {}
     for each in found:
         given: dict[str, Any] = {}
-        for glob, table in rules:
-            if fnmatchcase(each.name, glob):
-                given |= table
         try:
+            for glob, table in rules:
+                if fnmatchcase(each.name, glob):
+                    given |= options_of(table, f"[{glob}]", OF_A_MODEL)
             if each.error is not None:
                 raise each.error
             given |= options_of(each.options, f"the options of {each.name}", OF_A_MODEL)

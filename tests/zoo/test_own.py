@@ -141,7 +141,7 @@ def test_a_name_that_is_no_text(shell, models):
         ('licence = "MIT"', 3, "neither path, url nor name"),
         ('path = "models/one.onnx"\noptions = 3', 3, "no table"),
         ('path = "models/one.onnx"\n[model.options]\nratoi = 0.3', 2, "did you mean ratio"),
-        ('path = "models/one.onnx"\n[model.options]\nratio = 3', 2, "--ratio"),
+        ('path = "models/one.onnx"\n[model.options]\nratio = 3', 2, "ratio must lie strictly"),
         ('path = "models/one.onnx"\nname = "../../x"', 2, "leads out"),
         ('path = "models/one.onnx"\nname = "a\\u0000"', 2, "is none that a file can have"),
         ('path = "models/one.onnx"\nsha256 = 3', 3, "where its list says 3"),

@@ -212,7 +212,7 @@ def test_yaml_says_the_same():
     ("text", "words"),
     [
         ('["*"]\nration = 0.2\n', "did you mean ratio"),
-        ('["*"]\nratio = 2\n', r"\[\*\] of rules.toml: ratio must lie"),
+        ('["*"]\nratio = 2\n', r"\[\*\]: ratio must lie"),
         ('["*"]\nof = "weights"\n', "of 'weights' is unknown"),
         ('["*"]\ntimeout = 0\n', "timeout"),
         ('["*"]\nmemory = "4"\n', "memory must be at least 1M"),
