@@ -26,6 +26,7 @@ from spa.cli import COMMANDS, EXIT_CODES
 from spa.cli import spa as group
 from spa.config import as_json
 from spa.recipe import CHOICES, OPTIONS, Recipe
+from spa.registry import NAMED, REPORTS
 from spa.reports import schema
 from spa.reports.ops import MEANINGS
 from spa.rules import catalogue
@@ -122,10 +123,17 @@ def spelt(made: click.Option) -> str:
 def setting(made: click.Option) -> tuple[str, str, str]:
     """An option that `--help` does not list, as a row."""
     name = made.name or ""
-    form = OPTIONS[name].form or "|".join(CHOICES.get(name, ()))
+    choices = NAMED[name].choices() if name in NAMED else CHOICES.get(name, ())
+    form = OPTIONS[name].form or "|".join(choices)
     default = as_json(Recipe())[name]
     shown = "" if default in (None, {}, []) else code(str(default).lower())
-    return code(f"{spelt(made)}={form}" if form else spelt(made)), shown, made.help or ""
+    return code(f"{spelt(made)}={form}" if form else spelt(made)), shown, meaning(name)
+
+
+def meaning(name: str) -> str:
+    """What a field of a recipe means, and where its choices are told."""
+    words = OPTIONS[name].help
+    return f"{words} ([choices](choices.md#{name}))." if name in NAMED else words
 
 
 def option(made: click.Option, context: click.Context) -> tuple[str, str, str]:
@@ -169,9 +177,7 @@ def class_of(name: str, value: type) -> Iterator[str]:
             for field in hints.values()
         )
         if value is Recipe:
-            yield from table("field", "meaning")(
-                (code(name), said.help) for name, said in OPTIONS.items()
-            )
+            yield from table("field", "meaning")((code(name), meaning(name)) for name in OPTIONS)
     for method, made in vars(value).items():
         made = made.__func__ if isinstance(made, (classmethod, staticmethod)) else made
         if inspect.isfunction(made) and not method.startswith("_"):
@@ -275,6 +281,24 @@ def operators() -> Iterator[str]:
         )
 
 
+def choices() -> Iterator[str]:
+    """What is chosen by name, and what there is to say of each."""
+    yield from ["# Choices by name", "", MARK, ""]
+    yield "What options take by name. Packages may bring more of every kind: see"
+    yield "[Add a criterion](../contributing/add_a_criterion.md)."
+    yield ""
+    for name, registry in {**NAMED, "report": REPORTS}.items():
+        yield from [f"## {name}", ""]
+        yield from table("name", "meaning")(
+            (f"`{key}`", f"{words.rstrip('.')}.") for key, words in registry.words().items()
+        )
+        for entry in registry.own.values():
+            if entry.known.docs:
+                told = [" ".join(part.split()) for part in entry.known.docs.split("\n\n")]
+                yield from [f"**{entry.name}**: {told[0]}", ""]
+                yield from (line for part in told[1:] for line in (part, ""))
+
+
 def report() -> Iterator[str]:
     """The report's schema."""
     yield from ["# Report", "", MARK, ""]
@@ -333,6 +357,7 @@ def exit_codes() -> Iterator[str]:
 PAGES = {
     "cli": shell,
     "python": python,
+    "choices": choices,
     "operators": operators,
     "report": report,
     "exit_codes": exit_codes,

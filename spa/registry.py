@@ -268,7 +268,7 @@ CRITERIA: Registry[Criterion] = Registry(
     "scorer",
     "spa.criteria",
     mark="criterion",
-    more={"auto": "obspa, or l2 where the model cannot be run"},
+    more={"auto": "Obspa, or l2 where the model cannot be run."},
     measures=False,
     comparable=False,
 )
@@ -279,7 +279,7 @@ ALLOCATIONS: Registry[Allocation] = Registry("allocation", "spa.budgets", group=
 REPAIRS: Registry[Repair] = Registry(
     "repair",
     "spa.repairs",
-    more={"auto": "full with a scorer that measures, else none", "none": "nothing"},
+    more={"auto": "Full with a scorer that measures, else none.", "none": "Nothing."},
     shared=False,
 )
 INPUTS: Registry[Inputs] = Registry(
@@ -288,8 +288,8 @@ INPUTS: Registry[Inputs] = Registry(
     group="spa.inputs",
     mark="inputs",
     more={
-        "auto": "what suits the model",
-        "tokens": "sequences of token ids, and nothing else taken for a signal",
+        "auto": "What suits the model.",
+        "tokens": "Sequences of token ids; nothing is taken for a signal.",
     },
     of="pictures",
     noun="",
@@ -299,7 +299,7 @@ ENGINES: Registry[Engine] = Registry(
     "spa.devices",
     group="spa.engines",
     mark="engine",
-    more={"auto": "a GPU where there is one"},
+    more={"auto": "A GPU where there is one."},
 )
 
 NAMED: Mapping[str, Registry[Any]] = {

@@ -15,7 +15,7 @@ def lamp(context: Context) -> Weigh:
     """Squared weight as a share of those of its layer that are no smaller.
 
     Layer-adaptive magnitude (Lee et al., ICLR 2021, arXiv 2010.07611): what a layer would lose
-    relative to what it still has.  So layers compare as they are, and `--normalize` has no say.
+    relative to what it still has.  So layers compare as they are, and `normalize` has no say.
     Biases and norms count nothing, as in the paper.
     """
     return weigh

@@ -135,8 +135,8 @@ def obspa(context: Context) -> NDArray[np.float64]:
     """What is lost once the other channels have made up for it.
 
     Optimal Brain Surgeon at everything that reads the channel, greedily, the cheapest channel
-    first (see "How it works").  The scores are errors, so that `--allocation curves` can share out
-    the budget along them.
+    first (see "How it works").  The scores are errors, so that the allocation `curves` can share
+    out the budget along them.
     """
     coupling = context.coupling
     work = work_of(context, apart=True)
