@@ -1,4 +1,4 @@
-"""One function per operator: what it says about channels.  Adding an operator is adding one here.
+"""One function per operator: what it says about channels.  Adding one is adding a file here.
 
 `@rule("Conv")` registers a function from an `Op` to the images of the outputs; `@refit("Conv")`
 beside it recomputes what the node states about sizes.  Registering twice raises.  A rule cannot see
@@ -7,33 +7,9 @@ the values of weights, other nodes, or the plan; an operator without a rule free
 
 from __future__ import annotations
 
-from spa.rules import (  # the families, by name
-    attention,
-    blocks,
-    contract,
-    contrib,
-    convolve,
-    experts,
-    flow,
-    fused,
-    gather,
-    integers,
-    join,
-    move,
-    normalize,
-    pad,
-    pointwise,
-    pool,
-    quantize,
-    rearrange,
-    recurrent,
-    reduce,
-    resize,
-    rotary,
-    scatter,
-    slices,
-    unruled,
-)
+from importlib import import_module
+from pkgutil import iter_modules
+
 from spa.rules.traits import TRAITS, Lookup, Trait, trait_of
 from spa.trace.registry import (
     NOTES,
@@ -46,36 +22,10 @@ from spa.trace.registry import (
     rule,
 )
 
-FAMILIES = (
-    pointwise,
-    move,
-    rearrange,
-    join,
-    slices,
-    pad,
-    gather,
-    scatter,
-    contract,
-    convolve,
-    normalize,
-    pool,
-    resize,
-    reduce,
-    recurrent,
-    attention,
-    fused,
-    rotary,
-    quantize,
-    integers,
-    blocks,
-    experts,
-    contrib,
-    flow,
-    unruled,
-)
+for family in iter_modules(__path__):  # each registers its operators
+    import_module(f"spa.rules.{family.name}")
 
 __all__ = [
-    "FAMILIES",
     "NOTES",
     "REFITS",
     "RULES",
