@@ -32,30 +32,32 @@ WAYS: dict[str, dict[str, Any]] = {
 
 def cut(path: Path, ratio: float, threads: int) -> tuple[Any, dict[str, dict[str, Any]]]:
     """The graph, and by way the pruned model with what is known of it."""
-    from spa.coupling import analyse
     from spa.coupling.cost import Cost, reduction
     from spa.errors import TargetError
     from spa.events import quiet
     from spa.graph import read
-    from spa.pipeline.choose import choose, rank
-    from spa.pipeline.journal import Journal
+    from spa.pipeline.choose import choose
+    from spa.pipeline.context import Context
+    from spa.pipeline.load import Loaded, couple
+    from spa.pipeline.score import score
+    from spa.pipeline.settle import settle
+    from spa.pipeline.values import Settled
     from spa.recipe import Recipe
     from spa.rewrite import rewrite
 
     graph = read(path)
-    coupling, found = analyse(graph), {}
-    plain = Recipe(scorer="l2", device="cpu", threads=threads)
-    ranked = rank(coupling, plain, Journal("bench", quiet))
+    plain, context = Recipe(scorer="l2", device="cpu", threads=threads), Context("bench", quiet)
+    groups, found = couple(Loaded(graph), plain, context), {}
+    ranked = score(groups, Settled(plain), context)
     for way, options in WAYS.items():
         began = time.perf_counter()
         share = ratio
         for _ in range(TRIES):
-            journal = Journal("bench", quiet)
             recipe = Recipe(
-                ratio=share, scorer="l2", device="cpu", threads=threads, **options
+                ratio=share, scorer="l2", device="cpu", threads=threads, verify="none", **options
             ).validate()
             try:
-                chosen, alive = choose(ranked, recipe, journal)
+                choice = choose(ranked, settle(groups, recipe, context), context)
             except TargetError as error:
                 found[way] = {"error": str(error)}
                 most = re.search(r"at most ([\d.]+) %", str(error))
@@ -63,13 +65,14 @@ def cut(path: Path, ratio: float, threads: int) -> tuple[Any, dict[str, dict[str
                 if share <= 0:
                     break
                 continue
+            chosen, alive = choice.coupling, choice.alive
             cost = Cost(chosen)
             found[way] = {
                 "model": rewrite(chosen, alive),
                 "asked": share,
                 "macs": reduction(cost(chosen.everything()), cost(alive))["macs"],
                 "seconds": time.perf_counter() - began,
-                "budget": journal.report.get("latency_budget"),
+                "budget": choice.latency,
             }
             break
     return graph, found

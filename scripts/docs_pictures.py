@@ -111,16 +111,18 @@ def half(x: int, y: int, group: int | None, words: str) -> Iterator[str]:
 def curves() -> str:
     """What the cheapest channels of every group cost, in the unit that they are compared in."""
     from spa.events import quiet
-    from spa.pipeline.choose import rank
-    from spa.pipeline.journal import Journal
-    from spa.pipeline.prune import couple
+    from spa.pipeline.context import Context
+    from spa.pipeline.load import couple, load
+    from spa.pipeline.score import score
+    from spa.pipeline.settle import settle
     from spa.recipe import Recipe
 
-    recipe, journal = Recipe(scorer="obspa"), Journal("plan", quiet)
-    ranked = rank(couple(str(MODEL), recipe, journal), recipe, journal)
+    recipe, context = Recipe(scorer="obspa"), Context("plan", quiet)
+    groups = couple(load(str(MODEL), recipe, context), recipe, context)
+    ranked = score(groups, settle(groups, recipe, context), context)
     left, top, width, height, decades = 60, 48, 430, 300, 4
     lines = [
-        np.concatenate([[0], np.sort(ranked.scores[group.cells.ravel()]).cumsum()])
+        np.concatenate([[0], np.sort(ranked.values[group.cells.ravel()]).cumsum()])
         for group in ranked.coupling.groups
     ]
     most = max(line[-1] for line in lines)

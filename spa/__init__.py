@@ -13,16 +13,28 @@ if TYPE_CHECKING:
     from spa._version import __version__
     from spa.api import apply, bench, inspect, plan, prune, read, sweep, verify
     from spa.config import recipe_of
-    from spa.errors import SpaError
-    from spa.pipeline import Outcome as Result
+    from spa.errors import (
+        LimitError,
+        ReadError,
+        SpaError,
+        TargetError,
+        UsageError,
+        VerifyError,
+    )
+    from spa.pipeline import Result
     from spa.plans import Plan
     from spa.recipe import Recipe
 
 __all__ = [
+    "LimitError",
     "Plan",
+    "ReadError",
     "Recipe",
     "Result",
     "SpaError",
+    "TargetError",
+    "UsageError",
+    "VerifyError",
     "__version__",
     "apply",
     "bench",
@@ -38,8 +50,8 @@ __all__ = [
 _HOME = {
     "Plan": ("spa.plans", "Plan"),
     "Recipe": ("spa.recipe", "Recipe"),
-    "Result": ("spa.pipeline", "Outcome"),
-    "SpaError": ("spa.errors", "SpaError"),
+    "Result": ("spa.pipeline", "Result"),
+    **{name: ("spa.errors", name) for name in __all__ if name.endswith("Error")},
     "__version__": ("spa._version", "__version__"),
     "recipe_of": ("spa.config", "recipe_of"),
 }

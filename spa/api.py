@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, ParamSpec, TypeVar, Union, cast
 
 from spa import pipeline
 from spa.config import recipe_from, unknown
@@ -20,8 +20,9 @@ from spa.spelling import in_python
 if TYPE_CHECKING:
     import onnx
 
-    from spa.pipeline import Outcome
-    from spa.reports.sweep import Sweep
+    from spa.pipeline import Result
+
+Model = Union[str, "os.PathLike[str]", bytes, BinaryIO, "onnx.ModelProto"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,7 +46,7 @@ def spoken(function: Callable[P, T]) -> Callable[P, T]:
 
 @spoken
 def prune(
-    model: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
+    model: Model,
     ratio: float = 0.5,
     *,
     of: str = "macs",
@@ -93,7 +94,7 @@ def prune(
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
     tell: Tell = quiet,
-) -> Outcome:
+) -> Result:
     """Prune a model; see `spa prune --help` for what the options mean.
 
     Args:
@@ -174,12 +175,12 @@ def _recipe(options: Mapping[str, Any]) -> Recipe:
 
 @spoken
 def plan(
-    model: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
+    model: Model,
     ratio: float = 0.5,
     *,
     tell: Tell = quiet,
     **options: Any,
-) -> Plan:
+) -> Result:
     """Score and allocate, change nothing.
 
     Args:
@@ -189,7 +190,7 @@ def plan(
         options: further fields of `Recipe`, named as for `prune`.
 
     Returns:
-        The plan, with the report of this run.
+        The plan and the report; `save` writes the plan.
 
     Raises:
         SpaError: as for `prune`.
@@ -199,19 +200,19 @@ def plan(
 
 @spoken
 def apply(
-    model: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
-    plan: str | os.PathLike[str] | Plan,
+    model: Model,
+    plan: str | os.PathLike[str] | Plan | Result,
     *,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
     tell: Tell = quiet,
     **options: Any,
-) -> Outcome:
+) -> Result:
     """Cut a model as a plan says.
 
     Args:
         model: path, bytes, stream or ModelProto; never changed.
-        plan: a plan, or the file of one.
+        plan: a plan, the file of one, or what `spa.plan` or `spa.prune` gave back.
         output: where to write the model (not at all by default).
         force: whether `output` may be replaced.
         tell: callback for progress events.
@@ -228,11 +229,11 @@ def apply(
 
 @spoken
 def inspect(
-    model: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
+    model: Model,
     *,
     tell: Tell = quiet,
     **options: Any,
-) -> dict[str, Any]:
+) -> Result:
     """The report of `spa inspect`: groups, what each costs, what is frozen and why.
 
     Args:
@@ -248,13 +249,13 @@ def inspect(
 
 @spoken
 def verify(
-    original: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
-    pruned: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
+    original: Model,
+    pruned: Model,
     *,
     level: Literal["auto", "run", "equivalence"] = "auto",
     tell: Tell = quiet,
     **options: Any,
-) -> dict[str, Any]:
+) -> Result:
     """The report of `spa verify`: shapes, drift, latency, gates.
 
     Args:
@@ -274,7 +275,7 @@ def verify(
 
 @spoken
 def sweep(
-    model: str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto,
+    model: Model,
     ratios: Sequence[float] = (),
     *,
     precision: float = 0.01,
@@ -282,7 +283,7 @@ def sweep(
     force: bool = False,
     tell: Tell = quiet,
     **options: Any,
-) -> Sweep:
+) -> Result:
     """Try several ratios on one model, which is read and scored once; or search.
 
     Args:
@@ -296,8 +297,8 @@ def sweep(
             `check` with `max_drop` or `min_score`.
 
     Returns:
-        A dict with `rows`, one per ratio, `best`, and an `exit_code` other than 0 where no model
-        passes.
+        The smallest model that passes, its plan, and a report with `rows`, one per ratio, and
+        `best`; an `exit_code` other than 0 where no model passes.
 
     Raises:
         SpaError: nothing could be tried; as for `prune`.
@@ -315,18 +316,17 @@ def sweep(
 
 @spoken
 def bench(
-    models: Sequence[str | os.PathLike[str] | bytes | BinaryIO | onnx.ModelProto],
-    *,
+    *models: Model | Sequence[Model],
     runs: int | None = None,
     warmup: int = 5,
     threads: int | None = None,
     tell: Tell = quiet,
     **options: Any,
-) -> dict[str, Any]:
+) -> Result:
     """Latency of several models in one interleaved run; the first is the measure.
 
     Args:
-        models: paths, bytes, streams or ModelProtos.
+        models: paths, bytes, streams or ModelProtos, one by one or as one sequence.
         runs: timed runs of each model; by default until the ratios are settled.
         warmup: runs before the timed ones, at least; they go on for 50 ms, too, unless it is 0.
         threads: of one run; onnxruntime's choice by default.
@@ -338,4 +338,8 @@ def bench(
         UsageError: there is no model, or an option is wrong.
     """
     recipe = _recipe(options)
-    return pipeline.bench(models, recipe, tell, runs=runs, warmup=warmup, threads=threads)
+    listed: list[Any] = []
+    for model in models:
+        several = isinstance(model, Sequence) and not isinstance(model, (str, bytes))
+        listed += cast(Any, model) if several else [model]
+    return pipeline.bench(listed, recipe, tell, runs=runs, warmup=warmup, threads=threads)

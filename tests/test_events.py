@@ -6,7 +6,7 @@ from pathlib import Path
 
 import spa
 from spa.events import Done, Started, Step, Work, counted_in
-from spa.pipeline.journal import Journal
+from spa.pipeline.context import Context
 from spa.probes import probe_for
 from tests.bases.test_directions import scores_of
 from tests.probes.test_states import decoder, ranged
@@ -64,11 +64,11 @@ def counts(told, stage):
 
 def test_the_stage_that_runs_is_counted_and_no_other():
     told = []
-    journal = Journal("prune", told.append)
-    journal.counted(3, "sites")()
+    context = Context("prune", told.append)
+    context.counted(3, "sites")()
     assert told == []  # nothing runs
-    with journal.stage("one"), journal.stage("two"):
-        journal.counted(3, "sites")(2)
+    with context.stage("one"), context.stage("two"):
+        context.counted(3, "sites")(2)
     assert Started("two", 3, "sites") in told and Step("two", 2) in told
     assert counts(told, "one") == [(None, "steps", 0)]
 

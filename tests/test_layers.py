@@ -167,7 +167,7 @@ def test_no_module_takes_the_place_of_a_function():
 def test_the_checks_above_can_fail():
     """The graph they look at is the real one."""
     assert "spa.runtime" in targets("spa.graph.load", lazy=False)
-    assert "spa.reports.schema" in targets("spa.pipeline.journal", lazy=False)
+    assert "spa.reports.schema" in targets("spa.pipeline.report", lazy=False)
     assert "spa.pipeline" in targets("spa.cli.prune", lazy=True)
     assert "spa.pipeline" not in targets("spa.cli.prune", lazy=False)
     assert len(MODULES) > 80

@@ -55,9 +55,9 @@ def _bench(models: tuple[str, ...], options: dict[str, Any], tell: Tell) -> Answ
     recipe = declare.recipe_of(options)
     from spa import pipeline
 
-    found = [files.model_from(model) for model in models]
-    runs, warmup, threads = (options[name] for name in ("runs", "warmup", "threads"))
-    return Answer(pipeline.bench(found, recipe, tell, runs=runs, warmup=warmup, threads=threads))
+    given = [files.model_from(model) for model in models]
+    asked = {name: options[name] for name in ("runs", "warmup", "threads")}
+    return Answer(pipeline.bench(given, recipe, tell, **asked).report)
 
 
 def _show(measured: Bench, written: Sequence[Path]) -> RenderableType:

@@ -48,7 +48,7 @@ def _inspect(source: str, options: dict[str, Any], tell: Tell) -> Answer:
     from spa import pipeline
     from spa.reports import console
 
-    report = cast(Report, pipeline.inspect(files.model_from(source), recipe, tell))
+    report = cast(Report, pipeline.inspect(files.model_from(source), recipe, tell).report)
     return Answer(console.select(report, groups=options["groups"], frozen=options["frozen"]))
 
 

@@ -54,7 +54,8 @@ def _plan(source: str, output: str, options: dict[str, Any], tell: Tell) -> Answ
     files.check_output(output, force=options["force"])
     from spa import pipeline
 
-    made = pipeline.make_plan(files.model_from(source), recipe, tell)
+    made = pipeline.make_plan(files.model_from(source), recipe, tell).plan
+    assert made is not None
     if output == files.STREAM:
         click.echo(made.to_json(), nl=False)
     else:

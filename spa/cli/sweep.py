@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -17,6 +17,8 @@ from spa.storage import check_place, replaced
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from spa.reports.sweep import Sweep
 
 OUTPUT = "Where the smallest model that passes goes; without it none is written."
 TRYING = (
@@ -107,7 +109,7 @@ def _sweep(source: str, options: dict[str, Any], wanted: list[str], tell: Tell) 
         sweep_plot.check_path(options["plot"])
     from spa import pipeline
 
-    made = pipeline.sweep(
+    found = pipeline.sweep(
         files.model_from(source),
         recipe,
         tell,
@@ -116,6 +118,7 @@ def _sweep(source: str, options: dict[str, Any], wanted: list[str], tell: Tell) 
         output=output,
         force=force,
     )
+    made = cast("Sweep", found.report)
     if options["csv"]:
         table = report.to_csv(made).encode("utf-8", "replace")
         replaced(Path(options["csv"]), table, "the table", "name another file")

@@ -57,7 +57,7 @@ def _verify(original: str, pruned: str, options: dict[str, Any], tell: Tell) -> 
     from spa import pipeline
 
     models = files.model_from(original), files.model_from(pruned)
-    report = pipeline.verify(*models, recipe, tell, level=options["level"])
+    report = pipeline.verify(*models, recipe, tell, level=options["level"]).report
     return Answer(report, report["exit_code"])
 
 

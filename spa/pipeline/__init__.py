@@ -1,17 +1,17 @@
-"""The stages in a row: read, analyse, score, allocate, rewrite, verify, report.
+"""The stages in a row: read, analyse, settle, score, choose, cut, repair, verify, report.
 
 Everything above (the shell, the Python API) is a thin face over these functions.
 """
 
-from spa.pipeline.compare import bench, verify
+from spa.pipeline.bench import bench
 from spa.pipeline.doctor import doctor
-from spa.pipeline.inspect import inspect, make_plan
-from spa.pipeline.outcome import Outcome
-from spa.pipeline.prune import apply, prune
+from spa.pipeline.prune import apply, inspect, make_plan, prune
+from spa.pipeline.result import Result
 from spa.pipeline.sweep import sweep
+from spa.pipeline.verify import verify
 
 __all__ = [
-    "Outcome",
+    "Result",
     "apply",
     "bench",
     "doctor",

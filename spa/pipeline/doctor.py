@@ -8,7 +8,7 @@ from typing import Any
 
 from spa._version import __version__
 from spa.errors import SpaError
-from spa.pipeline.journal import versions
+from spa.pipeline.machine import versions
 
 
 def doctor() -> dict[str, Any]:

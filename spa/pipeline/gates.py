@@ -9,10 +9,13 @@ from typing import Any
 from spa import check
 from spa.errors import VerifyError
 from spa.graph import Graph
-from spa.pipeline.journal import Journal
+from spa.pipeline.context import Context
+from spa.pipeline.report import report_of
 from spa.pipeline.staged import File, file_of
+from spa.pipeline.values import Checked, Gated, Weighed
 from spa.recipe import Recipe
 from spa.reports.facts import gate_words, proof_words
+from spa.reports.schema import CheckFacts, Gate, Report
 from spa.reports.wording import printable
 
 AT_LEAST, AT_MOST = 1, -1
@@ -34,8 +37,8 @@ ADVICE = {
 }
 
 
-def score_original(graph: Graph, recipe: Recipe, journal: Journal) -> None:
-    """Ask the user's check about the original; fills `check`, where there is one.
+def score_original(graph: Graph, recipe: Recipe, context: Context) -> None:
+    """Ask the user's check about the original, where there is one.
 
     It comes before all work, so that a check that cannot run says so at once.
 
@@ -45,14 +48,16 @@ def score_original(graph: Graph, recipe: Recipe, journal: Journal) -> None:
     """
     if recipe.check is None:
         return
-    found = {"command": check.name_of(recipe.check), "before": None, "after": None, "drop": None}
-    journal.report["check"] = {**found, "error": None}
-    with journal.stage("check"), file_of(graph) as (path, _):
+    name = check.name_of(recipe.check)
+    with context.stage("check"), file_of(graph) as (path, _):
         said = check.score(recipe.check, path)
-    journal.report["check"]["before"] = said.value
+    why = None
     if recipe.max_drop is not None and said.value is None:
         why = said.trouble or "it gives no finite number"
-        journal.report["check"]["error"] = why
+    context.reach(
+        Checked(CheckFacts(command=name, before=said.value, after=None, drop=None, error=why))
+    )
+    if why is not None:
         raise VerifyError(
             f"the check fails on the original already ({why}), so that --max-drop has no measure; "
             "mend the check, or leave out --max-drop"
@@ -60,19 +65,19 @@ def score_original(graph: Graph, recipe: Recipe, journal: Journal) -> None:
 
 
 def check_gates(
-    journal: Journal,
     recipe: Recipe,
+    context: Context,
     file: Callable[[], AbstractContextManager[File]],
     *,
     weigh: bool = False,
 ) -> None:
-    """Fill the sections `gates` and `check`.
+    """Hold the demands against what was measured.
 
     What is measured already comes first; the user's check, which may take long, only if that holds.
 
     Args:
-        journal: with the report so far.
         recipe: the demands.
+        context: of the run; what it has reached is judged.
         file: the pruned model as a file, asked for only where a demand needs it.
         weigh: whether its size is wanted even so.
 
@@ -80,46 +85,50 @@ def check_gates(
         VerifyError: for the first demand that is not met.
         UsageError: the user's check does not exist.
     """
-    report = journal.report
     if recipe.check is None and recipe.budget_bytes is None and not weigh:
-        _tell(report, _measured(report, recipe))
-        return _demand(report)
+        _demand(report_of(context), _gated(recipe, context))
+        return
     with file() as (path, size):
-        _weighed(report, size)
-        _tell(report, _measured(report, recipe))
-        _demand(report)
+        context.reach(Weighed(size))
+        gates = _gated(recipe, context)
+        _demand(report_of(context), gates)
         if recipe.check is not None:
-            with journal.stage("check"):
-                _score(report, recipe.check, check.score(recipe.check, path))
-            _tell(report, _scored(report, recipe))
-            _obey(report)
-            _demand(report)
+            with context.stage("check"):
+                said = check.score(recipe.check, path)
+            checked = context.reach(Checked(_compared(report_of(context), recipe.check, said)))
+            gates = context.reach(Gated((*gates, *_met(_scored(checked.facts, recipe))))).gates
+            _obey(checked.facts)
+            _demand(report_of(context), gates)
 
 
-def check_sizes(report: dict[str, Any], recipe: Recipe) -> None:
+def check_sizes(report: Report, recipe: Recipe) -> None:
     """The demands that more pruning helps to meet, alone; raises as `check_gates` does."""
-    _tell(report, (each for each in _measured(report, recipe) if ADVICE[each[0]] is MORE))
-    _demand(report)
+    asked = [each for each in _measured(report, recipe) if ADVICE[each[0]] is MORE]
+    _demand(report, _met(asked))
 
 
-def _measured(report: dict[str, Any], recipe: Recipe) -> Asked:
-    reduction = report["reduction"] or {}
-    verify = report["verify"] or {}
-    speedup = (report["latency"] or {}).get("speedup")
-    size = (report["output"] or {}).get("bytes")
+def _gated(recipe: Recipe, context: Context) -> tuple[Gate, ...]:
+    return context.reach(Gated(_met(_measured(report_of(context), recipe)))).gates
+
+
+def _measured(report: Report, recipe: Recipe) -> Asked:
+    reduction: Mapping[str, Any] = report["reduction"] or {}
+    verify: Mapping[str, Any] = report["verify"] or {}
+    speedup = report["latency"]["speedup"] if report["latency"] else None
+    size = report["output"]["bytes"] if report["output"] else None
     return (
         ("min_reduction", recipe.min_reduction, reduction.get(recipe.of), AT_LEAST),
         ("max_drift", recipe.max_drift, _known(verify, "drift", max), AT_MOST),
         ("min_agreement", recipe.min_agreement, _agreement(verify), AT_LEAST),
         ("min_speedup", recipe.min_speedup, speedup, AT_LEAST),
         ("budget_bytes", recipe.budget_bytes, size, AT_MOST),
-        ("require_proof", 1.0 if recipe.require_proof else None, _proved(report), AT_LEAST),
+        ("require_proof", 1.0 if recipe.require_proof else None, _proved(verify), AT_LEAST),
     )
 
 
-def _proved(report: dict[str, Any]) -> float | None:
+def _proved(verify: Mapping[str, Any]) -> float | None:
     """1 if the cut is proved in full, 0 if not; None where no proof was asked for."""
-    proof = (report["verify"] or {}).get("proof")
+    proof = verify.get("proof")
     return None if proof is None else float(proof["status"] == "complete")
 
 
@@ -138,63 +147,61 @@ def _agreement(verify: Mapping[str, Any]) -> float | None:
     return least if least is None or top1 is None else min(least, top1)
 
 
-def _scored(report: dict[str, Any], recipe: Recipe) -> Asked:
-    found = report["check"]
+def _scored(found: CheckFacts, recipe: Recipe) -> Asked:
     return (
         ("max_drop", recipe.max_drop, found["drop"], AT_MOST),
         ("min_score", recipe.min_score, found["after"], AT_LEAST),
     )
 
 
-def _weighed(report: dict[str, Any], size: int) -> None:
-    report["output"]["bytes"] = size
-    before = report["input"]["bytes"]
-    report["reduction"]["bytes"] = 1.0 - size / before if before else None
-
-
-def _score(report: dict[str, Any], asked: check.Check, said: check.Score) -> None:
-    found = report.setdefault("check", {"before": None})
+def _compared(report: Report, asked: check.Check, said: check.Score) -> CheckFacts:
+    """What the user's check said of the pruned model, beside what it said of the original."""
+    known = report.get("check")
+    before = known["before"] if known else None
     drop = None
-    if said.value is not None and found["before"] is not None:
-        drop = round(found["before"] - said.value, 12)  # 0.93 - 0.92 is no more than 0.01
-    found |= {"command": check.name_of(asked), "after": said.value, "drop": drop}
-    found["error"] = said.trouble
+    if said.value is not None and before is not None:
+        drop = round(before - said.value, 12)  # 0.93 - 0.92 is no more than 0.01
+    name = check.name_of(asked)
+    return CheckFacts(command=name, before=before, after=said.value, drop=drop, error=said.trouble)
 
 
-def _tell(report: dict[str, Any], asked: Asked) -> None:
-    for name, limit, value, sign in asked:
-        if limit is not None:
-            passed = value is not None and sign * value >= sign * limit
-            report["gates"].append(
-                {"name": name, "limit": float(limit), "value": value, "passed": passed}
-            )
+def _met(asked: Asked) -> tuple[Gate, ...]:
+    """Every demand that was made, and whether it is met."""
+    return tuple(
+        Gate(
+            name=name,
+            limit=float(limit),
+            value=value,
+            passed=value is not None and sign * value >= sign * limit,
+        )
+        for name, limit, value, sign in asked
+        if limit is not None
+    )
 
 
-def _obey(report: dict[str, Any]) -> None:
+def _obey(found: CheckFacts) -> None:
     """A check that fails by itself, with a reason of its own."""
-    why = report["check"]["error"]
-    if why is not None:
-        command = report["check"]["command"]
+    if found["error"] is not None:
         raise VerifyError(
-            f"the gate --check {command!r} failed on the pruned model ({why}); nothing was "
-            "written, prune less or mend the check"
+            f"the gate --check {found['command']!r} failed on the pruned model "
+            f"({found['error']}); nothing was written, prune less or mend the check"
         )
 
 
-def _demand(report: dict[str, Any]) -> None:
-    for gate in report["gates"]:
+def _demand(report: Report, gates: Iterable[Gate]) -> None:
+    verify: Mapping[str, Any] = report["verify"] or {}
+    for gate in gates:
         if not gate["passed"]:
             option, name = "--" + gate["name"].replace("_", "-"), gate["name"].split("_")[1]
             words = gate_words(gate)
             if gate["name"] == "require_proof":
-                proof = (report["verify"] or {}).get("proof")
                 raise VerifyError(
-                    f"the gate --require-proof failed: {proof_words(proof)}; nothing was written, "
-                    f"{ADVICE[gate['name']]}"
+                    f"the gate --require-proof failed: {proof_words(verify.get('proof'))}; "
+                    f"nothing was written, {ADVICE[gate['name']]}"
                 )
             measured, advice = f"is {words.measured}", ADVICE[gate["name"]]
             if gate["value"] is None:
-                measured, advice = _unmeasured(report["verify"] or {}, gate["name"], advice)
+                measured, advice = _unmeasured(verify, gate["name"], advice)
             raise VerifyError(
                 f"the gate {option} {words.limit} failed: {name} {measured}; nothing was written, "
                 f"{advice}"

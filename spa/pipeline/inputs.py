@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,71 +11,54 @@ from numpy.typing import NDArray
 from spa.executor.samples import BATCH, samples_for
 from spa.executor.together import ENOUGH, stackable
 from spa.graph import Graph
-from spa.pipeline.journal import Journal
-from spa.probes import Probe, check_given, is_pictured, probe_for
+from spa.pipeline.context import Context
+from spa.pipeline.values import Feeds, Groups
+from spa.probes import Probe, is_pictured, probe_for
 from spa.recipe import Recipe
 from spa.rules import trait_of
 
-Feeds = Sequence[Mapping[str, NDArray[Any]]]
 
-
-def check_inputs(graph: Graph, recipe: Recipe, journal: Journal) -> None:
-    """Read the data given, and refuse them, before any work, where they do not fit.
-
-    Raises:
-        UsageError: they do not.
-        ReadError: they are damaged.
-    """
-    if recipe.calib is not None:
-        pixels = recipe.input_range, recipe.mean, recipe.std
-        journal.data = check_given(graph, recipe.probe, recipe.calib, *pixels)
-
-
-def probe_of(graph: Graph, recipe: Recipe, journal: Journal) -> Probe:
+def probe_of(groups: Groups, recipe: Recipe, context: Context) -> Probe:
     """What feeds the model; what was chosen, and why, is noted.
 
     Raises:
         UsageError: the options make no sense, or the data does not fit the model.
         ReadError: the data is damaged, or the model has inputs that nothing can feed.
     """
-    if journal.probe is None:
-        journal.probe = probe_for(
-            graph,
-            kind=recipe.probe,
-            seed=recipe.seed,
-            calib=recipe.calib if journal.data is None else journal.data,
-            input_range=recipe.input_range,
-            mean=recipe.mean,
-            std=recipe.std,
-            counted=journal.counted,
+    probe = probe_for(
+        groups.graph,
+        kind=recipe.probe,
+        seed=recipe.seed,
+        calib=recipe.calib if groups.given is None else groups.given,
+        input_range=recipe.input_range,
+        mean=recipe.mean,
+        std=recipe.std,
+        counted=context.counted,
+    )
+    source = "" if recipe.calib is None else f"from {recipe.calib}: "
+    context.note(f"inputs {source}{probe.why}")
+    for note in probe.notes:
+        context.note(note)
+    return probe
+
+
+def feeds_from(probe: Probe, graph: Graph, recipe: Recipe, context: Context) -> Feeds:
+    """Inputs to score and fit on."""
+    rows = probe.fitting(recipe.samples or samples_for(graph, recipe.memory))
+    feeds = list(_made(_together(graph, probe, rows), rows, context))
+    context.note(f"values of these inputs: {_ranges(feeds)}")
+    if recipe.calib is None and is_pictured(probe.kind) and _unanchored(graph):
+        context.warn(
+            "this model has depthwise convolutions and no BatchNormalization to hold made-up "
+            "pictures to what it has seen: expect a loss; give photos of anything with "
+            "--calib, or export it without folding BatchNormalization"
         )
-        source = "" if recipe.calib is None else f"from {recipe.calib}: "
-        journal.note(f"inputs {source}{journal.probe.why}")
-        for note in journal.probe.notes:
-            journal.note(note)
-    return journal.probe
+    return feeds
 
 
-def probe_feeds(graph: Graph, recipe: Recipe, journal: Journal) -> Feeds:
-    """Inputs to score and fit on; raises as `probe_of` does."""
-    if not journal.feeds:
-        with journal.stage("probe"):
-            probe = probe_of(graph, recipe, journal)
-            rows = probe.fitting(recipe.samples or samples_for(graph, recipe.memory))
-            journal.feeds = list(_made(_together(graph, probe, rows), rows, journal))
-            journal.note(f"values of these inputs: {_ranges(journal.feeds)}")
-        if recipe.calib is None and is_pictured(probe.kind) and _unanchored(graph):
-            journal.warn(
-                "this model has depthwise convolutions and no BatchNormalization to hold made-up "
-                "pictures to what it has seen: expect a loss; give photos of anything with "
-                "--calib, or export it without folding BatchNormalization"
-            )
-    return journal.feeds
-
-
-def _made(probe: Probe, rows: Sequence[int], journal: Journal) -> Iterator[dict[str, NDArray[Any]]]:
+def _made(probe: Probe, rows: Sequence[int], context: Context) -> Iterator[dict[str, NDArray[Any]]]:
     """Runs of these rows, which are counted."""
-    done = journal.counted(len(rows), "rows")
+    done = context.counted(len(rows), "rows")
     for feeds in probe.runs(rows, BATCH):
         yield feeds
         done(probe.held(feeds))

@@ -11,27 +11,35 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from spa.coupling import Coupling
 from spa.errors import SpaError, TargetError, UsageError, VerifyError
 from spa.events import Step, Tell, quiet
-from spa.pipeline.choose import Ranked, choose, measuring, rank
+from spa.pipeline.choose import choose
+from spa.pipeline.context import Context
+from spa.pipeline.files import check_output, files_read
 from spa.pipeline.gates import check_sizes, score_original
-from spa.pipeline.journal import Journal
-from spa.pipeline.outcome import Outcome
-from spa.pipeline.prune import couple, deliver, finish, make, sizes_note
-from spa.pipeline.read import check_output
-from spa.pipeline.timed import reachable
+from spa.pipeline.load import couple, load, sizes_note
+from spa.pipeline.prune import deliver, finish
+from spa.pipeline.repair import cut, repair
+from spa.pipeline.report import report_of, reporting
+from spa.pipeline.result import Result
+from spa.pipeline.score import score
+from spa.pipeline.settle import settle
+from spa.pipeline.sign import sign
+from spa.pipeline.values import Choice, Groups, Scores, Settled, Written
 from spa.recipe import GATES, Recipe, asks
+from spa.reports.schema import Report
 from spa.reports.sweep import Row, Status, Sweep, empty, row_of, summarize
+from spa.reports.sweep import Written as File
 
 QUALITY = ("max_drift", "min_agreement", "max_drop", "min_score")
 """Gates that the more one prunes the fewer models pass: they can guide a search."""
 
 SIZE = tuple(name for name in GATES if name not in QUALITY)
 PRECISION = 0.01
-SHARED = ("input", "frozen", "groups", "check", "warnings", "notes")
+Reads = tuple[Path, ...]
 
 
 def sweep(
@@ -43,7 +51,7 @@ def sweep(
     precision: float = PRECISION,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
-) -> Sweep:
+) -> Result:
     """Try several ratios on one model; without a list of them, search.
 
     Args:
@@ -61,46 +69,37 @@ def sweep(
     Raises:
         SpaError: nothing could be tried; with the partial report as its attribute `report`.
     """
-    journal = Journal("sweep", tell, output)
-    with journal.written():
+    context = Context("sweep", tell)
+    with reporting(context):
         recipe = _checked(recipe, ratios, precision, output is not None)
         check_output(model, recipe, output)
-        coupling = couple(model, recipe, journal)
-        sizes_note(coupling.graph, journal)
+        groups = couple(load(model, recipe, context), recipe, context)
+        sizes_note(groups.graph, context)
+        score_original(groups.graph, recipe, context)
         least = min(ratios, default=precision)
-        reachable(coupling, replace(recipe, ratio=least), journal)
-        score_original(coupling.graph, recipe, journal)
-
-        def work(settled: Recipe) -> _Trials:
-            trials = _Trials(coupling, rank(coupling, settled, journal), settled, journal)
-            if ratios:
-                trials.each(sorted({*map(float, ratios)}))
-            else:
-                trials.search(precision)
-            return trials
-
-        trials, _ = measuring(recipe, coupling, journal, work)
-        journal.report["timings"].pop("sweep")  # the other stages say it
+        settled = settle(groups, replace(recipe, ratio=least), context)
+        trials = _Trials(groups, score(groups, settled, context), settled, context, output)
+        if ratios:
+            trials.each(sorted({*map(float, ratios)}))
+        else:
+            trials.search(precision)
+        context.timings.pop("sweep")  # the other stages say it
+        verdict = _verdict(trials, recipe)
+        reads, written = files_read(groups.graph, recipe), None
+        if output is not None and trials.best is not None and not verdict:
+            written = trials.best.written
+            deliver(written, output, reads, force, trials.best.context)
     result = summarize(
-        journal.report,  # type: ignore[arg-type]
+        report_of(context),
         [*trials.rows.values()],
         mode="list" if ratios else "search",
         of=recipe.of,
-        scorer=trials.recipe.scorer,
+        scorer=settled.recipe.scorer,
         gates={n: _limit(getattr(recipe, n)) for n in GATES if asks(recipe, n)},
         best=trials.best.ratio if trials.best else None,
-        **_verdict(trials, recipe),
+        **verdict,
     )
-    if output is not None and result["exit_code"] == 0:
-        assert trials.best is not None
-        deliver(trials.best.outcome, trials.original.graph, output, force)
-        written = trials.best.outcome.report["output"]
-        result["output"] = {
-            "path": written["path"],
-            "sha256": written["sha256"],
-            "bytes": written["bytes"],
-        }
-    return result
+    return _result(result, trials.best, reads, delivered=written is not None)
 
 
 def _checked(recipe: Recipe, ratios: Sequence[float], precision: float, writes: bool) -> Recipe:
@@ -130,10 +129,28 @@ def _limit(asked: float | bool) -> float:
 
 @dataclass(frozen=True, eq=False)
 class _Best:
-    """The largest ratio so far whose model passes, with the model."""
+    """The largest ratio so far whose model passes, with the model and the account of its run."""
 
     ratio: float
-    outcome: Outcome
+    written: Written
+    context: Context
+
+    @property
+    def report(self) -> Report:
+        """What is known of it."""
+        return report_of(self.context, "ok")
+
+
+def _result(sweep: Sweep, best: _Best | None, reads: Reads, *, delivered: bool) -> Result:
+    if best is None:
+        return Result(sweep, exit_code=sweep["exit_code"], reads=reads)
+    output = best.report["output"]
+    if delivered and output is not None:
+        assert output["path"] and output["sha256"] and output["bytes"]
+        sweep["output"] = File(path=output["path"], sha256=output["sha256"], bytes=output["bytes"])
+    written = best.written
+    base, plan = written.original.graph.source.base_dir, written.repaired.cut.choice.plan
+    return Result(sweep, written.file, plan, sweep["exit_code"], base, reads)
 
 
 class _Trials:
@@ -141,23 +158,24 @@ class _Trials:
 
     def __init__(
         self,
-        original: Coupling,
-        ranked: Ranked,
-        recipe: Recipe,
-        journal: Journal,
+        groups: Groups,
+        scores: Scores,
+        settled: Settled,
+        context: Context,
+        output: str | os.PathLike[str] | None,
     ) -> None:
-        self.original, self.ranked = original, ranked
-        self.recipe, self.journal = recipe, journal
+        self.groups, self.scores, self.settled = groups, scores, settled
+        self.context, self.output = context, output
         self.rows: dict[float, Row] = {}
         self.best: _Best | None = None
         self._known: dict[tuple[bytes, bytes], Row] = {}  # by what was chosen
 
     def each(self, ratios: Sequence[float]) -> None:
         """Try every ratio of a list."""
-        with self.journal.stage("sweep", len(ratios)):
+        with self.context.stage("sweep", len(ratios)):
             for ratio in ratios:
-                self._try(ratio, self.recipe)
-                self.journal.tell(Step("sweep"))
+                self._try(self.settled.at(ratio))
+                self.context.tell(Step("sweep"))
 
     def search(self, precision: float) -> None:
         """Find the largest ratio that passes, to within `precision`.
@@ -165,71 +183,56 @@ class _Trials:
         Demands that more pruning helps to meet do not guide; they are made of what is found.
         """
         unasked: dict[str, Any] = dict.fromkeys(SIZE)
-        guide = replace(self.recipe, **unasked)
+        recipe = replace(self.settled.recipe, **unasked)
+        guide = replace(self.settled, recipe=recipe)
         low, high = 0, math.ceil(1 / precision - 1e-9)
-        with self.journal.stage("sweep", math.ceil(math.log2(high))):
+        with self.context.stage("sweep", math.ceil(math.log2(high))):
             while high - low > 1:
                 middle = (low + high) // 2
-                row = self._try(round(middle * precision, 9), guide)
+                row = self._try(guide.at(round(middle * precision, 9)))
                 low, high = (middle, high) if row["status"] == "passed" else (low, middle)
-                self.journal.tell(Step("sweep"))
+                self.context.tell(Step("sweep"))
 
-    def _try(self, ratio: float, recipe: Recipe) -> Row:
-        began = time.perf_counter()
-        branch = self._branch()
+    def _try(self, settled: Settled) -> Row:
+        began, ratio = time.perf_counter(), settled.recipe.ratio
+        branch = self.context.branch("prune")
         status: Status
         try:
-            row = self._made(replace(recipe, ratio=ratio), branch)
+            row = self._made(settled, branch)
         except (TargetError, VerifyError) as error:
             status = "unreachable" if isinstance(error, TargetError) else "missed"
             row = empty(ratio, status, str(error), 0.0)
             if status == "missed":
-                row = row_of(ratio, recipe.of, branch.report, status, str(error))
+                row = row_of(ratio, settled.recipe.of, report_of(branch), status, str(error))
         row["seconds"] = time.perf_counter() - began
         self.rows[ratio] = row
-        self._account(branch)
-        self.journal.note(f"ratio {ratio:g}: {row['status']}")
+        for stage, seconds in branch.timings.items():
+            self.context.timings[stage] = self.context.timings.get(stage, 0.0) + seconds
+        self.context.note(f"ratio {ratio:g}: {row['status']}")
         return row
 
-    def _made(self, recipe: Recipe, branch: Journal) -> Row:
+    def _made(self, settled: Settled, branch: Context) -> Row:
         """Choose, and unless that choice is known, make the model and measure it."""
-        chosen, alive = choose(self.ranked, recipe, branch)
-        key = (chosen.root.tobytes(), alive.tobytes())
+        choice, recipe = branch.reach(choose(self.scores, settled, branch)), settled.recipe
+        key = (choice.coupling.root.tobytes(), choice.alive.tobytes())
         if key in self._known:
             return {**self._known[key], "ratio": recipe.ratio}
-        made = make(self.original, chosen, alive, recipe, branch)
         try:
-            plan = made.plan(recipe, self.ranked.rotated)
-            outcome = finish(made, plan, recipe, branch, weigh=True)
+            written = self._written(choice, settled, branch)
         except VerifyError as error:
-            self._known[key] = row_of(recipe.ratio, recipe.of, branch.report, "missed", str(error))
+            report = report_of(branch)
+            self._known[key] = row_of(recipe.ratio, recipe.of, report, "missed", str(error))
             raise
-        row = self._known[key] = row_of(recipe.ratio, recipe.of, outcome.report, "passed", None)
+        report = report_of(branch)
+        row = self._known[key] = row_of(recipe.ratio, recipe.of, report, "passed", None)
         if self.best is None or recipe.ratio > self.best.ratio:
-            self.best = _Best(recipe.ratio, outcome)
+            self.best = _Best(recipe.ratio, written, branch)
         return row
 
-    def _branch(self) -> Journal:
-        """An account of its own for one ratio, which knows what all ratios share."""
-        branch = Journal("prune", self.journal.tell)
-        branch.name = self.journal.name
-        branch.data = self.journal.data
-        branch.probe, branch.feeds = self.journal.probe, self.journal.feeds
-        branch.whole = self.journal.whole
-        for name in SHARED:
-            if name in self.journal.report:
-                shared = self.journal.report[name]
-                branch.report[name] = shared.copy() if isinstance(shared, (list, dict)) else shared
-        return branch
-
-    def _account(self, branch: Journal) -> None:
-        """Add what one ratio took; inputs that it was the first to need serve the others, too."""
-        spent = self.journal.report["timings"]
-        for stage, seconds in branch.report["timings"].items():
-            spent[stage] = spent.get(stage, 0.0) + seconds
-        self.journal.probe = self.journal.probe or branch.probe
-        self.journal.feeds = self.journal.feeds or branch.feeds
-        self.journal.whole = self.journal.whole or branch.whole
+    def _written(self, choice: Choice, settled: Settled, branch: Context) -> Written:
+        made = repair(cut(choice, branch, checked=True), settled, branch)
+        written = sign(made, self.groups, branch)
+        return finish(written, settled, branch, self.output, weigh=True)
 
 
 def _verdict(trials: _Trials, recipe: Recipe) -> dict[str, Any]:
@@ -241,7 +244,7 @@ def _verdict(trials: _Trials, recipe: Recipe) -> dict[str, Any]:
             error = TargetError(f"no ratio can be reached: {_nearest(trials)}")
         return {"exit_code": error.exit_code, "error": str(error)}
     try:
-        check_sizes({**trials.best.outcome.report, "gates": []}, recipe)
+        check_sizes(trials.best.report, recipe)
     except VerifyError as error:
         words = f"the smallest model that passes (ratio {trials.best.ratio:g}) is not enough: "
         return {"exit_code": error.exit_code, "error": f"{words}{error}"}

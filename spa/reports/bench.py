@@ -45,13 +45,18 @@ class Bench(TypedDict):
 def screen(bench: Bench) -> RenderableType:
     """Show one row per model; the first is what the others are compared with."""
     models = bench["models"]
-    heads = ("Model", "Median", "P90", "Load", "Memory", "File size", "Against the first")
-    table = Table(heads, [_row(model, models[0]) for model in models])
     threads = wording.plural(bench["threads"], "thread") if bench["threads"] else "default threads"
     how = f"{bench['provider']}, {threads}, {wording.plural(bench['runs'], 'run')}"
     failed = [line("Failed", f"{m['path']}: {m['error']}", "bad") for m in models if m.get("error")]
     words = f"{how} after at least {bench['warmup']} to warm up"
-    return Group(shown(table), *failed, text(words, "dim"))
+    return Group(shown(compared(bench)), *failed, text(words, "dim"))
+
+
+def compared(bench: Bench) -> Table:
+    """One row per model; the first is what the others are compared with."""
+    models = bench["models"]
+    heads = ("Model", "Median", "P90", "Load", "Memory", "File size", "Against the first")
+    return Table(heads, [_row(model, models[0]) for model in models])
 
 
 def _row(model: Measured, first: Measured) -> tuple[str, ...]:

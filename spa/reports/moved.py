@@ -82,7 +82,10 @@ def measured_on(report: Mapping[str, Any]) -> str:
     """Say what the drift was measured on, "" where nobody knows."""
     verify: Mapping[str, Any] = report.get("verify") or {}
     kind, rows = verify.get("inputs"), verify.get("rows")
-    if not kind or rows is None:
-        return ""
+    return "" if not kind or rows is None else rows_of(kind, rows, bool(verify.get("held_back")))
+
+
+def rows_of(kind: str, rows: int, held_back: bool) -> str:
+    """Say how many rows of which kind, and whether anything was fitted on them."""
     words = f"{rows:,} {INPUTS.get(kind, kind)}"
-    return words if verify.get("held_back") else f"{words} that were fitted on"
+    return words if held_back else f"{words} that were fitted on"

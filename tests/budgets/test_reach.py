@@ -13,7 +13,7 @@ from spa.coupling.cost import Cost
 from spa.errors import TargetError
 from spa.events import quiet
 from spa.pipeline import make_plan, prune, sweep, timed
-from spa.pipeline.journal import Journal
+from spa.pipeline.context import Context
 from spa.recipe import Recipe
 from tests.carried import DIGITS, coupling_of
 from tests.nets import MOTIFS, Net
@@ -74,8 +74,8 @@ def unscored(monkeypatch):
     def never(*_, **__):
         raise AssertionError("scored")
 
-    monkeypatch.setattr("spa.pipeline.choose.score", never)
-    monkeypatch.setattr("spa.pipeline.choose.probe_feeds", never)
+    monkeypatch.setattr("spa.pipeline.score.scored", never)
+    monkeypatch.setattr("spa.pipeline.settle.probe_of", never)
 
 
 RUNS = {
@@ -118,9 +118,9 @@ def test_time_is_judged_by_the_deepest_cut(monkeypatch, most, refused):
             return most
 
     monkeypatch.setattr(timed, "Whole", Machine)
-    recipe, journal = Recipe(ratio=0.5, of="latency"), Journal("prune", quiet)
+    recipe, context = Recipe(ratio=0.5, of="latency"), Context("prune", quiet)
     if not refused:
-        timed.reachable(coupling_of("digits"), recipe, journal)
+        timed.reachable(coupling_of("digits"), recipe, context)
         return
     with pytest.raises(TargetError, match=r"at most 20 % of the latency .* not 50 % "):
-        timed.reachable(coupling_of("digits"), recipe, journal)
+        timed.reachable(coupling_of("digits"), recipe, context)

@@ -13,6 +13,7 @@ import pytest
 import spa
 from spa.cli.main import run
 from spa.events import Done, Note, Started, Step
+from spa.pipeline.result import Result
 from tests.reports.samples import success
 
 
@@ -75,22 +76,21 @@ def calls(monkeypatch):
         return outcome("apply", tell, model=model, recipe=recipe, **seen)
 
     def make_plan(model, recipe, tell):
-        answer("plan", tell, model=model, recipe=recipe)
-        return Plan()
+        return Result(answer("plan", tell, model=model, recipe=recipe), plan=Plan())
 
     def inspect(model, recipe, tell):
-        return answer("inspect", tell, model=model, recipe=recipe)
+        return Result(answer("inspect", tell, model=model, recipe=recipe))
 
     def verify(original, pruned, recipe, tell, *, level):
-        return answer("verify", tell, models=[original, pruned], recipe=recipe, level=level)
+        seen = {"models": [original, pruned], "recipe": recipe, "level": level}
+        return Result(answer("verify", tell, **seen))
 
     def bench(models, recipe, tell, runs, warmup, threads):
         seen = {"runs": runs, "warmup": warmup, "threads": threads}
         answer("bench", tell, models=models, recipe=recipe, **seen)
         measured = [{"path": str(m), "median_ms": 10.0} for m in models]
-        return {"provider": "CPU", "threads": threads, "runs": runs or 60, "warmup": warmup} | {
-            "models": measured
-        }
+        found = {"provider": "CPU", "threads": threads, "runs": runs or 60, "warmup": warmup}
+        return Result({**found, "models": measured})
 
     def doctor():
         return {"spa": "0.1.0", "versions": {"onnx": "1.23"}, "problems": []}

@@ -11,7 +11,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from spa.cli.main import run
-from spa.pipeline.journal import Journal
+from spa.pipeline.context import Context
 from spa.plans import Plan
 from spa.reports.wording import LONGEST
 
@@ -171,12 +171,12 @@ def test_a_plan_matches_any_name(kind, tmp_path, monkeypatch, capfd):
 
 def test_notes_and_warnings_are_sentences():
     heard = []
-    journal = Journal("prune", heard.append)
-    for tell in (journal.warn, journal.note):
+    context = Context("prune", heard.append)
+    for tell in (context.warn, context.note):
         tell("a\x1b[2J\n" + "n" * 5000)
     for text in (
-        *journal.report["warnings"],
-        *journal.report["notes"],
+        *context.warnings,
+        *context.notes,
         *(e.message for e in heard),
     ):
         assert text.startswith("a?[2J nn") and len(text) == LONGEST

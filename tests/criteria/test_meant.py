@@ -57,6 +57,6 @@ def test_integers_are_ranked_as_what_they_stand_for(scorer):
     given = stored()
     kept = []
     for quantised in (True, False):
-        plan = spa.plan(model(*given, quantised=quantised), 0.5, scorer=scorer, round_to=1)
+        plan = spa.plan(model(*given, quantised=quantised), 0.5, scorer=scorer, round_to=1).plan
         kept.append(plan.tensors["w"]["keep"])
     assert kept[0] == kept[1] and kept[0]

@@ -31,7 +31,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as states
 import spa
 from spa.coupling import analyse
 from spa.graph import read
-from spa.pipeline.prune import carried_plan, heads_of, is_refitted
+from spa.pipeline.settle import heads_of
+from spa.pipeline.sign import carried_plan, is_refitted
 from spa.plans import Plan, place
 from spa.validate import latency
 from spa.validate.verify import lossy_at

@@ -151,7 +151,7 @@ def test_a_plan_says_how(heads: str, tmp_path: Path) -> None:
     model = MOTIFS["vision_transformer"].build()
     path = tmp_path / "model.onnx"
     onnx.save(model, path)
-    plan = spa.plan(path, 0.3, scorer="l2", heads=heads, round_to=1)
+    plan = spa.plan(path, 0.3, scorer="l2", heads=heads, round_to=1).plan
     assert json.loads(plan.to_json())["recipe"]["heads"] == heads
     done = spa.apply(path, plan, output=tmp_path / "small.onnx")
     assert done.report["verify"]["level"] == "equivalence"

@@ -68,8 +68,8 @@ INPUT_EDITS = (
     ),
     Edit(
         "data are looked at when they are needed",
-        "spa/pipeline/prune.py",
-        "        check_inputs(graph, recipe, journal)\n",
+        "spa/pipeline/load.py",
+        "            given = check_given(graph, recipe.probe, recipe.calib, *pixels)\n",
         "",
         tests=HELD,
     ),

@@ -175,8 +175,8 @@ PROOF_EDITS = (
     ),
     Edit(
         "the input itself is never run",
-        "spa/pipeline/check.py",
-        "    check_own(original.graph, **asked)\n",
+        "spa/pipeline/verdict.py",
+        "        check_own(original.graph, **asked)\n",
         "",
         tests=OWN,
     ),

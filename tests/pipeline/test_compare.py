@@ -220,7 +220,7 @@ def test_bench_takes_sizes():
 def test_a_bench_that_cannot_read_says_so():
     with pytest.raises(ReadError, match="does not exist"):
         pipeline.bench([DIGITS, "no.onnx"], Recipe(), runs=1)
-    with pytest.raises(UsageError, match="--seed"):
+    with pytest.raises(UsageError, match="seed must be"):
         pipeline.bench([DIGITS], Recipe(seed=-1), runs=1)
 
 
@@ -243,7 +243,7 @@ def test_doctor_names_problems_and_their_remedy(monkeypatch):
     def none():
         raise ReadError('onnxruntime is not installed; install it with pip install "onnx-spa[cpu]"')
 
-    monkeypatch.setattr(devices, "engine", none)
+    monkeypatch.setattr(devices, "library", none)
     both = {"onnxruntime": "1", "onnxruntime-gpu": "1"}
     monkeypatch.setattr(module, "versions", lambda: both)
     missing, clash = module.doctor()["problems"]

@@ -18,7 +18,7 @@ from tests.carried import DIGITS, MODELS
 from tests.graph.small import model
 from tests.reports.valid import validate
 
-refitting = importlib.import_module("spa.pipeline.refit")
+refitting = importlib.import_module("spa.pipeline.repair")
 FEW = {"ratio": 0.3, "scorer": "obspa", "samples": 32, "verify": "run"}
 CUT = {"ratio": 0.3, "scorer": "l2"}
 
@@ -46,7 +46,7 @@ def seen(monkeypatch):
     return fitted, judged
 
 
-checking = importlib.import_module("spa.pipeline.check")
+checking = importlib.import_module("spa.pipeline.verdict")
 
 
 def shared(one, other):
@@ -116,7 +116,7 @@ def test_where_no_probe_can_be_had_inputs_are_random(monkeypatch):
     def never(*_, **__):
         raise ReadError("no idea")
 
-    monkeypatch.setattr(checking, "probe_of", never)
+    monkeypatch.setattr("spa.pipeline.settle.probe_of", never)
     report = pipeline.prune(DIGITS, Recipe(**CUT)).report
     assert (report["verify"]["inputs"], report["verify"]["held_back"]) == ("random", True)
     assert report["verify"]["drift"]["logits"] > 0
@@ -179,7 +179,7 @@ def test_labels_that_change_are_told_and_can_be_a_gate(net):
     share = report["verify"]["agreement"]["y"]
     assert 0 < share < 0.9 and validate(report) == []
     assert any("y keeps" in words and "of its labels" in words for words in report["warnings"])
-    assert "labels that stay" in [row.label for row in facts.comparison(report)]
+    assert "labels that stay" in [row.label for row in facts.comparison(report).rows]
     pipeline.prune(net, replace(MUCH, min_agreement=share - 0.001))
     with pytest.raises(VerifyError, match=r"--min-agreement .* agreement is 0\."):
         pipeline.prune(net, replace(MUCH, min_agreement=share + 0.001))

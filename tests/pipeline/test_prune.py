@@ -22,14 +22,16 @@ from spa import pipeline, runtime
 from spa.errors import ReadError, SpaError, TargetError, UsageError, VerifyError
 from spa.events import Done, Note, Started
 from spa.pipeline.gates import check_sizes
+from spa.pipeline.sign import carried_plan
 from spa.plans import Plan
 from spa.recipe import Recipe
+from spa.reports import empty_report
 from tests.carried import DIGITS, FASHION
 from tests.nets import BATCH, MOTIFS, Net
 from tests.reports.valid import validate
 
-module = importlib.import_module("spa.pipeline.prune")
-checking = importlib.import_module("spa.pipeline.check")
+cutting = importlib.import_module("spa.pipeline.repair")
+checking = importlib.import_module("spa.pipeline.verdict")
 choosing = importlib.import_module("spa.pipeline.choose")
 
 
@@ -39,7 +41,17 @@ def recipe_of(**options):
 
 
 QUICK = recipe_of(ratio=0.4, verify="none")
-STAGES = {"load", "couple", "score", "allocate", "rewrite", "reconstruct", "verify", "total"}
+STAGES = {
+    "probe",
+    "load",
+    "couple",
+    "score",
+    "allocate",
+    "rewrite",
+    "reconstruct",
+    "verify",
+    "total",
+}
 
 
 def stored(model):
@@ -132,8 +144,8 @@ def test_metadata(pruned):
     assert found["spa.source_sha256"] == hashlib.sha256(DIGITS.read_bytes()).hexdigest()
     assert found["spa.plan_sha256"] == pruned.plan.sha256
     assert found["spa.version"] == pruned.report["spa_version"]
-    assert module.carried_plan(pruned.model) == pruned.plan
-    assert module.carried_plan(onnx.load(DIGITS)) is None
+    assert carried_plan(pruned.model) == pruned.plan
+    assert carried_plan(onnx.load(DIGITS)) is None
 
 
 def test_other_metadata_stays_and_our_own_is_replaced(pruned):
@@ -144,7 +156,7 @@ def test_other_metadata_stays_and_our_own_is_replaced(pruned):
     found = metadata(again.model)
     assert found["author"] == "somebody" and len(found) == len(again.model.metadata_props)
     assert found["spa.source_sha256"] == again.report["input"]["sha256"]
-    assert module.carried_plan(again.model) == again.plan
+    assert carried_plan(again.model) == again.plan
 
 
 def test_the_same_question_gives_the_same_bytes(pruned):
@@ -166,7 +178,7 @@ def test_every_way_to_hand_over_a_model(pruned):
 
 def test_plan_then_apply_is_prune(pruned):
     recipe = recipe_of(ratio=0.4)
-    plan = pipeline.make_plan(DIGITS, recipe)
+    plan = pipeline.make_plan(DIGITS, recipe).plan
     applied = pipeline.apply(DIGITS, Plan.from_json(plan.to_json()), recipe_of())
     told = pipeline.prune(DIGITS, recipe_of(), plan=plan)
     for outcome in (applied, told):
@@ -181,7 +193,7 @@ def test_plan_then_apply_is_prune(pruned):
 
 
 def test_inspect_says_what_each_group_costs():
-    report = pipeline.inspect(FASHION, recipe_of(ignore=("stem.*",)))
+    report = pipeline.inspect(FASHION, recipe_of(ignore=("stem.*",))).report
     assert validate(report) == [] and report["reduction"] is None and report["output"] is None
     left_out = [g for g in report["groups"] if g["frozen"]]
     assert [g["name"] for g in left_out] == ["stem.conv.weight"]
@@ -359,7 +371,7 @@ def test_stages_are_told_in_order():
     pipeline.prune(DIGITS, recipe_of(ratio=0.4), heard.append)
     # what counts its steps anew within a stage says so, as the same stage
     stages = list(dict.fromkeys(e.stage for e in heard if isinstance(e, Started)))
-    assert stages == ["load", "couple", "score", "allocate", "rewrite", "verify"]
+    assert stages == ["load", "couple", "probe", "score", "allocate", "rewrite", "verify"]
     assert [e.stage for e in heard if isinstance(e, Done)] == stages
     assert all(e.seconds >= 0 for e in heard if isinstance(e, Done))
 
@@ -414,10 +426,9 @@ def test_a_gate_on_speed_is_no_matter_of_luck(monkeypatch, wanted, passed, secon
     assert clock[0] - 50 == pytest.approx(seconds, abs=0.2)
     assert found["speedup"] == pytest.approx(2.5, abs=0.051) and found["low"] < 2.5 < found["high"]
     if wanted is not None:
-        report = {"reduction": {}, "verify": {}, "output": {}, "latency": found, "gates": []}
+        report = {**empty_report("prune"), "latency": found}
         with contextlib.nullcontext() if passed else pytest.raises(VerifyError, match="speedup"):
             check_sizes(report, recipe_of(ratio=0.1, min_speedup=wanted))
-        assert report["gates"][0]["passed"] is passed
 
 
 def test_without_verification_nothing_is_run(monkeypatch):
@@ -524,7 +535,7 @@ def test_a_bug_or_an_interrupt_carries_it_too(monkeypatch, error):
     def broken(*_, **__):
         raise error
 
-    monkeypatch.setattr(choosing, "score", broken)
+    monkeypatch.setattr("spa.pipeline.score.scored", broken)
     with pytest.raises(type(error)) as caught:
         pipeline.prune(DIGITS, QUICK)
     assert caught.value.report["input"]["params"] == 21_796
@@ -539,8 +550,8 @@ def test_a_wrong_rewrite_is_stopped_and_told(monkeypatch, tmp_path):
         tensor.CopyFrom(numpy_helper.from_array(array.copy(), tensor.name))
         return model
 
-    right = module.rewrite
-    monkeypatch.setattr(module, "rewrite", wrong)
+    right = cutting.rewrite
+    monkeypatch.setattr(cutting, "rewrite", wrong)
     with pytest.raises(VerifyError, match="differs from the masked original") as caught:
         pipeline.prune(DIGITS, recipe_of(ratio=0.4), output=tmp_path / "x.onnx")
     assert caught.value.report["verify"]["passed"] is False
@@ -588,7 +599,7 @@ def test_options_are_checked_everywhere(face):
 def test_a_plan_that_lost_tensors_says_so():
     from tests.plans.exports import folded
 
-    plan = pipeline.make_plan(DIGITS, recipe_of(ratio=0.4))
+    plan = pipeline.make_plan(DIGITS, recipe_of(ratio=0.4)).plan
     report = pipeline.apply(folded(onnx.load(DIGITS)), plan, recipe_of(verify="none")).report
     (warning,) = [w for w in report["warnings"] if "tensors of the plan" in w]
     assert ".bn." in warning

@@ -51,7 +51,7 @@ def test_the_same_question_gives_the_same_bytes(refitted):
 def test_refitting_helps_on_real_inputs():
     """On images of its own kind the refitted model stays nearer to the original."""
     images = np.load(MODELS / "digits_calib.npz")["images"][:64]
-    plan = pipeline.make_plan(DIGITS, Recipe(ratio=0.3, scorer="l2"))
+    plan = pipeline.make_plan(DIGITS, Recipe(ratio=0.3, scorer="l2")).plan
     drifts = []
     for reconstruct in (False, True):
         recipe = Recipe(reconstruct=reconstruct, samples=64, verify="none")

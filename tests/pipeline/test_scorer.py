@@ -58,7 +58,7 @@ def test_auto_falls_back_with_one_sentence(make):
     assert outcome.plan.tensors == plain.plan.tensors
     (warning,) = (w for w in outcome.report["warnings"] if "refitted" in w)
     assert warning.startswith("channels are judged by l2 and nothing is refitted: ")
-    plan = pipeline.make_plan(make(), Recipe(**AUTO))
+    plan = pipeline.make_plan(make(), Recipe(**AUTO)).plan
     assert plan.tensors == plain.plan.tensors and plan.recipe["scorer"] == "l2"
 
 
@@ -97,17 +97,17 @@ def test_measured_scores_without_repair_earn_a_warning(left_out):
 
 def test_a_plan_is_carried_out_as_it_was_made():
     whole = pipeline.prune(DIGITS, Recipe(**AUTO))
-    plan = Plan.from_json(pipeline.make_plan(DIGITS, Recipe(**AUTO)).to_json())
+    plan = Plan.from_json(pipeline.make_plan(DIGITS, Recipe(**AUTO)).plan.to_json())
     options = {"samples": 16, "verify": "none"}
     assert pipeline.apply(DIGITS, plan, Recipe(**options)).model == whole.model
     assert not refitted(pipeline.apply(DIGITS, plan, Recipe(**options, repair="none")).model)
-    by_weights = pipeline.make_plan(DIGITS, Recipe(ratio=0.3, scorer="l2"))
+    by_weights = pipeline.make_plan(DIGITS, Recipe(ratio=0.3, scorer="l2")).plan
     assert not refitted(pipeline.apply(DIGITS, by_weights, Recipe(**options)).model)
     assert refitted(pipeline.apply(DIGITS, by_weights, Recipe(**options, reconstruct=True)).model)
 
 
 def test_a_plan_for_a_model_that_cannot_be_measured_is_cut_only():
-    made = pipeline.make_plan(unknown(), Recipe(**AUTO))
+    made = pipeline.make_plan(unknown(), Recipe(**AUTO)).plan
     measured = Plan(made.tensors, made.groups, made.source, {**made.recipe, "scorer": "obspa"})
     outcome = pipeline.apply(unknown(), measured, Recipe(samples=16, verify="none"))
     assert not refitted(outcome.model)
@@ -121,6 +121,6 @@ def test_a_plan_for_a_model_that_cannot_be_measured_is_cut_only():
     "recipe", [{}, {"scorer": "zebra"}, {"scorer": ["l2"]}, {"scorer": "l1", "saliency": 3}]
 )
 def test_a_plan_of_unknown_origin_is_cut_only(recipe):
-    made = pipeline.make_plan(DIGITS, Recipe(ratio=0.3, scorer="l2"))
+    made = pipeline.make_plan(DIGITS, Recipe(ratio=0.3, scorer="l2")).plan
     plan = Plan(made.tensors, made.groups, made.source, recipe)
     assert not refitted(pipeline.apply(DIGITS, plan, Recipe(verify="none")).model)

@@ -13,7 +13,7 @@ from spa.coupling import analyse
 from spa.criteria import Context, score
 from spa.events import Done, Started
 from spa.graph import read
-from spa.pipeline.refit import carried
+from spa.pipeline.carry import carried
 from spa.recipe import Recipe
 from spa.rewrite import rewrite
 from tests import oracles
@@ -65,9 +65,9 @@ def test_scores_of_what_is_left_are_those_of_the_same_channels(name):
 def test_every_round_scores_what_is_left(monkeypatch):
     shares, right = [], choosing.allocated
 
-    def allocated(coupling, scores, recipe, journal):
-        shares.append(recipe.ratio)
-        return right(coupling, scores, recipe, journal)
+    def allocated(coupling, scores, settled, context):
+        shares.append(settled.recipe.ratio)
+        return right(coupling, scores, settled, context)
 
     monkeypatch.setattr(choosing, "allocated", allocated)
     heard = []
@@ -82,7 +82,7 @@ def test_every_round_scores_what_is_left(monkeypatch):
 
 def test_rounds_choose_otherwise_than_one():
     plans = [
-        pipeline.make_plan(DIGITS, Recipe(ratio=0.5, scorer="l1", steps=n, round_to=1))
+        pipeline.make_plan(DIGITS, Recipe(ratio=0.5, scorer="l1", steps=n, round_to=1)).plan
         for n in (1, 4)
     ]
     assert plans[0].tensors != plans[1].tensors

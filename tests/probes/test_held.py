@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import spa
-from spa import pipeline
 from spa.errors import UsageError
 from spa.graph import read
 from spa.probes import held, probe_for
@@ -143,7 +142,7 @@ def test_it_is_said_before_any_work(monkeypatch, scorer):
     def work(*args, **options):
         raise AssertionError("this is work")
 
-    monkeypatch.setitem(pipeline.prune.__globals__, "analyse", work)
+    monkeypatch.setattr("spa.pipeline.load.analyse", work)
     for call in (spa.prune, spa.plan):
         with pytest.raises(UsageError, match="calib has 3 axes"):
             call(DIGITS, 0.3, scorer=scorer, calib=np.zeros((1, 8, 8), np.float32))

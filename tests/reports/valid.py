@@ -13,7 +13,7 @@ from spa.reports.schema import Report
 def validate(report: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with a report, one sentence each; nothing when it is right."""
     try:
-        known = msgspec.convert(report, Report)
+        known = msgspec.convert(dict(report), Report)
     except msgspec.ValidationError as error:
         return [f"the report is wrong: {error}"]
     return [*_unknown(report, known, "report"), *_contradictions(known)]

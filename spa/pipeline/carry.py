@@ -1,4 +1,4 @@
-"""Refitting in the pipeline, and what one round of several hands to the next."""
+"""What one round of several hands to the next."""
 
 from __future__ import annotations
 
@@ -6,36 +6,12 @@ from collections import defaultdict
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto
 
 from spa.coupling import Coupling
-from spa.pipeline.inputs import probe_feeds
-from spa.pipeline.journal import Journal
-from spa.recipe import Recipe
-from spa.repairs import Repaired, reconstruct
 from spa.trace.param import Param
 
 Alive = NDArray[np.bool_]
 Scores = NDArray[np.float64]
-
-
-def refitted(
-    coupling: Coupling, alive: Alive, cut: ModelProto, recipe: Recipe, journal: Journal
-) -> tuple[ModelProto, tuple[Repaired, ...]]:
-    """The cut model with what stays refitted by least squares, and what was done where."""
-    feeds = probe_feeds(coupling.graph, recipe, journal)
-    with journal.stage("reconstruct"):
-        return reconstruct(
-            coupling,
-            alive,
-            cut,
-            feeds,
-            mode=recipe.mode,
-            sequential=recipe.sequential,
-            batch_norm=recipe.batch_norm,
-            device=recipe.device,
-            tell=journal.tell,
-        )
 
 
 def carried(coupling: Coupling, alive: Alive, left: Coupling, old: Scores, new: Scores) -> Scores:

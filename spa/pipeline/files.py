@@ -28,8 +28,8 @@ def check_output(
     check_files([model], others, [output])
 
 
-def files_read(graph: Graph, recipe: Recipe) -> tuple[Path, ...]:
+def files_read(graph: Graph, recipe: Recipe, plan: Any = None) -> tuple[Path, ...]:
     """All files that are read, a folder of inputs left out."""
     source = graph.source
     beside = data_files(source.path) if source.path is not None and source.external else []
-    return (*files_of([source.path, recipe.calib, recipe.saliency]), *beside)
+    return (*files_of([source.path, recipe.calib, recipe.saliency, plan]), *beside)

@@ -1,0 +1,40 @@
+"""The machine and the libraries that a run has had."""
+
+from __future__ import annotations
+
+import sys
+
+PACKAGES = (
+    "onnx",
+    "numpy",
+    "scipy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnx-graphsurgeon",
+    "click",
+    "rich",
+)
+
+
+def peak_memory() -> int | None:
+    """Largest resident size of this process so far, bytes (None where the system does not tell)."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what took part."""
+    import platform
+    from importlib import metadata
+
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,219 @@
+"""What the stages hand on, each a frozen value.
+
+    Graph → Groups → Settled → Scores → Choice → Cut → Repaired → Written → Verdict → Gated
+
+A stage is a function from such values to the next one; the report (`spa.pipeline.report`) is built
+from those that were reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from spa.coupling import Coupling
+from spa.coupling.cost import Cost, Sizes
+from spa.graph import Graph
+from spa.latency import Whole
+from spa.pipeline.groups import group_facts
+from spa.plans import Plan
+from spa.probes import Data, Held, Probe
+from spa.recipe import Recipe
+from spa.reports.schema import CheckFacts, Gate, Latency, LatencyBudget, OpCounts
+from spa.validate import Verdict as Proof
+from spa.validate.inputs import Inputs
+
+Alive = NDArray[np.bool_]
+Feeds = Sequence[Mapping[str, NDArray[Any]]]
+Given = Data | Held | None
+"""Inputs that a person gave, after they were looked at."""
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """A model that was read and analysed: its coupled channels, and what it costs whole."""
+
+    coupling: Coupling
+    sizes: Sizes
+    given: Given = None
+
+    @property
+    def graph(self) -> Graph:
+        """The model."""
+        return self.coupling.graph
+
+
+@dataclass(frozen=True, eq=False)
+class Options:
+    """Groups with what the options keep whole: by position, which option does; None for none."""
+
+    groups: Groups
+    keepers: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """A recipe in which nothing is open, with the inputs that go with it.
+
+    Attributes:
+        recipe: with the scorer and the repair that will be used.
+        probe: what feeds the model; None where nothing asks for inputs, or none can be made.
+        feeds: inputs to score and fit on, one dict per run; empty where nothing is measured.
+        trouble: why there is no probe, where one was wanted.
+        whole: the original, ready to be timed; only where time is the budget.
+    """
+
+    recipe: Recipe
+    probe: Probe | None = None
+    feeds: Feeds = ()
+    trouble: str | None = None
+    whole: Whole | None = None
+
+    def at(self, ratio: float) -> Settled:
+        """The same with another ratio."""
+        return replace(self, recipe=replace(self.recipe, ratio=ratio))
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What every channel is worth.
+
+    Attributes:
+        coupling: the model, in the basis that suits a cut.
+        values: by unit, float64 `[labels]`.
+        rotated: the stored tensors whose channels were mixed first.
+    """
+
+    coupling: Coupling
+    values: NDArray[np.float64]
+    rotated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """Which channels stay.
+
+    Attributes:
+        coupling: the model whose channels they are, perhaps in another basis than the original.
+        alive: by unit, bool `[labels]`.
+        plan: the same for people and files.
+        latency: how the budget was met, where time is the budget.
+    """
+
+    coupling: Coupling
+    alive: Alive
+    plan: Plan
+    latency: LatencyBudget | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A choice that was only made, not carried out."""
+
+    original: Groups
+    choice: Choice
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A model that has lost what is not chosen, every weight that stays as it was."""
+
+    choice: Choice
+    model: ModelProto
+
+
+@dataclass(frozen=True, eq=False)
+class Repaired:
+    """A cut model whose weights have taken over the work of those that went.
+
+    `model` is that of the cut where nothing was refitted.
+    """
+
+    cut: Cut
+    model: ModelProto
+
+    @property
+    def refitted(self) -> bool:
+        """Whether weights that stay have changed."""
+        return self.model is not self.cut.model or bool(self.cut.choice.plan.rotated)
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """The model as its file will have it, signed and compact; what it costs, what it is made of."""
+
+    original: Groups
+    repaired: Repaired
+    file: ModelProto
+    sizes: Sizes
+    ops: OpCounts
+
+    @cached_property
+    def groups(self) -> list[dict[str, Any]]:
+        """The groups as a report has them."""
+        choice = self.repaired.cut.choice
+        return group_facts(choice.coupling, choice.alive, Cost(choice.coupling))
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two models that exist already; nothing is known of how the second was made."""
+
+    original: Groups
+    pruned: Groups
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """Whether a model is what the plan says, and how far it drifts and how fast it is.
+
+    Attributes:
+        level: what was asked for.
+        passed: whether it held.
+        proof: what was seen; None where it was not run, or failed.
+        inputs: what the drift was measured on.
+        latency: both models in one run.
+    """
+
+    level: str
+    passed: bool
+    proof: Proof | None = None
+    inputs: Inputs | None = None
+    latency: Latency | None = None
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the user's own check says of the models so far."""
+
+    facts: CheckFacts
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """Bytes of the file that would be written, external data included."""
+
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Gated:
+    """The demands of the user, and which of them are met."""
+
+    gates: tuple[Gate, ...]
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What was written."""
+
+    path: Path
+    sha256: str
+    bytes: int
