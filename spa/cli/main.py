@@ -24,7 +24,7 @@ def run(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     try:
         with terminable():
-            code = spa.main(args=arguments, prog_name="spa", standalone_mode=False)
+            code = spa.main(args=arguments, prog_name="spa", standalone_mode=False, obj=arguments)
             sys.stdout.flush()  # what cannot be written is better said here than after the end
     except (Exception, KeyboardInterrupt) as error:
         return complain(error, verbose=not {"-v", "-vv", "--verbose"}.isdisjoint(arguments))

@@ -19,7 +19,7 @@ from spa.cli.options import SHELL, Command, Decorator, config_in_use
 from spa.cli.progress import progress
 from spa.errors import UsageError
 from spa.events import Note, Tell
-from spa.reports.schema import Report, empty_report, unread
+from spa.reports.schema import FileFacts, Report, empty_report, unread
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -92,7 +92,8 @@ class _Run:
     """One command while it runs, and what a person said about where its words go."""
 
     def __init__(self, name: str, options: Mapping[str, Any], task: Task) -> None:
-        self.name, self.task = name, task
+        self.name, self.task, self.config = name, task, config_in_use()
+        self.words = ["spa", *(click.get_current_context().obj or [name])]
         self.json, self.quiet = options["json"], options["quiet"]
         self.verbose, self.no_color = options["verbose"] > 0, options["no_color"]
         self.reports = tuple(Path(path) for path in options.get("report", ()))
@@ -112,8 +113,8 @@ class _Run:
                 progress(console, verbose=self.verbose) as tell,
                 limited(self.seconds, tell, self.memory, self._last_words) as watched,
             ):
-                if (config := config_in_use()) is not None:
-                    watched(Note(f"options of {config.path} are used"))
+                if self.config is not None:
+                    watched(Note(f"options of {self.config.path} are used"))
                 answer = self.task.work(watched)
             self._deliver(answer)
         except BrokenPipeError:
@@ -130,7 +131,25 @@ class _Run:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
 
+    def _told(self, report: Report) -> Report:
+        """A report with the command and the files that it led to, which only the shell knows."""
+        report["command_line"] = self.words
+        mine: list[FileFacts] = [
+            {"kind": "plan", "path": str(path), "bytes": path.stat().st_size, "sha256": None}
+            for path in self.task.written
+            if path.is_file()
+        ]
+        mine += [
+            {"kind": "report", "path": str(path), "bytes": None, "sha256": None}
+            for path in self.reports
+        ]
+        if mine:
+            report["files"] = [*report.get("files", ()), *mine]
+        return report
+
     def _deliver(self, answer: Answer) -> None:
+        if isinstance(answer.data, dict) and "schema_version" in answer.data:
+            self._told(cast(Report, answer.data))
         if self.reports:
             reports.write(answer.data, *self.reports)
         if self.json:
@@ -147,6 +166,7 @@ class _Run:
         report = cast(Report, dict(partial))
         report["status"], report["exit_code"] = failure.status, failure.exit_code
         report["error"] = failure.message
+        self._told(report)
         known = report["input"] is not None
         if not known and self.task.source is not None:
             report["input"] = unread(self.task.source)

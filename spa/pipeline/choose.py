@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spa.config import as_json
 from spa.coupling import Coupling, analyse, misplaced, refine
 from spa.errors import TargetError
 from spa.graph import read
@@ -20,7 +20,6 @@ from spa.pipeline.score import scores_of
 from spa.pipeline.timed import allocated
 from spa.pipeline.values import Alive, Choice, Groups, Scores, Settled
 from spa.plans import Plan, place, plan_of
-from spa.probes import Held
 from spa.recipe import GATES, Recipe
 from spa.reports.schema import LatencyBudget
 from spa.rewrite import rewrite
@@ -68,17 +67,7 @@ def follow(groups: Groups, plan: Plan, settled: Settled, context: Context) -> Ch
 
 def recipe_facts(recipe: Recipe) -> dict[str, Any]:
     """The options that decide what is kept."""
-    found = {f.name: getattr(recipe, f.name) for f in fields(recipe) if f.name not in LATER}
-    return {name: _told(value) for name, value in found.items()}
-
-
-def _told(value: Any) -> Any:
-    """An option as JSON has it."""
-    if isinstance(value, Held):
-        return str(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    return list(value) if isinstance(value, tuple) else value
+    return {name: value for name, value in as_json(recipe).items() if name not in LATER}
 
 
 def _allocated(

@@ -63,8 +63,8 @@ def couple(loaded: Loaded, recipe: Recipe, context: Context) -> Groups:
     unknown = coupling.notes.unknown
     if unknown and recipe.strict:
         raise ReadError(
-            f"--strict: {unknown[0].text} at node {unknown[0].node} ({len(unknown)} such nodes); "
-            "its channels would stay frozen, so run without --strict to prune the rest"
+            f"strict: {unknown[0].text} at node {unknown[0].node} ({len(unknown)} such nodes); "
+            "its channels would stay frozen, so leave out strict to prune the rest"
         )
     return groups
 

@@ -69,7 +69,7 @@ def prune(
         recipe, given = _asked(model, recipe, target, plan)
         groups = couple(load(model, recipe, context), recipe, context)
         score_original(groups.graph, recipe, context)
-        settled = settle(groups, recipe, context, given)
+        settled = context.reach(settle(groups, recipe, context, given))
         choice = _chosen(groups, settled, given, context)
         made = repair(cut(choice, context, checked=given is None), settled, context)
         written = finish(sign(made, groups, context), settled, context, output)
@@ -95,7 +95,7 @@ def make_plan(model: Any, recipe: Recipe, tell: Tell = quiet) -> Result:
     with reporting(context):
         recipe, _ = _asked(model, recipe)
         groups = couple(load(model, recipe, context), recipe, context)
-        settled = settle(groups, replace(recipe, verify="none"), context)
+        settled = context.reach(settle(groups, replace(recipe, verify="none"), context))
         choice = choose(score(groups, settled, context), settled, context)
         context.reach(Planned(groups, choice))
         sizes_note(groups.graph, context)
@@ -170,7 +170,7 @@ def deliver(
     source = written.original.graph.source
     kept: dict[str, Any] = {"base_dir": source.base_dir, "source": source.path}
     saved = save(written.file, output, force=force, reads=reads, **kept)
-    context.reach(Delivered(Path(output), saved.sha256, saved.bytes))
+    context.reach(Delivered(Path(output), saved.sha256, saved.bytes, saved.data))
 
 
 def result_of(

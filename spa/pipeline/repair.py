@@ -31,7 +31,7 @@ def repair(made: Cut, settled: Settled, context: Context) -> Repaired:
         if recipe.measures:
             context.warn(
                 f"scores of {recipe.scorer} assume that the rest makes up for the loss, and "
-                "nothing is refitted: leave out --no-reconstruct, or choose --scorer l2"
+                "nothing is refitted: leave out --set reconstruct=false, or choose --scorer l2"
             )
         return Repaired(made, made.model)
     small, done = refitted(choice.coupling, choice.alive, made.model, settled, context)

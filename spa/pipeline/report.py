@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 from onnx import ModelProto, TensorProto
 
+from spa.config import as_json
 from spa.coupling.cost import Cost, Sizes, reduction
 from spa.coupling.model import Coupling
 from spa.pipeline.context import Context
@@ -25,11 +26,12 @@ from spa.pipeline.values import (
     Options,
     Pair,
     Planned,
+    Settled,
     Verdict,
     Weighed,
     Written,
 )
-from spa.reports.schema import Report, Status, empty_report
+from spa.reports.schema import FileFacts, Report, Status, empty_report
 from spa.validate import Verdict as Proof
 
 Port = list[Any]
@@ -80,6 +82,11 @@ def _(value: Groups, report: Report) -> None:
     report["input"] = cast(Any, model_facts(value))
     report["frozen"] = cast(Any, frozen_facts(value.coupling))
     report["groups"] = cast(Any, group_facts(value.coupling, None))
+
+
+@put.register
+def _(value: Settled, report: Report) -> None:
+    report["recipe"] = as_json(value.recipe)
 
 
 @put.register
@@ -155,6 +162,14 @@ def _(value: Delivered, report: Report) -> None:
     output = report["output"]
     assert output is not None
     output["path"], output["sha256"] = str(value.path), value.sha256
+    data = 0 if value.data is None else value.data.stat().st_size
+    report["files"] = [
+        FileFacts(kind="model", path=str(value.path), bytes=value.bytes - data, sha256=value.sha256)
+    ]
+    if value.data is not None:
+        report["files"].append(
+            FileFacts(kind="data", path=str(value.data), bytes=data, sha256=None)
+        )
 
 
 UNWRITTEN = {"path": None, "sha256": None, "bytes": None}

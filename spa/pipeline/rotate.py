@@ -48,6 +48,6 @@ def _mixed(coupling: Coupling, parts: list[Free], settled: Settled, context: Con
         graph = read(model, input_shapes=recipe.input_shape, base_dir=source.base_dir)
         context.note(
             f"{len(parts)} groups of channels between linear maps take the basis in which few of "
-            "them carry most (--no-rotate leaves it)"
+            "them carry most (--set rotate=false leaves it)"
         )
         return analyse(replace(graph, source=source), heads=coupling.heads), names

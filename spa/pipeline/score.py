@@ -21,7 +21,7 @@ def score(groups: Groups, settled: Settled, context: Context) -> Scores:
     if settled.recipe.measures and (moved := recovered(coupling.graph)):
         context.note(
             "statistics of BatchNormalizations that were folded away are recovered at the outputs "
-            f"of {len(moved)} convolutions (--no-batch-norm measures without)"
+            f"of {len(moved)} convolutions (--set batch-norm=false measures without)"
         )
     return Scores(coupling, values, names)
 

@@ -108,7 +108,7 @@ def _checked(recipe: Recipe, ratios: Sequence[float], precision: float, writes: 
         raise UsageError(
             "nothing says which models to try; give --ratios 0.1,0.2,0.3, or say what a model "
             "must pass for a search: --max-drift 0.1, --min-agreement 0.98, or --check with "
-            "--max-drop or --min-score"
+            "--max-drop or --set min-score=SCORE"
         )
     if writes and not any(asks(recipe, name) for name in GATES):
         raise UsageError(

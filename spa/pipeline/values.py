@@ -217,3 +217,4 @@ class Delivered:
     path: Path
     sha256: str
     bytes: int
+    data: Path | None = None

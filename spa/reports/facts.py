@@ -255,7 +255,7 @@ def lossy(report: Report) -> list[LossyFacts]:
 def proof_words(proof: Proof | None) -> str:
     """Say how much of a cut is proved."""
     if proof is None:
-        return "no proof was asked for (--verify equivalence, or --level equivalence)"
+        return "no proof was asked for (--set verify=equivalence, or --level equivalence)"
     if proof["status"] == "complete":
         return "proved in full"
     if proof["status"] == "none":

@@ -76,6 +76,26 @@ def stdin(monkeypatch, data):
 # prune
 
 
+def test_a_report_says_what_was_typed_and_written_and_is_a_config(model, shell):
+    Path("spa.toml").write_text("ratio = 0.4\nround-to = 1\nseed = 3\n")
+    typed = ["prune", model, "--config", "spa.toml", "--report", "r.json", "-q"]
+    assert shell(*typed).code == 0
+    report = json.loads(Path("r.json").read_text())
+    assert validate(report) == [] and report["command_line"] == ["spa", *typed]
+    assert report["recipe"]["ratio"] == 0.4 and report["recipe"]["scorer"] == "l2"
+    made, told = report["files"]
+    assert (made["kind"], made["path"], made["sha256"]) == (
+        "model", "net.spa.onnx", digest("net.spa.onnx")
+    )  # fmt: skip
+    assert made["bytes"] == Path("net.spa.onnx").stat().st_size
+    assert (told["kind"], told["path"]) == ("report", "r.json")
+    assert shell("prune", model, "--config", "r.json", "-o", "again.onnx", "-q").code == 0
+    assert digest("again.onnx") == digest("net.spa.onnx")
+    assert shell("plan", model, "--config", "r.json", "-o", "p.json", "--json").code == 0
+    assert shell("prune", model, "--config", "p.json", "-o", "third.onnx", "-q").code == 0
+    assert digest("third.onnx") == digest("net.spa.onnx")
+
+
 def test_prune_leaves_a_model_beside_the_input_and_nothing_else(model, shell):
     before = digest(model)
     ran = shell("prune", model, "-r", "0.4")
