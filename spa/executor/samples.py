@@ -6,6 +6,8 @@ import os
 
 import numpy as np
 
+from spa.coupling.rows import batch_symbols
+from spa.errors import LimitError
 from spa.graph.model import Graph
 from spa.graph.single import at_hand
 
@@ -15,6 +17,7 @@ NUMBERS = 7_500_000  # input numbers in all that are aimed at
 BUDGET = 1 << 30  # bytes of activations that are held at once unless told otherwise
 PARTS = 3  # of the memory: both streams' activations, columns with their products, and the rest
 BATCH = 32
+ALONE = 3 << 30  # bytes of activations that one sample may hold unless told otherwise
 FEWEST = 4  # where activations are so large that a sample has places by the hundred thousand
 
 
@@ -36,6 +39,32 @@ def samples_for(graph: Graph, memory: int | None = None) -> int:
     wanted = int(np.clip(NUMBERS // max(inputs, 1), LEAST, most))
     batch = at_hand(graph)
     return int(np.clip(min(wanted, room * max(batch, 1) // max(2 * _peak(graph), 1)), FEWEST, most))
+
+
+def check_room(graph: Graph, memory: int | None = None) -> None:
+    """Refuse a model of which not even one sample can be run in the memory there is.
+
+    Args:
+        graph: the model as analysed.
+        memory: bytes that the process may hold; None: what is usual.
+
+    Raises:
+        LimitError: what one sample holds at a time is more than that.
+    """
+    needed = _peak(graph) // max(at_hand(graph), 1)
+    limit = memory or ALONE
+    if needed <= limit:
+        return
+    name = max(graph.shapes, key=lambda n: _bytes(graph, n))
+    shape = ", ".join(map(str, graph.shapes[name]))
+    smaller = "export it for a smaller input"
+    if set(graph.dims) - batch_symbols(graph):
+        smaller = "give smaller sizes with --input-shape"
+    raise LimitError(
+        f"one run of this model holds about {needed / 2**30:.1f} GiB of activations (the largest "
+        f"is {name}, [{shape}]), more than the {limit / 2**30:.3g} GiB that it may; "
+        f"{smaller}, or give --memory {-(-2 * needed // 2**30)}G"
+    )
 
 
 def _free() -> int:

@@ -15,6 +15,7 @@ from spa import runtime
 from spa.coupling import Coupling
 from spa.coupling.quantised import is_mostly_quantised
 from spa.errors import ReadError
+from spa.executor.samples import check_room
 from spa.executor.sites import sites_of
 from spa.executor.stream import Stream
 from spa.graph import Graph
@@ -59,6 +60,8 @@ def settle(groups: Groups, recipe: Recipe, context: Context, plan: Plan | None =
         if asked.measures:
             _refittable(groups.coupling)
             asked = replace(asked, scorer=MEASURING) if asked.scorer == "auto" else asked
+    if measured or asked.verify != "none":
+        check_room(groups.graph, asked.memory)
     settled = Settled(asked, whole=whole)
     if measured:
         try:

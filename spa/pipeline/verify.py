@@ -11,6 +11,7 @@ from spa.coupling.cost import Cost
 from spa.coupling.rows import batch_symbols
 from spa.errors import ReadError, UsageError, VerifyError
 from spa.events import Advance, Counted, Tell, quiet
+from spa.executor.samples import check_room
 from spa.graph import Graph, read
 from spa.pipeline.context import Context
 from spa.pipeline.gates import check_gates, score_original
@@ -60,6 +61,7 @@ def verify(
         recipe = recipe.validate()
         pair = _coupled(original, pruned, recipe, context)
         first, second = pair.original.graph, pair.pruned.graph
+        check_room(first, recipe.memory)
         score_original(first, recipe, context)
         with failing("run", context):
             _same_ports(first, second)

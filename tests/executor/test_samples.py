@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from spa.executor.samples import FEWEST, LEAST, MOST, samples_for
+import pytest
+
+from spa.errors import LimitError
+from spa.executor.samples import FEWEST, LEAST, MOST, check_room, samples_for
 from spa.graph import read
+from spa.pipeline import prune
+from spa.recipe import Recipe
 from tests.nets import Net
 
 
@@ -29,3 +34,19 @@ def test_large_inputs_and_little_memory_mean_few():
 
 def test_where_one_is_too_large_for_memory_there_are_fewest():
     assert samples_for(graph_of(3, 20, 16), memory=1) == FEWEST
+
+
+def test_a_model_of_which_not_one_sample_fits_is_refused_before_it_is_run():
+    """Its file is small; the shape that it declares is not."""
+    n = Net(opset=17, batch="N")
+    y = n.Relu(n.conv(n.input("x", 3, 1 << 14, 1 << 13), 3, 8))
+    model = n.done(n.conv(y, 8, 4))
+    for scorer in ("auto", "l2"):
+        with pytest.raises(
+            LimitError, match=r"about [\d.]+ GiB .* or give --memory \d+G"
+        ) as caught:
+            prune(model, Recipe(ratio=0.3, scorer=scorer))
+        assert len(str(caught.value)) < 400
+    with pytest.raises(LimitError, match="more than the 2 GiB"):
+        check_room(read(model), 2 << 30)
+    check_room(read(model), 1 << 36)

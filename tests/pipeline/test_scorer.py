@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from spa import pipeline
 from spa.errors import ReadError
@@ -73,10 +75,6 @@ def test_what_was_asked_for_by_name_is_done_or_refused(make, asked):
 
 
 def test_a_saliency_file_is_cut_only(tmp_path):
-    import numpy as np
-    import onnx
-    from onnx import numpy_helper
-
     stored = onnx.load(DIGITS).graph.initializer
     np.savez(tmp_path / "s.npz", **{t.name: np.abs(numpy_helper.to_array(t)) for t in stored})
     recipe = Recipe(ratio=0.3, scorer="auto", saliency=str(tmp_path / "s.npz"), verify="none")
@@ -90,6 +88,23 @@ def test_measured_scores_without_repair_earn_a_warning(left_out):
     assert not refitted(outcome.model)
     (warning,) = outcome.report["warnings"]
     assert "scores of obspa assume that the rest makes up for the loss" in warning
+
+
+def on_no_picture():
+    """A convolution that reads a stored vector, which no runtime takes."""
+    model = Net(opset=17)
+    y = body(model)
+    made = model.done(y)
+    last = [node for node in made.graph.node if node.op_type == "Conv"][-1]
+    made.graph.initializer.append(numpy_helper.from_array(np.ones(16, np.float32), "flat"))
+    last.input[0] = "flat"
+    return made
+
+
+@pytest.mark.parametrize("scorer", ["auto", "l2", "obspa"])
+def test_what_onnxruntime_refuses_is_refused(scorer):
+    with pytest.raises(ReadError):
+        pipeline.prune(on_no_picture(), Recipe(ratio=0.3, scorer=scorer))
 
 
 # Plans
