@@ -49,8 +49,9 @@ def command_line(report: Report) -> str:
 def recipe(report: Report) -> Table:
     """Return the options that say something."""
     told = report.get("recipe") or {}
-    rows = [(k.replace("_", "-"), wording.value(v)) for k, v in told.items() if v is not None]
-    return Table(("Option", "Value"), rows, left=2)
+    rows = [(name.replace("_", "-"), wording.value(value)) for name, value in told.items()]
+    said = [row for row in rows if row[1] not in ("", wording.NOTHING)]
+    return Table(("Option", "Value"), said, left=2)
 
 
 def timings(report: Report) -> list[tuple[str, float]]:

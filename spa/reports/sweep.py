@@ -7,7 +7,7 @@ from typing import Any, Literal, TypedDict, cast
 
 from spa._version import __version__
 from spa.reports import moved, run, wording
-from spa.reports.schema import CheckFacts, InputFacts, Report
+from spa.reports.schema import CheckFacts, InputFacts, Origin, Report
 
 SCHEMA_VERSION = 1
 Status = Literal["original", "passed", "missed", "unreachable"]
@@ -47,7 +47,7 @@ class Written(TypedDict):
     bytes: int
 
 
-class Sweep(TypedDict):
+class Sweep(Origin):
     """What `--json` shows; `best` is the ratio of the smallest model that passes what was asked."""
 
     schema_version: int

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypedDict, cast
 
 from spa._version import __version__
+from spa.reports.schema import Origin
 
 SCHEMA_VERSION = 1
 
@@ -66,7 +67,7 @@ class Reason(TypedDict):
     models: list[str]
 
 
-class Zoo(TypedDict):
+class Zoo(Origin):
     """What the summary files hold.
 
     `totals` counts each status; sizes in `sums` are those of pruned models, before and after.

@@ -47,6 +47,8 @@ def test_a_zoo_is_pruned_and_a_second_run_has_nothing_to_do(shell, models):
         assert size[1] < size[0]
         report = json.loads(Path(f"out/.zoo/reports/{name}.json").read_text())
         assert report["exit_code"] == 0 and report["output"]["path"].endswith(f"out/{name}")
+        kinds = {each["kind"]: Path(each["path"]).is_file() for each in report["files"]}
+        assert kinds == ({"model": True, "data": True} if "large" in name else {"model": True})
     assert len([*Path("out/deep").glob("large.*.data")]) == 1
     first = outcome("out")
     again = shell(models, "-d", "out", *QUICK)
@@ -57,7 +59,9 @@ def test_a_zoo_is_pruned_and_a_second_run_has_nothing_to_do(shell, models):
 def test_lines_for_a_log_and_json_for_a_program(shell, models):
     ran = shell(models / "one.onnx", "-d", "out", *QUICK, "--json")
     assert ran.err.startswith("[1/1] one.onnx: pruned, ")
-    assert json.loads(ran.out) == summary("out")
+    said = json.loads(ran.out)
+    assert said.pop("command_line")[:2] == ["spa", "zoo"]
+    assert said == summary("out")
     silent = shell(models / "one.onnx", "-d", "out", *QUICK, "-q")
     assert silent.out == silent.err == ""
 
