@@ -43,7 +43,8 @@ def noticed(edit: Edit | None, only: bool = False) -> str:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         shutil.copytree(ROOT / "spa", place / "spa", ignore=shutil.ignore_patterns("__pycache__"))
-        (place / "tests").symlink_to(ROOT / "tests", target_is_directory=True)
+        for name in ("tests", "models"):
+            (place / name).symlink_to(ROOT / name, target_is_directory=True)
         if edit is not None:
             for file, source in sabotaged(edit).items():
                 (place / file).write_text(source)

@@ -132,10 +132,11 @@ class Registry(Generic[F]):
 
     Args:
         kind: what a sentence calls one of them.
-        source: the package, or the module, that holds spa's own; a group of entry points, too.
+        source: the package, or the module, that holds spa's own.
+        group: of the entry points of others; by default the source's name.
+        mark: what the decorator is called in spa's sources; by default the kind's name.
         more: words that can be chosen as well, which leave something open, and what they mean.
-        facts: what the kind's decorator may be told, with defaults.
-        mark: the name of the decorator.
+        facts: what the decorator may be told, with defaults.
     """
 
     def __init__(

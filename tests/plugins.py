@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +28,9 @@ def install(folder: Path, source: str, *, name: str = "my-package", **groups: st
 
 def spa(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the shell where the packages in a folder are installed."""
-    path = os.pathsep.join([str(folder), str(ROOT)])
+    found = find_spec("spa")
+    assert found is not None and found.origin is not None
+    path = os.pathsep.join([str(folder), str(Path(found.origin).parents[1])])
     return subprocess.run(
         [sys.executable, "-m", "spa", *words],
         env={**os.environ, "PYTHONPATH": path, "COLUMNS": "200"},

@@ -30,6 +30,20 @@ def last(context: Context) -> Scores:
     return scores
 '''
 ALL = {**NAMED, "report": REPORTS}
+MEASURING = '''
+from spa.criteria import Context, criterion
+
+@criterion(measures=True, comparable=True)
+def mine(context: Context):
+    """How often it was asked."""
+    rows = sum(len(array) for feed in context.feeds for array in feed.values())
+    if rows != 20:
+        raise ValueError(f"{rows} rows")
+    scores = context.zeros()
+    for group in context.coupling.groups:
+        scores[group.cells] = range(group.size)
+    return scores
+'''
 BROKEN = "import a_module_that_nobody_has\n"
 FAILING = "def mine(context):\n    return {}['x']\n"
 
@@ -87,6 +101,16 @@ def test_a_criterion_from_outside(tmp_path):
             assert (small == whole[tensor.name][: len(small)]).all()  # the first ones
             cut += 1
     assert cut
+
+
+def test_a_criterion_that_measures_is_given_inputs_and_refits(tmp_path):
+    install(tmp_path, MEASURING, criteria="mine = my_package:mine")
+    ran, _ = prune(tmp_path, "--scorer", "mine", "--set", "samples=20", "--json")
+    assert ran.returncode == 0, ran.stderr
+    report = json.loads(ran.stdout)
+    assert report["verify"]["inputs"] == "leaves"
+    stages = report["timings"]
+    assert "reconstruct" in stages and "score" in stages
 
 
 def test_help_names_it_and_does_not_import_it(tmp_path):
@@ -168,11 +192,14 @@ def ragged(task):
 
 def test_a_unit_from_outside(tmp_path):
     install(tmp_path, UNIT, units="energy = my_package:energy")
-    ran, out = prune(tmp_path, "--of", "energy", "-s", "l2", "--round-to", "1")
+    gate = "--set", "min-reduction=0.3", "--report", str(tmp_path / "r.json")
+    ran, out = prune(tmp_path, "--of", "energy", "-s", "l2", "--round-to", "1", *gate)
     assert (ran.returncode, ran.stderr) == (0, "")
     whole, left = (Cost(c)(c.everything()) for c in (analyse(read(p)) for p in (DIGITS, out)))
     before, after = (each.macs + 200 * each.params for each in (whole, left))
     assert 0.69 < after / before <= 0.7
+    told = json.loads((tmp_path / "r.json").read_text())["reduction"]["energy"]
+    assert told == pytest.approx(1 - after / before)
 
 
 def test_a_target_in_a_foreign_unit_may_be_out_of_reach(tmp_path):

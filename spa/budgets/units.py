@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from spa.coupling.cost import Channels, Cost
 from spa.coupling.model import Coupling
+from spa.registry import UNITS
 from spa.registry import UNITS as unit
 
 Alive = NDArray[np.bool_]
@@ -45,3 +46,14 @@ def latency(coupling: Coupling) -> Price:
     before anything has been timed, MACs stand for it.
     """
     return macs(coupling)
+
+
+def removed(coupling: Coupling, alive: Alive, of: object) -> dict[str, float]:
+    """The share that is gone, by the unit's name; nothing of what is counted or timed anyhow."""
+    if not isinstance(of, str) or of not in UNITS:
+        return {}
+    if UNITS.says(of, "counted") or UNITS.says(of, "timed"):
+        return {}
+    price = UNITS.get(of)(coupling)
+    whole = price(coupling.everything())
+    return {of: (whole - price(alive)) / whole}

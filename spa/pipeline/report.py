@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 from onnx import ModelProto, TensorProto
 
+from spa.budgets.units import removed
 from spa.config import as_json
 from spa.coupling.cost import Cost, Sizes, reduction
 from spa.coupling.model import Coupling
@@ -177,8 +178,10 @@ UNWRITTEN = {"path": None, "sha256": None, "bytes": None}
 
 def _changed(report: Report, before: Sizes, after: Sizes, choice: Choice | None) -> None:
     shares: dict[str, Any] = {**reduction(before, after), "bytes": None}
-    if choice is not None and choice.latency is not None:
-        shares["latency"] = choice.latency["measured"]
+    if choice is not None:
+        shares |= removed(choice.coupling, choice.alive, choice.plan.recipe.get("of"))
+        if choice.latency is not None:
+            shares["latency"] = choice.latency["measured"]
     report["reduction"] = cast(Any, shares)
 
 

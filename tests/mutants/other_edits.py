@@ -13,12 +13,49 @@ WRITING = ("tests/graph/test_writing.py",)
 EXTERNAL = ("tests/graph/test_writing.py", "tests/storage/test_kills.py")
 INTEGERS = ("tests/pipeline/test_integers.py",)
 BRANCHES = ("tests/pipeline/test_branches.py",)
+REGISTRY = ("tests/test_registry.py",)
+CRITERIA = ("tests/criteria/test_lamp.py", "tests/criteria/test_bn_scale.py")
 
 MOVED_DATA = "            if data is not None and new:\n                data[0].put(data[1])\n"
 MOVED_MODEL = "            draft.put(target)\n"
 BLIND = (UNTRIED, UNCHECKED)
 
 OTHER_EDITS = (
+    Edit(
+        "an allocation of another package is held to no limits",
+        "spa/budgets/search.py",
+        "    if entry.origin:",
+        "    if not entry:",
+        tests=REGISTRY,
+    ),
+    Edit(
+        "what another package raises is nobody's",
+        "spa/registry.py",
+        "            except (SpaError, MemoryError):",
+        "            except Exception:",
+        tests=REGISTRY,
+    ),
+    Edit(
+        "facts of another package are not asked for",
+        "spa/registry.py",
+        "        facts = {**self.defaults, **getattr(self.function, MARK, {})}",
+        "        facts = dict(self.defaults)",
+        tests=REGISTRY,
+    ),
+    Edit(
+        "biases count in LAMP",
+        "spa/criteria/lamp.py",
+        "    if sum(size > 1 for size in array.shape) < 2:",
+        "    if not array.shape:",
+        tests=CRITERIA,
+    ),
+    Edit(
+        "weights count in a mean of scales",
+        "spa/criteria/bn_scale.py",
+        "        return np.abs(array) if tensor in scales else None",
+        "        return np.abs(array) * np.float32(tensor in scales)",
+        tests=CRITERIA,
+    ),
     Edit(
         "nothing that folding makes is counted",
         "spa/graph/budget.py",
