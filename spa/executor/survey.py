@@ -9,11 +9,10 @@ numbers, so that nothing has to be converted when the true statistics return.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +30,17 @@ from spa.rules import trait_of
 WIDEST = 4096  # channels whose covariance is kept
 ENOUGH = 256  # numbers per channel below which statistics of a batch are noise
 Array = NDArray[Any]
-_KNOWN: WeakKeyDictionary[Any, tuple[tuple[Any, ...], dict[str, Array]]] = WeakKeyDictionary()
-"""The latest statistics of a graph, and the inputs they were taken on: one pass for all who ask."""
+
+
+class Runs(tuple[Mapping[str, Array], ...]):
+    """Inputs, one dict per run, and the statistics of graphs on them: one pass for all who ask."""
+
+    def __init__(self, _: Iterable[Mapping[str, Array]] = ()) -> None:
+        self.known: WeakKeyDictionary[Graph, dict[str, Array]] = WeakKeyDictionary()
+
+    def recovered(self, graph: Graph) -> tuple[str, ...]:
+        """The activations that the statistics of a graph move; see `recover`."""
+        return tuple(name for name in self.known.get(graph, ()) if name not in graph.consts)
 
 
 @dataclass
@@ -69,13 +77,13 @@ def survey(
         looks: what else wants to see the activations, by the number of the node that comes next.
     """
     graph, looks = coupling.graph, looks or {}
+    runs = feeds if isinstance(feeds, Runs) else Runs(feeds)
     found = Survey()
     if batch_norm:
-        mark = _mark(feeds, device)
-        before, known = _KNOWN.get(graph, ((), {}))
-        if before == mark and not wanted and not looks:
+        known = runs.known.get(graph)
+        if known is not None and not wanted and not looks:
             return Survey(dict(known))
-        found.statistics |= known if before == mark else recover(graph, feeds, device)
+        found.statistics |= recover(graph, feeds, device) if known is None else known
     stream = Stream(graph.proto, graph, feeds, device, found.statistics)
     stops: dict[int, list[tuple[str, int | None]]] = {}
     for name, axis in wanted:
@@ -96,14 +104,8 @@ def survey(
             found.statistics |= own
             stream.instead |= own
     if batch_norm:
-        _KNOWN[graph] = mark, dict(found.statistics)
+        runs.known[graph] = dict(found.statistics)
     return found
-
-
-def recovered(graph: Graph) -> tuple[str, ...]:
-    """The activations that the latest statistics of a graph move; see `recover`."""
-    _, statistics = _KNOWN.get(graph, ((), {}))
-    return tuple(name for name in statistics if name not in graph.consts)
 
 
 def _statistics(graph: Graph, norm: Node, stream: Stream) -> dict[str, Array]:
@@ -120,13 +122,6 @@ def stored_statistics(norm: Node) -> tuple[str, str]:
     at = trait_of(norm).statistics
     assert at is not None
     return norm.inputs[at.mean], norm.inputs[at.variance]
-
-
-def _mark(feeds: Sequence[Mapping[str, Array]], device: Device) -> tuple[Any, ...]:
-    """What tells probe inputs apart."""
-    ends = [feeds[0], feeds[-1]] if feeds else []
-    sums = [crc32(np.ascontiguousarray(x).tobytes()) for feed in ends for x in feed.values()]
-    return len(feeds), str(device), *sums
 
 
 def _norms(graph: Graph) -> dict[int, Node]:

@@ -9,10 +9,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from spa.executor.samples import BATCH, samples_for
+from spa.executor.survey import Runs
 from spa.executor.together import ENOUGH, stackable
 from spa.graph import Graph
 from spa.pipeline.context import Context
-from spa.pipeline.values import Feeds, Groups
+from spa.pipeline.values import Groups
 from spa.probes import Probe, is_pictured, probe_for
 from spa.recipe import Recipe
 from spa.rules import trait_of
@@ -42,10 +43,10 @@ def probe_of(groups: Groups, recipe: Recipe, context: Context) -> Probe:
     return probe
 
 
-def feeds_from(probe: Probe, graph: Graph, recipe: Recipe, context: Context) -> Feeds:
+def feeds_from(probe: Probe, graph: Graph, recipe: Recipe, context: Context) -> Runs:
     """Inputs to score and fit on."""
     rows = probe.fitting(recipe.samples or samples_for(graph, recipe.memory))
-    feeds = list(_made(_together(graph, probe, rows), rows, context))
+    feeds = Runs(_made(_together(graph, probe, rows), rows, context))
     context.note(f"values of these inputs: {_ranges(feeds)}")
     if recipe.calib is None and is_pictured(probe.kind) and _unanchored(graph):
         context.warn(
@@ -73,7 +74,7 @@ def _together(graph: Graph, probe: Probe, rows: Sequence[int]) -> Probe:
     return replace(probe, rows=None) if stackable(graph, few) else probe
 
 
-def _ranges(feeds: Feeds) -> str:
+def _ranges(feeds: Runs) -> str:
     """The least and the largest number that each input was given."""
     told = []
     for name in feeds[0] if feeds else ():

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from spa.coupling import Coupling
 from spa.criteria import Context as Judged
 from spa.criteria import score as scored
-from spa.executor.survey import recovered
 from spa.pipeline.context import Context
 from spa.pipeline.rotate import rotated
 from spa.pipeline.values import Groups, Scores, Settled
@@ -18,7 +17,7 @@ def score(groups: Groups, settled: Settled, context: Context) -> Scores:
     """Score every channel; the ratio has no say in it."""
     coupling, names = rotated(groups, settled, context)
     values = scores_of(coupling, settled, context)
-    if settled.recipe.measures and (moved := recovered(coupling.graph)):
+    if settled.recipe.measures and (moved := settled.feeds.recovered(coupling.graph)):
         context.note(
             "statistics of BatchNormalizations that were folded away are recovered at the outputs "
             f"of {len(moved)} convolutions (--set batch-norm=false measures without)"

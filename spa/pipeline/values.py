@@ -8,8 +8,7 @@ from those that were reached.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from onnx import ModelProto
 
 from spa.coupling import Coupling
 from spa.coupling.cost import Cost, Sizes
+from spa.executor.survey import Runs
 from spa.graph import Graph
 from spa.latency import Whole
 from spa.pipeline.groups import group_facts
@@ -31,7 +31,6 @@ from spa.validate import Verdict as Proof
 from spa.validate.inputs import Inputs
 
 Alive = NDArray[np.bool_]
-Feeds = Sequence[Mapping[str, NDArray[Any]]]
 Given = Data | Held | None
 """Inputs that a person gave, after they were looked at."""
 
@@ -72,7 +71,7 @@ class Settled:
 
     recipe: Recipe
     probe: Probe | None = None
-    feeds: Feeds = ()
+    feeds: Runs = field(default_factory=Runs)
     trouble: str | None = None
     whole: Whole | None = None
 

@@ -8,7 +8,7 @@ from spa.coupling import analyse
 from spa.executor import survey as module
 from spa.executor.select import select
 from spa.executor.stream import Stream
-from spa.executor.survey import survey
+from spa.executor.survey import Runs, survey
 from spa.graph import read
 from spa.labels import Image, Plane
 from spa.trace.survivors import Survivors
@@ -55,7 +55,7 @@ def test_without_it_nothing_is_replaced_and_few_numbers_are_no_statistic():
 def test_one_pass_serves_all_who_ask(monkeypatch):
     coupling = two_norms()
     rng = np.random.default_rng(1)
-    feeds = [{"x": rng.standard_normal((8, 3, 6, 6), np.float32)} for _ in range(3)]
+    feeds = Runs({"x": rng.standard_normal((8, 3, 6, 6), np.float32)} for _ in range(3))
     first = survey(coupling, feeds, [("x", 1)]).statistics
     passes = []
     monkeypatch.setattr(module, "Stream", lambda *args: passes.append(args) or Stream(*args))
