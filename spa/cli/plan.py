@@ -41,7 +41,7 @@ def plan(source: str, **options: Any) -> Task:
     return Task(
         lambda tell: _plan(source, output, options, tell),
         source=source,
-        written=() if to_stdout else (Path(output),),
+        written={} if to_stdout else {Path(output): "plan"},
         stdout_taken=to_stdout,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -19,7 +19,7 @@ from spa.cli.options import SHELL, Command, Decorator, config_in_use
 from spa.cli.progress import progress
 from spa.errors import UsageError
 from spa.events import Note, Tell
-from spa.reports.schema import FileFacts, Report, empty_report, unread
+from spa.reports.schema import FileFacts, Kind, Report, empty_report, unread
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -52,7 +52,7 @@ class Task:
         work: does it.
         show: what a person sees of the answer's data, given the files that were written, too.
         source: the model that is read.
-        written: files besides the reports.
+        written: files besides the reports, and what they are.
         stdout_taken: a file goes to standard output.
         limits: the limits of this process, where those given are not meant for it.
     """
@@ -60,7 +60,7 @@ class Task:
     work: Callable[[Tell], Answer]
     show: Callable[[Any, Sequence[Path]], RenderableType] = summary
     source: str | None = None
-    written: Sequence[Path] = ()
+    written: Mapping[Path, Kind] = field(default_factory=dict)
     stdout_taken: bool = False
     limits: Mapping[str, Any] | None = None
 
@@ -135,8 +135,8 @@ class _Run:
         """A report with the command and the files that it led to, which only the shell knows."""
         report["command_line"] = self.words
         mine: list[FileFacts] = [
-            {"kind": "plan", "path": str(path), "bytes": path.stat().st_size, "sha256": None}
-            for path in self.task.written
+            {"kind": kind, "path": str(path), "bytes": path.stat().st_size, "sha256": None}
+            for path, kind in self.task.written.items()
             if path.is_file()
         ]
         mine += [

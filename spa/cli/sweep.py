@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,8 +18,10 @@ from spa.storage import check_place, replaced
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from spa.reports.schema import Kind
     from spa.reports.sweep import Sweep
 
+WRITTEN: Mapping[str, Kind] = {"csv": "table", "plot": "plot"}
 OUTPUT = "Where the smallest model that passes goes; without it none is written."
 TRYING = (
     declare.option(
@@ -75,12 +77,12 @@ def sweep(source: str, **options: Any) -> Task:
     Example: spa sweep model.onnx --max-drift 0.1 -o small.onnx
     """
     files.check(options, source, output=options["output"])
-    wanted = [options[name] for name in ("csv", "plot") if options[name]]
+    wanted = [options[name] for name in WRITTEN if options[name]]
     return Task(
         lambda tell: _sweep(source, options, wanted, tell),
         _show,
         source,
-        written=[Path(path) for path in wanted],
+        written={Path(options[name]): kind for name, kind in WRITTEN.items() if options[name]},
     )
 
 

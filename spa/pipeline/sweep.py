@@ -148,6 +148,7 @@ def _result(sweep: Sweep, best: _Best | None, reads: Reads, *, delivered: bool) 
     if delivered and output is not None:
         assert output["path"] and output["sha256"] and output["bytes"]
         sweep["output"] = File(path=output["path"], sha256=output["sha256"], bytes=output["bytes"])
+        sweep["files"] = [*best.report.get("files", ())]
     written = best.written
     base, plan = written.original.graph.source.base_dir, written.repaired.cut.choice.plan
     return Result(sweep, written.file, plan, sweep["exit_code"], base, reads)

@@ -227,10 +227,13 @@ class OpCounts(TypedDict):
     after: dict[str, int]
 
 
+Kind = Literal["model", "data", "plan", "report", "table", "plot"]
+
+
 class FileFacts(TypedDict):
     """A file that was written: the model, its external data, a report, a table or a plot."""
 
-    kind: Literal["model", "data", "plan", "report", "table", "plot"]
+    kind: Kind
     path: str
     bytes: int | None
     sha256: str | None

@@ -86,5 +86,5 @@ def summary(sweep: Sweep, files: Sequence[str]) -> RenderableType:
     parts += [line(ratio, words, "dim") for ratio, words in reasons(sweep)]
     parts += [line("Warning", words, "warning") for words in sweep["warnings"]]
     parts.append(line("Time", wording.seconds(sweep["timings"].get("total")), "dim"))
-    written = [sweep["output"]["path"]] if sweep["output"] else []
-    return Group(*parts, *lines("Files", [*written, *files]))
+    written = [each["path"] for each in sweep.get("files", ())]
+    return Group(*parts, *lines("Files", dict.fromkeys([*written, *files])))

@@ -205,6 +205,12 @@ def test_the_shell_writes_all_it_is_asked_for(shell, tmp_path):
     rows = [*csv.DictReader(io.StringIO((tmp_path / "s.csv").read_text()))]
     assert [row["status"] for row in rows] == ["original", "passed", "passed"]
     assert int(rows[-1]["bytes"]) == (tmp_path / "small.onnx").stat().st_size
+    code, out, _ = shell(
+        *[DIGITS, "--ratios", "0.2", "-s", "l2", "--verify", "run", "--max-drift", "5", "--json"],
+        *["--csv", "s.csv", "--plot", "s.html", "-o", "small.onnx", "--force"],
+    )
+    told = {each["kind"]: each["path"] for each in json.loads(out)["files"]}
+    assert told == {"model": "small.onnx", "table": "s.csv", "plot": "s.html"}
     code, _, err = shell(DIGITS, "--ratios", "0.2", "--max-drift", "5", "-o", "small.onnx")
     assert code == 2 and "--force" in err
 
