@@ -111,6 +111,13 @@ def test_a_criterion_that_measures_is_given_inputs_and_refits(tmp_path):
     assert report["verify"]["inputs"] == "leaves"
     stages = report["timings"]
     assert "reconstruct" in stages and "score" in stages
+    plan, out = str(tmp_path / "plan.json"), str(tmp_path / "applied.onnx")
+    given = "-r", "0.3", "--scorer", "mine", "--set", "samples=20"
+    assert spa(tmp_path, "plan", str(DIGITS), "-o", plan, *given).returncode == 0
+    few = "--set", "samples=20", "--json"
+    ran = spa(tmp_path, "apply", str(DIGITS), plan, "-o", out, *few)
+    assert ran.returncode == 0, ran.stderr
+    assert "reconstruct" in json.loads(ran.stdout)["timings"]
 
 
 def test_help_names_it_and_does_not_import_it(tmp_path):

@@ -106,7 +106,7 @@ def heads_of(plan: Plan) -> Heads:
 def as_planned(recipe: Recipe, plan: Plan) -> Recipe:
     """The recipe with the scorer of a plan, and its repair where the recipe leaves that open."""
     scorer, saliency = plan.recipe.get("scorer"), plan.recipe.get("saliency")
-    known = isinstance(scorer, str) and scorer in CRITERIA.own
+    known = isinstance(scorer, str) and scorer in CRITERIA
     measured = known and CRITERIA.says(str(scorer), "measures")
     taken: dict[str, Any] = {"scorer": scorer if measured else PLAIN}
     taken["saliency"] = saliency if isinstance(saliency, str) else None
