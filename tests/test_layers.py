@@ -164,6 +164,16 @@ def test_no_module_takes_the_place_of_a_function():
             assert not defined & inside, f"{module}: {defined & inside}"
 
 
+def test_the_architecture_page_tells_of_every_part_and_stage():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    parts = [path.name for path in (ROOT / "spa").iterdir() if (path / "__init__.py").exists()]
+    assert [part for part in parts if not re.search(rf"\bspa/{part}\b|`{part}`", page)] == []
+    values = ast.parse((ROOT / "spa" / "pipeline" / "values.py").read_text(encoding="utf-8"))
+    known = {node.name for node in values.body if isinstance(node, ast.ClassDef)}
+    drawn = set(re.findall(r"\b[A-Z][a-z]+\b", page.split("```")[1])) - {"Graph"}
+    assert drawn <= known and len(drawn) > 6
+
+
 def test_the_checks_above_can_fail():
     """The graph they look at is the real one."""
     assert "spa.runtime" in targets("spa.graph.load", lazy=False)
