@@ -56,7 +56,7 @@ class Problem:
     ) -> None:
         if len(units) > LARGEST:
             gram, weight, units = _summed(gram, weight, units)
-        self.energy = np.diag(gram).copy()
+        self.energy = np.maximum(np.diag(gram), 0.0)  # what never varies may be less, by rounding
         self.inverse = np.linalg.inv(shrunken(gram[None], worth, RIDGE)[0])
         self.weight, self.units, self.scale = weight, units, scale
 

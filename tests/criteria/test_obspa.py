@@ -258,3 +258,12 @@ def test_activation_energy_is_what_a_lone_channel_carries():
     scores = act(Context(coupling, feeds_for(coupling.graph)))
     units = np.concatenate([g.cells.ravel() for g in coupling.groups])
     assert np.isfinite(scores).all() and (scores[units] > 0).mean() > 0.9
+
+
+def test_channels_that_never_vary_have_scores_even_if_rounding_takes_them_below_zero():
+    """Centred sums of a constant leave plus or minus nothing; no root is taken of that."""
+    gram = np.diag([1e-12, -4e-12, 6e-12, -2e-12])
+    problem = module.Problem(np.eye(4), gram, np.array([1, 2, 3, 4]), 1e9, 1.0)
+    problem.level()
+    _, costs = problem.costs(np.ones(5, bool))
+    assert np.isfinite(problem.inverse).all() and np.isfinite(costs).all()
