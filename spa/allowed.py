@@ -176,12 +176,31 @@ def _advice(value: object, kind: object) -> str:
     """What to write instead, where that follows from the value."""
     if kind is Globs and isinstance(value, str):
         return f"write [{value!r}]"
+    if isinstance(value, str) and _is_number(value) and fits(float(value), kind):
+        return f"write {value.strip()} without quotes, a number and no text"
     if kind is not Ratio:
         return ""
     number = value if isinstance(value, (int, float)) else 0.5
     if 1 < number < 100:
         return f"write {number / 100:g} to remove {number:g} %"
     return "0.5 removes half" if number else "to look without cutting use `spa inspect`"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def fits(value: float, kind: object) -> bool:
+    """Whether a number, whole if it can be, is what a type allows."""
+    try:
+        convert(int(value) if value.is_integer() else value, kind, strict=True)
+    except (ValidationError, OverflowError):
+        return False
+    return True
 
 
 def _shown(value: object) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, ParamSpec, TypeVar, Un
 
 from spa import pipeline
 from spa.config import recipe_from, unknown
-from spa.errors import SpaError
+from spa.errors import SpaError, UsageError
 from spa.events import Tell, quiet
 from spa.graph import read
 from spa.plans import Plan
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from spa.pipeline import Result
 
-Model = Union[str, "os.PathLike[str]", bytes, BinaryIO, "onnx.ModelProto"]
+Model = Union[str, "os.PathLike[str]", bytes, BinaryIO, "onnx.ModelProto", "Result"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -157,7 +157,20 @@ def prune(
             `TargetError`, `VerifyError`); the partial report is its attribute `report`.
     """
     recipe = _recipe({name: value for name, value in locals().items() if name in OPTIONS})
-    return pipeline.prune(model, recipe, tell, output=output, force=force)
+    return pipeline.prune(_model(model), recipe, tell, output=output, force=force)
+
+
+def _model(model: Any) -> Any:
+    """A model as the pipeline reads it; that of a result, where one is given.
+
+    Raises:
+        UsageError: the result has no model.
+    """
+    if not isinstance(model, pipeline.Result):
+        return model
+    if model.model is None:
+        raise UsageError(f"{model!r} has no model; give that of spa.prune, or a path")
+    return model.model
 
 
 def _recipe(options: Mapping[str, Any]) -> Recipe:
@@ -195,7 +208,7 @@ def plan(
     Raises:
         SpaError: as for `prune`.
     """
-    return pipeline.make_plan(model, _recipe({"ratio": ratio, **options}), tell)
+    return pipeline.make_plan(_model(model), _recipe({"ratio": ratio, **options}), tell)
 
 
 @spoken
@@ -224,7 +237,7 @@ def apply(
     Raises:
         UsageError: the plan does not fit the model; others as for `prune`.
     """
-    return pipeline.apply(model, plan, _recipe(options), tell, output=output, force=force)
+    return pipeline.apply(_model(model), plan, _recipe(options), tell, output=output, force=force)
 
 
 @spoken
@@ -244,7 +257,7 @@ def inspect(
     Raises:
         ReadError: the model cannot be read.
     """
-    return pipeline.inspect(model, _recipe(options), tell)
+    return pipeline.inspect(_model(model), _recipe(options), tell)
 
 
 @spoken
@@ -270,7 +283,8 @@ def verify(
     Raises:
         VerifyError: the models do not match, or a gate failed.
     """
-    return pipeline.verify(original, pruned, _recipe(options), tell, level=level)
+    pair = _model(original), _model(pruned)
+    return pipeline.verify(*pair, _recipe(options), tell, level=level)
 
 
 @spoken
@@ -304,7 +318,7 @@ def sweep(
         SpaError: nothing could be tried; as for `prune`.
     """
     return pipeline.sweep(
-        model,
+        _model(model),
         _recipe(options),
         tell,
         ratios=ratios,
@@ -341,5 +355,5 @@ def bench(
     listed: list[Any] = []
     for model in models:
         several = isinstance(model, Sequence) and not isinstance(model, (str, bytes))
-        listed += cast(Any, model) if several else [model]
+        listed += map(_model, cast(Any, model) if several else [model])
     return pipeline.bench(listed, recipe, tell, runs=runs, warmup=warmup, threads=threads)

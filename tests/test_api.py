@@ -170,7 +170,10 @@ def test_an_unknown_option_is_a_type_error():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"ratio": "0.3"}, "ratio= must lie strictly between 0 and 1, not '0.3'; 0.5 removes half"),
+        (
+            {"ratio": "0.3"},
+            "ratio= must lie strictly between 0 and 1, not '0.3'; write 0.3 without quotes",
+        ),
         ({"layer_ratio": [1]}, "layer_ratio= must be"),
         ({"steps": 2.0}, "steps= must be a whole number from 1 to 100, not 2"),
         ({"min_speedup": 1.2, "verify": "none"}, 'verify="none" forbids it; use verify="run"'),

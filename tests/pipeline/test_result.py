@@ -89,3 +89,20 @@ def test_errors_are_those_of_the_package():
     with pytest.raises(spa.VerifyError) as caught:
         spa.prune(DIGITS, 0.3, min_reduction=0.9, **FAST)
     assert caught.value.report["verify"]["passed"] and not caught.value.report["gates"][0]["passed"]
+
+
+def test_a_result_is_taken_for_its_model(every):
+    pruned = every["prune"]
+    assert spa.verify(DIGITS, pruned)["verify"]["passed"]
+    assert len(spa.bench(DIGITS, pruned, runs=2, warmup=0)["models"]) == 2
+    assert spa.inspect(pruned)["input"]["params"] == pruned["output"]["params"]
+    with pytest.raises(UsageError, match=r"inspect digits.onnx.* has no model"):
+        spa.bench(DIGITS, every["inspect"])
+
+
+def test_numbers_as_text_are_refused_in_a_sentence():
+    for name, text in {"ratio": "0.3", "seed": "3", "min_channels": " 4"}.items():
+        with pytest.raises(UsageError, match=f"{name}= .*; write {text.strip()} without quotes"):
+            spa.prune(DIGITS, **{name: text})
+    with pytest.raises(UsageError, match=r"ratio= .* not 'half'; 0.5 removes half"):
+        spa.prune(DIGITS, "half")
