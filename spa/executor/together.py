@@ -29,8 +29,9 @@ def stackable(graph: Graph, runs: Sequence[Feeds]) -> bool:
 
     Args:
         graph: the model.
-        runs: inputs of at least two runs, whose first axis is the batch.
+        runs: inputs whose first axis is the batch; `ENOUGH` of those of one size are compared.
     """
+    runs = _of_one_size(runs)
     if len(runs) < 2:
         return False
     outputs = [name for name in graph.outputs if name not in graph.consts]
@@ -42,6 +43,13 @@ def stackable(graph: Graph, runs: Sequence[Feeds]) -> bool:
     except (ReadError, KeyError):  # sizes are relied on; an output is an input as it is
         return False
     return all(_alike(together[n], [found[n] for found in apart]) for n in outputs)
+
+
+def _of_one_size(runs: Sequence[Feeds]) -> list[Feeds]:
+    """Those runs whose sizes most have: where lengths are free, they differ from run to run."""
+    sizes = [tuple((name, feeds[name].shape) for name in feeds) for feeds in runs]
+    usual = max(sizes, key=sizes.count, default=())
+    return [feeds for feeds, size in zip(runs, sizes, strict=True) if size == usual][:ENOUGH]
 
 
 def _alike(together: object, apart: Sequence[object]) -> bool:

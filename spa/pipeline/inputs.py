@@ -18,6 +18,9 @@ from spa.probes import Probe, is_pictured, probe_for
 from spa.recipe import Recipe
 from spa.rules import trait_of
 
+MORE = 4
+"""Times as many rows are drawn where lengths differ, so that some are of one length."""
+
 
 def probe_of(groups: Groups, recipe: Recipe, context: Context) -> Probe:
     """What feeds the model; what was chosen, and why, is noted.
@@ -70,7 +73,8 @@ def _together(graph: Graph, probe: Probe, rows: Sequence[int]) -> Probe:
     size = probe.rows
     if size is None or size >= BATCH or any(s.axis != 0 for s in probe.streams):
         return probe
-    few = list(probe.runs(rows[: ENOUGH * size]))
+    drawn = ENOUGH if probe.lengths is None else MORE * ENOUGH
+    few = list(probe.runs(rows[: drawn * size]))
     return replace(probe, rows=None) if stackable(graph, few) else probe
 
 

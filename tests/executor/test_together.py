@@ -40,6 +40,20 @@ def test_what_is_run_together(flat, batch, fits):
     assert len(runs) == 4 and stackable(graph, runs) is fits
 
 
+def test_runs_of_other_lengths_are_compared_with_their_like():
+    """One row at a time, of any length: rows of one length go through at once."""
+    n = Net(batch=1)
+    ids = n.input("ids", "length", dtype=np.int64)
+    y = n.Relu(n.MatMul(n.Gather(n.weight(50, 8), ids), n.weight(8, 12)))
+    y = n.MatMul(y, n.weight(12, 3))
+    model = n.done(y)
+    graph = read(model)
+    runs = list(probe_for(graph).runs(range(16)))
+    assert len({feeds["ids"].shape for feeds in runs}) > 1 and stackable(graph, runs)
+    done = spa.prune(model, 0.3, samples=32)
+    assert done["verify"]["passed"] and done.plan.recipe["scorer"] == "obspa"
+
+
 def test_rows_that_meet_are_run_apart():
     """A mean over the axis of the batch: the same shapes, other numbers."""
     n = Net(batch=1)
