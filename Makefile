@@ -19,7 +19,7 @@ demo:  ## set up, halve the MACs of the carried model, compare accuracy and spee
 	$(PYTHON) -m pip install --quiet -e '.[cpu,test]'
 	mkdir -p build
 	$(PYTHON) -m spa prune models/fashion.onnx --ratio 0.5 --calib models/fashion_calib.npz --threads 1 --force -o build/fashion.spa.onnx
-	$(PYTHON) scripts/evaluate.py models/fashion.onnx build/fashion.spa.onnx --data models/fashion_eval.npz
+	$(PYTHON) scripts/benchmarks/evaluate.py models/fashion.onnx build/fashion.spa.onnx --data models/fashion_eval.npz
 
 install:  ## editable, with onnxruntime (CPU) and everything for development
 	$(PYTHON) -m pip install -e '.[cpu,test,dev]'
@@ -38,13 +38,13 @@ types:  ## mypy, strict
 	$(PYTHON) -m mypy
 
 size:  ## lines per file and function; fails above the cap
-	$(PYTHON) scripts/size.py spa
+	$(PYTHON) scripts/checks/size.py spa
 
 fuzz:  ## N random networks, pruned and compared (make fuzz N=2000)
 	SPA_FUZZ=$(N) $(PYTEST) -m fuzz
 
 files:  ## N files that are broken in every way (make files N=2000)
-	$(PYTHON) scripts/fuzz_files.py 0 $(N)
+	$(PYTHON) scripts/checks/fuzz_files.py 0 $(N)
 
 corpus:  ## every node test that ships with onnx, against our rules
 	$(PYTEST) -m corpus
@@ -54,19 +54,19 @@ golden:  ## rewrite the golden files and show what changed
 	git --no-pager diff --stat -- tests/golden
 
 mutants:  ## sabotage the rules one line at a time; the tests must notice
-	$(PYTHON) scripts/mutants.py
+	$(PYTHON) scripts/checks/mutants.py
 
 cov:  ## all tests with branch coverage
 	$(PYTEST) --cov --cov-report=term-missing
 
 zoo:  ## fetch the real models of models/zoo.toml, prune each by RATIO=0.25, print the table
-	$(PYTHON) scripts/fetch_models.py
+	$(PYTHON) scripts/release/fetch_models.py
 	-$(PYTHON) -m spa zoo models/zoo.toml -d build/zoo --ratio $(RATIO) --timeout 900 --accept unchanged --accept refused
 	@cat build/zoo/summary.md
 
 docs:  ## write the reference from the code, build the site into build/site
 	$(PYTHON) -m pip install --quiet -e '.[docs]'
-	$(PYTHON) scripts/docs_reference.py
+	$(PYTHON) scripts/docs/reference.py
 	$(PYTHON) -m mkdocs build --strict
 
 check: lint types size test thorough  ## what must pass before a change is handed in

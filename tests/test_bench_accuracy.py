@@ -1,4 +1,4 @@
-"""scripts/bench_accuracy.py: what it splits, scores, searches, keeps and prints."""
+"""scripts/benchmarks/bench_accuracy.py: what it splits, scores, searches, keeps and prints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PARTS = ("bench_accuracy", "accuracy")
 @pytest.fixture(autouse=True)
 def scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The scripts can be imported, and are forgotten afterwards."""
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    monkeypatch.syspath_prepend(str(ROOT / "scripts" / "benchmarks"))
     path = list(sys.path)
     yield
     sys.path[:] = path

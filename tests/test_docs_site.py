@@ -18,20 +18,20 @@ PICTURES = sorted((DOCS / "pictures").glob("*.svg"))
 
 
 def script(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / "docs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
-reference = script("docs_reference")
+reference = script("reference")
 
 
 @pytest.mark.parametrize("name", reference.PAGES)
 def test_the_reference_is_what_the_code_says(name):
     written = text_of(DOCS / "reference" / f"{name}.md")
-    assert written == reference.page(name), "run: python scripts/docs_reference.py"
+    assert written == reference.page(name), "run: python scripts/docs/reference.py"
 
 
 def test_every_page_is_in_the_navigation():
@@ -104,8 +104,8 @@ def test_a_picture_is_small_and_needs_nothing_from_elsewhere(path):
 
 
 def test_the_picture_of_groups_is_what_the_code_finds():
-    drawn = script("docs_pictures").groups()
-    assert text_of(DOCS / "pictures" / "groups.svg") == drawn, "run: scripts/docs_pictures.py"
+    drawn = script("pictures").groups()
+    assert text_of(DOCS / "pictures" / "groups.svg") == drawn, "run: scripts/docs/pictures.py"
 
 
 # Code and commands of pages
@@ -125,7 +125,7 @@ def test_a_tutorial_is_written_anew_by_running_it(tmp_path):
     page = f"# T\n\n```python\n{code}```\n\n```console\n$ python hello.py\n41\n"
     path = tmp_path / "page.md"
     path.write_text(page + "$ python no.py\n```\n")
-    command = [sys.executable, str(ROOT / "scripts/docs_tutorial.py"), str(path), str(tmp_path)]
+    command = [sys.executable, str(ROOT / "scripts/docs/tutorial.py"), str(path), str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True, timeout=600)
     made = text_of(path)
     assert "$ python hello.py\n42\n$ python no.py\n" in made and "41" not in made

@@ -1,4 +1,4 @@
-"""The carried models are what models/README.md says, and scripts/evaluate.py is a gate."""
+"""The carried models are what models/README.md says, and evaluate.py is a gate."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ NAMES = ("digits", "fashion")
 
 @pytest.fixture
 def evaluate(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """scripts/evaluate.py as a module."""
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    """scripts/benchmarks/evaluate.py as a module."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts" / "benchmarks"))
     return importlib.import_module("evaluate")
 
 

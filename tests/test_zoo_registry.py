@@ -30,7 +30,9 @@ MODELS = read_toml(ZOO.read_text(encoding="utf-8"), "zoo.toml")["model"]
 
 
 def _script():
-    spec = importlib.util.spec_from_file_location("fetch_models", ROOT / "scripts/fetch_models.py")
+    spec = importlib.util.spec_from_file_location(
+        "fetch_models", ROOT / "scripts/release/fetch_models.py"
+    )
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

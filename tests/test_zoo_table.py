@@ -1,4 +1,4 @@
-"""scripts/zoo_table.py: what it lists, measures, keeps and prints."""
+"""scripts/benchmarks/zoo_table.py: what it lists, measures, keeps and prints."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PARTS = ("zoo_table", "zoo")
 @pytest.fixture(autouse=True)
 def scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The script can be imported, and is forgotten afterwards."""
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    monkeypatch.syspath_prepend(str(ROOT / "scripts" / "benchmarks"))
     yield
     for name in [n for n in sys.modules if n.split(".")[0] in PARTS]:
         del sys.modules[name]
@@ -74,7 +74,8 @@ def test_the_list_names_every_network_once_and_the_first_set_whole():
     assert len({net.key for net in nets}) == len(nets)
     assert sum(net.core for net in nets) == 70
     assert {net.source for net in nets} <= {
-        path.stem.removeprefix("source_") for path in (ROOT / "scripts/zoo").glob("source_*.py")
+        path.stem.removeprefix("source_")
+        for path in (ROOT / "scripts/benchmarks/zoo").glob("source_*.py")
     }
 
 

@@ -21,7 +21,7 @@ from tests.corpus.square import Result, Runner, square
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "corpus.txt"
 SAMPLE = 40
-"""Squares per operator in a test run; `scripts/corpus.py` tries them all."""
+"""Squares per operator in a test run; `scripts/checks/corpus.py` tries them all."""
 
 PATIENCE = 6
 """Tries for each square that is to compare something, most being frozen."""

@@ -44,7 +44,7 @@ def test_what_was_exercised_still_is(table):
     before = sweep.GOLDEN.read_text(encoding="utf-8").splitlines()
     if before[0] != f"# onnx {onnx.__version__}":
         pytest.skip(f"{before[0][2:]} has other node tests")
-    assert now == before, "refresh with scripts/golden.py if meant"
+    assert now == before, "refresh with scripts/checks/golden.py if meant"
 
 
 def test_our_own_cases_run(table):

@@ -1,4 +1,4 @@
-"""A few of the files that scripts/fuzz_files.py breaks by the thousand, and what the judge sees."""
+"""A few of the files that fuzz_files.py breaks by the thousand, and what the judge sees."""
 
 from __future__ import annotations
 

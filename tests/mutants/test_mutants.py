@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def mutants(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """scripts/mutants.py as a module."""
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    """scripts/checks/mutants.py as a module."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts" / "checks"))
     return importlib.import_module("mutants")
 
 

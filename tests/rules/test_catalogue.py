@@ -70,7 +70,7 @@ def test_reasons_are_given_once_and_for_operators_that_have_no_rule():
 
 def test_what_is_new_in_onnxruntime_is_news():
     """A table for people, whatever version is installed; never a reason to fail."""
-    command = [sys.executable, "scripts/ops_news.py"]
+    command = [sys.executable, "scripts/checks/ops_news.py"]
     said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert said.stdout.startswith("operators of onnx ") and not said.stderr
 

@@ -20,5 +20,5 @@ def test_rules_say_what_they_said():
     cases = {case.key.rpartition(".")[2] for case in extra()}  # an older onnx has no opset for some
     before = GOLDEN.read_text(encoding="utf-8").splitlines()
     known = [line for line in before if line.partition(":")[0] in cases]
-    assert said == known, "refresh with scripts/golden.py if meant"
+    assert said == known, "refresh with scripts/checks/golden.py if meant"
     assert known == before or defs.onnx_opset_version() < NEWEST

@@ -1,4 +1,4 @@
-"""A few of the kills that scripts/kills.py makes by the hundred."""
+"""A few of the kills that scripts/checks/kills.py makes by the hundred."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of Unix")
 def test_no_kill_and_no_full_disk_loses_a_file(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    monkeypatch.syspath_prepend(str(ROOT / "scripts" / "checks"))
     import kills
 
     made = kills.torment(kills=8, fills=1, seed=5)

@@ -1,0 +1,1 @@
+"""Parts of scripts/benchmarks/bench_accuracy.py; `rivals` runs in an environment without spa."""
