@@ -15,7 +15,7 @@ from spa.probes.given import from_data
 from spa.probes.held import Held
 from spa.probes.linear import closest
 from spa.probes.pictures import Picture, picture_of
-from spa.probes.plain import feeds
+from spa.probes.plain import check_tensors, feeds
 from spa.probes.probe import Array, Lengths, Probe, Rows, Stream
 from spa.probes.roles import Role, noun_of, subject
 from spa.probes.scale import Scale
@@ -120,6 +120,7 @@ def _request(
     if not INPUTS.offers(kind):
         known = ", ".join(INPUTS.choices())
         raise UsageError(f"there are no inputs of kind {kind!r}; choose one of {known}")
+    check_tensors(graph)
     data = files.load(calib) if isinstance(calib, (str, Path)) else calib
     states = states_of(graph) if subject(kind) != "numbers" else {}
     return Request(graph, sizes_of(graph), kind, seed, given, data, states)

@@ -12,14 +12,24 @@ from spa.probes.uses import integers
 
 def feeds(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
     """Random inputs that the model accepts, at the sizes in `graph.dims`."""
+    check_tensors(graph)
     rng = np.random.default_rng(seed)
+    return {name: _random(graph, name, rng) for name in graph.inputs}
+
+
+def check_tensors(graph: Graph) -> None:
+    """Refuse inputs that are no tensors (sequences, maps, optional ones) or of unknown shape.
+
+    Raises:
+        ReadError: nothing can be made for an input.
+    """
     missing = [name for name in graph.inputs if name not in graph.shapes]
     if missing:
         raise ReadError(
-            f"input '{missing[0]}' has no tensor shape that spa could fill; "
-            "give one with --input-shape or remove that input from the model"
+            f"input '{missing[0]}' has no tensor shape that spa could fill; give one with "
+            "--input-shape, remove that input from the model, or cut without running it "
+            "(--scorer l2 --verify none)"
         )
-    return {name: _random(graph, name, rng) for name in graph.inputs}
 
 
 def _random(graph: Graph, name: str, rng: np.random.Generator) -> np.ndarray:

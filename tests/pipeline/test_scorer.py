@@ -139,3 +139,31 @@ def test_a_plan_of_unknown_origin_is_cut_only(recipe):
     made = pipeline.make_plan(DIGITS, Recipe(ratio=0.3, scorer="l2")).plan
     plan = Plan(made.tensors, made.groups, made.source, recipe)
     assert not refitted(pipeline.apply(DIGITS, plan, Recipe(verify="none")).model)
+
+
+def of_kind(kind):
+    """A net with an input beside the first that is no tensor."""
+    n = Net(opset=17)
+    model = n.done(body(n))
+    model.graph.input.append(onnx.ValueInfoProto(name="beside"))
+    tensor = helper.make_tensor_type_proto(1, [2])
+    made = {
+        "sequence": lambda: helper.make_sequence_type_proto(tensor),
+        "optional": lambda: helper.make_optional_type_proto(tensor),
+    }
+    other = model.graph.input[-1].type
+    if kind == "map":
+        other.map_type.key_type = 7
+        other.map_type.value_type.CopyFrom(tensor)
+    elif kind != "none":
+        other.CopyFrom(made[kind]())
+    return model
+
+
+@pytest.mark.parametrize("kind", ["sequence", "optional", "map", "none"])
+def test_an_input_that_is_no_tensor_is_refused_and_yet_what_is_not_run_is_cut(kind):
+    for scorer in ("auto", "l2"):
+        with pytest.raises(ReadError, match="input 'beside' has no tensor shape"):
+            pipeline.prune(of_kind(kind), Recipe(ratio=0.3, scorer=scorer))
+    done = pipeline.prune(of_kind(kind), Recipe(ratio=0.3, scorer="l2", verify="none"))
+    assert done["reduction"]["macs"] >= 0.3
