@@ -86,19 +86,21 @@ def check_gates(
         UsageError: the user's check does not exist.
     """
     if recipe.check is None and recipe.budget_bytes is None and not weigh:
-        _demand(report_of(context), _gated(recipe, context))
+        report = report_of(context)
+        _demand(report, _gated(report, recipe, context))
         return
     with file() as (path, size):
         context.reach(Weighed(size))
-        gates = _gated(recipe, context)
-        _demand(report_of(context), gates)
+        report = report_of(context)
+        gates = _gated(report, recipe, context)
+        _demand(report, gates)
         if recipe.check is not None:
             with context.stage("check"):
                 said = check.score(recipe.check, path)
-            checked = context.reach(Checked(_compared(report_of(context), recipe.check, said)))
+            checked = context.reach(Checked(_compared(report, recipe.check, said)))
             gates = context.reach(Gated((*gates, *_met(_scored(checked.facts, recipe))))).gates
             _obey(checked.facts)
-            _demand(report_of(context), gates)
+            _demand(report, gates)
 
 
 def check_sizes(report: Report, recipe: Recipe) -> None:
@@ -107,8 +109,8 @@ def check_sizes(report: Report, recipe: Recipe) -> None:
     _demand(report, _met(asked))
 
 
-def _gated(recipe: Recipe, context: Context) -> tuple[Gate, ...]:
-    return context.reach(Gated(_met(_measured(report_of(context), recipe)))).gates
+def _gated(report: Report, recipe: Recipe, context: Context) -> tuple[Gate, ...]:
+    return context.reach(Gated(_met(_measured(report, recipe)))).gates
 
 
 def _measured(report: Report, recipe: Recipe) -> Asked:

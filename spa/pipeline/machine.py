@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 
 PACKAGES = (
     "onnx",
@@ -26,8 +27,8 @@ def peak_memory() -> int | None:
     return int(peak if sys.platform == "darwin" else peak * 1024)
 
 
-def versions() -> dict[str, str]:
-    """Versions of what took part."""
+@cache
+def _installed() -> dict[str, str]:
     import platform
     from importlib import metadata
 
@@ -38,3 +39,8 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def versions() -> dict[str, str]:
+    """Versions of what took part."""
+    return dict(_installed())

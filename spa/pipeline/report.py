@@ -108,10 +108,11 @@ def _(value: Choice, report: Report) -> None:
 @put.register
 def _(value: Planned, report: Report) -> None:
     put(value.choice, report)
-    cost = Cost(value.choice.coupling)
-    report["groups"] = cast(Any, group_facts(value.choice.coupling, value.choice.alive, cost))
-    _changed(report, value.original.sizes, cost(value.choice.alive), value.choice)
-    report["output"] = cast(Any, {**UNWRITTEN, **counts(cost(value.choice.alive))})
+    choice, cost = value.choice, Cost(value.choice.coupling)
+    sizes = cost(choice.alive)
+    report["groups"] = cast(Any, group_facts(choice.coupling, choice.alive, cost))
+    _changed(report, value.original.sizes, sizes, choice)
+    report["output"] = cast(Any, {**UNWRITTEN, **counts(sizes)})
 
 
 @put.register
