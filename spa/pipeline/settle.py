@@ -6,10 +6,13 @@ its inputs are made, and what scoring would run is run once.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
+from onnx import NodeProto
 
 from spa import runtime
 from spa.coupling import Coupling
@@ -28,6 +31,7 @@ from spa.probes import Probe
 from spa.recipe import CHOICES, Heads, Recipe
 from spa.registry import CRITERIA
 from spa.rules import trait_of
+from spa.validate.runs import session_of
 
 MEASURING = "obspa"  # what "auto" is where the model can be measured
 PLAIN = "l2"  # and where it cannot
@@ -141,25 +145,31 @@ def _measured(settled: Settled, groups: Groups, context: Context) -> Settled:
     """With the inputs to score and fit on; raises ReadError where the model gives no numbers."""
     recipe = settled.recipe
     with context.stage("probe"):
+        graph, base = groups.graph, groups.graph.source.base_dir
+        # Before any input is made: a model that onnxruntime refuses is no matter of inputs.
+        loaded = session_of(graph.proto, optimize=False, device=recipe.device, base_dir=base)
         probe = probe_of(groups, recipe, context)
-        feeds = feeds_from(probe, groups.graph, recipe, context)
-        if not feeds or not feeds[0]:
+        if not probe.feeds():
             raise ReadError("a model without inputs cannot be measured; choose --scorer l2")
-        _answers(groups.coupling, probe, recipe)
+        _answers(groups.coupling, *loaded, probe, recipe)
+        feeds = feeds_from(probe, graph, recipe, context)
     return replace(settled, probe=probe, feeds=feeds)
 
 
-def _answers(coupling: Coupling, probe: Probe, recipe: Recipe) -> None:
+def _answers(
+    coupling: Coupling,
+    loaded: runtime.Session,
+    unknown: Sequence[NodeProto],
+    probe: Probe,
+    recipe: Recipe,
+) -> None:
     """Raise ReadError where what will be measured cannot be run, or no number is finite."""
     graph, feeds = coupling.graph, probe.feeds()
-    try:
-        loaded = runtime.session(
-            graph.proto, optimize=False, device=recipe.device, base_dir=graph.source.base_dir
-        )
-        values = runtime.run(loaded, feeds).values()
-    except ReadError:  # one odd node at the end need not stand in the way
+    values: Collection[Any] = ()
+    with suppress(ReadError):
+        values = () if unknown else runtime.run(loaded, feeds).values()
+    if not values:  # one odd node at the end need not stand in the way
         Stream(graph.proto, graph, [feeds], recipe.device).run_to(_last(graph, coupling))
-        return
     floats = [v for v in values if isinstance(v, np.ndarray) and v.dtype.kind == "f" and v.size]
     if floats and not any(np.isfinite(v).any() for v in floats):
         raise ReadError(

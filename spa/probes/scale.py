@@ -171,6 +171,8 @@ def _from_convolution(graph: Graph, node: Node, channels: int) -> Scale | None:
     if weight is None or not small or weight.shape[1] != channels:
         return None
     bias = graph.consts.get(node.inputs[2]) if len(node.inputs) > 2 else None
+    if bias is not None and bias.shape != (len(weight),):
+        return None
     w = weight.astype(np.float64)
     b = np.zeros(len(w)) if bias is None else bias.astype(np.float64)
     moments = _answers(w, b)
