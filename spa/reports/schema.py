@@ -7,6 +7,7 @@ section nobody reached is None.  Numbers that are not finite become null in JSON
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Literal, TypedDict, cast
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -300,4 +301,16 @@ def json_schema() -> dict[str, Any]:
     """Return the schema of a report in JSON, for tools in other languages."""
     from msgspec.json import schema
 
-    return schema(Report)
+    return cast("dict[str, Any]", _cleaned(schema(Report)))
+
+
+def _cleaned(part: object) -> object:
+    """A part of a schema without the indentation of docstrings, which msgspec may leave in."""
+    if isinstance(part, dict):
+        return {
+            key: inspect.cleandoc(each)
+            if key == "description" and isinstance(each, str)
+            else _cleaned(each)
+            for key, each in part.items()
+        }
+    return [_cleaned(each) for each in part] if isinstance(part, list) else part
