@@ -117,15 +117,6 @@ def test_and_no_input_is_made_for_it(monkeypatch):
             pipeline.prune(on_no_picture(), Recipe(ratio=0.3, scorer=scorer))
 
 
-@pytest.mark.parametrize("scorer", ["auto", "l2"])
-def test_a_bias_of_another_length_than_the_channels_is_refused(scorer):
-    n = Net(opset=17)
-    y = n.Conv(n.input("x", 3, 8, 8), n.weight(16, 3, 3, 3), n.weight(15))
-    with pytest.raises(ReadError):
-        y = n.Relu(n.conv(n.Relu(y), 16, 16))
-        pipeline.prune(n.done(n.conv(y, 16, 4)), Recipe(ratio=0.3, scorer=scorer))
-
-
 # Plans
 
 

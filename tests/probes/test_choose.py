@@ -15,6 +15,7 @@ from spa.graph import read
 from spa.probes import probe_for
 from spa.probes.leaves import leaves
 from spa.probes.scale import SCALES
+from tests.nets import Net
 from tests.nets.bottlenecks import Bottlenecks
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -399,3 +400,11 @@ def test_inputs_without_a_common_batch_make_whole_runs():
     first, second = probe.batches(2, 8)
     assert not np.array_equal(first["a"], second["a"])
     runs(graph, probe)
+
+
+def test_a_bias_of_another_length_than_the_channels_says_nothing_of_the_scale():
+    """Whether a runtime takes such a file is its own matter."""
+    n = Net(batch="N")
+    y = n.Conv(n.input("x", 3, 16, 16), n.weight(16, 3, 3, 3), n.weight(15))
+    probe = probe_for(read(n.done(n.Relu(y))))
+    assert probe.feeds()["x"].shape == (1, 3, 16, 16)
