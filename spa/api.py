@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, ParamSpec, TypeVar, Un
 from spa import pipeline
 from spa.config import recipe_from, unknown
 from spa.errors import SpaError, UsageError
-from spa.events import Tell, quiet
+from spa.events import Callback, quiet
 from spa.graph import read
 from spa.plans import Plan
 from spa.probes import Calib, held
@@ -93,7 +93,7 @@ def prune(
     std: Sequence[float] | None = None,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
-    tell: Tell = quiet,
+    callback: Callback = quiet,
 ) -> Result:
     """Prune a model; see `spa prune --help` for what the options mean.
 
@@ -147,7 +147,7 @@ def prune(
         std: divides pixels; one number or one per channel.
         output: where to write the model (not at all by default).
         force: whether `output` may be replaced.
-        tell: callback for progress events.
+        callback: is called with every event of progress (`spa.events`).
 
     Returns:
         The model, the plan and the report.
@@ -157,7 +157,7 @@ def prune(
             `TargetError`, `VerifyError`); the partial report is its attribute `report`.
     """
     recipe = _recipe({name: value for name, value in locals().items() if name in OPTIONS})
-    return pipeline.prune(_model(model), recipe, tell, output=output, force=force)
+    return pipeline.prune(_model(model), recipe, callback, output=output, force=force)
 
 
 def _model(model: Any) -> Any:
@@ -191,7 +191,7 @@ def plan(
     model: Model,
     ratio: float = 0.5,
     *,
-    tell: Tell = quiet,
+    callback: Callback = quiet,
     **options: Any,
 ) -> Result:
     """Score and allocate, change nothing.
@@ -199,7 +199,7 @@ def plan(
     Args:
         model: path, bytes, stream or ModelProto; never changed.
         ratio: share to remove, 0 < ratio < 1.
-        tell: callback for progress events.
+        callback: is called with every event of progress (`spa.events`).
         options: further fields of `Recipe`, named as for `prune`.
 
     Returns:
@@ -208,7 +208,7 @@ def plan(
     Raises:
         SpaError: as for `prune`.
     """
-    return pipeline.make_plan(_model(model), _recipe({"ratio": ratio, **options}), tell)
+    return pipeline.make_plan(_model(model), _recipe({"ratio": ratio, **options}), callback)
 
 
 @spoken
@@ -218,7 +218,7 @@ def apply(
     *,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
-    tell: Tell = quiet,
+    callback: Callback = quiet,
     **options: Any,
 ) -> Result:
     """Cut a model as a plan says.
@@ -228,7 +228,7 @@ def apply(
         plan: a plan, the file of one, or what `spa.plan` or `spa.prune` gave back.
         output: where to write the model (not at all by default).
         force: whether `output` may be replaced.
-        tell: callback for progress events.
+        callback: is called with every event of progress (`spa.events`).
         options: fields of `Recipe` that say how the result is checked, named as for `prune`.
 
     Returns:
@@ -237,27 +237,29 @@ def apply(
     Raises:
         UsageError: the plan does not fit the model; others as for `prune`.
     """
-    return pipeline.apply(_model(model), plan, _recipe(options), tell, output=output, force=force)
+    return pipeline.apply(
+        _model(model), plan, _recipe(options), callback, output=output, force=force
+    )
 
 
 @spoken
 def inspect(
     model: Model,
     *,
-    tell: Tell = quiet,
+    callback: Callback = quiet,
     **options: Any,
 ) -> Result:
     """The report of `spa inspect`: groups, what each costs, what is frozen and why.
 
     Args:
         model: path, bytes, stream or ModelProto; never changed.
-        tell: callback for progress events.
+        callback: is called with every event of progress (`spa.events`).
         options: `ignore`, `only`, `heads`, `input_shape`, `strict`, as for `prune`.
 
     Raises:
         ReadError: the model cannot be read.
     """
-    return pipeline.inspect(_model(model), _recipe(options), tell)
+    return pipeline.inspect(_model(model), _recipe(options), callback)
 
 
 @spoken
@@ -266,7 +268,7 @@ def verify(
     pruned: Model,
     *,
     level: Literal["auto", "run", "equivalence"] = "auto",
-    tell: Tell = quiet,
+    callback: Callback = quiet,
     **options: Any,
 ) -> Result:
     """The report of `spa verify`: shapes, drift, latency, gates.
@@ -276,7 +278,7 @@ def verify(
         pruned: likewise.
         level: `equivalence` compares with the masked original, by the plan that `pruned` carries;
             `auto` does so where it can.
-        tell: callback for progress events.
+        callback: is called with every event of progress (`spa.events`).
         options: gates, `input_shape`, `seed`, `device`, and the inputs (`calib`, `probe` and so
             on), as for `prune`.
 
@@ -284,7 +286,7 @@ def verify(
         VerifyError: the models do not match, or a gate failed.
     """
     pair = _model(original), _model(pruned)
-    return pipeline.verify(*pair, _recipe(options), tell, level=level)
+    return pipeline.verify(*pair, _recipe(options), callback, level=level)
 
 
 @spoken
@@ -295,7 +297,7 @@ def sweep(
     precision: float = 0.01,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
-    tell: Tell = quiet,
+    callback: Callback = quiet,
     **options: Any,
 ) -> Result:
     """Try several ratios on one model, which is read and scored once; or search.
@@ -306,7 +308,7 @@ def sweep(
         precision: how finely a search looks, as a share.
         output: where to write the smallest model that passes (not at all by default).
         force: whether `output` may be replaced.
-        tell: callback for progress events.
+        callback: is called with every event of progress (`spa.events`).
         options: further fields of `Recipe`, named as for `prune`; a search needs `max_drift`, or
             `check` with `max_drop` or `min_score`.
 
@@ -320,7 +322,7 @@ def sweep(
     return pipeline.sweep(
         _model(model),
         _recipe(options),
-        tell,
+        callback,
         ratios=ratios,
         precision=precision,
         output=output,
@@ -334,7 +336,7 @@ def bench(
     runs: int | None = None,
     warmup: int = 5,
     threads: int | None = None,
-    tell: Tell = quiet,
+    callback: Callback = quiet,
     **options: Any,
 ) -> Result:
     """Latency of several models in one interleaved run; the first is the measure.
@@ -344,7 +346,7 @@ def bench(
         runs: timed runs of each model; by default until the ratios are settled.
         warmup: runs before the timed ones, at least; they go on for 50 ms, too, unless it is 0.
         threads: of one run; onnxruntime's choice by default.
-        tell: callback for progress events.
+        callback: is called with every event of progress (`spa.events`).
         options: `input_shape`, `seed` and `device`, as for `prune`.
 
     Raises:
@@ -356,4 +358,4 @@ def bench(
     for model in models:
         several = isinstance(model, Sequence) and not isinstance(model, (str, bytes))
         listed += map(_model, cast(Any, model) if several else [model])
-    return pipeline.bench(listed, recipe, tell, runs=runs, warmup=warmup, threads=threads)
+    return pipeline.bench(listed, recipe, callback, runs=runs, warmup=warmup, threads=threads)

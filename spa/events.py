@@ -50,7 +50,7 @@ class Done:
 
 
 Event = Started | Step | Note | Done
-Tell = Callable[[Event], None]
+Callback = Callable[[Event], None]
 
 
 def quiet(event: Event) -> None:
@@ -77,12 +77,12 @@ def uncounted(total: int | None, unit: str) -> Advance:
     return unheard
 
 
-def counted_in(stage: str, tell: Tell) -> Counted:
+def counted_in(stage: str, callback: Callback) -> Counted:
     """Counts steps of a stage that cost about the same."""
 
     def begin(total: int | None, unit: str) -> Advance:
-        tell(Started(stage, total, unit))
-        return lambda advance=1: tell(Step(stage, advance))
+        callback(Started(stage, total, unit))
+        return lambda advance=1: callback(Step(stage, advance))
 
     return begin
 
@@ -92,12 +92,14 @@ class Work:
 
     Args:
         stage: what it belongs to.
-        tell: where progress goes.
+        callback: is called with every event of progress.
         parts: the costs of all steps, by what their plural is; only their ratios count.
     """
 
-    def __init__(self, stage: str, tell: Tell, parts: Mapping[str, Sequence[float]]) -> None:
-        self._stage, self._tell, self._parts = stage, tell, parts
+    def __init__(
+        self, stage: str, callback: Callback, parts: Mapping[str, Sequence[float]]
+    ) -> None:
+        self._stage, self._callback, self._parts = stage, callback, parts
         self._whole = sum(map(sum, parts.values())) or 1.0
         self._done = 0.0
         self._left: list[float] = []
@@ -105,10 +107,10 @@ class Work:
     def begin(self, unit: str) -> None:
         """Count the steps of a part from now on."""
         self._left = list(reversed(self._parts[unit]))
-        self._tell(Started(self._stage, len(self._left), unit))
+        self._callback(Started(self._stage, len(self._left), unit))
 
     def step(self) -> None:
         """The next step of the part is done."""
         if self._left:
             self._done += self._left.pop()
-            self._tell(Step(self._stage, 1, min(1.0, self._done / self._whole)))
+            self._callback(Step(self._stage, 1, min(1.0, self._done / self._whole)))

@@ -79,11 +79,11 @@ class Watch:
     def __init__(
         self,
         limits: Limits,
-        tell: Callable[[LimitError], None],
+        callback: Callable[[LimitError], None],
         give_up: Callable[[LimitError], None],
     ) -> None:
         """See `watching`."""
-        self.limits, self._tell, self._give_up = limits, tell, give_up
+        self.limits, self._callback, self._give_up = limits, callback, give_up
         self.error: LimitError | None = None  # once a limit was reached
         self.calls: dict[int, Call] = {}
         self.size = 0  # bytes of the largest model that was read
@@ -125,7 +125,7 @@ class Watch:
             self._reached = now
         if self.error is not None and now - self._told >= AGAIN_SECONDS:
             self._told = now
-            self._tell(self.error)
+            self._callback(self.error)
         for call in list(self.calls.values()):
             if self.error is not None:
                 call.end(self.error, now)
@@ -155,18 +155,18 @@ _watches: list[Watch] = []
 @contextmanager
 def watching(
     limits: Limits,
-    tell: Callable[[LimitError], None],
+    callback: Callable[[LimitError], None],
     give_up: Callable[[LimitError], None],
 ) -> Iterator[Watch]:
     """Let limits hold in the body.
 
     Args:
         limits: what may be taken.
-        tell: is called by the thread that looks when a limit was reached, and again every
+        callback: is called by the thread that looks when a limit was reached, and again every
             `AGAIN_SECONDS`; shall raise the error where the work goes on.
         give_up: is called by that thread where this did not help; ends the process.
     """
-    watch = Watch(limits, tell, give_up)
+    watch = Watch(limits, callback, give_up)
     _watches.append(watch)
     try:
         watch.start()

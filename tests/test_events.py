@@ -32,7 +32,7 @@ def test_parts_of_a_stage_add_up_to_the_whole():
 
 def test_scoring_and_refitting_count_all_of_their_sites_and_groups():
     told = []
-    spa.prune(DIGITS, 0.3, samples=16, verify="none", tell=told.append)
+    spa.prune(DIGITS, 0.3, samples=16, verify="none", callback=told.append)
     for stage, units in (("score", ["sites", "groups"]), ("reconstruct", ["sites"])):
         mine = [event for event in told if getattr(event, "stage", None) == stage]
         assert mine[0] == Started(stage) and isinstance(mine[-1], Done)
@@ -46,7 +46,7 @@ def test_scoring_and_refitting_count_all_of_their_sites_and_groups():
 
 def test_activation_energies_are_counted_by_sites():
     told = []
-    spa.prune(DIGITS, 0.3, scorer="act", samples=16, verify="none", tell=told.append)
+    spa.prune(DIGITS, 0.3, scorer="act", samples=16, verify="none", callback=told.append)
     steps = [event for event in told if isinstance(event, Step) and event.stage == "score"]
     assert steps and abs(steps[-1].share - 1) < 1e-9
 
@@ -75,7 +75,7 @@ def test_the_stage_that_runs_is_counted_and_no_other():
 
 def test_a_proof_counts_the_runs_of_models_and_the_drift_its_batches():
     told = []
-    spa.prune(DIGITS, 0.3, scorer="l2", tell=told.append)
+    spa.prune(DIGITS, 0.3, scorer="l2", callback=told.append)
     began, runs, drift = counts(told, "verify")
     assert began == (None, "steps", 0)
     assert runs == (2 + 3 * 3, "runs", 2 + 3 * 3)  # each model at three sizes of the batch
@@ -84,7 +84,7 @@ def test_a_proof_counts_the_runs_of_models_and_the_drift_its_batches():
 
 def test_what_was_refitted_is_run_as_well_and_rows_of_the_probe_are_counted():
     told = []
-    spa.prune(DIGITS, 0.3, samples=48, tell=told.append)
+    spa.prune(DIGITS, 0.3, samples=48, callback=told.append)
     _, runs, _ = counts(told, "verify")
     assert runs == (2 + 3 * 3 + 3 * 2, "runs", 2 + 3 * 3 + 3 * 2)
     assert counts(told, "probe")[-1] == (48, "rows", 48)
@@ -95,7 +95,7 @@ def test_a_comparison_of_two_files_counts_its_runs(tmp_path):
     spa.prune(DIGITS, 0.3, scorer="l2").save(tmp_path / "small.onnx")
     for level, each in (("equivalence", 3), ("run", 2)):
         told.clear()
-        spa.verify(DIGITS, tmp_path / "small.onnx", level=level, tell=told.append)
+        spa.verify(DIGITS, tmp_path / "small.onnx", level=level, callback=told.append)
         _, own, runs, drift = counts(told, "verify")
         assert own == (2, "runs", 2) and runs == (3 * each, "runs", 3 * each)
         assert drift[0] == drift[2] > 0
@@ -116,5 +116,5 @@ def test_runs_that_fill_states_are_counted():
 
 def test_a_rotation_counts_the_sites_it_looks_at():
     told = []
-    spa.prune(scores_of(), 0.3, scorer="obspa", samples=16, tell=told.append)
+    spa.prune(scores_of(), 0.3, scorer="obspa", samples=16, callback=told.append)
     assert counts(told, "rotate")[1] == (1, "sites", 1)

@@ -27,12 +27,12 @@ ROOT = Path(__file__).parents[1]
 FEEDS = {"x": np.ones((1, 3, 8, 8), np.float32)}
 
 
-def waiting(tell=quiet):
+def waiting(callback=quiet):
     """Work in Python that does not end."""
     end = time.monotonic() + 100
     while time.monotonic() < end:
         time.sleep(0.005)
-        tell(Step("work"))
+        callback(Step("work"))
 
 
 @pytest.fixture
@@ -88,8 +88,8 @@ def test_the_limit_of_memory_is_noticed_beside_the_main_thread(monkeypatch):
 
     def large():
         try:
-            with limited(None, quiet, memory=1 << 30) as tell:
-                waiting(tell)
+            with limited(None, quiet, memory=1 << 30) as callback:
+                waiting(callback)
         except LimitError as error:
             caught.append(str(error))
 

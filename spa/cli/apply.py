@@ -10,7 +10,7 @@ from spa.cli import files
 from spa.cli import options as declare
 from spa.cli.prune import OUTPUT
 from spa.cli.shell import Answer, Task, command
-from spa.events import Tell
+from spa.events import Callback
 
 
 @command(
@@ -34,13 +34,15 @@ def apply(source: str, plan: str, **options: Any) -> Task:
     output = files.output_name(source, options["output"], ".spa.onnx")
     files.check(options, source, output=output, plan=plan)
     return Task(
-        lambda tell: _apply(source, plan, output, options, tell),
+        lambda callback: _apply(source, plan, output, options, callback),
         source=source,
         stdout_taken=output == files.STREAM,
     )
 
 
-def _apply(source: str, plan: str, output: str, options: dict[str, Any], tell: Tell) -> Answer:
+def _apply(
+    source: str, plan: str, output: str, options: dict[str, Any], callback: Callback
+) -> Answer:
     recipe, force = declare.recipe_of(options), options["force"]
     files.check_output(output, force=force)
     from spa import pipeline
@@ -48,5 +50,5 @@ def _apply(source: str, plan: str, output: str, options: dict[str, Any], tell: T
     to_stdout = output == files.STREAM
     target = None if to_stdout else output
     model = files.model_from(source)
-    outcome = pipeline.apply(model, plan, recipe, tell, output=target, force=force)
+    outcome = pipeline.apply(model, plan, recipe, callback, output=target, force=force)
     return files.answer(outcome, to_stdout=to_stdout)

@@ -12,7 +12,7 @@ from spa.cli import files
 from spa.cli import options as declare
 from spa.cli.shell import Answer, Task, command
 from spa.errors import UsageError
-from spa.events import Tell
+from spa.events import Callback
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -46,10 +46,10 @@ def bench(models: tuple[str, ...], **options: Any) -> Task:
 
     Example: spa bench model.onnx model.spa.onnx --threads 1
     """
-    return Task(lambda tell: _bench(models, options, tell), _show, models[0])
+    return Task(lambda callback: _bench(models, options, callback), _show, models[0])
 
 
-def _bench(models: tuple[str, ...], options: dict[str, Any], tell: Tell) -> Answer:
+def _bench(models: tuple[str, ...], options: dict[str, Any], callback: Callback) -> Answer:
     if models.count(files.STREAM) > 1:
         raise UsageError("only one of the models can come from standard input")
     recipe = declare.recipe_of(options)
@@ -57,7 +57,7 @@ def _bench(models: tuple[str, ...], options: dict[str, Any], tell: Tell) -> Answ
 
     given = [files.model_from(model) for model in models]
     asked = {name: options[name] for name in ("runs", "warmup", "threads")}
-    return Answer(pipeline.bench(given, recipe, tell, **asked).report)
+    return Answer(pipeline.bench(given, recipe, callback, **asked).report)
 
 
 def _show(measured: Bench, written: Sequence[Path]) -> RenderableType:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from spa.cli import options as declare
 from spa.cli.shell import Answer, Task, command
-from spa.events import Tell
+from spa.events import Callback
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,7 +20,7 @@ def doctor(**options: Any) -> Task:
     return Task(_doctor, _show)
 
 
-def _doctor(tell: Tell) -> Answer:
+def _doctor(callback: Callback) -> Answer:
     from spa import pipeline
 
     return Answer(pipeline.doctor())

@@ -11,7 +11,7 @@ import click
 from spa.cli import files
 from spa.cli import options as declare
 from spa.cli.shell import Answer, Task, command
-from spa.events import Tell
+from spa.events import Callback
 from spa.reports.schema import Report
 
 if TYPE_CHECKING:
@@ -40,15 +40,15 @@ def inspect(source: str, **options: Any) -> Task:
     Example: spa inspect model.onnx --frozen
     """
     files.check(options, source)
-    return Task(lambda tell: _inspect(source, options, tell), _show, source)
+    return Task(lambda callback: _inspect(source, options, callback), _show, source)
 
 
-def _inspect(source: str, options: dict[str, Any], tell: Tell) -> Answer:
+def _inspect(source: str, options: dict[str, Any], callback: Callback) -> Answer:
     recipe = declare.recipe_of(options)
     from spa import pipeline
     from spa.reports import console
 
-    report = cast(Report, pipeline.inspect(files.model_from(source), recipe, tell).report)
+    report = cast(Report, pipeline.inspect(files.model_from(source), recipe, callback).report)
     return Answer(console.select(report, groups=options["groups"], frozen=options["frozen"]))
 
 

@@ -17,7 +17,7 @@ from types import FrameType
 
 from spa import watch
 from spa.errors import LimitError, UsageError
-from spa.events import Event, Tell
+from spa.events import Callback, Event
 from spa.storage import abandon
 
 # Rung again so soon where an error would be lost or leave something half done.
@@ -37,15 +37,15 @@ def _nothing(error: LimitError) -> None:
 @contextmanager
 def limited(
     seconds: float | None,
-    tell: Tell,
+    callback: Callback,
     memory: int | None = None,
     last_words: Callable[[LimitError], None] = _nothing,
-) -> Iterator[Tell]:
+) -> Iterator[Callback]:
     """Raise LimitError in the body once it has taken too much; the body tells what is yielded.
 
     Args:
         seconds: of time; None: any, but no single run may take much more than its size explains.
-        tell: where events go.
+        callback: is called with every event of progress.
         memory: bytes that may be held.
         last_words: is called before the process ends because a library does not listen.
     """
@@ -73,7 +73,7 @@ def limited(
             def watched(event: Event) -> None:
                 if guard.error is not None:
                     raise guard.error
-                tell(event)
+                callback(event)
 
             yield watched
 

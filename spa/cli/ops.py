@@ -38,7 +38,7 @@ def ops(glob: str, **options: Any) -> Task:
     Example: spa ops "conv*"
     """
     wanted = options["status"] or STATUSES
-    return Task(lambda tell: _ops(glob, wanted), _show)
+    return Task(lambda callback: _ops(glob, wanted), _show)
 
 
 def _ops(glob: str, wanted: Sequence[str]) -> Answer:

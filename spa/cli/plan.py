@@ -11,7 +11,7 @@ from spa.cli import files
 from spa.cli import options as declare
 from spa.cli.shell import Answer, Task, command
 from spa.errors import UsageError
-from spa.events import Tell
+from spa.events import Callback
 
 OUTPUT = "Default: INPUT's stem + .plan.json; - is stdout."
 
@@ -39,14 +39,14 @@ def plan(source: str, **options: Any) -> Task:
     files.check(options, source, output=output)
     to_stdout = output == files.STREAM
     return Task(
-        lambda tell: _plan(source, output, options, tell),
+        lambda callback: _plan(source, output, options, callback),
         source=source,
         written={} if to_stdout else {Path(output): "plan"},
         stdout_taken=to_stdout,
     )
 
 
-def _plan(source: str, output: str, options: dict[str, Any], tell: Tell) -> Answer:
+def _plan(source: str, output: str, options: dict[str, Any], callback: Callback) -> Answer:
     if options["ratio"] is None:
         raise UsageError("nothing says how much is to go; give --ratio (0.5 removes half)")
     declare.contradict("scorer", "saliency")
@@ -54,7 +54,7 @@ def _plan(source: str, output: str, options: dict[str, Any], tell: Tell) -> Answ
     files.check_output(output, force=options["force"])
     from spa import pipeline
 
-    made = pipeline.make_plan(files.model_from(source), recipe, tell).plan
+    made = pipeline.make_plan(files.model_from(source), recipe, callback).plan
     assert made is not None
     if output == files.STREAM:
         click.echo(made.to_json(), nl=False)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from spa.events import Done, Event, Note, Started, Step, Tell, quiet
+from spa.events import Callback, Done, Event, Note, Started, Step, quiet
 from spa.reports import wording
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ LEAST, LEAST_SECONDS = 0.02, 1.0
 
 
 @contextmanager
-def progress(console: Console | None, *, verbose: bool) -> Iterator[Tell]:
+def progress(console: Console | None, *, verbose: bool) -> Iterator[Callback]:
     """Yield the callback that shows what happens; without a console it shows nothing."""
     if console is not None and console.is_terminal and not in_ci():
         with _bars(console) as live:
@@ -185,9 +185,9 @@ class Lines:
         elif self._verbose and isinstance(event, Note):
             self._print(f"{'warning' if event.warning else 'note'}: {event.message}")
         elif isinstance(event, Step) and count is not None:
-            self._tell(event.stage, count)
+            self._say(event.stage, count)
 
-    def _tell(self, stage: str, count: Count) -> None:
+    def _say(self, stage: str, count: Count) -> None:
         now = self._counts.clock()
         if now - max(self._last, count.began) >= self._every:
             self._last = now

@@ -10,7 +10,7 @@ from spa.cli import files
 from spa.cli import options as declare
 from spa.cli.shell import Answer, Task, command
 from spa.errors import UsageError
-from spa.events import Tell
+from spa.events import Callback
 
 OUTPUT = "Default: INPUT's stem + .spa.onnx; - is stdout."
 DRY_RUN = declare.option("Output", "--dry-run", is_flag=True, help="Do it all, write no model.")
@@ -48,13 +48,13 @@ def prune(source: str, **options: Any) -> Task:
     output = None if options["dry_run"] else name
     files.check(options, source, output=output, plan=options["plan"])
     return Task(
-        lambda tell: _prune(source, output, options, tell),
+        lambda callback: _prune(source, output, options, callback),
         source=source,
         stdout_taken=output == files.STREAM,
     )
 
 
-def _prune(source: str, output: str | None, options: dict[str, Any], tell: Tell) -> Answer:
+def _prune(source: str, output: str | None, options: dict[str, Any], callback: Callback) -> Answer:
     if options["ratio"] is None and options["plan"] is None:
         raise UsageError(
             "nothing says how much is to go; give --ratio (0.5 removes half) or --plan FILE"
@@ -69,7 +69,7 @@ def _prune(source: str, output: str | None, options: dict[str, Any], tell: Tell)
     outcome = pipeline.prune(
         files.model_from(source),
         recipe,
-        tell,
+        callback,
         output=None if output == files.STREAM else output,
         force=options["force"],
         dry_run=options["dry_run"],

@@ -18,7 +18,7 @@ from spa.cli.limit import limited
 from spa.cli.options import SHELL, Command, Decorator, config_in_use
 from spa.cli.progress import progress
 from spa.errors import UsageError
-from spa.events import Note, Tell
+from spa.events import Callback, Note
 from spa.reports.schema import FileFacts, Kind, Report, empty_report, unread
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Task:
         limits: the limits of this process, where those given are not meant for it.
     """
 
-    work: Callable[[Tell], Answer]
+    work: Callable[[Callback], Answer]
     show: Callable[[Any, Sequence[Path]], RenderableType] = summary
     source: str | None = None
     written: Mapping[Path, Kind] = field(default_factory=dict)
@@ -110,8 +110,8 @@ class _Run:
                 )
             console = None if self.quiet else self._console(stderr=True)
             with (
-                progress(console, verbose=self.verbose) as tell,
-                limited(self.seconds, tell, self.memory, self._last_words) as watched,
+                progress(console, verbose=self.verbose) as callback,
+                limited(self.seconds, callback, self.memory, self._last_words) as watched,
             ):
                 if self.config is not None:
                     watched(Note(f"options of {self.config.path} are used"))

@@ -12,7 +12,7 @@ from spa.cli import files, values
 from spa.cli import options as declare
 from spa.cli.shell import Answer, Task, command, summary
 from spa.errors import UsageError
-from spa.events import Tell
+from spa.events import Callback
 from spa.storage import check_place, replaced
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def sweep(source: str, **options: Any) -> Task:
     files.check(options, source, output=options["output"])
     wanted = [options[name] for name in WRITTEN if options[name]]
     return Task(
-        lambda tell: _sweep(source, options, wanted, tell),
+        lambda callback: _sweep(source, options, wanted, callback),
         _show,
         source,
         written={Path(options[name]): kind for name, kind in WRITTEN.items() if options[name]},
@@ -94,7 +94,7 @@ def _show(made: Any, written: Sequence[Path]) -> RenderableType:
     return sweep_text.summary(made, [str(path) for path in written])
 
 
-def _sweep(source: str, options: dict[str, Any], wanted: list[str], tell: Tell) -> Answer:
+def _sweep(source: str, options: dict[str, Any], wanted: list[str], callback: Callback) -> Answer:
     declare.contradict("scorer", "saliency")
     recipe = declare.recipe_of(options)
     output, force = options["output"], options["force"]
@@ -114,7 +114,7 @@ def _sweep(source: str, options: dict[str, Any], wanted: list[str], tell: Tell) 
     found = pipeline.sweep(
         files.model_from(source),
         recipe,
-        tell,
+        callback,
         ratios=options["ratios"] or (),
         precision=options["precision"],
         output=output,

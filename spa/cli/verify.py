@@ -12,7 +12,7 @@ from spa.cli import files
 from spa.cli import options as declare
 from spa.cli.shell import Answer, Task, command
 from spa.errors import UsageError
-from spa.events import Tell
+from spa.events import Callback
 from spa.reports.schema import Report
 
 if TYPE_CHECKING:
@@ -47,17 +47,17 @@ def verify(original: str, pruned: str, **options: Any) -> Task:
     Example: spa verify model.onnx model.spa.onnx --max-drift 0.1 --report ci.xml
     """
     files.check(options, original, pruned)
-    return Task(lambda tell: _verify(original, pruned, options, tell), _show, original)
+    return Task(lambda callback: _verify(original, pruned, options, callback), _show, original)
 
 
-def _verify(original: str, pruned: str, options: dict[str, Any], tell: Tell) -> Answer:
+def _verify(original: str, pruned: str, options: dict[str, Any], callback: Callback) -> Answer:
     if original == pruned == files.STREAM:
         raise UsageError("only one of the two models can come from standard input")
     recipe = declare.recipe_of(options, verify="run")
     from spa import pipeline
 
     models = files.model_from(original), files.model_from(pruned)
-    report = pipeline.verify(*models, recipe, tell, level=options["level"]).report
+    report = pipeline.verify(*models, recipe, callback, level=options["level"]).report
     return Answer(report, report["exit_code"])
 
 

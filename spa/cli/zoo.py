@@ -12,7 +12,7 @@ import click
 from spa.cli import options as declare
 from spa.cli import values
 from spa.cli.shell import Answer, Task, command
-from spa.events import Tell
+from spa.events import Callback
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -108,7 +108,7 @@ def zoo(sources: tuple[str, ...], **options: Any) -> Task:
     """
     dest = Path(options["dest"])
 
-    def work(tell: Tell) -> Answer:
+    def work(callback: Callback) -> Answer:
         plan = _plan(sources, dest, options)
         from spa.cli.zoo_live import listening
         from spa.zoo.run import zoo

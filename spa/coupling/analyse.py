@@ -17,7 +17,7 @@ from spa.coupling.heads import alike, tie, wide
 from spa.coupling.model import Coupling
 from spa.coupling.partition import Partition, partition, rooted
 from spa.coupling.shared import tie_shared
-from spa.events import Tell, quiet
+from spa.events import Callback, quiet
 from spa.graph.model import Graph, Node
 from spa.labels import Ids, Plane
 from spa.recipe import Heads
@@ -30,7 +30,7 @@ ROUNDS = 200
 
 
 def analyse(
-    graph: Graph, *, strict: bool = False, heads: Heads = "free", tell: Tell = quiet
+    graph: Graph, *, strict: bool = False, heads: Heads = "free", callback: Callback = quiet
 ) -> Coupling:
     """Find the groups of coupled channels of a graph.
 
@@ -38,7 +38,7 @@ def analyse(
         graph: as read by `spa.graph.read`.
         strict: let an error inside a rule through instead of freezing its node (for tests).
         heads: how finely attention is cut.
-        tell: where progress goes.
+        callback: is called with every event of progress.
     """
     with _all_kept():
         notes = Collect(graph, strict).sweep()

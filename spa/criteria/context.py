@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spa.coupling.model import Coupling
 from spa.criteria.aggregate import Weigh, aggregate
 from spa.devices import Device
-from spa.events import Tell, quiet
+from spa.events import Callback, quiet
 
 Scores = NDArray[np.float64]
 """One number per unit, float64 `[labels]`; units of no group count nothing."""
@@ -30,7 +30,7 @@ class Context:
         aggregate: how the members of a channel become one number: `sum`, `mean` or `max`.
         device: where models run.
         batch_norm: whether BatchNormalization, folded or not, takes the statistics of `feeds`.
-        tell: where progress goes.
+        callback: is called with every event of progress.
     """
 
     coupling: Coupling
@@ -39,7 +39,7 @@ class Context:
     aggregate: str = "sum"
     device: Device = "auto"
     batch_norm: bool = True
-    tell: Tell = quiet
+    callback: Callback = quiet
 
     def zeros(self) -> Scores:
         """Scores to fill in, group by group: `scores[group.cells] = ...`."""

@@ -173,7 +173,7 @@ def work_of(context: Context, apart: bool = False) -> Work:
                 by_unit[unit] = by_unit.get(unit, 0.0) + GREEDY * cost
         firsts = [group.cells.flat[0] for group in coupling.groups]
         parts["groups"] = [by_unit.get(int(first), 0.0) for first in firsts]
-    return Work("score", context.tell, parts)
+    return Work("score", context.callback, parts)
 
 
 def _concerned(coupling: Coupling) -> list[Site]:

@@ -20,7 +20,7 @@ import onnx
 
 from spa import watch
 from spa.errors import ReadError, SpaError, first_line
-from spa.events import Done, Started, Tell, quiet
+from spa.events import Callback, Done, Started, quiet
 from spa.graph import dims as sizes_of
 from spa.graph.caches import caches
 from spa.graph.count import count_ops
@@ -67,7 +67,7 @@ def read(
     model: Model,
     *,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
-    tell: Tell = quiet,
+    callback: Callback = quiet,
     base_dir: str | os.PathLike[str] | None = None,
 ) -> Graph:
     """Read, check and normalise a model; the caller's `ModelProto` is left as it is.
@@ -75,13 +75,13 @@ def read(
     Args:
         model: a path, `"-"` for standard input, the bytes of a file, a binary stream or a model.
         input_shapes: sizes for inputs whose shape is symbolic.
-        tell: hears when reading starts and ends.
+        callback: is called when reading starts and ends.
         base_dir: the folder of external data, where `model` is not a path.
 
     Raises:
         ReadError: the model is missing, damaged, hostile or not supported.
     """
-    tell(Started(STAGE))
+    callback(Started(STAGE))
     begin = time.perf_counter()
     label = _label(model)
     try:
@@ -103,7 +103,7 @@ def read(
             f"{label} cannot be read as an ONNX model ({text}); "
             "check it with onnx.checker and export it again"
         ) from error
-    tell(Done(STAGE, time.perf_counter() - begin))
+    callback(Done(STAGE, time.perf_counter() - begin))
     return graph
 
 

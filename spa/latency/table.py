@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from spa.budgets.limits import Limit
 from spa.coupling.model import Coupling
 from spa.errors import ReadError
-from spa.events import Started, Step, Tell, quiet
+from spa.events import Callback, Started, Step, quiet
 from spa.latency.extract import Extractor, Trial, timeable
 from spa.latency.pieces import Piece, group_of, pieces
 from spa.latency.stopwatch import Stopwatch
@@ -104,7 +104,7 @@ class Table:
         coupling: the graph; only its shapes matter.
         store: what is known already.
         stopwatch: how trials are timed.
-        tell: where progress goes.
+        callback: is called with every event of progress.
         seconds: how long measuring may take in all.
         now: the time, in seconds.
     """
@@ -114,12 +114,17 @@ class Table:
         coupling: Coupling,
         store: Store,
         stopwatch: Stopwatch,
-        tell: Tell = quiet,
+        callback: Callback = quiet,
         *,
         seconds: float = SECONDS,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.coupling, self.store, self.stopwatch, self.tell = coupling, store, stopwatch, tell
+        self.coupling, self.store, self.stopwatch, self.callback = (
+            coupling,
+            store,
+            stopwatch,
+            callback,
+        )
         self.tally = Tally()
         self._now, self._left = now, seconds
         self._extract = Extractor(coupling)
@@ -213,7 +218,7 @@ class Table:
 
     def _measure(self, wanted: Sequence[tuple[_Kind, Point]]) -> None:
         batch: list[tuple[_Kind, Point, Trial]] = []
-        self.tell(Started(STAGE, len(wanted), "timings"))
+        self.callback(Started(STAGE, len(wanted), "timings"))
         for kind, point in wanted:
             name = kind.name(point)
             known = self.store.get(name)
@@ -221,15 +226,15 @@ class Table:
                 kind.found[point] = known
                 self.tally.cached += name not in self._own
                 self._own.add(name)
-                self.tell(Step(STAGE))
+                self.callback(Step(STAGE))
                 continue
             if self._now() > self._deadline and point != kind.full:
-                self.tell(Step(STAGE))
+                self.callback(Step(STAGE))
                 continue
             trial = self._trial(kind, point)
             if trial is None:
                 self.tally.failed += 1
-                self.tell(Step(STAGE))
+                self.callback(Step(STAGE))
                 continue
             batch.append((kind, point, trial))
             if len(batch) == AT_ONCE or sum(t.numbers for _, _, t in batch) > NUMBERS:
@@ -260,7 +265,7 @@ class Table:
             self._own.add(name)
             self.store.put({name: taken})
             self.tally.measured += 1
-        self.tell(Step(STAGE, len(batch)))
+        self.callback(Step(STAGE, len(batch)))
 
 
 def _grid(kinds: Sequence[_Kind], least: float) -> list[tuple[_Kind, Point]]:

@@ -14,7 +14,7 @@ from spa import runtime
 from spa.coupling import analyse
 from spa.coupling.cost import Cost
 from spa.errors import UsageError
-from spa.events import Step, Tell, quiet
+from spa.events import Callback, Step, quiet
 from spa.graph import Graph, read
 from spa.latency import clock_for
 from spa.pipeline.context import Context
@@ -29,7 +29,7 @@ from spa.validate.inputs import feeds_at
 def bench(
     models: Sequence[Any],
     recipe: Recipe,
-    tell: Tell = quiet,
+    callback: Callback = quiet,
     *,
     runs: int | None = None,
     warmup: int = 5,
@@ -39,7 +39,7 @@ def bench(
 
     Raises ReadError if one cannot be read or run, UsageError if there is none.
     """
-    context = Context("bench", tell)
+    context = Context("bench", callback)
     rows, sessions, feeds = [], [], []
     with reporting(context), context.stage("bench", total=len(models)):
         recipe.validate()
@@ -70,7 +70,7 @@ def bench(
                     "peak_rss_bytes": peak_memory(),
                 }
             )
-            tell(Step("bench"))
+            callback(Step("bench"))
         for session, feed in zip(sessions, feeds, strict=True):
             runtime.run(session, feed)
         clock = clock_for(recipe.device, threads or 0)

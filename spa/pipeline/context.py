@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from spa.events import Advance, Done, Note, Started, Tell, counted_in, quiet, unheard
+from spa.events import Advance, Callback, Done, Note, Started, counted_in, quiet, unheard
 from spa.reports.wording import printable
 
 T = TypeVar("T")
@@ -18,15 +18,15 @@ class Context:
 
     Attributes:
         command: what runs.
-        tell: where progress goes.
+        callback: is called with every event of progress.
         timings: seconds by stage.
         warnings: what a person should know.
         notes: decisions that spa took by itself.
         reached: what the stages made so far, in order; the report is built from it.
     """
 
-    def __init__(self, command: str, tell: Tell = quiet) -> None:
-        self.command, self.tell = command, tell
+    def __init__(self, command: str, callback: Callback = quiet) -> None:
+        self.command, self.callback = command, callback
         self.timings: dict[str, float] = {}
         self.warnings: list[str] = []
         self.notes: list[str] = []
@@ -47,7 +47,7 @@ class Context:
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[None]:
         """Time a stage and announce its beginning and end."""
-        self.tell(Started(name, total))
+        self.callback(Started(name, total))
         self._stages.append(name)
         began = time.perf_counter()
         try:
@@ -56,27 +56,27 @@ class Context:
             self._stages.pop()
             spent = time.perf_counter() - began
             self.timings[name] = self.timings.get(name, 0.0) + spent
-            self.tell(Done(name, spent))
+            self.callback(Done(name, spent))
 
     def counted(self, total: int | None, unit: str) -> Advance:
         """Count steps of the stage that runs, see `spa.events.Counted`."""
-        return counted_in(self._stages[-1], self.tell)(total, unit) if self._stages else unheard
+        return counted_in(self._stages[-1], self.callback)(total, unit) if self._stages else unheard
 
     def warn(self, message: str) -> None:
         """Say something a person should know."""
         message = printable(message)
         self.warnings.append(message)
-        self.tell(Note(message, warning=True))
+        self.callback(Note(message, warning=True))
 
     def note(self, message: str) -> None:
         """Keep a decision spa took by itself, once."""
         message = printable(message)
         if message not in self.notes:
             self.notes.append(message)
-            self.tell(Note(message))
+            self.callback(Note(message))
 
     def branch(self, command: str) -> Context:
         """One for a part of the work with a report of its own, that starts from what is reached."""
-        part = Context(command, self.tell)
+        part = Context(command, self.callback)
         part.reached, part.warnings, part.notes = [*self.reached], [*self.warnings], [*self.notes]
         return part

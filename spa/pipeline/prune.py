@@ -15,7 +15,7 @@ from typing import Any
 
 from spa.budgets.limits import keeper, limits
 from spa.errors import UsageError
-from spa.events import Tell, quiet
+from spa.events import Callback, quiet
 from spa.graph import save
 from spa.pipeline.choose import choose, follow
 from spa.pipeline.context import Context
@@ -40,7 +40,7 @@ Place = str | os.PathLike[str]
 def prune(
     model: Any,
     recipe: Recipe,
-    tell: Tell = quiet,
+    callback: Callback = quiet,
     *,
     output: Place | None = None,
     force: bool = False,
@@ -53,7 +53,7 @@ def prune(
     Args:
         model: a path, bytes, a stream or a ModelProto.
         recipe: what to do; `recipe.ratio` is ignored when a plan is given.
-        tell: where progress goes.
+        callback: is called with every event of progress.
         output: where to write the model; without it nothing is written.
         force: whether an existing output may be replaced.
         dry_run: do everything but write.
@@ -63,7 +63,7 @@ def prune(
     Raises:
         SpaError: with the partial report as its attribute `report`.
     """
-    context = Context(command, tell)
+    context = Context(command, callback)
     with reporting(context):
         target = None if dry_run else output
         recipe, given = _asked(model, recipe, target, plan)
@@ -80,18 +80,22 @@ def prune(
 
 
 def apply(
-    model: Any, plan: Place | Plan | Result, recipe: Recipe, tell: Tell = quiet, **options: Any
+    model: Any,
+    plan: Place | Plan | Result,
+    recipe: Recipe,
+    callback: Callback = quiet,
+    **options: Any,
 ) -> Result:
     """Cut a model as a plan says; options and errors as for `prune`."""
-    return prune(model, recipe, tell, plan=plan, command="apply", **options)
+    return prune(model, recipe, callback, plan=plan, command="apply", **options)
 
 
-def make_plan(model: Any, recipe: Recipe, tell: Tell = quiet) -> Result:
+def make_plan(model: Any, recipe: Recipe, callback: Callback = quiet) -> Result:
     """Score and allocate, change nothing.
 
     Raises ReadError, UsageError or TargetError, with the partial report as attribute `report`.
     """
-    context = Context("plan", tell)
+    context = Context("plan", callback)
     with reporting(context):
         recipe, _ = _asked(model, recipe)
         groups = couple(load(model, recipe, context), recipe, context)
@@ -104,12 +108,12 @@ def make_plan(model: Any, recipe: Recipe, tell: Tell = quiet) -> Result:
     return Result(report, plan=replace(choice.plan, report=dict(report)), reads=reads)
 
 
-def inspect(model: Any, recipe: Recipe, tell: Tell = quiet) -> Result:
+def inspect(model: Any, recipe: Recipe, callback: Callback = quiet) -> Result:
     """The groups of a model, what each costs, and what is frozen and why.
 
     Groups that an option keeps whole count as frozen.  Raises ReadError or UsageError.
     """
-    context = Context("inspect", tell)
+    context = Context("inspect", callback)
     with reporting(context):
         recipe, _ = _asked(model, recipe)
         groups = couple(load(model, recipe, context), recipe, context)

@@ -59,5 +59,5 @@ def refitted(
             sequential=recipe.sequential,
             batch_norm=recipe.batch_norm,
             device=recipe.device,
-            tell=context.tell,
+            callback=context.callback,
         )

@@ -36,7 +36,7 @@ def scores_of(coupling: Coupling, settled: Settled, context: Context) -> NDArray
             aggregate=recipe.aggregate,
             device=recipe.device,
             batch_norm=recipe.batch_norm,
-            tell=context.tell,
+            callback=context.callback,
         )
         saliency, normalize = recipe.saliency, recipe.normalize
         return scored(judged, recipe.scorer, saliency=saliency, normalize=normalize)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from spa.errors import SpaError, TargetError, UsageError, VerifyError
-from spa.events import Step, Tell, quiet
+from spa.events import Callback, Step, quiet
 from spa.pipeline.choose import choose
 from spa.pipeline.context import Context
 from spa.pipeline.files import check_output, files_read
@@ -45,7 +45,7 @@ Reads = tuple[Path, ...]
 def sweep(
     model: Any,
     recipe: Recipe,
-    tell: Tell = quiet,
+    callback: Callback = quiet,
     *,
     ratios: Sequence[float] = (),
     precision: float = PRECISION,
@@ -57,7 +57,7 @@ def sweep(
     Args:
         model: a path, bytes, a stream or a ModelProto.
         recipe: what to do; its ratio does not count, its gates say which models pass.
-        tell: where progress goes.
+        callback: is called with every event of progress.
         ratios: shares to remove; none: the largest that passes is sought by bisection.
         precision: how finely, as a share.
         output: where to write the smallest model that passes; without it nothing is written.
@@ -69,7 +69,7 @@ def sweep(
     Raises:
         SpaError: nothing could be tried; with the partial report as its attribute `report`.
     """
-    context = Context("sweep", tell)
+    context = Context("sweep", callback)
     with reporting(context):
         recipe = _checked(recipe, ratios, precision, output is not None)
         check_output(model, recipe, output)
@@ -176,7 +176,7 @@ class _Trials:
         with self.context.stage("sweep", len(ratios)):
             for ratio in ratios:
                 self._try(self.settled.at(ratio))
-                self.context.tell(Step("sweep"))
+                self.context.callback(Step("sweep"))
 
     def search(self, precision: float) -> None:
         """Find the largest ratio that passes, to within `precision`.
@@ -192,7 +192,7 @@ class _Trials:
                 middle = (low + high) // 2
                 row = self._try(guide.at(round(middle * precision, 9)))
                 low, high = (middle, high) if row["status"] == "passed" else (low, middle)
-                self.context.tell(Step("sweep"))
+                self.context.callback(Step("sweep"))
 
     def _try(self, settled: Settled) -> Row:
         began, ratio = time.perf_counter(), settled.recipe.ratio

@@ -40,7 +40,7 @@ def allocated(
     with context.stage(STAGE):
         threads = recipe.threads or 0
         store = Store(machine(recipe.device, threads), cache_folder())
-        table = Table(coupling, store, stopwatch(recipe.device, threads), context.tell)
+        table = Table(coupling, store, stopwatch(recipe.device, threads), context.callback)
         reached = reach(coupling, scores, recipe, table, whole)
     met = facts(reached, recipe, table, whole) if reached.aim.measured is not None else None
     return reached.aim.alive, cast("LatencyBudget | None", met)

@@ -10,7 +10,7 @@ from spa.coupling import Coupling, analyse
 from spa.coupling.cost import Cost
 from spa.coupling.rows import batch_symbols
 from spa.errors import ReadError, UsageError, VerifyError
-from spa.events import Advance, Counted, Tell, quiet
+from spa.events import Advance, Callback, Counted, quiet
 from spa.executor.samples import check_room
 from spa.graph import Graph, read
 from spa.pipeline.context import Context
@@ -38,7 +38,7 @@ OWN = "compare a model with its own pruned version"
 
 
 def verify(
-    original: Any, pruned: Any, recipe: Recipe, tell: Tell = quiet, *, level: str = "auto"
+    original: Any, pruned: Any, recipe: Recipe, callback: Callback = quiet, *, level: str = "auto"
 ) -> Result:
     """Compare a pruned model with its original: loads, ports, shapes, drift, latency, gates.
 
@@ -48,7 +48,7 @@ def verify(
         original: path, bytes, stream or ModelProto.
         pruned: likewise.
         recipe: gates, input shapes, seed and device.
-        tell: where progress goes.
+        callback: is called with every event of progress.
         level: `run`, `equivalence` (demands the plan in the file), or `auto`: equivalence if the
             file carries a plan that fits this original, else run.
 
@@ -56,7 +56,7 @@ def verify(
         VerifyError: the two do not match or a gate failed.
         ReadError: one cannot be read.
     """
-    context = Context("verify", tell)
+    context = Context("verify", callback)
     with reporting(context):
         recipe = recipe.validate()
         pair = _coupled(original, pruned, recipe, context)

@@ -20,7 +20,7 @@ from onnx import ModelProto
 from spa.coupling.model import Coupling
 from spa.devices import Device
 from spa.errors import UsageError
-from spa.events import Tell, Work, quiet
+from spa.events import Callback, Work, quiet
 from spa.executor.channels import along
 from spa.executor.expected import grams, passes, solves
 from spa.executor.select import select
@@ -65,7 +65,7 @@ def reconstruct(
     batch_norm: bool = True,
     strength: float = 5e-2,
     device: Device = "cpu",
-    tell: Tell = quiet,
+    callback: Callback = quiet,
 ) -> tuple[ModelProto, tuple[Repaired, ...]]:
     """A copy of the cut model `small` with its weights refitted on probe inputs.
 
@@ -80,13 +80,13 @@ def reconstruct(
         batch_norm: fit with BatchNormalization on the statistics of the probe (see `survey`).
         strength: ridge, as a share of the mean of the Gram matrix's diagonal.
         device: where the streams run.
-        tell: where progress goes.
+        callback: is called with every event of progress.
     """
     walk = _Walk(coupling, alive, small, feeds, mode, sequential, batch_norm, strength, device)
     sites = walk.sites()
     parts = passes(sites, feeds), grams(sites, coupling), solves(sites, coupling)
     costs = [2 * run + 2 * gram + solve for run, gram, solve in zip(*parts, strict=True)]
-    work = Work("reconstruct", tell, {"sites": costs})
+    work = Work("reconstruct", callback, {"sites": costs})
     walk.share(sites)
     work.begin("sites")
     for site in sites:

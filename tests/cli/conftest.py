@@ -50,44 +50,44 @@ class Plan:
 def calls(monkeypatch):
     calls = Calls()
 
-    def answer(name, tell, **seen):
+    def answer(name, callback, **seen):
         calls.made.append(types.SimpleNamespace(name=name, **seen))
-        tell(Started("load", 2))
-        tell(Step("load"))
-        tell(Note("a decision"))
-        tell(Note("a worry", warning=True))
-        tell(Done("load", 0.25))
+        callback(Started("load", 2))
+        callback(Step("load"))
+        callback(Note("a decision"))
+        callback(Note("a worry", warning=True))
+        callback(Done("load", 0.25))
         if calls.error is not None:
             raise calls.error
         return calls.answer
 
-    def outcome(name, tell, **seen):
-        report = answer(name, tell, **seen)
+    def outcome(name, callback, **seen):
+        report = answer(name, callback, **seen)
         return types.SimpleNamespace(
             report=report, model=pruned(), plan=Plan(), exit_code=calls.exit_code, base_dir=None
         )
 
-    def prune(model, recipe, tell, output=None, force=False, dry_run=False, plan=None):
+    def prune(model, recipe, callback, output=None, force=False, dry_run=False, plan=None):
         seen = {"output": output, "force": force, "dry_run": dry_run, "plan": plan}
-        return outcome("prune", tell, model=model, recipe=recipe, **seen)
+        return outcome("prune", callback, model=model, recipe=recipe, **seen)
 
-    def apply(model, plan_path, recipe, tell, output=None, force=False):
+    def apply(model, plan_path, recipe, callback, output=None, force=False):
         seen = {"plan": plan_path, "output": output, "force": force}
-        return outcome("apply", tell, model=model, recipe=recipe, **seen)
+        return outcome("apply", callback, model=model, recipe=recipe, **seen)
 
-    def make_plan(model, recipe, tell):
-        return Result(answer("plan", tell, model=model, recipe=recipe), plan=Plan())
+    def make_plan(model, recipe, callback):
+        return Result(answer("plan", callback, model=model, recipe=recipe), plan=Plan())
 
-    def inspect(model, recipe, tell):
-        return Result(answer("inspect", tell, model=model, recipe=recipe))
+    def inspect(model, recipe, callback):
+        return Result(answer("inspect", callback, model=model, recipe=recipe))
 
-    def verify(original, pruned, recipe, tell, *, level):
+    def verify(original, pruned, recipe, callback, *, level):
         seen = {"models": [original, pruned], "recipe": recipe, "level": level}
-        return Result(answer("verify", tell, **seen))
+        return Result(answer("verify", callback, **seen))
 
-    def bench(models, recipe, tell, runs, warmup, threads):
+    def bench(models, recipe, callback, runs, warmup, threads):
         seen = {"runs": runs, "warmup": warmup, "threads": threads}
-        answer("bench", tell, models=models, recipe=recipe, **seen)
+        answer("bench", callback, models=models, recipe=recipe, **seen)
         measured = [{"path": str(m), "median_ms": 10.0} for m in models]
         found = {"provider": "CPU", "threads": threads, "runs": runs or 60, "warmup": warmup}
         return Result({**found, "models": measured})

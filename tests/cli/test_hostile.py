@@ -172,8 +172,8 @@ def test_a_plan_matches_any_name(kind, tmp_path, monkeypatch, capfd):
 def test_notes_and_warnings_are_sentences():
     heard = []
     context = Context("prune", heard.append)
-    for tell in (context.warn, context.note):
-        tell("a\x1b[2J\n" + "n" * 5000)
+    for callback in (context.warn, context.note):
+        callback("a\x1b[2J\n" + "n" * 5000)
     for text in (
         *context.warnings,
         *context.notes,

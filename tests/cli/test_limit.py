@@ -27,12 +27,12 @@ def own_timer():
     signal.setitimer(signal.ITIMER_REAL, *before)
 
 
-def work(seconds, tell=quiet):
+def work(seconds, callback=quiet):
     """Spend time in Python steps, as the pipeline does between native calls."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(0.005)
-        tell(Step("work"))
+        callback(Step("work"))
 
 
 @ways
@@ -142,8 +142,8 @@ def test_beside_the_main_thread_progress_notices():
 
     def slow():
         try:
-            with limited(0.05, heard.append) as tell:
-                work(10, tell)
+            with limited(0.05, heard.append) as callback:
+                work(10, callback)
         except LimitError as error:
             caught.append(str(error))
 
@@ -156,8 +156,8 @@ def test_beside_the_main_thread_progress_notices():
 
 
 def test_no_limit_and_no_nonsense():
-    with limited(None, quiet) as tell:
-        tell(Step("work"))
+    with limited(None, quiet) as callback:
+        callback(Step("work"))
     for seconds in (0, -1, float("nan")):
         with pytest.raises(UsageError), limited(seconds, quiet):
             pass

@@ -25,9 +25,9 @@ EVENTS = (
 
 def told(*, terminal, verbose):
     console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
-    with progress(console, verbose=verbose) as tell:
+    with progress(console, verbose=verbose) as callback:
         for event in EVENTS:
-            tell(event)
+            callback(event)
     return console.file.getvalue()
 
 
@@ -45,11 +45,11 @@ def test_a_person_who_asks_sees_notes_too():
 def test_a_stage_that_is_repeated_keeps_its_one_bar():
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
     with _bars(console) as live:
-        tell = Bars(live, verbose=False)
+        callback = Bars(live, verbose=False)
         for _ in range(30):
             for event in (Started("score", 4), Step("score", 4), Done("score", 0.1)):
-                tell(event)
-        tell(Started("score", 4))
+                callback(event)
+        callback(Started("score", 4))
         assert [(t.description, t.completed, t.total) for t in live.tasks] == [("score", 0, 1)]
 
 
@@ -73,8 +73,8 @@ def test_an_automatic_build_gets_no_bar(monkeypatch, value, bar):
 
 
 def test_without_a_console_nothing_is_shown():
-    with progress(None, verbose=True) as tell:
-        assert tell is quiet
+    with progress(None, verbose=True) as callback:
+        assert callback is quiet
 
 
 class Clock:
@@ -90,15 +90,15 @@ class Clock:
 def logged(costs, seconds, *, every=5.0, verbose=False):
     """The lines about a stage whose steps cost and take what is given."""
     console, clock = Console(file=io.StringIO(), width=100), Clock()
-    tell = Lines(console, verbose=verbose, every=every, clock=clock)
-    tell(Started("score"))
-    work = Work("score", tell, costs)
+    callback = Lines(console, verbose=verbose, every=every, clock=clock)
+    callback(Started("score"))
+    work = Work("score", callback, costs)
     for unit, steps in costs.items():
         work.begin(unit)
         for _ in steps:
             clock.now += seconds.pop(0)
             work.step()
-    tell(Done("score", clock.now - 100))
+    callback(Done("score", clock.now - 100))
     return console.file.getvalue().splitlines()
 
 
@@ -131,25 +131,25 @@ def test_a_short_stage_is_not_told_to_a_log():
 
 def test_stages_that_count_no_shares_are_told_by_their_steps():
     console, clock = Console(file=io.StringIO(), width=100), Clock()
-    tell = Lines(console, verbose=False, every=5.0, clock=clock)
-    tell(Started("measure"))
+    callback = Lines(console, verbose=False, every=5.0, clock=clock)
+    callback(Started("measure"))
     for event in (Step("measure", 7), Started("sweep", 4), Step("sweep"), Step("measure", 7)):
         clock.now += 3
-        tell(event)
+        callback(event)
     assert console.file.getvalue().splitlines() == ["measure 14 steps"]
     clock.now += 3
-    tell(Step("sweep"))
+    callback(Step("sweep"))
     clock.now += 3
-    tell(Step("sweep"))
+    callback(Step("sweep"))
     assert console.file.getvalue().splitlines()[1:] == ["sweep 3/4 steps, about 4 s left"]
 
 
 def test_a_bar_says_the_same():
     console, clock = Console(file=io.StringIO(), force_terminal=True, width=100), Clock()
     with _bars(console) as live:
-        tell = Bars(live, verbose=False, clock=clock)
-        tell(Started("score"))
-        work = Work("score", tell, {"sites": [1.0, 1.0, 2.0]})
+        callback = Bars(live, verbose=False, clock=clock)
+        callback(Started("score"))
+        work = Work("score", callback, {"sites": [1.0, 1.0, 2.0]})
         work.begin("sites")
         for _ in range(2):
             clock.now += 10
@@ -157,17 +157,17 @@ def test_a_bar_says_the_same():
         (task,) = live.tasks
         assert (task.completed, task.total) == (0.5, 1.0)
         assert task.fields["words"] == "2/3 sites, about 20 s left"
-        tell(Done("score", 20.0))
+        callback(Done("score", 20.0))
         assert task.fields["words"] == "" and task.completed == task.total
 
 
 def shown_after(*seconds_and_events):
     """The lines of a log that gets these events, each so many seconds after the one before."""
     console, clock = Console(file=io.StringIO(), width=100), Clock()
-    tell = Lines(console, verbose=False, every=5.0, clock=clock)
+    callback = Lines(console, verbose=False, every=5.0, clock=clock)
     for seconds, event in seconds_and_events:
         clock.now += seconds
-        tell(event)
+        callback(event)
     return console.file.getvalue().splitlines()
 
 

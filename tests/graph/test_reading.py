@@ -215,7 +215,7 @@ def test_sparse_initializers_are_no_constants_but_have_a_shape() -> None:
 
 def test_progress_is_told() -> None:
     heard: list[Event] = []
-    read(linear(), tell=heard.append)
+    read(linear(), callback=heard.append)
     assert isinstance(heard[0], Started) and isinstance(heard[-1], Done)
 
 

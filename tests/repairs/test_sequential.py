@@ -218,7 +218,7 @@ def test_the_models_given_are_not_changed():
     cut = rewrite(coupling, alive)
     copies = [m.SerializeToString(deterministic=True) for m in (cut, coupling.graph.proto)]
     steps = []
-    small, done = reconstruct(coupling, alive, cut, feeds, tell=steps.append)
+    small, done = reconstruct(coupling, alive, cut, feeds, callback=steps.append)
     again = [m.SerializeToString(deterministic=True) for m in (cut, coupling.graph.proto)]
     assert copies == again
     assert small.SerializeToString() != cut.SerializeToString()
