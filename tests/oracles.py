@@ -27,8 +27,8 @@ from spa.probes import plain
 from spa.recipe import Recipe
 from spa.rewrite import rewrite
 from spa.validate.mask import masked as hold
+from spa.validate.neutral import neutralised
 from spa.validate.proof import names_of
-from spa.validate.twin import twin
 from spa.validate.verify import lossy_at
 from tests.nets import BATCH
 
@@ -154,7 +154,7 @@ def without_statistics(coupling: Coupling, alive: Alive, small: ModelProto) -> f
     lossy = {reason.node for reason in lossy_at(coupling, alive)}
     named = names_of(coupling.graph)
     pair = [
-        twin(m, lossy, lambda node: named.get((node.op_type, node.output[0]), ""))
+        neutralised(m, lossy, lambda node: named.get((node.op_type, node.output[0]), ""))
         for m in (hold(coupling, alive), small)
     ]
     assert pair[0] is not None and pair[1] is not None, "a lossy op has no replacement"

@@ -84,7 +84,7 @@ def test_every_contraction_has_a_cost_and_a_form():
     assert all((each.letters is None) != (each.window is None) for each in how)
 
 
-def test_every_lossy_operator_has_a_twin():
+def test_every_lossy_operator_has_a_neutral_one():
     lossy = {key for key, (status, note) in NOTES.items() if "lossy" in (status, note[:5])}
     lossy |= {key for key, rule in RULES.items() if ".lossy(" in inspect.getsource(rule)}
     # in training mode it has none: the proof ends before it

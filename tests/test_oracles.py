@@ -59,7 +59,7 @@ def test_identity(name: str, variant: str) -> None:
 
 @each_case
 def test_pruned_is_masked(name: str, variant: str) -> None:
-    """Nets that are lossy stand in as their twins, without the ops that make them so."""
+    """Nets that are lossy stand in as neutral ones, without the ops that make them so."""
     coupling = runnable(name, variant, norms=not MOTIFS[name].lossy)
     for choice in CHOICES if variant == "stated" else FEW:
         choose = CHOICES[choice]
@@ -114,10 +114,10 @@ def test_lossy_ops_are_exactly_those_listed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, motif in MOTIFS.items() if motif.lossy])
-def test_twins_are_cut_alike(name: str) -> None:
+def test_neutral_nets_are_cut_alike(name: str) -> None:
     """What is shown on the net without norms then holds for the net with them."""
-    real, twin = (coupling_of(name, "stated", norms=norms) for norms in (True, False))
-    assert oracles.groups_of(real) == oracles.groups_of(twin)
+    real, neutral = (coupling_of(name, "stated", norms=norms) for norms in (True, False))
+    assert oracles.groups_of(real) == oracles.groups_of(neutral)
 
 
 def test_every_choice_is_a_cut_somewhere() -> None:

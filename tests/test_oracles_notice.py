@@ -47,8 +47,8 @@ def test_masked_notices_channels_in_another_order(
     coupling: Coupling, alive: oracles.Alive, small: ModelProto
 ) -> None:
     bias = biases(small)[0]
-    turned = numpy_helper.to_array(bias)[::-1]
-    bias.CopyFrom(numpy_helper.from_array(turned.copy(), bias.name))
+    flipped = numpy_helper.to_array(bias)[::-1]
+    bias.CopyFrom(numpy_helper.from_array(flipped.copy(), bias.name))
     with pytest.raises(AssertionError, match="differs"):
         oracles.masked(coupling, alive, small)
 

@@ -97,7 +97,7 @@ class Decoder:
         """A part along one axis."""
         return self.node("Slice", x, start, end, self.const(np.array([axis])))
 
-    def turned(self, x: str, tables: tuple[str, str]) -> str:
+    def rotated(self, x: str, tables: tuple[str, str]) -> str:
         """Rotate the halves of every head."""
         width = self.hidden // self.heads
         ends = [self.const(np.array([n])) for n in (0, width // 2, width)]
@@ -116,7 +116,7 @@ class Decoder:
             )
             for w in "qkv"
         )
-        q, k = self.turned(q, tables), self.turned(k, tables)
+        q, k = self.rotated(q, tables), self.rotated(k, tables)
         scores = self.node("MatMul", q, self.node("Transpose", k, perm=[0, 1, 3, 2]))
         scale = self.number((self.hidden // self.heads) ** -0.5)
         weights = self.node("Softmax", self.node("Mul", scores, scale), axis=-1)

@@ -92,15 +92,15 @@ def _read(
     own = weight[0][:, at]  # rows, cells, n, times
     metric = np.einsum("rcit,rcjt->cij", own, own, optimize=True)
     root = _root(gram)[0]
-    felt = root @ metric @ root
-    whole = float(np.trace(felt, axis1=1, axis2=2).sum()) or 1.0
+    energy = root @ metric @ root
+    whole = float(np.trace(energy, axis1=1, axis2=2).sum()) or 1.0
     spread = float(np.trace(gram, axis1=1, axis2=2).sum()) or 1.0
-    return gram / spread, felt / whole
+    return gram / spread, energy / whole
 
 
-def _orthonormal(gram: Matrix, felt: Matrix) -> Sides:
+def _orthonormal(gram: Matrix, energy: Matrix) -> Sides:
     """The spanning columns, best first, made orthonormal: their own inverse transposed."""
-    _, vectors = np.linalg.eigh(felt)
+    _, vectors = np.linalg.eigh(energy)
     spanning = _root(gram)[1] @ vectors[:, :, ::-1]
     q, _ = np.linalg.qr(spanning)
     return q, q

@@ -19,7 +19,7 @@ from spa.cli.options import SHELL, Command, Decorator, config_in_use
 from spa.cli.progress import progress
 from spa.errors import UsageError
 from spa.events import Callback, Note
-from spa.reports.schema import FileFacts, Kind, Report, empty_report, unread
+from spa.reports.schema import FileFacts, Kind, Report, empty_report, unreadable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -169,7 +169,7 @@ class _Run:
         self._told(report)
         known = report["input"] is not None
         if not known and self.task.source is not None:
-            report["input"] = unread(self.task.source)
+            report["input"] = unreadable(self.task.source)
         if self.json and not self.task.stdout_taken:
             click.echo(reports.to_json(report), nl=False)
         if not self.quiet and failure.exit_code in MISSED and known:

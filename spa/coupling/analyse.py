@@ -187,7 +187,7 @@ def misplaced(coupling: Coupling, alive: NDArray[np.bool_]) -> list[MisplacedErr
 
 def refine(coupling: Coupling, errors: list[MisplacedError]) -> Coupling:
     """A coupling with less freedom where a chosen cut did not fit; the given one stays as it is."""
-    notes = coupling.notes.twin()
+    notes = coupling.notes.copy()
     for error in errors:
         resolve(notes, coupling.root, error)
     return settle(notes, coupling.heads)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spa.criteria.context import Context
 from spa.criteria.obspa import problems_of, work_of
-from spa.criteria.unread import fill
+from spa.criteria.products import fill
 from spa.registry import CRITERIA as criterion
 
 
@@ -19,11 +19,11 @@ from spa.registry import CRITERIA as criterion
 def act(context: Context) -> NDArray[np.float64]:
     """Activation energy times weight norm (Wanda, FLAP)."""
     scores = context.zeros()
-    felt, problems = problems_of(context, work_of(context))
+    metric, problems = problems_of(context, work_of(context))
     for problem in problems:
         energy = problem.energy * np.square(problem.weight).sum(0) * problem.scale
         np.add.at(scores, problem.units, energy)
     scores[0] = 0.0
-    unread = [g for g in context.coupling.groups if not scores[g.cells].any()]
-    fill(context, scores, unread, felt)
+    without = [g for g in context.coupling.groups if not scores[g.cells].any()]
+    fill(context, scores, without, metric)
     return scores

@@ -21,7 +21,7 @@ from spa.criteria.meant import meant
 from spa.registry import CRITERIA as criterion
 from spa.trace.param import MAKES, Param
 
-CHUNK = 1 << 22  # weights turned into float64 at once
+CHUNK = 1 << 22  # weights made float64 at once
 Rows = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 

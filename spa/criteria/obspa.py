@@ -2,7 +2,7 @@
 
 At a site with weight W and inputs X, H is Xc Xcᵀ with its correlations shrunken.  Removing the
 columns p of one channel costs tr(W_p [(H⁻¹)_pp]⁻¹ W_pᵀ) (Optimal Brain Surgeon, structured; arXiv
-2403.18955), as a share of what the site's sink feels.  How strongly channels fire on the inputs at
+2403.18955), as a share of what counts at its sink.  How strongly channels fire on the inputs at
 hand is believed only in part (see `Problem.level`).  Channels go greedily, cheapest first, and
 after each step W -= W_p [(H⁻¹)_pp]⁻¹ (H⁻¹)_p: and H⁻¹ is downdated, so correlated channels are not
 both thought free.  What a channel costs at several sites adds in amplitude: it is one signal.
@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling, Group
+from spa.criteria.activation import ActivationMetric
 from spa.criteria.context import Context
-from spa.criteria.felt import Felt
 from spa.criteria.hull import hull
-from spa.criteria.unread import fill
+from spa.criteria.products import fill
 from spa.events import Work
 from spa.executor.expected import grams, passes, solves
 from spa.executor.least_squares import Moments, shrunken
@@ -62,9 +62,9 @@ class Problem:
 
     def copy(self) -> Problem:
         """The same problem, for one group to take apart."""
-        twin = copy(self)
-        twin.weight, twin.inverse = self.weight.copy(), self.inverse.copy()
-        return twin
+        other = copy(self)
+        other.weight, other.inverse = self.weight.copy(), self.inverse.copy()
+        return other
 
     def level(self) -> None:
         """Bring the energies of channels nearer to one another; their sum and correlations stay.
@@ -140,12 +140,12 @@ def obspa(context: Context) -> NDArray[np.float64]:
     """
     coupling = context.coupling
     work = work_of(context, apart=True)
-    felt, problems = problems_of(context, work)
+    metric, problems = problems_of(context, work)
     for problem in problems:
         problem.level()
     work.begin("groups")
     scores = np.zeros(coupling.notes.size)
-    unread: list[Group] = []
+    without: list[Group] = []
     for group in coupling.groups:
         mine = np.zeros(len(scores), bool)
         mine[group.cells] = True
@@ -154,9 +154,9 @@ def obspa(context: Context) -> NDArray[np.float64]:
         if own:
             greedy(group, own, scores)
         else:
-            unread.append(group)
+            without.append(group)
         work.step()
-    fill(context, scores, unread, felt)
+    fill(context, scores, without, metric)
     return scores
 
 
@@ -180,7 +180,9 @@ def _concerned(coupling: Coupling) -> list[Site]:
     return [s for s in sites_of(coupling) if concerned(s, coupling)]
 
 
-def problems_of(context: Context, work: Work | None = None) -> tuple[Felt, list[Problem]]:
+def problems_of(
+    context: Context, work: Work | None = None
+) -> tuple[ActivationMetric, list[Problem]]:
     """Every site that reads something that may go, with its Gram matrix; one dense pass."""
     coupling = context.coupling
     sites = _concerned(coupling)
@@ -208,17 +210,19 @@ def problems_of(context: Context, work: Work | None = None) -> tuple[Felt, list[
         device=context.device,
         looks=looks,
     )
-    felt = Felt(coupling, seen)
-    found = [p for s in sites for p in _problems(coupling, s, sums.pop(s.node.index), felt)]
-    return felt, found
+    metric = ActivationMetric(coupling, seen)
+    found = [p for s in sites for p in _problems(coupling, s, sums.pop(s.node.index), metric)]
+    return metric, found
 
 
-def _problems(coupling: Coupling, site: Site, sums: Moments, felt: Felt) -> Iterator[Problem]:
+def _problems(
+    coupling: Coupling, site: Site, sums: Moments, metric: ActivationMetric
+) -> Iterator[Problem]:
     """One problem per group of a convolution whose channels may go."""
     if not (sums.finite and sums.count):  # a probe overflowed, and nothing can be said
         return
     units = site.units(coupling)
-    rows, whole = felt.rows(site, site.weight(coupling))
+    rows, whole = metric.rows(site, site.weight(coupling))
     gram, _ = sums.centred()
     gram = gram / sums.count
     # A group all of one unit dies with what it makes: a depthwise channel loses nothing.

@@ -84,7 +84,7 @@ def unfold_transposed(
 ) -> Array:
     """The same for a transposed convolution with a weight of `shape` `[C, O, *kernel]`.
 
-    Its input with `stride - 1` zeros between pixels is convolved with the kernel turned round.
+    Its input with `stride - 1` zeros between pixels is convolved with the kernel flipped.
     """
     kernel = shape[2:]
     strides, dilations = steps_of(attrs, len(kernel))

@@ -64,12 +64,12 @@ class Convolution:
         return 1
 
     def matrix(self, weight: Array, groups: int) -> Array:
-        """The weight as `[groups, rows, channels · kernel]`; of a transposed one, turned round."""
+        """The weight as `[groups, rows, channels · kernel]`; of a transposed one, flipped."""
         if not self.transposed:
             return weight.reshape(groups, weight.shape[0] // groups, -1)
         i, o, *kernel = weight.shape
-        turned = np.flip(weight, tuple(range(2, weight.ndim)))
-        split = turned.reshape(groups, i // groups, o, *kernel)
+        flipped = np.flip(weight, tuple(range(2, weight.ndim)))
+        split = flipped.reshape(groups, i // groups, o, *kernel)
         return np.asarray(split.swapaxes(1, 2).reshape(groups, o, -1))
 
     def stored(self, matrix: Array, shape: Sequence[int]) -> Array:
@@ -194,9 +194,9 @@ def form_of(node: Node, weight: int, shapes: Mapping[str, Shape]) -> Form | None
     if how is None:
         return None
     if how.window is not None:
-        turned = how.window == "writes"
+        transposed = how.window == "writes"
         odd = node.attrs.get("auto_pad", "NOTSET") != "NOTSET" or "output_shape" in node.attrs
-        return None if weight != 1 or (turned and odd) else Convolution(node.attrs, turned)
+        return None if weight != 1 or (transposed and odd) else Convolution(node.attrs, transposed)
     names = (node.inputs[0], node.inputs[1], node.outputs[0])
     if how.letters is None or any(n not in shapes for n in names):
         return None

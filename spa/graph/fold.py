@@ -19,16 +19,16 @@ from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
 from spa.errors import ReadError
 from spa.graph import dims
 from spa.graph.budget import MADE, PRODUCTS, TIMES, WORK, Budget, work
+from spa.graph.copies import share_copies
 from spa.graph.evaluate import BOUNDED, QUANTIZERS, words
 from spa.graph.facts import Facts, Program, Step, prepare
 from spa.graph.flatten import drop_initializers, flatten
 from spa.graph.makers import Makers
 from spa.graph.mapped import Mapped
+from spa.graph.node_by_node import evaluate_node_by_node
 from spa.graph.normalize import captured_names, opsets_of, replace_nodes
-from spa.graph.salvage import salvage
 from spa.graph.shapes import walk
 from spa.graph.tensors import Consts, bits_of, raw_bytes, weights_of
-from spa.graph.twins import share_copies
 from spa.runtime import evaluate_constants
 
 LARGE = 1 << 20
@@ -92,7 +92,7 @@ def _fold_once(
     part = _constant_part(proto, folded - told, rest, shapes)
     values = evaluate_constants(part, rest, base_dir) if rest else {}
     if values is None:
-        values = salvage(program, facts, folded - told, shapes)
+        values = evaluate_node_by_node(program, facts, folded - told, shapes)
         folded = _made(graph, folded, values)
         wanted = _frontier(graph, folded)
     values = shapes | values

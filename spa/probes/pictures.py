@@ -48,17 +48,17 @@ class Picture:
 def picture_of(graph: Graph, shape: tuple[int, ...], found: Entry) -> Picture | None:
     """How an input of `shape`, without its batch axis, is a picture; None if it is not."""
     if len(shape) == 3:
-        return _layout(shape, _turned(graph, found))
+        return _layout(shape, _channels_last(graph, found))
     if len(shape) == 1:
         return _unfolded(graph, shape[0], found)
     return None
 
 
-def _layout(shape: tuple[int, ...], turned: bool | None) -> Picture | None:
+def _layout(shape: tuple[int, ...], last: bool | None) -> Picture | None:
     first = Picture(shape[0], shape[1], shape[2])
     final = Picture(shape[2], shape[0], shape[1], last=True)
-    if turned is not None:
-        chosen = final if turned else first
+    if last is not None:
+        chosen = final if last else first
     elif first.channels in COLOURS:
         chosen = first
     elif final.channels in COLOURS:
@@ -68,7 +68,7 @@ def _layout(shape: tuple[int, ...], turned: bool | None) -> Picture | None:
     return chosen if min(chosen.height, chosen.width) >= SMALLEST else None
 
 
-def _turned(graph: Graph, found: Entry) -> bool | None:
+def _channels_last(graph: Graph, found: Entry) -> bool | None:
     """Whether the model itself moves channels from the end to the front; None if unclear."""
     for node in found.passed:
         if list(node.attrs.get("perm", ())) in ([0, 3, 1, 2], [2, 0, 1]):

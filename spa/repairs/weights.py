@@ -80,7 +80,7 @@ class Weights:
     def _holder(self, site: Site) -> tuple[NodeProto, int, int] | None:
         """Where a change of the bias goes: the node, its input (perhaps a new one), and the sign.
 
-        The mean of a BatchNormalization is subtracted, so there the sign is turned.  A tensor
+        The mean of a BatchNormalization is subtracted, so there the sign is the other.  A tensor
         elsewhere must serve as many nodes as the weight does.
         """
         proto = self.node(site.node)

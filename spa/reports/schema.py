@@ -291,7 +291,7 @@ def empty_report(command: str) -> Report:
     return cast(Report, {**dict.fromkeys(_Report.__annotations__), "ops": None, **known, **made})
 
 
-def unread(path: str) -> InputFacts:
+def unreadable(path: str) -> InputFacts:
     """Return the facts of a model nobody could read: its path."""
     nothing = dict.fromkeys(("sha256", "bytes", "opset", "producer", "params", "macs", "channels"))
     return cast(InputFacts, {"path": path, **nothing})

@@ -1,10 +1,10 @@
-"""Neutral twins: what stands in for an operator that takes a statistic over channels.
+"""Neutral operators: what stands in for an operator that takes a statistic over channels.
 
 LayerNormalization over channels of which some are gone is not exactly what it was, so a pruned
 transformer cannot equal its masked original.  With every such operator replaced, in both models, by
-one that works element by element, it must (`spa.validate.twin`).
+one that works element by element, it must (`spa.validate.neutral`).
 
-A twin is a function of a node and the room around it to the steps that take the node's place, or to
+One is a function of a node and the room around it to the steps that take the node's place, or to
 None where somebody uses the statistic itself, which no other operator makes.
 """
 
@@ -32,7 +32,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Room:
-    """Where a twin is placed: the version of ai.onnx, what is read, and constants."""
+    """Where a neutral operator is placed: the version of ai.onnx, what is read, and constants."""
 
     version: int
     read: frozenset[str]

@@ -35,34 +35,34 @@ class Layer:
     hidden: int
     gates: int
     read: int
-    turned: bool = False  # whether W and R are stored transposed
+    transposed: bool = False  # whether W and R are stored so
 
     @property
     def rows(self) -> int:
         """The axis of W and R along which hidden units are made."""
-        return 3 if self.turned else 2
+        return 3 if self.transposed else 2
 
     @property
     def columns(self) -> int:
         """The axis of W and R along which they read."""
-        return 1 if self.turned else 3
+        return 1 if self.transposed else 3
 
     def views(self) -> dict[int, Shape]:
         """Views of W, R, B and the peepholes, by input; the gates are an axis of their own."""
         d, h, g = self.ways, self.hidden, self.gates
         beside = {3: (d, 2, g, h), 7: (d, 3, h)}
-        if self.turned:
+        if self.transposed:
             return {1: (d, self.read, g, h), 2: (d, h, g, h), **beside}
         return {1: (d, g, h, self.read), 2: (d, g, h, h), **beside}
 
 
-def _layer(op: Op, turned: bool = False) -> Layer:
+def _layer(op: Op, transposed: bool = False) -> Layer:
     """What the weights say; W and R must agree with the attribute."""
-    order = (0, 2, 1) if turned else (0, 1, 2)
+    order = (0, 2, 1) if transposed else (0, 1, 2)
     (ways, rows, read), (*again, hidden) = ([op.shape(i)[a] for a in order] for i in (1, 2))
     if op.attr("hidden_size", hidden) != hidden or again != [ways, rows]:
         raise ValueError(f"{op.shape(2)} is not the size of a recurrent weight")
-    return Layer(ways, hidden, rows // max(hidden, 1), read, turned)
+    return Layer(ways, hidden, rows // max(hidden, 1), read, transposed)
 
 
 @rule("LSTM", "GRU", "RNN", note="a hidden unit goes from all gates at once")
@@ -168,7 +168,7 @@ def lstm_of_bytes(op: Op, x: Image, *_: Image) -> list[Image]:  # t n i, d i g h
     if not all(op.is_const(i) for i in (1, 2, *BYTES)):
         still(op, *range(len(op.x)), reason=COMPUTED)
         return op.rocks()
-    layer = _layer(op, turned=True)
+    layer = _layer(op, transposed=True)
     own, shown = _cell(op, x, layer)
     known = [str(f) for f in op.attr("activations", ())]
     if not {f for k, f in enumerate(known) if k % 3} <= RESTING:

@@ -30,8 +30,8 @@ def rotary_of_runtime(op: Op, *_: Image) -> Image:  # b h t (2 d), t d, t d -> b
 def _rotate(op: Op, tables: tuple[int, int]) -> Image:
     ids = heads(op, 0, _count(op, tables[0]))
     op.rows(ids)
-    turned = op.attr("rotary_embedding_dim", 0) or ids.shape[1]
-    whole, part = len(ids), ids[:, :turned]
+    rotated = op.attr("rotary_embedding_dim", 0) or ids.shape[1]
+    whole, part = len(ids), ids[:, :rotated]
     if op.attr("interleaved", 0):
         pairs = part.reshape(whole, -1, 2)
     else:
@@ -46,7 +46,7 @@ def _rotate(op: Op, tables: tuple[int, int]) -> Image:
     else:
         still(op, *tables)
         some = part.shape[1] < ids.shape[1]  # without any, all would turn
-        op.same(part, np.zeros_like(part) if some else part[:, :1], "turned by computed tables")
+        op.same(part, np.zeros_like(part) if some else part[:, :1], "rotated by computed tables")
     return shown(op, ids, 0)
 
 
@@ -69,8 +69,8 @@ def rotary_sizes(new: Sizes) -> Fixes:
     fixes: Fixes = {}
     if new.attr("num_heads", 0):
         fixes["num_heads"] = new.left.plane(rows).ids.shape[0]
-    turned = new.attr("rotary_embedding_dim", 0)
-    if turned:
+    rotated = new.attr("rotary_embedding_dim", 0)
+    if rotated:
         kept = new.left.alive[rows.ids]
-        fixes["rotary_embedding_dim"] = int(np.count_nonzero(kept[kept.any(1)][0, :turned]))
+        fixes["rotary_embedding_dim"] = int(np.count_nonzero(kept[kept.any(1)][0, :rotated]))
     return fixes

@@ -335,7 +335,7 @@ class Collect:
         """Freeze these labels too."""
         self._rocks.append((np.unique(ids), reason))
 
-    def twin(self) -> Collect:
+    def copy(self) -> Collect:
         """The same notes; what is tied or held there changes nothing here."""
         other = copy(self)
         other._pairs, other._rocks = self._pairs.copy(), self._rocks.copy()

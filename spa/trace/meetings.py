@@ -25,14 +25,14 @@ class _Numbers:
         self.arrays: list[Ids] = []
         self.boxed: set[int] = set()  # the numbers of those that lie along several axes
         self._lines: dict[int, int] = {}
-        self._twins: dict[tuple[Shape, bytes], int] = {}
+        self._alike: dict[tuple[Shape, bytes], int] = {}
 
     def of(self, ids: Ids) -> int:
         """The number of an array that the caller keeps alive."""
         several = len(self.arrays)
         if ids.size > max(ids.shape, default=1):
             shape = tuple([n for n in ids.shape if n > 1])
-            number = self._twins.setdefault((shape, ids.tobytes()), several)
+            number = self._alike.setdefault((shape, ids.tobytes()), several)
             self.boxed.add(number)
         else:
             number = self._lines.setdefault(id(labels.core(ids)), several)

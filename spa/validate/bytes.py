@@ -15,7 +15,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from spa.coupling.view import trait_at
 from spa.make import make
-from spa.validate.twin import all_graphs
+from spa.validate.neutral import all_graphs
 
 SHIFT = 128
 MOVE = "spa_moved_by"

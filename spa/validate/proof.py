@@ -25,8 +25,8 @@ from spa.validate.bytes import unsigned
 from spa.validate.gap import Gap, floats, gap
 from spa.validate.layout import layout_of
 from spa.validate.mask import masked
+from spa.validate.neutral import neutralised, sizes_wanted, unquantised, unsaturated
 from spa.validate.runs import Arrays, Runner
-from spa.validate.twin import sizes_wanted, twin, unquantised, unsaturated
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "float16": 5e-2, "bfloat16": 2e-1}
 """Largest difference to the masked original, over the largest output; in float32 3e-6 is usual."""
@@ -205,12 +205,12 @@ class Proof:
         if not self.lossy:
             return models, frozenset()
         names, name_of = self._named()
-        found = [twin(m, names, name_of, usual) for m in models]
+        found = [neutralised(m, names, name_of, usual) for m in models]
         opaque: frozenset[str] = frozenset()
         if None in found:
-            without = {n for n in names if twin(self.masked, {n}, name_of) is None}
+            without = {n for n in names if neutralised(self.masked, {n}, name_of) is None}
             opaque = frozenset(n.output[0] for n in models[1].graph.node if name_of(n) in without)
-            found = [twin(m, names - without, name_of, usual) for m in models]
+            found = [neutralised(m, names - without, name_of, usual) for m in models]
         first, second = found
         assert first is not None and second is not None
         return (first, second), opaque

@@ -21,7 +21,7 @@ from spa.events import Advance, unheard
 from spa.graph.normalize import captured_names, graphs_in
 from spa.rules import is_known
 from spa.runtime import Session
-from spa.validate.twin import all_graphs
+from spa.validate.neutral import all_graphs
 
 Arrays = Mapping[str, NDArray[Any]]
 

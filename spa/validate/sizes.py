@@ -50,9 +50,9 @@ def each_other(
     `nearest` tries the nearest sizes first, where any run is much work.
     """
     found: list[Sizes] = []
-    turned = {dims[symbol] for symbol in batches}
+    opposite = {dims[symbol] for symbol in batches}
     for way in (SMALLER, LARGER):
-        ways = {s: -way if n in turned else way for s, n in dims.items()}
+        ways = {s: -way if n in opposite else way for s, n in dims.items()}
         search = _Search(dims, ways, accepted, nearest)
         search.all_at_once()
         search.one_by_one()

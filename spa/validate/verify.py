@@ -38,7 +38,7 @@ class Verdict:
 
     `equivalence` is the largest difference to the masked original over the largest entry of an
     output (None where not asked for); where `lossy` ops make equality impossible, both models are
-    compared without their statistics (see `spa.validate.twin`).  `sizes` are those of the symbols
+    compared without their statistics (`spa.validate.neutral`).  `sizes` are those of the symbols
     at which both models were run, the ones of the analysis first.  `compared` numbers were compared
     with the masked original; `limits` says in sentences what was not.
     """

@@ -95,13 +95,13 @@ def _prune(order: dict[str, Any], looked: dict[str, Any]) -> int:
 def _failed(order: dict[str, Any], error: BaseException) -> int:
     """Leave a report of what went wrong; its exit code."""
     from spa import reports
-    from spa.reports.schema import unread
+    from spa.reports.schema import unreadable
     from spa.reports.wording import printable
 
     report: Any = dict(getattr(error, "report", None) or reports.empty_report("prune"))
     report["exit_code"], report["error"] = _exit_code(error), printable(_sentence(error))
     report["status"] = "interrupted" if report["exit_code"] == 130 else "failed"
-    report["input"] = report["input"] or unread(order["source"])
+    report["input"] = report["input"] or unreadable(order["source"])
     reports.write(report, order["report"])
     return int(report["exit_code"])
 

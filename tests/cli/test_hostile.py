@@ -101,7 +101,7 @@ def test_a_shape_that_is_declared_wrongly_changes_nothing(shape, tmp_path, monke
 NAMES = {
     "escapes": "\x1b[2J\x1b]0;pwned\x07",
     "lines": "a\nspa: done, verified\r",
-    "turned around": "\u202egnp.exe",
+    "written backwards": "\u202egnp.exe",
     "long": "n" * 100_000,
     "control": "\x00\x01\x08\x7f\x9b31m",
     "markup": "<script>alert(1)</script>|*_`&amp;]]>\"'",

@@ -82,7 +82,7 @@ def variants(case: Case) -> Iterator[Variant]:
 
 
 def _stored(case: Case, moving: tuple[str, ...]) -> ModelProto:
-    """The model with every input that is not moving turned into an initializer."""
+    """The model with every input that is not moving made an initializer."""
     model = ModelProto()
     model.CopyFrom(case.model)
     inputs = [info for info in case.model.graph.input if info.name in moving]

@@ -42,15 +42,15 @@ def test_views_of_one_row_have_one_number(name):
 
 
 def test_a_view_in_the_order_of_memory_is_not_what_it_is_a_view_of():
-    turned = np.asfortranarray(np.arange(6).reshape(2, 3))
-    flat = turned.T.reshape(6)
-    assert flat.base is turned and labels.core(flat) is flat
+    transposed = np.asfortranarray(np.arange(6).reshape(2, 3))
+    flat = transposed.T.reshape(6)
+    assert flat.base is transposed and labels.core(flat) is flat
 
 
 def test_boxes_with_the_same_rows_have_one_number():
     meetings, planes = met(ROW.reshape(2, 3), ROW.reshape(2, 1, 3).copy(), ROW.reshape(3, 2))
-    first, twin, other = map(meetings.place, planes)
-    assert first == twin != other
+    first, same, other = map(meetings.place, planes)
+    assert first == same != other
 
 
 def test_what_is_chosen_lies_end_to_end():

@@ -62,7 +62,7 @@ def test_more_weights_than_one_chunk(monkeypatch):
     np.testing.assert_allclose(fpgm(Context(coupling)), want, rtol=1e-9)
 
 
-def test_twins_in_the_middle_matter_least():
+def test_equal_channels_in_the_middle_matter_least():
     """Of four filters, two alike lie between the others; norms would keep them."""
     n = Net(opset=17)
     n_ = n.Relu(n.conv(n.input("x", 3, 4, 4), 3, 4))

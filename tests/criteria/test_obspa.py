@@ -143,7 +143,7 @@ def test_costs_are_levelled_and_energies_are_not(monkeypatch):
     np.testing.assert_allclose(act(Context(coupling, feeds)), energies)
 
 
-def twins():
+def equal_channels():
     """A site that reads independent channels but for the first two, which are one."""
     site, _ = site_of(6, 1)
     x = np.random.default_rng(1).standard_normal((6, 500)).astype(np.float32)
@@ -153,7 +153,7 @@ def twins():
 
 
 def test_of_two_equal_channels_only_one_is_free():
-    site, x = twins()
+    site, x = equal_channels()
     problem = problem_of(site, x)
     alone = costs_of(problem, 6)
     without(problem, 1)
@@ -164,7 +164,7 @@ def test_of_two_equal_channels_only_one_is_free():
 
 
 def test_greedy_scores_rise_in_the_order_of_removal():
-    site, x = twins()
+    site, x = equal_channels()
     site.weight[:, 1] = site.weight[:, 0]
     scores = np.zeros(7)
     group = SimpleNamespace(cells=np.arange(1, 7)[None])

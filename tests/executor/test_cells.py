@@ -18,8 +18,8 @@ def image(ids, axes, shape):
 
 def test_columns_follow_the_axes():
     x = np.random.default_rng(0).standard_normal((2, 4, 5, 3)).astype(np.float32)
-    turned = CELLS.T.reshape(1, 4, 1, 3)  # batch, width, tokens, heads
-    found = Cells(image(turned, (1, 3), x.shape), ROOT, CELLS).columns(x)
+    transposed = CELLS.T.reshape(1, 4, 1, 3)  # batch, width, tokens, heads
+    found = Cells(image(transposed, (1, 3), x.shape), ROOT, CELLS).columns(x)
     assert found.shape == (3, 4, 2, 5)
     np.testing.assert_array_equal(found, x.transpose(3, 1, 0, 2))
 

@@ -55,7 +55,7 @@ CASES = {
     "einsum": product("Einsum", 8, 2, 3, equation="btc,chd->bthd"),
     "einsum per head": product("Einsum", 3, 8, 6, tokens=(3, 5), equation="bhtc,hcd->bhtd"),
     "gemm": lambda n: n.Gemm(n.Relu(n.linear(n.input("x", 4), 4, 8)), n.weight(8, 6)),
-    "gemm, turned": lambda n: n.Gemm(
+    "gemm, transposed": lambda n: n.Gemm(
         n.Relu(n.linear(n.input("x", 4), 4, 8)), n.weight(6, 8), transB=1
     ),
 }

@@ -17,7 +17,7 @@ from spa.plans import place, plan_of
 from spa.probes import plain
 from spa.rewrite import rewrite
 from spa.validate.mask import masked
-from spa.validate.twin import all_graphs, unsaturated
+from spa.validate.neutral import all_graphs, unsaturated
 from spa.validate.verify import verify
 from tests import oracles
 from tests.graph.small import check_against_engine, model

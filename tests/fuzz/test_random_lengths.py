@@ -106,8 +106,8 @@ def test_it_notices_rows_in_another_order() -> None:
     held(net, whole, small)
     for tensor in small.graph.initializer:
         if tensor.dims[:1] in ([n] for n in ROWS) and tensor.data_type == TensorProto.FLOAT:
-            turned = np.roll(numpy_helper.to_array(tensor), 1, axis=0)
-            tensor.CopyFrom(numpy_helper.from_array(turned, tensor.name))
+            rolled = np.roll(numpy_helper.to_array(tensor), 1, axis=0)
+            tensor.CopyFrom(numpy_helper.from_array(rolled, tensor.name))
     with pytest.raises(AssertionError, match="differs"):
         held(net, whole, small)
 

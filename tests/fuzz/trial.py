@@ -131,7 +131,7 @@ def _exact(seed: int, model) -> tuple[int, Agreement]:
 
 
 def _with_norms(seed: int) -> None:
-    """The same net with norms is cut and runs; what it computes, its twin has shown."""
+    """The same net with norms is cut and runs; what it computes, its neutral form has shown."""
     coupling = analyse(read(random_net(seed, norms=True).model), strict=True)
     coupling, alive, _ = oracles.fitted(coupling, oracles.scattered(0.5, seed))
     oracles.works(coupling, alive, rewrite(coupling, alive), exact=False)

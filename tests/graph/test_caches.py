@@ -12,10 +12,10 @@ from tests.probes.test_states import decoder
 
 
 def grown(n: Net, past: str) -> str:
-    """Turned before something is put behind it."""
+    """Transposed before something is put behind it."""
     new = n.Relu(n.input("new", 4, 1, 8))
-    turned = n.Transpose(past, perm=[0, 2, 1, 3])
-    return n.Concat(turned, n.Transpose(new, perm=[0, 2, 1, 3]), axis=1)
+    transposed = n.Transpose(past, perm=[0, 2, 1, 3])
+    return n.Concat(transposed, n.Transpose(new, perm=[0, 2, 1, 3]), axis=1)
 
 
 def multiplied(n: Net, past: str) -> str:

@@ -80,7 +80,7 @@ def test_what_reads_an_input_with_a_default_is_not_folded() -> None:
     assert graph.nodes[0].op == "Neg"
 
 
-def test_an_unread_input_keeps_its_default() -> None:
+def test_an_unused_input_keeps_its_default() -> None:
     text = (
         "g (float[N,8] x) => (float[N,8] y) <bool yes = {1}>"
         "{ y = If(yes)<then_branch = t () => (a) { a = Neg(x) },"

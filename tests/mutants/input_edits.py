@@ -88,7 +88,7 @@ INPUT_EDITS = (
         tests=CACHES,
     ),
     Edit(
-        "axes stay where they are when a cache is turned",
+        "axes stay where they are when a cache is transposed",
         "spa/graph/caches.py",
         "        yield node.output[0], tuple(axes[k] for k in turn)",
         "        yield node.output[0], axes",

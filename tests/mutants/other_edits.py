@@ -289,12 +289,12 @@ OTHER_EDITS = (
     ),
     Edit(
         "copies of a weight are other weights",
-        "spa/graph/twins.py",
+        "spa/graph/copies.py",
         "                node.input[place] = first[name]",
         "                pass",
         also=(
             (
-                "spa/graph/twins.py",
+                "spa/graph/copies.py",
                 "    drop_initializers(graph, set(first))",
                 "    pass",
             ),
@@ -310,7 +310,7 @@ OTHER_EDITS = (
     ),
     Edit(
         "weights of one number are one weight",
-        "spa/graph/twins.py",
+        "spa/graph/copies.py",
         "            if raw == raw[: len(raw) // count] * count:  # one number, or none",
         "            if not raw:",
         tests=BRANCHES,

@@ -12,7 +12,7 @@ FUSED = "com.microsoft"
 
 
 def norm(n: Net, x: str, y: str) -> str:
-    """Sum and norm in one, or their twin."""
+    """Sum and norm in one, or what is neutral."""
     if not n.norms:
         return n.affine(n.Add(x, y), C)
     return n.SkipLayerNormalization(x, y, n.positive(C), n.weight(C, scale=0.1), domain=FUSED)

@@ -194,7 +194,7 @@ class Net:
         """Over the last axis."""
         return self.Softmax(x, axis=rank - 1 if self.opset < 11 else -1)
 
-    # statistics over channels, which a twin goes without
+    # statistics over channels, which a neutral net goes without
 
     def layer_norm(self, x: str, size: int, native: bool = True, rank: int = 3) -> str:
         """LayerNormalization over the last axis, native or spelt out."""

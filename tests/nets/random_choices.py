@@ -39,18 +39,18 @@ def written_at_a_position(m: Lengths, x: Feature) -> Made:
     """The last token is written over, at a position that the length says."""
     net = m.net
     last = net.Sub(m.tokens, net.ints(1))
-    turned = net.Transpose(x.name, perm=[1, 0, 2])
+    transposed = net.Transpose(x.name, perm=[1, 0, 2])
     new = net.Gather(net.Transpose(m.matched(x).name, perm=[1, 0, 2]), last)
-    made = net.ScatterND(turned, net.unsqueeze(last, 0), net.Sigmoid(new))
+    made = net.ScatterND(transposed, net.unsqueeze(last, 0), net.Sigmoid(new))
     return Feature(net.Transpose(made, perm=[1, 0, 2]), x.size, x.area)
 
 
 def neighbours_suppressed(m: Lengths, x: Feature) -> Made:
     """Tokens whose score is the largest among its neighbours stay, others become zeros."""
     net = m.net
-    turned = net.Transpose(score(m, x), perm=[0, 2, 1])
-    most = net.MaxPool(turned, kernel_shape=[3], pads=[1, 1])
-    kept = net.Cast(net.Equal(turned, most), to=1)
+    transposed = net.Transpose(score(m, x), perm=[0, 2, 1])
+    most = net.MaxPool(transposed, kernel_shape=[3], pads=[1, 1])
+    kept = net.Cast(net.Equal(transposed, most), to=1)
     return Feature(net.Mul(x.name, net.Transpose(kept, perm=[0, 2, 1])), x.size, x.area)
 
 

@@ -158,7 +158,7 @@ def attention_in_batches(m: Lengths, x: Feature) -> Made:
     return joined(m, x, mixed, heads * width)
 
 
-def turned(m: Lengths, y: str, width: int, cos: str, sin: str) -> str:
+def rotated(m: Lengths, y: str, width: int, cos: str, sin: str) -> str:
     net, half = m.net, width // 2
     low, high = net.slice(y, 0, half, 3), net.slice(y, half, width, 3)
     return net.Add(net.Mul(y, cos), net.Mul(net.Concat(net.Neg(high), low, axis=-1), sin))
@@ -178,7 +178,7 @@ def attention_turned(m: Lengths, x: Feature) -> Made:
         half = net.Mul(net.unsqueeze(places, 1), speeds)
         angles = net.Concat(half, half, axis=-1)
         cos, sin = net.Cos(angles), net.Sin(angles)
-    q, k = (turned(m, y, width, cos, sin) for y in (q, k))
+    q, k = (rotated(m, y, width, cos, sin) for y in (q, k))
     return joined(m, x, attended(m, q, k, v), heads * width)
 
 

@@ -99,7 +99,7 @@ def attention(m: Mixture, x: Feature) -> Made:
     turns = layout == "rope" or (layout != "einsum" and m.chance(0.3))
     if turns and width % 2 == 0 and length:
         cos, sin = net.weight(length, width), net.weight(length, width)
-        q, k = (_turned(m, t, width, cos, sin) for t in (q, k))
+        q, k = (_rotated(m, t, width, cos, sin) for t in (q, k))
     if m.chance(0.2):  # a temperature per head
         q = net.Mul(q, net.weight(heads, 1, 1, shift=1))
     if layout == "einsum" and net.opset >= 13:
@@ -120,7 +120,7 @@ def _repeated(m: Mixture, name: str, length: int, heads: int, width: int) -> str
     return net.reshape(t, 2 * heads, length or -1, width)
 
 
-def _turned(m: Mixture, x: str, width: int, cos: str, sin: str) -> str:
+def _rotated(m: Mixture, x: str, width: int, cos: str, sin: str) -> str:
     net = m.net
     low, high = net.slice(x, 0, width // 2, 3), net.slice(x, width // 2, width, 3)
     return net.Add(net.Mul(x, cos), net.Mul(net.Concat(net.Neg(high), low, axis=3), sin))

@@ -150,11 +150,11 @@ def rope_on_all_of_a_part(n: Net) -> str:
     parts = n.split(n.linear(y, C, 48), [16, 16, 16], 2)
     q, k, v = (n.heads(t, L, 2, 8) for t in parts)
 
-    def turned(t: str) -> str:
+    def rotated(t: str) -> str:
         rest = n.slice(t, 8, 1 << 31, 3)
         return n.Concat(rotated(n, n.slice(t, 0, 8, 3), 8, 8, cos, sin), rest, axis=3)
 
-    return attention_over(n, y, turned(q), turned(k), v, 16)
+    return attention_over(n, y, rotated(q), rotated(k), v, 16)
 
 
 @motif("12 2x8 4")
@@ -162,7 +162,7 @@ def rope_interleaved(n: Net) -> str:  # pairs of neighbours turn
     y = stem(n)
     cos, sin = n.weight(L, 4), n.weight(L, 4)
 
-    def turned(t: str) -> str:
+    def rotated(t: str) -> str:
         even, odd = n.slice(t, 0, 8, 3, 2), n.slice(t, 1, 8, 3, 2)
         a = n.Sub(n.Mul(even, cos), n.Mul(odd, sin))
         b = n.Add(n.Mul(even, sin), n.Mul(odd, cos))
@@ -170,7 +170,7 @@ def rope_interleaved(n: Net) -> str:  # pairs of neighbours turn
         return n.reshape(pairs, 2, L, 8)
 
     q, k, v = (n.heads(n.linear(y, C, 16), L, 2, 8) for _ in range(3))
-    return attention_over(n, y, turned(q), turned(k), v, 16)
+    return attention_over(n, y, rotated(q), rotated(k), v, 16)
 
 
 @motif("16 24 4x4 4x4", "LayerNormalization", "LayerNormalization", "LayerNormalization")

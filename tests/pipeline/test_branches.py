@@ -24,7 +24,7 @@ SIZES = ((24, 10), (16, 24), (8, 16))
 
 
 def siamese(way: str, head: str = "difference", convolutions: bool = False) -> ModelProto:
-    """Two branches over the same weights, stored once, once but turned, or once for each."""
+    """Two branches over the same weights, stored once, once but transposed, or once for each."""
     n = Net(opset=17, batch="N")
     form = (3, 3) if convolutions else ()
     sizes = ((24, 3), *SIZES[1:]) if convolutions else SIZES
@@ -39,15 +39,15 @@ def siamese(way: str, head: str = "difference", convolutions: bool = False) -> M
         return own if own in n.constants else n.const(value, own)
 
     def layer(k: int, x: str, branch: int) -> str:
-        turned = way in ("transposed", "products")
+        transposed = way in ("transposed", "products")
         weight = weights[k].T.copy() if way == "products" else weights[k]
         w, b = stored(f"w{k}", weight, branch), stored(f"b{k}", biases[k], branch)
         if convolutions:
             return n.Conv(x, w, b, pads=[1] * 4)
         if way == "products":
             return n.Add(n.MatMul(x, w), b)
-        w = n.Transpose(w, perm=[1, 0]) if turned else w
-        return n.Gemm(x, w, b, transB=int(not turned))
+        w = n.Transpose(w, perm=[1, 0]) if transposed else w
+        return n.Gemm(x, w, b, transB=int(not transposed))
 
     def branch(name: str, number: int) -> str:
         y = n.input(name, *((3, 6, 6) if convolutions else (10,)))

@@ -33,7 +33,7 @@ CASES = {
         [("Unsqueeze", "x zero", "u", {}), ("Transpose", "u", "b", {"perm": [0, 3, 1, 2]})],
         "NHWC",
     ),
-    "channels last, turned first": (
+    "channels last, transposed first": (
         (16, 24, 3), [("Transpose", "x", "t", TURN), ("Unsqueeze", "t zero", "b", {})], "NHWC",
     ),
 }  # fmt: skip
@@ -57,8 +57,8 @@ def test_a_picture_without_a_batch_axis_is_one(case):
 
 def test_bytes_of_a_lone_picture():
     cast = [("Cast", "x", "c", {"to": TensorProto.FLOAT}), ("Unsqueeze", "c zero", "u", {})]
-    turned = [*cast, ("Transpose", "u", "b", {"perm": [0, 3, 1, 2]})]
-    values = probe_for(lone(("H", "W", 3), turned, "u")).feeds()["x"]
+    transposed = [*cast, ("Transpose", "u", "b", {"perm": [0, 3, 1, 2]})]
+    values = probe_for(lone(("H", "W", 3), transposed, "u")).feeds()["x"]
     assert values.dtype == np.uint8 and values.shape[2] == 3 and values.max() > 128
 
 

@@ -237,8 +237,8 @@ def test_nonsense_is_refused_in_one_sentence(wrong):
 
 
 def test_layouts():
-    turned = [("Transpose", "x", "s", {"perm": [0, 3, 1, 2]})]
-    graph = image_model(turned, shape=("N", 16, 24, 3))
+    transposed = [("Transpose", "x", "s", {"perm": [0, 3, 1, 2]})]
+    graph = image_model(transposed, shape=("N", 16, 24, 3))
     assert "NHWC" in probe_for(graph).why
     last, first = probe_for(graph).feeds(2)["x"], probe_for(image_model(shape=("N", 3, 16, 24)))
     assert np.array_equal(last, first.feeds(2)["x"].transpose(0, 2, 3, 1))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from spa.reports.schema import Report, empty_report, json_schema, unread
+from spa.reports.schema import Report, empty_report, json_schema, unreadable
 from tests.reports.samples import failure, hostile, success
 from tests.reports.valid import validate
 
@@ -26,9 +26,9 @@ def test_an_abandoned_report_does_not_look_successful():
     assert validate(report) == ["report.error must be there exactly when exit_code is not 0"]
 
 
-def test_an_unread_model_fits_the_schema():
+def test_an_unreadable_model_fits_the_schema():
     report = failure()
-    report["input"] = unread("net.onnx")
+    report["input"] = unreadable("net.onnx")
     assert validate(report) == []
 
 

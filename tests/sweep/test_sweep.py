@@ -298,7 +298,7 @@ def test_nothing_in_a_name_becomes_markup(tmp_path):
 
 
 def test_less_freedom_at_one_ratio_is_not_less_at_the_next(monkeypatch):
-    """Where a choice does not fit, a twin of the coupling gives up freedom, not the shared one."""
+    """Where a choice does not fit, a copy of the coupling gives up freedom, not the shared one."""
     choosing = importlib.import_module("spa.pipeline.choose")
     real, asked = choosing.misplaced, []
 

@@ -191,7 +191,7 @@ def summed_fill(n: Net, x: str, length: str) -> str:
 
 
 @net
-def turned(n: Net, x: str, length: str) -> str:
+def rotated(n: Net, x: str, length: str) -> str:
     """Rotary positions: sliced tables of sines and cosines, halves that change places."""
     ends = n.ints(0), length, n.ints(0)
     cos, sin = (n.Slice(table(n, ROWS, WIDTH // 4), *ends) for _ in range(2))

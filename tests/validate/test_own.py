@@ -91,9 +91,9 @@ def test_numbers_drawn_otherwise_are_no_mistake(monkeypatch):
     monkeypatch.delitem(TRAITS, ("", "RandomNormalLike"))
     model = drawn()
     bias = model.graph.node[-1].input[1]
-    turned = [helper.make_node("Neg", [bias], ["a"]), helper.make_node("Neg", ["a"], ["b"])]
+    negated = [helper.make_node("Neg", [bias], ["a"]), helper.make_node("Neg", ["a"], ["b"])]
     model.graph.node[-1].input[1] = "b"
-    nodes = [*turned, *model.graph.node]
+    nodes = [*negated, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     graph = read(model)

@@ -11,8 +11,8 @@ from spa.graph import read
 from spa.rewrite import rewrite
 from spa.validate import verify
 from spa.validate.mask import masked
+from spa.validate.neutral import unquantised
 from spa.validate.proof import is_quantised
-from spa.validate.twin import unquantised
 from tests import oracles
 from tests.nets import Net
 from tests.validate.test_verify import changed, weights

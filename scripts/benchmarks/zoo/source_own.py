@@ -40,7 +40,7 @@ def down(i: int, o: int) -> nn.Module:
 
 
 class UNet(nn.Module):
-    """Down and up again, each level joined to its twin."""
+    """Down and up again, each level joined to its counterpart."""
 
     def __init__(self, up: str, norm: type[nn.Module] = nn.BatchNorm2d) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The norm-free twin: where statistics over channels forbid equality, they are taken out.
+"""Neutral models: where statistics over channels forbid equality, they are taken out.
 
 LayerNormalization over channels of which some are gone is not exactly what it was, so a pruned
 transformer cannot equal its masked original.  With every such operator replaced, in both models, by
@@ -19,10 +19,10 @@ from spa.rules import trait_of
 from spa.rules.neutral import BOUND, Room, Step
 
 WIDE = 4
-"""A calm twin divides by the usual size of a tensor, and bends what is so many times that."""
+"""A calm one divides by the usual size of a tensor, and bends what is so many times that."""
 
 
-def twin(
+def neutralised(
     model: ModelProto,
     names: Collection[str],
     name_of: Callable[[NodeProto], str],

@@ -1,4 +1,4 @@
-"""Where statistics forbid equality, twins without them must be equal."""
+"""Where statistics forbid equality, neutral models must be equal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spa.errors import VerifyError
 from spa.graph import read
 from spa.rewrite import rewrite
 from spa.validate import verify
-from spa.validate.twin import twin
+from spa.validate.neutral import neutralised
 from tests import oracles
 from tests.nets import BATCH, MOTIFS, Net
 from tests.support import needs_runtime
@@ -36,7 +36,7 @@ def pruned(model):
         for batch in ((1,) if MOTIFS[name].options.get("batch") == 1 else (2, BATCH))
     ],
 )
-def test_every_lossy_motif_is_held_to_its_twin(name, batch):
+def test_every_lossy_motif_is_held_to_its_neutral_form(name, batch):
     needs_runtime(MOTIFS[name].build(batch=batch))
     coupling, alive, small = pruned(MOTIFS[name].build(batch=batch))
     verdict = verify(coupling, alive, small)
@@ -44,7 +44,7 @@ def test_every_lossy_motif_is_held_to_its_twin(name, batch):
 
 
 @pytest.mark.parametrize("name", LOSSY)
-def test_a_wrong_order_shows_in_the_twin(name):
+def test_a_wrong_order_shows_in_the_neutral_form(name):
     needs_runtime(MOTIFS[name].build())
     coupling, alive, small = pruned(MOTIFS[name].build())
     made = {m.tensor for g in coupling.groups for m in g.members if m.role == "makes"}
@@ -140,7 +140,7 @@ def test_what_takes_its_place(lossy, ops, opset):
     graph = helper.make_graph([lossy, others], "g", [info("x", 1, [2, 3])], [info("z", 1, None)])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
     before = model.SerializeToString()
-    found = twin(model, {"it"}, lambda n: n.name)
+    found = neutralised(model, {"it"}, lambda n: n.name)
     assert model.SerializeToString() == before
     if ops is None:
         assert found is None
@@ -170,7 +170,7 @@ def loud(depth, size=48):
     return n.done(n.head(y, size))
 
 
-def test_a_twin_is_calm_where_sums_are_large():
+def test_a_neutral_model_is_calm_where_sums_are_large():
     coupling, alive, small = pruned(loud(40))
     verdict = verify(coupling, alive, small)
     assert len(verdict.lossy) == 40 and verdict.equivalence < 1e-5

@@ -1,4 +1,4 @@
-"""What the sinks of sites feel of an error, as a share of all that they carry."""
+"""How large an error is in the activations that sites feed, as a share of all they carry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DETAIL = 1.0  # of the mean variance of a sink: directions that vary less count 
 Matrix = NDArray[np.float64]
 
 
-class Felt:
+class ActivationMetric:
     """The measure of errors at sites whose sinks have been surveyed.
 
     Directions in which a sink varies a lot would drown those that carry the detail; so each counts
@@ -31,7 +31,7 @@ class Felt:
         self._metrics: dict[tuple[int, int], tuple[Matrix, float]] = {}
 
     def rows(self, site: Site, matrix: Matrix) -> tuple[Matrix, Matrix]:
-        """Rows whose squares add up to what is felt, and the whole of each group.
+        """Rows whose squares add up to the error, and the whole of each group.
 
         Args:
             site: where the error arises.
@@ -52,7 +52,7 @@ class Felt:
         return made, whole
 
     def error(self, site: Site, change: NDArray[Any]) -> float:
-        """What is felt of a change of the site's output, as a share."""
+        """How much a change of the site's output matters, as a share."""
         rows = site.form.rows(change, site.groups(), None).astype(np.float64)
         made, whole = self.rows(site, rows)
         shares = np.square(made).sum((1, 2)) / whole

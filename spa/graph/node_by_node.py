@@ -23,7 +23,7 @@ TRIED = 4096
 Arrays = dict[str, np.ndarray]
 
 
-def salvage(
+def evaluate_node_by_node(
     program: Program, facts: Facts, chosen: set[int], known: Mapping[str, np.ndarray]
 ) -> Arrays:
     """What is `known`, and what the chosen nodes make of it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spa.criteria import Context
-from spa.criteria import felt as module
+from spa.criteria import activation as module
 from spa.criteria.obspa import problems_of
 from spa.executor import survey
 from spa.executor.sites import concerned, sites_of

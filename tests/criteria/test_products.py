@@ -7,7 +7,7 @@ import numpy as np
 from spa.coupling import analyse
 from spa.criteria import Context
 from spa.criteria.obspa import obspa
-from spa.criteria.unread import _Next
+from spa.criteria.products import _Next
 from spa.graph import read
 from tests.nets import Net
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling, Group
+from spa.criteria.activation import ActivationMetric
 from spa.criteria.aggregate import aggregate
 from spa.criteria.context import Context, Scores
-from spa.criteria.felt import Felt
 from spa.criteria.hull import hull
 from spa.criteria.magnitude import squares
 from spa.executor.cells import Cells
@@ -30,15 +30,15 @@ LEVELS = 8  # numbers of silenced channels that are tried
 BATCHES = 16  # batches they are tried on
 
 
-def fill(context: Context, scores: Scores, unread: list[Group], felt: Felt) -> None:
+def fill(context: Context, scores: Scores, without: list[Group], metric: ActivationMetric) -> None:
     """Score the groups that no site reads, in `scores` `[labels]` by unit, from those that are."""
-    if not unread:
+    if not without:
         return
     coupling, feeds, device = context.coupling, context.feeds, context.device
     energy = aggregate(coupling, squares, "sum")
     after = _Next(coupling, scores)
     trials: list[tuple[Any, Group, list[Site]]] = []
-    for group in unread:
+    for group in without:
         own = energy[group.cells]
         nodes = after.products(group)
         sites = [after.sites[k] for k in sorted(after.reached(nodes))]
@@ -48,11 +48,11 @@ def fill(context: Context, scores: Scores, unread: list[Group], felt: Felt) -> N
     if not trials:
         return
     some = feeds[:: -(-len(feeds) // BATCHES)]
-    stream = Stream(coupling.graph.proto, coupling.graph, some, device, felt.seen.statistics)
+    stream = Stream(coupling.graph.proto, coupling.graph, some, device, metric.seen.statistics)
     for node, group, sites in sorted(trials, key=lambda t: int(t[0].index)):
         stream.run_to(stream.find(node.outputs[0]))
         try:
-            trial = _Trial(coupling, stream, node, group, sites, felt)
+            trial = _Trial(coupling, stream, node, group, sites, metric)
         except ValueError:
             continue  # a factor holds not all channels, or not equally often
         slopes = trial.slopes()
@@ -73,11 +73,11 @@ class _Trial:
         node: Node,
         group: Group,
         sites: list[Site],
-        felt: Felt,
+        metric: ActivationMetric,
     ) -> None:
         images, root = coupling.notes.images, coupling.root
         self.factors = [Cells(images[name], root, group.cells) for name in node.inputs[:2]]
-        self.name, self.stream, self.sites, self.felt = node.inputs[0], stream, sites, felt
+        self.name, self.stream, self.sites, self.metric = node.inputs[0], stream, sites, metric
         energy = np.ones(group.cells.shape)
         for cells, name in zip(self.factors, node.inputs, strict=False):
             parts = [np.square(cells.columns(x)).mean((2, 3)) for x in stream.values[name]]
@@ -106,7 +106,7 @@ class _Trial:
             for i, count in enumerate(counts):
                 less = self.factors[0].silenced(values[self.name], self.order[:, :count])
                 made = part({**values, self.name: less})
-                found[i] += sum(self.felt.error(s, made[s.y] - whole[s.y]) for s in self.sites)
+                found[i] += sum(self.metric.error(s, made[s.y] - whole[s.y]) for s in self.sites)
         return found / self.stream.count
 
 
