@@ -1,8 +1,8 @@
 """Label images: which channel does every element of a tensor belong to?
 
-A `Plane` is an integer array of labels laid over some axes of a tensor; two elements with one label
-live and die together, and label 0 is bedrock, which never dies.  An `Image` is a tensor's shape
-with its planes: an element dies as soon as its label in any plane dies.  Axes are carried
+An `IndexMap` is an integer array of labels laid over some axes of a tensor; two elements with one
+label live and die together, and label 0 is frozen: it never dies.  An `Image` is a tensor's shape
+with its index maps: an element dies as soon as its label in any of them dies.  Axes are carried
 explicitly, so that an axis with a single channel left is still a channel axis.
 """
 
@@ -17,14 +17,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-ROCK = 0
+FROZEN = 0
 Ids = NDArray[np.int64]
 Shape = tuple[int, ...]
 Cut = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
 
 
 @dataclass(eq=False, slots=True)  # final, not frozen: made by the thousand, and twice as fast
-class Plane:
+class IndexMap:
     """Labels over `axes`: `ids` has the tensor's rank, full length on `axes`, and 1 elsewhere."""
 
     ids: Final[Ids]
@@ -32,12 +32,12 @@ class Plane:
 
     @property
     def rank(self) -> int:
-        """Rank of the tensor this plane lies over."""
+        """Rank of the tensor this index map lies over."""
         return self.ids.ndim
 
     @property
     def dense(self) -> Ids:
-        """The ids without the axes the plane does not vary over, shape `[len(axis) for axes]`."""
+        """The ids without the axes the map does not vary over, shape `[len(axis) for axes]`."""
         if len(self.axes) == 1:
             return self.ids.reshape(-1)
         return self.ids.reshape([self.ids.shape[a] for a in self.axes])
@@ -50,31 +50,31 @@ class Plane:
 
 @dataclass(eq=False, slots=True)
 class Image:
-    """The shape of a tensor and the planes of labels over it (none: all bedrock)."""
+    """The shape of a tensor and the index maps of labels over it (none: all frozen)."""
 
     shape: Final[Shape]
-    planes: Final[tuple[Plane, ...]] = ()
+    maps: Final[tuple[IndexMap, ...]] = ()
 
     @property
     def axes(self) -> frozenset[int]:
-        """Every axis that some plane varies over."""
-        return frozenset([a for p in self.planes for a in p.axes])
+        """Every axis that some index map varies over."""
+        return frozenset([a for p in self.maps for a in p.axes])
 
-    def over(self, axis: int) -> tuple[Plane, ...]:
-        """The planes that vary along `axis`."""
-        return tuple([p for p in self.planes if axis in p.axes])
+    def over(self, axis: int) -> tuple[IndexMap, ...]:
+        """The index maps that vary along `axis`."""
+        return tuple([p for p in self.maps if axis in p.axes])
 
 
-def rock(shape: Sequence[int]) -> Image:
+def frozen(shape: Sequence[int]) -> Image:
     """An image in which nothing can die."""
     return Image(tuple(shape))
 
 
-def lay(dense: Ids, axes: Sequence[int], rank: int) -> Plane:
-    """The plane over a tensor of `rank` whose labels along `axes` (in this order) are `dense`."""
+def lay(dense: Ids, axes: Sequence[int], rank: int) -> IndexMap:
+    """The map over a tensor of `rank` whose labels along `axes` (in this order) are `dense`."""
     if len(axes) == 1 and dense.ndim == 1:
         a = int(axes[0])
-        return Plane(dense.reshape((1,) * a + dense.shape + (1,) * (rank - a - 1)), (a,))
+        return IndexMap(dense.reshape((1,) * a + dense.shape + (1,) * (rank - a - 1)), (a,))
     shape = [1] * rank
     for a, n in zip(axes, dense.shape, strict=True):
         shape[a] = n
@@ -82,7 +82,7 @@ def lay(dense: Ids, axes: Sequence[int], rank: int) -> Plane:
     if ordered != tuple(axes):
         order = sorted(range(len(axes)), key=axes.__getitem__)
         dense = dense.transpose(order)
-    return Plane(dense.reshape(shape), ordered)
+    return IndexMap(dense.reshape(shape), ordered)
 
 
 def transpose(x: Image, perm: Sequence[int]) -> Image:
@@ -91,7 +91,7 @@ def transpose(x: Image, perm: Sequence[int]) -> Image:
     return Image(
         tuple(x.shape[p] for p in perm),
         tuple(
-            Plane(p.ids.transpose(perm), tuple(sorted(place[a] for a in p.axes))) for p in x.planes
+            IndexMap(p.ids.transpose(perm), tuple(sorted(place[a] for a in p.axes))) for p in x.maps
         ),
     )
 
@@ -124,12 +124,12 @@ def cut(old: Shape, new: Shape) -> Cut | None:
 def reshape(
     x: Image, shape: Shape, runs: Cut, axes: Sequence[Sequence[int]] | None = None
 ) -> Image:
-    """Reshape the runs of axes that carry labels; `axes` says, per plane, over which it then lies.
+    """Reshape the runs of axes that carry labels; `axes` says, per map, over which it then lies.
 
     Raises ValueError where a run's sizes do not agree (only after a wrong rewrite).
     """
-    planes = []
-    for k, p in enumerate(x.planes):
+    maps = []
+    for k, p in enumerate(x.maps):
         full, sizes, out = list(p.ids.shape), [1] * len(shape), []
         for old, new in runs:
             if set(old) & set(p.axes):
@@ -140,29 +140,29 @@ def reshape(
                 out += [a for a in new if axes is None or a in axes[k]]
         ids = np.broadcast_to(p.ids, full).reshape(sizes)
         ids = ids[tuple(slice(None) if a in out else slice(1) for a in range(len(shape)))]
-        planes.append(Plane(ids, tuple(out)))
-    return Image(tuple(shape), tuple(planes))
+        maps.append(IndexMap(ids, tuple(out)))
+    return Image(tuple(shape), tuple(maps))
 
 
 def take(x: Image, index: NDArray[np.int64], axis: int) -> Image:
     """Index one axis with an integer array of any rank, as `numpy.take` does.
 
-    A scalar index may leave a plane without axes: one channel, alone.  An empty one leaves none.
+    A scalar index may leave a map without axes: one channel, alone.  An empty one leaves none.
     """
     shape = x.shape[:axis] + index.shape + x.shape[axis + 1 :]
     grown = index.ndim - 1
 
-    def pick(p: Plane) -> Plane:
+    def pick(p: IndexMap) -> IndexMap:
         after = tuple(a + grown for a in p.axes if a > axis)
         if axis in p.axes:
             inner = tuple(range(axis, axis + index.ndim))
-            return Plane(
+            return IndexMap(
                 p.ids.take(index, axis), tuple(a for a in p.axes if a < axis) + inner + after
             )
         flat = p.ids.shape[:axis] + (1,) * index.ndim + p.ids.shape[axis + 1 :]
-        return Plane(p.ids.reshape(flat), tuple(a for a in p.axes if a < axis) + after)
+        return IndexMap(p.ids.reshape(flat), tuple(a for a in p.axes if a < axis) + after)
 
-    left = x.planes if index.size else (p for p in x.planes if axis not in p.axes)
+    left = x.maps if index.size else (p for p in x.maps if axis not in p.axes)
     return Image(shape, tuple(map(pick, left)))
 
 
@@ -174,14 +174,14 @@ def lift(x: Image, rank: int) -> Image:
     return Image(
         (1,) * more + x.shape,
         tuple(
-            Plane(p.ids.reshape((1,) * more + p.ids.shape), tuple(a + more for a in p.axes))
-            for p in x.planes
+            IndexMap(p.ids.reshape((1,) * more + p.ids.shape), tuple(a + more for a in p.axes))
+            for p in x.maps
         ),
     )
 
 
-def tighten(p: Plane) -> Plane:
-    """The same plane without the axes along which it turns out constant."""
+def tighten(p: IndexMap) -> IndexMap:
+    """The same index map without the axes along which it turns out constant."""
     ids = p.ids
     varies = ids.size > 0 and ids.item(0) != ids.item(-1)
     if varies and len(p.axes) == 1:
@@ -195,7 +195,7 @@ def tighten(p: Plane) -> Plane:
             if (ids == head).all():
                 ids = head
                 axes.remove(a)
-    return p if len(axes) == len(p.axes) else Plane(ids, tuple(axes))
+    return p if len(axes) == len(p.axes) else IndexMap(ids, tuple(axes))
 
 
 def _differs(ids: Ids, axis: int) -> bool:

@@ -20,7 +20,7 @@ from spa.coupling.model import Coupling
 from spa.coupling.shared import shared
 from spa.executor.cells import places
 from spa.graph.model import Graph, Node
-from spa.labels import Ids, Plane
+from spa.labels import Ids, IndexMap
 from spa.rules import trait_of
 from spa.trace.param import READS, Param
 
@@ -84,8 +84,8 @@ class _Search:
             for g in self._near(node):
                 self.zones[g].append(node)
 
-    def _groups(self, planes: Iterable[Plane]) -> Iterator[int]:
-        for p in planes:
+    def _groups(self, maps: Iterable[IndexMap]) -> Iterator[int]:
+        for p in maps:
             if id(p.ids) not in self._seen:
                 found = np.unique(self.owner[self.root[p.ids]])
                 self._seen[id(p.ids)] = frozenset(found[found >= 0].tolist())
@@ -93,18 +93,18 @@ class _Search:
 
     def _near(self, node: Node) -> set[int]:
         """The groups that a node sees, or holds in a stored tensor."""
-        found = set(self._groups(q for p in self.params[node.index] for _, q in p.planes))
+        found = set(self._groups(q for p in self.params[node.index] for _, q in p.maps))
         for name in (*node.inputs, *node.outputs):
-            found.update(self._groups(self._planes(name)))
+            found.update(self._groups(self._maps(name)))
         return found
 
-    def _planes(self, name: str) -> tuple[Plane, ...]:
+    def _maps(self, name: str) -> tuple[IndexMap, ...]:
         image = self.notes.images.get(name)
-        return image.planes if image is not None else ()
+        return image.maps if image is not None else ()
 
-    def _carried(self, name: str, g: int) -> list[Plane]:
-        """The planes of a tensor that hold the group."""
-        return [p for p in self._planes(name) if g in self._groups((p,))]
+    def _carried(self, name: str, g: int) -> list[IndexMap]:
+        """The index maps of a tensor that hold the group."""
+        return [p for p in self._maps(name) if g in self._groups((p,))]
 
     def one(self, g: int) -> Iterator[Free]:
         """The parts of a group whose basis is free: cells that are read, cells that are multiplied.
@@ -112,12 +112,12 @@ class _Search:
         The rows of a fused projection are one group, but queries are not read as values are.
         """
         group = self.coupling.groups[g]
-        uses: list[tuple[Param, str, Plane]] = []
+        uses: list[tuple[Param, str, IndexMap]] = []
         products: list[Node] = []
         if group.size < 2:
             return
         for node in self.zones[g]:
-            held = {p.input for p in self.params[node.index] for _, q in p.planes if self._in(q, g)}
+            held = {p.input for p in self.params[node.index] for _, q in p.maps if self._in(q, g)}
             if not self._linear(node, g, held):
                 return
             if self._multiplied(node, g):
@@ -125,7 +125,7 @@ class _Search:
             own = [
                 (p, role, q)
                 for p in self.params[node.index]
-                for role, q in p.planes
+                for role, q in p.maps
                 if p.tensor is not None and self._in(q, g)
             ]
             if len(own) > len(held):
@@ -147,18 +147,18 @@ class _Search:
                 if found is not None:
                     yield Free(g, mine, found, tuple(p for p, _ in readers if kind), product)
 
-    def _in(self, plane: Plane, g: int) -> bool:
-        return g in self._groups((plane,))
+    def _in(self, index_map: IndexMap, g: int) -> bool:
+        return g in self._groups((index_map,))
 
-    def _cells(self, planes: Iterable[Plane], cells: Ids) -> NDArray[np.bool_]:
-        """Which cells some plane holds units of."""
+    def _cells(self, maps: Iterable[IndexMap], cells: Ids) -> NDArray[np.bool_]:
+        """Which cells some index map holds units of."""
         there = np.zeros(self.notes.size, bool)
-        for p in planes:
+        for p in maps:
             there[self.root[p.ids]] = True
         return np.asarray(there[cells].any(1))
 
     def _part(
-        self, cells: Ids, uses: Sequence[tuple[Param, str, Plane]], product: Node | None, g: int
+        self, cells: Ids, uses: Sequence[tuple[Param, str, IndexMap]], product: Node | None, g: int
     ) -> tuple[Use, ...] | None:
         """All uses of some cells; None if one of them is not along one axis of a tensor."""
         sides = None
@@ -214,10 +214,10 @@ class _Search:
         """Classes of labels that reach the first factor of a product, and the second."""
         ids = []
         for i in (0, 1):
-            planes = self._carried(product.inputs[i], g)
-            if len(planes) != 1:
+            maps = self._carried(product.inputs[i], g)
+            if len(maps) != 1:
                 return None
-            ids.append(planes[0].ids)
+            ids.append(maps[0].ids)
         parts = self._apart(ids[0], ids[1])
         first, second = (np.unique(parts[x]) for x in ids)
         return None if np.intersect1d(first, second).size else (parts, first)
@@ -231,17 +231,22 @@ class _Search:
         return labels.components(self.notes.size, left[~meet], right[~meet])
 
     def _uses(
-        self, param: Param, plane: Plane, cells: Ids, reads: bool, sides: tuple[Ids, Ids] | None
+        self,
+        param: Param,
+        index_map: IndexMap,
+        cells: Ids,
+        reads: bool,
+        sides: tuple[Ids, Ids] | None,
     ) -> list[Use] | None:
         """Where a stored tensor holds the group; None if not along one axis of its own."""
         stored = self.graph.shapes[param.stored]
-        laid = np.broadcast_to(plane.ids, param.view).reshape(stored)
-        tight = labels.tighten(Plane(laid, tuple(range(len(stored)))))
+        laid = np.broadcast_to(index_map.ids, param.view).reshape(stored)
+        tight = labels.tighten(IndexMap(laid, tuple(range(len(stored)))))
         if len(tight.axes) != 1:
             return None
         axis, line = tight.axes[0], tight.dense
         if sides is None:
-            at = places(Plane(line, (0,)), self.root, cells)
+            at = places(IndexMap(line, (0,)), self.root, cells)
             if at is None or len(at) < len(cells):
                 return None
             return [Use(param.node, param.input, axis, at, int(reads))]
@@ -249,7 +254,7 @@ class _Search:
         found = []
         for side in (0, 1):
             own = np.isin(parts[line], first) == (side == 0)
-            at = places(Plane(np.where(own, line, 0), (0,)), self.root, cells)
+            at = places(IndexMap(np.where(own, line, 0), (0,)), self.root, cells)
             if at is not None and len(at) == len(cells):
                 found.append(Use(param.node, param.input, axis, at, side))
         total = sum(u.at.size for u in found)

@@ -99,10 +99,10 @@ def keeper(group: Group, recipe: Recipe) -> str | None:
     """The option that keeps a group as it is, or None where some of it may go."""
     if any(len(_limit(group, each).steps) > 1 for each in (recipe, widest(recipe))):
         return None
-    return holder(group, recipe)
+    return bound_by(group, recipe)
 
 
-def holder(group: Group, recipe: Recipe) -> str | None:
+def bound_by(group: Group, recipe: Recipe) -> str | None:
     """The option without which more of a group could go, or None where none holds it."""
     if matches(group, recipe.ignore):
         return "--ignore"

@@ -10,12 +10,12 @@ from typing import Literal
 
 import numpy as np
 
-from spa.budgets.limits import Limit, holder, keeper, limits, widest
+from spa.budgets.limits import Limit, bound_by, keeper, limits, widest
 from spa.coupling.cost import Cost
 from spa.coupling.describe import tied_by
 from spa.coupling.model import Coupling, Group
 from spa.errors import TargetError
-from spa.labels import ROCK, Ids
+from spa.labels import FROZEN, Ids
 from spa.recipe import Recipe
 from spa.registry import UNITS
 from spa.trace.param import Param
@@ -109,7 +109,7 @@ def largest_rest(coupling: Coupling, recipe: Recipe, cost: Cost, kept: Sequence[
 
 def _held(group: Group, recipe: Recipe) -> tuple[str, str | None]:
     """Why no more of a group goes."""
-    option = holder(group, recipe)
+    option = bound_by(group, recipe)
     if option is None:
         return "at least one channel must stay", None
     return f"{option} lets no more of the group {group.name} go", option
@@ -124,14 +124,14 @@ def _why(
         owner[group.cells] = group.id
     votes: Counter[tuple[str, str | None]] = Counter()
     roots = coupling.roots
-    for _, plane in param.planes:
-        ids = np.unique(plane.ids)
+    for _, index_map in param.maps:
+        ids = np.unique(index_map.ids)
         units = roots.solid[ids]
-        frozen = ids[(units == ROCK) & (ids != ROCK)]
+        frozen = ids[(units == FROZEN) & (ids != FROZEN)]
         for number, n in zip(*np.unique(roots.why[frozen], return_counts=True), strict=True):
             reason = roots.reasons[number]
             votes[f"its channels are frozen: {_at(reason.text, reason.node)}", None] += int(n)
-        lone = ids[(units != ROCK) & (owner[units] < 0)]
+        lone = ids[(units != FROZEN) & (owner[units] < 0)]
         for unit in np.unique(roots.solid[lone])[:1]:
             own: Ids = lone[roots.solid[lone] == unit]
             reason = tied_by(coupling.notes, roots, own)

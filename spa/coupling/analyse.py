@@ -19,10 +19,10 @@ from spa.coupling.partition import Partition, partition, rooted
 from spa.coupling.shared import tie_shared
 from spa.events import Callback, quiet
 from spa.graph.model import Graph, Node
-from spa.labels import Ids, Plane
+from spa.labels import Ids, IndexMap
 from spa.recipe import Heads
 from spa.rules import REFITS, SILENT
-from spa.trace.check import MisplacedError, Survivors, check
+from spa.trace.check import Kept, MisplacedError, check
 from spa.trace.collect import EVEN, TIED, Collect, Reason, Roots
 
 TRIALS = (0.5, 0.0, 0.25, 0.75)  # shares of every cell to drop, but at least one channel
@@ -92,7 +92,7 @@ def settle(notes: Collect, heads: Heads = "free") -> Coupling:
 
 
 def _even_out(notes: Collect, parts: Partition) -> bool:
-    """Merge rows that cannot keep equal counts, freeze what is in lockstep with bedrock."""
+    """Merge rows that cannot keep equal counts, freeze what is in lockstep with what is frozen."""
     for units in parts.stuck:
         notes.hold(units, Reason("as many are needed as in a row that cannot be cut", "", ""))
     for units in parts.odd:
@@ -122,7 +122,7 @@ def _try_out(
         for cells in alike:
             drop = max(1, int(share * cells.shape[1]))
             alive[rng.permuted(cells, axis=1)[:, :drop]] = False
-        errors = check(Survivors(notes, roots.solid, alive), notes.graph.order, passed)
+        errors = check(Kept(notes, roots.solid, alive), notes.graph.order, passed)
         if errors:
             return errors, frozenset()
         if not passed:
@@ -139,7 +139,7 @@ def indifferent(notes: Collect, root: Ids) -> frozenset[int]:
     """
     boxes: dict[int, tuple[tuple[int, ...], bytes]] = {}
 
-    def box(p: Plane) -> tuple[tuple[int, ...], bytes]:
+    def box(p: IndexMap) -> tuple[tuple[int, ...], bytes]:
         if id(p.ids) not in boxes:
             shape = tuple(n for n in p.ids.shape if n > 1)
             boxes[id(p.ids)] = (shape, root[p.ids].tobytes())
@@ -147,23 +147,23 @@ def indifferent(notes: Collect, root: Ids) -> frozenset[int]:
 
     def fits_all(node: Node) -> bool:
         key = (node.domain, node.op)
-        if node.index in notes.born or (key in REFITS and not SILENT[key](node)):
+        if node.index in notes.created or (key in REFITS and not SILENT[key](node)):
             return False
-        for planes in notes.meetings.stacks(node):
-            if len(planes) > 1:  # one plane alone has each of its axes once
-                wide = [a for p in planes for a in p.axes if p.ids.shape[a] > 1]
+        for maps in notes.couplings.stacks(node):
+            if len(maps) > 1:  # one index map alone has each of its axes once
+                wide = [a for p in maps for a in p.axes if p.ids.shape[a] > 1]
                 if len(set(wide)) < len(wide):
                     return False
-        return len({box(p) for p in notes.meetings.boxes(node)}) < 2
+        return len({box(p) for p in notes.couplings.boxes(node)}) < 2
 
     return frozenset(node.index for node in notes.graph.order if fits_all(node))
 
 
 def resolve(notes: Collect, root: Ids, error: MisplacedError) -> None:
-    """Give up some freedom at the node where survivors did not fit: merge rows, else freeze."""
-    met = [labels.tighten(labels.Plane(root[p.ids], p.axes)).rows() for p in error.planes]
+    """Give up some freedom at the node where what is kept does not fit: merge rows, else freeze."""
+    met = [labels.tighten(labels.IndexMap(root[p.ids], p.axes)).rows() for p in error.maps]
     units = np.unique(np.concatenate([r.ravel() for r in met] or [np.zeros(0, np.int64)]))
-    units = units[units != labels.ROCK]
+    units = units[units != labels.FROZEN]
     several = [r for r in met if len(r) > 1 and r.any()]
     if not several:
         several = [r for r in rooted(notes, root) if len(r) > 1 and np.isin(r, units).any()]
@@ -181,7 +181,7 @@ def resolve(notes: Collect, root: Ids, error: MisplacedError) -> None:
 
 def misplaced(coupling: Coupling, alive: NDArray[np.bool_]) -> list[MisplacedError]:
     """What does not fit if only `alive` (bool `[labels]`, by unit) is kept; empty when all does."""
-    left = Survivors(coupling.notes, coupling.root, alive)
+    left = Kept(coupling.notes, coupling.root, alive)
     return check(left, coupling.graph.order, coupling.steady)
 
 

@@ -1,7 +1,7 @@
 """MACs, parameters and channels of a graph as a function of what is kept.
 
-Every stored tensor and every product of activations is a box under its planes, so its elements are
-the product of the elements of its planes.  All planes are counted at once, with one `reduceat` over
+Every stored tensor and every product of activations is a box under its maps, so its elements are
+the product of the elements of its maps.  All maps are counted at once, with one `reduceat` over
 their concatenated labels: cheap enough to be asked hundreds of times by a budget search.
 """
 
@@ -22,7 +22,7 @@ from spa.coupling.model import Coupling
 from spa.coupling.products import stored_inside, untold
 from spa.coupling.rows import rows_of
 from spa.graph.model import Graph
-from spa.labels import Ids, Plane
+from spa.labels import Ids, IndexMap
 from spa.trace.param import Param
 
 Alive = NDArray[np.bool_]
@@ -54,7 +54,7 @@ class Cost:
         notes, root = coupling.notes, coupling.root
         self._rows_at = rows_of(notes.graph)  # MACs are per sample
         self._flat: list[Ids] = []
-        self._tight: dict[Plane, Plane] = {}  # keeps id()s valid, too
+        self._tight: dict[IndexMap, IndexMap] = {}  # keeps id()s valid, too
         self._where: dict[int, int] = {}
         self._rows: list[tuple[int, Ids]] = []
         items: list[Item] = []
@@ -86,12 +86,12 @@ class Cost:
         self._channels = Channels(coupling)
 
     def _item(self, param: Param, root: Ids, counted: float) -> Item:
-        """(planes, elements outside them, MACs per element, parameters per element)."""
+        """(index maps, elements outside them, MACs per element, parameters per element)."""
         index: list[int] = []
         covered: set[int] = set()
-        before: list[Plane] = []
+        before: list[IndexMap] = []
         rest = 1.0
-        for _, p in param.planes:
+        for _, p in param.maps:
             p = self._tight.get(p) or self._tightened(p)
             if not p.axes:
                 continue
@@ -106,11 +106,11 @@ class Cost:
         rest *= float(prod([n for a, n in enumerate(param.view) if a not in covered]))
         return index, rest, param.times / self._rows_at(param.node), counted
 
-    def _tightened(self, p: Plane) -> Plane:
+    def _tightened(self, p: IndexMap) -> IndexMap:
         tight = self._tight[p] = labels.tighten(p) if p.axes else p
         return tight
 
-    def _slot(self, p: Plane, root: Ids) -> int:
+    def _slot(self, p: IndexMap, root: Ids) -> int:
         held = labels.core(p.ids)
         slot = self._where.get(id(held))
         if slot is None:
@@ -118,7 +118,7 @@ class Cost:
             self._flat.append(root.take(held.ravel()))
         return slot
 
-    def _shared(self, p: Plane, shared: list[int], root: Ids) -> int:
+    def _shared(self, p: IndexMap, shared: list[int], root: Ids) -> int:
         dense = root[p.dense]
         outer = [p.axes.index(a) for a in shared]
         inner = [a for a in range(dense.ndim) if a not in outer]
@@ -235,7 +235,7 @@ def _fewest(flat: Ids, by: _Kept) -> int:
     return fixed + int(often[place < left.repeat(present)].sum())
 
 
-def _crosses(p: Plane, before: Sequence[Plane], root: Ids) -> bool:
+def _crosses(p: IndexMap, before: Sequence[IndexMap], root: Ids) -> bool:
     """Whether each unit along an axis meets all combinations of those before, equally often."""
     beside = [q for q in before if set(q.axes) & set(p.axes)]
     if len(p.axes) > 1 or any(q.axes != p.axes for q in beside):

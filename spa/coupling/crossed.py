@@ -1,7 +1,7 @@
 """Weights that the graph computes: rows and columns of what they are computed from.
 
 A bank of experts holds every expert's weight laid out flat, and only a Reshape behind its product
-tells which of the numbers are of one output and which of one input.  Labels are born before that:
+tells which of the numbers are of one output and which of one input.  Labels are made before that:
 so a first sweep finds out where they cross, and a second gives each axis labels of its own.
 """
 
@@ -47,31 +47,31 @@ def _met(notes: Collect) -> dict[tuple[int, int], tuple[Shape, ...]]:
 def _crossed(notes: Collect) -> dict[tuple[int, int], tuple[Shape, ...]]:
     """Weights whose labels cross behind them.
 
-    Told by the finest form that the labels take anywhere, in the order in which they were born.
+    Told by the finest form that the labels take anywhere, in the order in which they were made.
     """
     if not notes.crossings:
         return {}
     crossing = np.zeros(notes.size, bool)
-    for plane in notes.crossings:
-        crossing[plane.ids] = True
+    for index_map in notes.crossings:
+        crossing[index_map.ids] = True
     wanted = {
         key: ids
-        for key, ids in notes.births.items()
+        for key, ids in notes.origins.items()
         if key[:2] in notes.params and crossing[ids].any()
     }
     found: dict[tuple[int, int], tuple[Shape, ...]] = {}
     for (node, i, k), ids in wanted.items():
         param = notes.params[node, i]
-        plane = param.planes[k][1]
+        index_map = param.maps[k][1]
         alone = sum(key[:2] == (node, i) for key in wanted) == 1
-        form = _finest(notes, ids) if alone and plane.ids.size == ids.size else ()
-        runs = labels.cut(tuple(plane.dense.shape), form) if len(form) > 1 else None
+        form = _finest(notes, ids) if alone and index_map.ids.size == ids.size else ()
+        runs = labels.cut(tuple(index_map.dense.shape), form) if len(form) > 1 else None
         if runs is None or any(len(before) > 1 and len(after) > 1 for before, after in runs):
             continue
         made_of: dict[int, Shape] = {a: (n,) for a, n in enumerate(param.view)}
         for before, after in runs:
             if len(before) == 1:
-                made_of[plane.axes[before[0]]] = tuple(form[a] for a in after)
+                made_of[index_map.axes[before[0]]] = tuple(form[a] for a in after)
         found[node, i] = tuple(made_of[a] for a in range(len(param.view)))
     return found
 
@@ -80,7 +80,7 @@ def _finest(notes: Collect, ids: Ids) -> Shape:
     """The longest shape in which some tensor has just these labels, in their order."""
     best: Shape = ()
     for image in notes.images.values():
-        for p in image.planes:
+        for p in image.maps:
             times, rest = divmod(p.ids.size, ids.size)
             if rest or not times or len(p.axes) <= len(best) or p.ids.flat[0] != ids.flat[0]:
                 continue

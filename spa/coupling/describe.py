@@ -11,7 +11,7 @@ import numpy as np
 from spa import labels
 from spa.coupling.model import Frozen, Group, Member
 from spa.graph.model import FLOW, Node
-from spa.labels import ROCK, Ids, Shape
+from spa.labels import FROZEN, Ids, Shape
 from spa.trace.collect import Collect, Reason, Roots
 from spa.trace.param import MAKES, Param
 
@@ -37,7 +37,7 @@ def groups_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Gro
     owner = np.full(notes.size, -1)
     for k, units in enumerate(cells):
         owner[units] = k
-    held = notes.meetings.held(owner[roots.solid])  # the groups in each array of labels
+    held = notes.couplings.held(owner[roots.solid])  # the groups in each array of labels
     inside: list[list[int]] = [[] for _ in held]  # the members whose labels are that array
     members: list[Member] = []
     users: list[Node] = []  # the node of every member
@@ -48,11 +48,11 @@ def groups_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Gro
         where = tensor_axes(notes, param)
         at = notes.graph.at(param.node)
         node, domain = at.name, at.domain
-        for role, plane in param.planes:
-            place = notes.meetings.place(plane)
+        for role, index_map in param.maps:
+            place = notes.couplings.place(index_map)
             if place is None or held[place][-1] < 0:
                 continue
-            axes = labels.tighten(plane).axes or (0,)
+            axes = labels.tighten(index_map).axes or (0,)
             inside[place].append(len(members))
             if role == MAKES and domain != FLOW:  # the weights, not a state's first value
                 makers.add(len(members))
@@ -93,18 +93,18 @@ def _numbered(name: str, op: str) -> bool:
 def frozen_of(notes: Collect, roots: Roots) -> tuple[Frozen, ...]:
     """Classes of channels that some tensor makes but that cannot go, with the first reason."""
     seen = np.zeros(notes.size, bool)
-    seen[ROCK] = True
+    seen[FROZEN] = True
     found: list[Frozen] = []
-    held = [False in living for living in notes.meetings.held(roots.solid != ROCK)]
+    held = [False in living for living in notes.couplings.held(roots.solid != FROZEN)]
     for param in notes.params.values():
-        plane = param.plane(MAKES)
-        if plane is None or param.tensor is None:
+        index_map = param.index_map(MAKES)
+        if index_map is None or param.tensor is None:
             continue
-        place = notes.meetings.place(plane)
+        place = notes.couplings.place(index_map)
         if place is None or not held[place]:
             continue
-        stuck = roots.solid[plane.ids] == ROCK
-        loose = np.unique(roots.loose[plane.ids][stuck])
+        stuck = roots.solid[index_map.ids] == FROZEN
+        loose = np.unique(roots.loose[index_map.ids][stuck])
         fresh = loose[~seen[loose]]
         seen[fresh] = True
         by_reason: dict[Reason, int] = defaultdict(int)
@@ -119,14 +119,14 @@ def lone_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Froze
 
     With the first node that ties them together, where there is one.
     """
-    seen = (roots.solid == ROCK) | np.isin(roots.solid, _all(cells))
+    seen = (roots.solid == FROZEN) | np.isin(roots.solid, _all(cells))
     made: list[tuple[str, Ids]] = []
     several: dict[int, Ids] = {}  # units of which a tensor makes more than one channel, and those
     for param in notes.params.values():
-        plane = param.plane(MAKES)
-        if plane is None or param.tensor is None:
+        index_map = param.index_map(MAKES)
+        if index_map is None or param.tensor is None:
             continue
-        ids = np.unique(plane.ids)
+        ids = np.unique(index_map.ids)
         ids = ids[~seen[ids]]
         if not ids.size:
             continue

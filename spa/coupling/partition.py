@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa import labels
-from spa.labels import ROCK, Ids, Plane
+from spa.labels import FROZEN, Ids, IndexMap
 from spa.trace.collect import Collect
 
 FEW = 0.25  # share of a class that may be frozen to let the rest be cut
@@ -28,7 +28,7 @@ class Partition:
     `uneven` are rows to merge, because the units over them cannot keep equal counts; `coarse` are
     units `[units, run]` to merge along a run, because others in lockstep take as many positions;
     `odd` are the few units that keep cells from having equal sizes; `stuck` are units in lockstep
-    with bedrock.
+    with what is frozen.
     """
 
     cells: tuple[Ids, ...]
@@ -38,45 +38,45 @@ class Partition:
     stuck: tuple[Ids, ...]
 
 
-def all_planes(notes: Collect) -> Iterable[Plane]:
-    """Every plane of the notes once, activations first."""
-    everything = [p for x in notes.images.values() for p in x.planes]
-    everything += [p for q in notes.params.values() for _, p in q.planes]
-    everything += [p for planes in notes.extra.values() for p in planes]
-    return notes.meetings.distinct(everything)
+def all_maps(notes: Collect) -> Iterable[IndexMap]:
+    """Every index map of the notes once, activations first."""
+    everything = [p for x in notes.images.values() for p in x.maps]
+    everything += [p for q in notes.params.values() for _, p in q.maps]
+    everything += [p for maps in notes.extra.values() for p in maps]
+    return notes.couplings.distinct(everything)
 
 
 def rooted(notes: Collect, root: Ids) -> list[Ids]:
-    """The distinct planes as rows of units, `[rows, n]`, constant axes dropped."""
+    """The distinct index maps as rows of units, `[rows, n]`, constant axes dropped."""
     seen: dict[tuple[tuple[int, ...], bytes], Ids] = {}
-    for p in all_planes(notes):
-        rows = labels.tighten(Plane(root.take(p.ids), p.axes)).rows()
+    for p in all_maps(notes):
+        rows = labels.tighten(IndexMap(root.take(p.ids), p.axes)).rows()
         seen.setdefault((rows.shape, rows.tobytes()), rows)
     return list(seen.values())
 
 
 def partition(notes: Collect, root: Ids) -> Partition:
     """Find the groups among the units that some stored tensor holds."""
-    planes = rooted(notes, root)
-    several_words = sum(1 + len(rows) if len(rows) > 1 else 1 for rows in planes)
+    maps = rooted(notes, root)
+    several_words = sum(1 + len(rows) if len(rows) > 1 else 1 for rows in maps)
     words = np.random.default_rng(0).integers(1, 2**63, several_words, dtype=np.uint64)
     kind = np.zeros(notes.size, np.uint64)
     cell = np.zeros(notes.size, np.uint64)
-    for rows in planes:
+    for rows in maps:
         kind[rows] ^= words[0]
         words = words[1:]
         if len(rows) > 1:
             per_row, words = words[: len(rows)], words[len(rows) :]
             np.add.at(cell, rows.ravel(), np.repeat(per_row, rows.shape[1]))
-    several = [rows for rows in planes if len(rows) > 1]
+    several = [rows for rows in maps if len(rows) > 1]
     step = _lockstep(kind, several)
     units = _owned(notes, root)
     units = units[step[units].argsort(kind="stable")]
     steps = step[units]
     ends = [0, *(np.flatnonzero(steps[1:] != steps[:-1]) + 1).tolist(), len(units)]
     classes = [units[a:b] for a, b in pairwise(ends) if a < b]
-    stuck = [group for group in classes if step[group[0]] == step[ROCK]]
-    loose = [group for group in classes if step[group[0]] != step[ROCK]]
+    stuck = [group for group in classes if step[group[0]] == step[FROZEN]]
+    loose = [group for group in classes if step[group[0]] != step[FROZEN]]
     return _cells(loose, cell, several, stuck)
 
 
@@ -157,21 +157,21 @@ def _lockstep(kind: NDArray[np.uint64], several: list[Ids]) -> Ids:
     for rows in several:
         made_of = np.sort(number[rows], axis=1)
         if (made_of != made_of[:1]).any():
-            fixed = (rows == ROCK).sum(1)
+            fixed = (rows == FROZEN).sum(1)
             kinds = np.unique(made_of)
-            if (fixed == fixed[0]).all():  # equally much bedrock in every row binds nobody
-                kinds = kinds[kinds != number[ROCK]]
+            if (fixed == fixed[0]).all():  # equally many frozen in every row binds nobody
+                kinds = kinds[kinds != number[FROZEN]]
             links.append(np.stack([np.full(len(kinds), kinds[0]), kinds]))
     left, right = np.concatenate(links, axis=1)
     return labels.components(int(number.max()) + 1, left, right)[number]
 
 
 def _owned(notes: Collect, root: Ids) -> Ids:
-    """Units that live in a stored tensor, bedrock excluded."""
+    """Units that live in a stored tensor, but for what is frozen."""
     held = np.zeros(notes.size, bool)
-    stored = [p for q in notes.params.values() if q.tensor is not None for _, p in q.planes]
-    held[root[notes.meetings.of(stored)]] = True
-    held[ROCK] = False
+    stored = [p for q in notes.params.values() if q.tensor is not None for _, p in q.maps]
+    held[root[notes.couplings.of(stored)]] = True
+    held[FROZEN] = False
     return np.flatnonzero(held)
 
 

@@ -24,7 +24,7 @@ def quantised_share(coupling: Coupling) -> float:
     dtypes = coupling.graph.dtypes
     rounded = {node.index for node in coupling.graph.order if trait_of(node).quantizes}
     for param in coupling.notes.params.values():
-        if param.tensor is None or not any(role in (MAKES, READS) for role, _ in param.planes):
+        if param.tensor is None or not any(role in (MAKES, READS) for role, _ in param.maps):
             continue
         kind = np.dtype(dtypes[param.tensor])
         if is_number(kind):  # longer integers are ids, sizes and biases

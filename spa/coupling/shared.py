@@ -10,14 +10,14 @@ from collections import defaultdict
 from math import prod
 
 from spa.coupling.cost import is_parameter
-from spa.labels import Plane
+from spa.labels import IndexMap
 from spa.trace.collect import TIED, Collect, Reason
 from spa.trace.param import MAKES, READS, Param
 
 LIGHT = 0.01  # of all parameters: copies that weigh less are made where uses go apart
 
 Place = tuple[tuple[int, ...], tuple[int, ...], int]
-"""Where a plane lies: its axes, its lengths along them, and which of those there it is."""
+"""Where an index map lies: its axes, its lengths along them, and which of those there it is."""
 
 
 def shared(notes: Collect) -> dict[str, list[Param]]:
@@ -43,7 +43,7 @@ def shared(notes: Collect) -> dict[str, list[Param]]:
 
 
 def _weighs(param: Param) -> bool:
-    return param.times > 0 and any(role in (READS, MAKES) for role, _ in param.planes)
+    return param.times > 0 and any(role in (READS, MAKES) for role, _ in param.maps)
 
 
 def tie_shared(notes: Collect) -> None:
@@ -57,16 +57,16 @@ def tie_shared(notes: Collect) -> None:
         alike = [p for p in uses if p.view == uses[0].view]
         places = [_places(p) for p in alike]
         for place in dict.fromkeys(key for found in places for key in found):
-            planes = [found[place] for found in places if place in found]
-            for plane in planes[1:]:
-                notes.tie(planes[0].ids, plane.ids, tied)
-            if len(planes) < len(alike):
-                notes.hold(planes[0].ids, Reason(f"another use needs all of {name}", "", ""))
+            maps = [found[place] for found in places if place in found]
+            for index_map in maps[1:]:
+                notes.tie(maps[0].ids, index_map.ids, tied)
+            if len(maps) < len(alike):
+                notes.hold(maps[0].ids, Reason(f"another use needs all of {name}", "", ""))
 
 
-def _places(param: Param) -> dict[Place, Plane]:
-    found: dict[Place, Plane] = {}
-    for _, plane in param.planes:
-        number = sum(key[:2] == (plane.axes, plane.ids.shape) for key in found)
-        found[plane.axes, plane.ids.shape, number] = plane
+def _places(param: Param) -> dict[Place, IndexMap]:
+    found: dict[Place, IndexMap] = {}
+    for _, index_map in param.maps:
+        number = sum(key[:2] == (index_map.axes, index_map.ids.shape) for key in found)
+        found[index_map.axes, index_map.ids.shape, number] = index_map
     return found

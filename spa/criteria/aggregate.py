@@ -15,7 +15,7 @@ from spa.coupling.cost import is_parameter
 from spa.coupling.model import Coupling
 from spa.criteria.meant import meant
 from spa.errors import UsageError
-from spa.labels import Ids, Plane
+from spa.labels import Ids, IndexMap
 from spa.trace.param import FOLLOWS, Param
 
 AGGREGATES = ("sum", "mean", "max")
@@ -78,12 +78,12 @@ def _largest(parts: Sequence[Part], size: int) -> NDArray[np.float64]:
 def _parts(
     coupling: Coupling, param: Param, tensor: str, weigh: Weigh, known: dict[int, Ids | None]
 ) -> list[Part]:
-    """What one param says about the units of its planes; nothing if these are all frozen.
+    """What one param says about the units of its index maps; nothing if these are all frozen.
 
-    `known` are the units of planes by the identity of their labels, None where all are frozen.
+    `known` are the units of index maps by the identity of their labels, None where all are frozen.
     """
     held = []
-    for role, p in param.planes:
+    for role, p in param.maps:
         if role == FOLLOWS:
             continue
         if id(p.ids) not in known:
@@ -95,7 +95,7 @@ def _parts(
     if len(held) > 1 and len({units.item(0) for units, _ in held}) < len(held):
         # a depthwise filter is made and read by one channel: it counts once
         unique = {
-            (labels.tighten(Plane(units, axes)).axes, units.tobytes()): (units, axes)
+            (labels.tighten(IndexMap(units, axes)).axes, units.tobytes()): (units, axes)
             for units, axes in reversed(held)
         }
         held = list(unique.values())[::-1]

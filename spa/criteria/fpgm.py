@@ -56,10 +56,10 @@ def fpgm(context: Context) -> NDArray[np.float64]:
 
 
 def _made(coupling: Coupling, param: Param) -> list[Rows]:
-    """Per plane of made channels: units `[rows]` and the weights `[rows, features]` of each row."""
+    """Per map of made channels: units `[rows]` and the weights `[rows, features]` of each row."""
     found = []
-    for role, plane in param.planes:
-        units = coupling.root[plane.ids]
+    for role, index_map in param.maps:
+        units = coupling.root[index_map.ids]
         if role != MAKES or not units.any():
             continue
         array = meant(coupling, param)

@@ -57,8 +57,8 @@ def _axes(coupling: Coupling, node: Node, param: Param) -> tuple[int, ...]:
     if trait_of(node).dequantizes:
         rank = len(param.view)
         return (node.attrs.get("axis", 1) % rank,)
-    plane = param.plane(MAKES)
-    return () if plane is None else plane.axes
+    index_map = param.index_map(MAKES)
+    return () if index_map is None else index_map.axes
 
 
 def _by_block(value: NDArray[Any], view: tuple[int, ...]) -> Array | None:

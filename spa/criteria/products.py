@@ -134,7 +134,7 @@ class _Next:
         return [
             self.coupling.graph.at(p.node)
             for p in self.coupling.notes.params.values()
-            if p.tensor is None and any(mine[root[q.ids]].any() for _, q in p.planes)
+            if p.tensor is None and any(mine[root[q.ids]].any() for _, q in p.maps)
         ]
 
     def reached(self, nodes: list[Node]) -> set[int]:

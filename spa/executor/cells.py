@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.labels import Ids, Image, Plane
+from spa.labels import Ids, Image, IndexMap
 
 Array = NDArray[Any]
 
 
-def places(plane: Plane, root: Ids, cells: Ids) -> Ids | None:
-    """Flat places in a plane of the units of `cells`, as `where` finds them."""
-    return where(root[plane.dense].ravel(), cells)
+def places(index_map: IndexMap, root: Ids, cells: Ids) -> Ids | None:
+    """Flat places in an index map of the units of `cells`, as `where` finds them."""
+    return where(root[index_map.dense].ravel(), cells)
 
 
 def where(units: Ids, cells: Ids) -> Ids | None:
@@ -47,17 +47,17 @@ class Cells:
     """
 
     def __init__(self, image: Image, root: Ids, cells: Ids) -> None:
-        for plane in image.planes:
-            at = places(plane, root, cells)
+        for index_map in image.maps:
+            at = places(index_map, root, cells)
             if at is not None and len(at) == len(cells):
-                self.plane, self.at = plane, at
+                self.index_map, self.at = index_map, at
                 return
         raise ValueError("the cells are not all there")
 
     def columns(self, x: Array) -> Array:
         """Their numbers, `[cells, n, samples, positions]`; axis 0 of what is left is the sample."""
         moved = self._front(x)
-        rest = moved.shape[len(self.plane.axes) :] or (1,)
+        rest = moved.shape[len(self.index_map.axes) :] or (1,)
         flat = moved.reshape(-1, rest[0], int(np.prod(rest[1:])))
         found = flat[self.at].swapaxes(2, 3)
         return np.asarray(found.reshape(*self.at.shape[:2], rest[0], -1))
@@ -67,8 +67,8 @@ class Cells:
         copy = np.array(x)
         moved = self._front(copy)
         at = np.take_along_axis(self.at, gone[..., None], axis=1).ravel()
-        moved[np.unravel_index(at, moved.shape[: len(self.plane.axes)])] = 0
+        moved[np.unravel_index(at, moved.shape[: len(self.index_map.axes)])] = 0
         return copy
 
     def _front(self, x: Array) -> Array:
-        return np.moveaxis(x, self.plane.axes, range(len(self.plane.axes)))
+        return np.moveaxis(x, self.index_map.axes, range(len(self.index_map.axes)))

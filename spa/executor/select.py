@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.labels import Image, extent
-from spa.trace.check import Survivors
+from spa.trace.check import Kept
 
 
-def select(array: NDArray[Any], image: Image, left: Survivors) -> NDArray[Any]:
+def select(array: NDArray[Any], image: Image, left: Kept) -> NDArray[Any]:
     """The array without the elements that die.
 
     Args:
@@ -20,21 +20,25 @@ def select(array: NDArray[Any], image: Image, left: Survivors) -> NDArray[Any]:
         left: what survives.
 
     Raises:
-        ValueError: the survivors are no box.
+        ValueError: what is kept is no box.
     """
-    for plane in image.planes:
-        if not left.touched(plane):
+    for index_map in image.maps:
+        if not left.touched(index_map):
             continue
-        kept = left.kept(plane, image.planes)  # with those that cross it, which are applied at once
+        kept = left.kept(
+            index_map, image.maps
+        )  # with those that cross it, which are applied at once
         box = extent(kept)
         if box is None:
-            raise ValueError("the survivors are no box")
-        if any(array.shape[a] != n for a, n in zip(plane.axes, kept.shape, strict=True)):
-            continue  # another plane over the same axis has been applied
-        if len(plane.axes) == 1:
-            array = array.take(np.flatnonzero(kept), plane.axes[0])
+            raise ValueError("what is kept is no box")
+        if any(array.shape[a] != n for a, n in zip(index_map.axes, kept.shape, strict=True)):
+            continue  # another index map over the same axis has been applied
+        if len(index_map.axes) == 1:
+            array = array.take(np.flatnonzero(kept), index_map.axes[0])
             continue
-        front = range(len(plane.axes))
-        moved = np.moveaxis(array, plane.axes, front)
-        array = np.moveaxis(moved[kept].reshape(*box, *moved.shape[kept.ndim :]), front, plane.axes)
+        front = range(len(index_map.axes))
+        moved = np.moveaxis(array, index_map.axes, front)
+        array = np.moveaxis(
+            moved[kept].reshape(*box, *moved.shape[kept.ndim :]), front, index_map.axes
+        )
     return array

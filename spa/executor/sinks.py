@@ -29,7 +29,7 @@ class Sink:
         axis: the axis of all these tensors that the rows lie along; None if they lie along several.
         steps: the nodes that scale the rows, with the inputs that say by how much.
         bias: the stored tensor that can take over a change of bias, if there is one.
-        holder: the node that reads it, and its input number; a BatchNormalization's is its mean.
+        bias_input: the node that reads it, and its input number; its mean for BatchNormalization.
         stream: the other summand, where the way ends in a sum of activations of one shape.
     """
 
@@ -38,7 +38,7 @@ class Sink:
     axis: int | None
     steps: tuple[Step, ...] = ()
     bias: str | None = None
-    holder: Step | None = None
+    bias_input: Step | None = None
     stream: str | None = None
 
     def gain(self, consts: Mapping[str, NDArray[Any]]) -> Gain | None:
@@ -95,7 +95,7 @@ class Ways:
         """Follow the output of a site whose rows lie along `axis` of it."""
         made = name = node.outputs[0]
         steps: list[Step] = []
-        holder = self._own(node)
+        bias_input = self._own(node)
         while self.alone(name):
             after, i = self.users[name][0]
             if i < 0 or len(after.outputs) != 1:
@@ -112,20 +112,20 @@ class Ways:
                     break
                 steps.append((after, like.statistics.scale))
                 mean = like.statistics.mean
-                if holder is None and self.paired(after.inputs[mean], node):
-                    holder = after, mean
+                if bias_input is None and self.paired(after.inputs[mean], node):
+                    bias_input = after, mean
             elif like.linear in ("adds", "scales") and fixed and self._per_row(other, name, axis):
                 if like.linear == "scales":
                     steps.append((after, 1 - i))
-                elif holder is None and not steps and self.paired(other, node):
-                    holder = after, 1 - i
+                elif bias_input is None and not steps and self.paired(other, node):
+                    bias_input = after, 1 - i
             elif like.linear == "adds" and not fixed and self._alike(other, name) and other != name:
                 stream = self._known(other, node)
-                return self._result(made, after.outputs[0], axis, steps, holder, stream)
+                return self._result(made, after.outputs[0], axis, steps, bias_input, stream)
             else:
                 break
             name = after.outputs[0]
-        return self._result(made, name, axis, steps, holder, None)
+        return self._result(made, name, axis, steps, bias_input, None)
 
     def _result(
         self,
@@ -133,11 +133,11 @@ class Ways:
         name: str,
         axis: int | None,
         steps: list[Step],
-        holder: Step | None,
+        bias_input: Step | None,
         stream: str | None,
     ) -> Sink:
-        bias = holder[0].inputs[holder[1]] if holder else None
-        return Sink(output, name, axis, tuple(steps), bias, holder, stream)
+        bias = bias_input[0].inputs[bias_input[1]] if bias_input else None
+        return Sink(output, name, axis, tuple(steps), bias, bias_input, stream)
 
     def _own(self, node: Node) -> Step | None:
         """The site's own bias input, if it is stored as its weight is."""

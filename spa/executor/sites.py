@@ -62,11 +62,11 @@ class Site:
 
     def units(self, coupling: Coupling) -> NDArray[np.int64]:
         """The unit each feature belongs to, `[groups, features]`; 0 where it cannot go."""
-        plane = self.param.plane(READS)
+        index_map = self.param.index_map(READS)
         shape = coupling.graph.shapes[self.tensor]
-        if plane is None:
+        if index_map is None:
             return np.zeros(self.form.matrix(np.zeros(shape, bool), self.groups()).shape[::2], int)
-        laid = np.broadcast_to(coupling.root[plane.ids], self.param.view).reshape(shape)
+        laid = np.broadcast_to(coupling.root[index_map.ids], self.param.view).reshape(shape)
         return self.form.matrix(laid, self.groups())[:, 0].astype(np.int64)
 
     def columns(
@@ -113,5 +113,5 @@ def _activation(graph: Graph, node: Node, i: int) -> bool:
 
 def concerned(site: Site, coupling: Coupling) -> bool:
     """Whether some channel that the site reads may go."""
-    plane = site.param.plane(READS)
-    return plane is not None and bool(coupling.root[plane.ids].any())
+    index_map = site.param.index_map(READS)
+    return index_map is not None and bool(coupling.root[index_map.ids].any())

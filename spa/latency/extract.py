@@ -18,7 +18,7 @@ from spa.make import make
 from spa.rewrite.build import set_attribute, store
 from spa.rewrite.shrink import shrink
 from spa.rules import trait_of
-from spa.trace.check import Survivors, refit
+from spa.trace.check import Kept, refit
 from spa.trace.param import Param
 
 Array = NDArray[Any]
@@ -74,7 +74,7 @@ class Extractor:
             for name in (*node.inputs, *node.captured):
                 self.readers.setdefault(name, set()).add(node.index)
 
-    def __call__(self, piece: Piece, left: Survivors) -> Trial:
+    def __call__(self, piece: Piece, left: Kept) -> Trial:
         """Build it; raises MisplacedError where the choice does not fit."""
         return _Extraction(self, left).made(piece)
 
@@ -82,7 +82,7 @@ class Extractor:
 class _Extraction:
     """Gives tensors names by their order, so that equal pieces become equal models."""
 
-    def __init__(self, extractor: Extractor, left: Survivors) -> None:
+    def __init__(self, extractor: Extractor, left: Kept) -> None:
         coupling, self.readers = extractor.coupling, extractor.readers
         self.graph, self.notes, self.left = coupling.graph, coupling.notes, left
         self.names: dict[str, str] = {}
@@ -115,7 +115,7 @@ class _Extraction:
         first = self.graph.nodes[piece.nodes[0]]
         return (
             any(array.ndim == PICTURE for array in self.feeds.values())
-            and any(param.times for param in self.notes.meetings.params(first))
+            and any(param.times for param in self.notes.couplings.params(first))
             and any(a.size > TELLING and a.dtype.kind not in "iub" for a in self.stored.values())
         )
 

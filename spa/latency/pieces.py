@@ -75,8 +75,8 @@ def _axes(
     """Groups by axis, those first that are met first."""
     axes: list[set[int]] = []
     for index in nodes:
-        for plane in coupling.notes.meetings.planes(coupling.graph.nodes[index]):
-            groups = _groups(labels.core(plane.ids), owner, known)
+        for index_map in coupling.notes.couplings.maps(coupling.graph.nodes[index]):
+            groups = _groups(labels.core(index_map.ids), owner, known)
             if not groups or any(groups <= axis for axis in axes):
                 continue
             touched = [axis for axis in axes if axis & groups]

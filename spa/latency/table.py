@@ -24,7 +24,7 @@ from spa.latency.extract import Extractor, Trial, timeable
 from spa.latency.pieces import Piece, group_of, pieces
 from spa.latency.stopwatch import Stopwatch
 from spa.latency.store import Store
-from spa.trace.check import MisplacedError, Survivors
+from spa.trace.check import Kept, MisplacedError
 
 LEVELS = {1: 6, 2: 6, 3: 3}
 """Widths per axis, by the number of axes: all that a menu holds, where that can be."""
@@ -155,7 +155,7 @@ class Table:
     ) -> tuple[list[_Kind], list[tuple[Piece, tuple[tuple[int, ...], ...], _Kind]]]:
         found: dict[str, _Kind] = {}
         homes = []
-        everything = self._survivors(())
+        everything = self._remainder(())
         for piece, can in self._pieces:
             axes, cuts, levels = self._levels(piece, bounds) if can else ((), (), ())
             key = f"untimed {piece.nodes}"
@@ -202,19 +202,19 @@ class Table:
         home = {g: a for a, axis in enumerate(axes) for g in axis}
         told = []
         for index in piece.nodes:
-            for plane in self.coupling.notes.meetings.planes(self.coupling.graph.nodes[index]):
-                groups = np.unique(self._owner[plane.ids])
+            for index_map in self.coupling.notes.couplings.maps(self.coupling.graph.nodes[index]):
+                groups = np.unique(self._owner[index_map.ids])
                 cells = [self.coupling.groups[g].cells.shape for g in groups if g in home]
                 at = [home[g] for g in groups.tolist() if g in home]
                 if at:
-                    told.append((plane.axes, plane.ids.shape, at, cells))
+                    told.append((index_map.axes, index_map.ids.shape, at, cells))
         return repr(told)
 
-    def _survivors(self, removed: Sequence[tuple[int, int]]) -> Survivors:
+    def _remainder(self, removed: Sequence[tuple[int, int]]) -> Kept:
         alive = self.coupling.everything()
         for group, count in removed:
             alive[self.coupling.groups[group].cells[:, :count]] = False
-        return Survivors(self.coupling.notes, self.coupling.root, alive)
+        return Kept(self.coupling.notes, self.coupling.root, alive)
 
     def _measure(self, wanted: Sequence[tuple[_Kind, Point]]) -> None:
         batch: list[tuple[_Kind, Point, Trial]] = []
@@ -250,7 +250,7 @@ class Table:
             for pair in zip(axis, cuts[k], strict=True)
         ]
         try:
-            return self._extract(kind.piece, self._survivors(removed))
+            return self._extract(kind.piece, self._remainder(removed))
         except (MisplacedError, ReadError):
             return None
 

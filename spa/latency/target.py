@@ -18,8 +18,8 @@ from spa.budgets.task import Choice
 from spa.coupling.analyse import misplaced
 from spa.coupling.model import Coupling
 from spa.errors import TargetError
+from spa.latency.bottlenecks import Bottleneck, bottlenecks, why
 from spa.latency.clock import Clock
-from spa.latency.holders import Holder, holders, why
 from spa.latency.menu import menus, paying
 from spa.latency.table import Table
 from spa.recipe import Recipe
@@ -68,7 +68,7 @@ class Reached:
 
     aim: Aim
     turns: int
-    holders: tuple[Holder, ...]
+    bottlenecks: tuple[Bottleneck, ...]
 
 
 def reach(
@@ -97,7 +97,7 @@ def reach(
         if aim.measured is None:
             return Reached(aim, hunt.turns, ())
         if aim.share >= recipe.ratio - TOLERANCE:
-            found.append(Reached(aim, hunt.turns, holders(coupling, clock)))
+            found.append(Reached(aim, hunt.turns, bottlenecks(coupling, clock)))
             if aim.share <= recipe.ratio + 2 * EXCESS:
                 break
         elif best is None or aim.share > best.share:
@@ -108,7 +108,7 @@ def reach(
     most = max(0, math.floor(1000 * best.share)) / 10
     raise TargetError(
         f"at most {most:g} % of the latency can be removed on this machine, as measured, not "
-        f"{100 * recipe.ratio:g} % ({why(holders(coupling, clock))}); lower --ratio, loosen "
+        f"{100 * recipe.ratio:g} % ({why(bottlenecks(coupling, clock))}); lower --ratio, loosen "
         "--set max-layer-ratio or --set min-channels, --round-to, --ignore or --only, or count "
         "--of macs"
     )
@@ -224,7 +224,7 @@ def facts(reached: Reached, recipe: Recipe, table: Table, whole: Timed) -> dict[
         },
         "seconds": tally.seconds,
         "cache": str(table.store.path) if table.store.path else None,
-        "holders": [holder.fact() for holder in reached.holders],
+        "bottlenecks": [bottleneck.fact() for bottleneck in reached.bottlenecks],
     }
 
 

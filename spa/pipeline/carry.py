@@ -32,8 +32,8 @@ def carried(coupling: Coupling, alive: Alive, left: Coupling, old: Scores, new: 
     uses = _uses(left)
     for tensor, params in _uses(coupling).items():
         for before, after in zip(params, uses.get(tensor, ()), strict=False):
-            for (_, plane), (_, rest) in zip(before.planes, after.planes, strict=False):
-                units, kept = coupling.root[plane.ids].ravel(), left.root[rest.ids].ravel()
+            for (_, index_map), (_, rest) in zip(before.maps, after.maps, strict=False):
+                units, kept = coupling.root[index_map.ids].ravel(), left.root[rest.ids].ravel()
                 units = units[alive[units]]
                 if len(units) == len(kept):
                     both = (units != 0) & (kept != 0)

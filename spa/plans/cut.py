@@ -12,7 +12,7 @@ from spa import labels
 from spa.coupling.describe import tensor_axes
 from spa.coupling.model import Coupling
 from spa.plans.model import Entry, GroupEntry, Plan
-from spa.trace.check import Survivors, merged
+from spa.trace.check import Kept, merged
 from spa.trace.param import Param
 
 
@@ -29,10 +29,10 @@ def plan_of(
     Where two uses of one tensor keep different positions, the entry of the tensor describes the
     first use that is cut, and `others` those that keep something else.
     """
-    left = Survivors(coupling.notes, coupling.root, alive)
+    left = Kept(coupling.notes, coupling.root, alive)
     tensors: dict[str, Entry] = {}
     for name, uses in uses_of(coupling).items():
-        cut = [u for u in uses if any(left.touched(p) for _, p in u.planes)]
+        cut = [u for u in uses if any(left.touched(p) for _, p in u.maps)]
         if cut:
             tensors[name] = _entry_of_all(coupling, uses, uses.index(cut[0]), left)
     groups: tuple[GroupEntry, ...] = tuple(
@@ -64,7 +64,7 @@ def uses_of(coupling: Coupling) -> dict[str, list[Param]]:
     return uses
 
 
-def _entry_of_all(coupling: Coupling, uses: list[Param], first: int, left: Survivors) -> Entry:
+def _entry_of_all(coupling: Coupling, uses: list[Param], first: int, left: Kept) -> Entry:
     entry = entry_of(coupling, uses[first], left)
     others: list[Entry] = []
     for k, use in enumerate(uses):
@@ -77,7 +77,7 @@ def _entry_of_all(coupling: Coupling, uses: list[Param], first: int, left: Survi
     return {**entry, "use": first, "others": others}
 
 
-def entry_of(coupling: Coupling, param: Param, left: Survivors) -> Entry:
+def entry_of(coupling: Coupling, param: Param, left: Kept) -> Entry:
     """Shape, new shape and kept positions per axis of what one use keeps of a tensor."""
     shape = coupling.graph.shapes[param.stored]
     where = tensor_axes(coupling.notes, param)
@@ -104,16 +104,16 @@ def entry_of(coupling: Coupling, param: Param, left: Survivors) -> Entry:
 
 
 def _kept_rows(
-    param: Param, fine: list[int], left: Survivors
+    param: Param, fine: list[int], left: Kept
 ) -> tuple[NDArray[np.bool_], dict[int, int]]:
     """What is kept along the view's axes `fine`, bool `[living blocks, positions]`.
 
-    Blocks lie along earlier axes of the same plane (the groups of a grouped convolution, for one);
+    Blocks lie along earlier axes of the same map (the groups of a grouped convolution, for one);
     how many of them live, by axis, is the second result.
     """
     mask = np.ones((1,) * len(param.view), bool)
     outer: set[int] = set()
-    for p in (labels.tighten(p) for _, p in param.planes if left.touched(p)):
+    for p in (labels.tighten(p) for _, p in param.maps if left.touched(p)):
         alive: NDArray[np.bool_] = left.alive[p.ids]
         others = tuple(set(p.axes) - set(fine))
         if len(others) == len(p.axes):

@@ -11,7 +11,7 @@ from spa.coupling import misplaced
 from spa.coupling.describe import tensor_axes
 from spa.coupling.model import Coupling
 from spa.errors import UsageError
-from spa.labels import ROCK
+from spa.labels import FROZEN
 from spa.plans.cut import plan_of, uses_of
 from spa.plans.model import Entry, Plan, rows_of
 from spa.trace.check import MisplacedError
@@ -70,16 +70,16 @@ def _demand_shape(coupling: Coupling, name: str, entry: Entry) -> None:
 def _kill(coupling: Coupling, param: Param, entry: Entry, alive: Mask) -> None:
     """Mark the units dead that own only positions which the entry drops."""
     masks = _masks(coupling, param, entry)
-    for _, plane in param.planes:
+    for _, index_map in param.maps:
         kept = np.ones((1,) * len(param.view), bool)
         for mask in masks:
-            rest = tuple(a for a in range(len(param.view)) if a not in plane.axes)
+            rest = tuple(a for a in range(len(param.view)) if a not in index_map.axes)
             kept = kept & mask.any(rest, keepdims=True)
-        kept = np.broadcast_to(kept, plane.ids.shape)
-        units = coupling.root[plane.ids]
-        crosses = sum(q.axes == plane.axes for _, q in param.planes) > 1
+        kept = np.broadcast_to(kept, index_map.ids.shape)
+        units = coupling.root[index_map.ids]
+        crosses = sum(q.axes == index_map.axes for _, q in param.maps) > 1
         gone = np.setdiff1d(units[~kept], units[kept])
-        if ROCK in (gone if crosses else units[~kept]):  # else it went with what it crosses
+        if FROZEN in (gone if crosses else units[~kept]):  # else it went with what it crosses
             raise UsageError(
                 f"the plan does not fit: it removes channels of {param.tensor} that are frozen in "
                 "this model; `spa inspect --frozen` says why"
@@ -124,7 +124,7 @@ def _masks(coupling: Coupling, param: Param, entry: Entry) -> list[Mask]:
 
 def _outer_axes(param: Param, fine: list[int]) -> list[int]:
     """The axes of the view whose blocks keep different positions along `fine`."""
-    inner = [p for _, p in param.planes if p.axes and p.axes[-1] in fine]
+    inner = [p for _, p in param.maps if p.axes and p.axes[-1] in fine]
     return sorted({a for p in inner for a in p.axes} - set(fine))
 
 

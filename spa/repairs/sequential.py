@@ -36,7 +36,7 @@ from spa.repairs.targets import Targets
 from spa.repairs.together import fitted_together, together
 from spa.repairs.weights import Weights
 from spa.rewrite.shrink import shrink
-from spa.trace.check import Survivors
+from spa.trace.check import Kept
 from spa.trace.param import READS
 
 HELD = 8  # every so-manieth batch judges a solution instead of shaping it
@@ -112,7 +112,7 @@ class _Walk:
     ) -> None:
         self.coupling, self.notes = coupling, coupling.notes
         graph = self.graph = coupling.graph
-        self.left = Survivors(coupling.notes, coupling.root, alive)
+        self.left = Kept(coupling.notes, coupling.root, alive)
         self.repair, self.sequential, self.strength = REPAIRS[mode], sequential, strength
         every = range(len(feeds))
         self.judge = [k for k in every if k % HELD == HELD - 1] or [*every][-1:]
@@ -147,7 +147,7 @@ class _Walk:
     def _cut(self, node: Node, i: int, value: Array) -> Array:
         """What is left of a value for a stored tensor."""
         param = self.notes.params.get((node.index, i))
-        if param is None or not any(self.left.touched(p) for _, p in param.planes):
+        if param is None or not any(self.left.touched(p) for _, p in param.maps):
             return value
         return shrink(param, value, self.left)
 
@@ -161,8 +161,8 @@ class _Walk:
 
     def _lost(self, site: Site) -> bool:
         """Whether it no longer reads all that it read."""
-        plane = site.param.plane(READS)
-        return plane is not None and self.left.touched(plane)
+        index_map = site.param.index_map(READS)
+        return index_map is not None and self.left.touched(index_map)
 
     def share(self, sites: Sequence[Site]) -> None:
         """Fit the weights that several sites share."""

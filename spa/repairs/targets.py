@@ -14,7 +14,7 @@ from spa.executor.select import select
 from spa.executor.sinks import TINY
 from spa.executor.sites import Site
 from spa.executor.stream import Stream
-from spa.trace.check import Survivors
+from spa.trace.check import Kept
 
 Array = NDArray[Any]
 
@@ -34,7 +34,7 @@ class Targets:
     def __init__(
         self,
         coupling: Coupling,
-        left: Survivors,
+        left: Kept,
         dense: Stream,
         pruned: Stream,
         consts: Mapping[str, Array],

@@ -53,7 +53,7 @@ class Weights:
 
     def one_bias(self, sites: Sequence[Site]) -> bool:
         """Whether these sites, and nothing else, add one stored bias to what they make."""
-        places = [self._holder(site) for site in sites]
+        places = [self._bias_input(site) for site in sites]
         names = {"".join(p[0].input[p[1] : p[1] + 1]) if p else "" for p in places}
         return len(names) == 1 and self.uses.get(names.pop(), 0) == len(sites)
 
@@ -67,7 +67,7 @@ class Weights:
         stored = self.pruned.array(proto.input[site.input]).astype(np.float64)
         weight = np.ascontiguousarray(site.form.matrix(stored, groups_of(proto)))
         bias = self.bias(site, weight.shape[:2])
-        return weight, bias, self._holder(site) is not None
+        return weight, bias, self._bias_input(site) is not None
 
     def bias(self, site: Site, shape: tuple[int, ...]) -> Matrix:
         """What the site's own node adds to its rows, of this shape `[groups, rows]`."""
@@ -77,7 +77,7 @@ class Weights:
         own = self.pruned.array(name).astype(np.float64).reshape(-1)
         return np.broadcast_to(own, prod(shape)).reshape(shape).copy()
 
-    def _holder(self, site: Site) -> tuple[NodeProto, int, int] | None:
+    def _bias_input(self, site: Site) -> tuple[NodeProto, int, int] | None:
         """Where a change of the bias goes: the node, its input (perhaps a new one), and the sign.
 
         The mean of a BatchNormalization is subtracted, so there the sign is the other.  A tensor
@@ -91,32 +91,32 @@ class Weights:
             shape = self.shape(site)
             rows = prod(shape) // site.form.features(shape, groups_of(proto))
             return (proto, own, 1) if self.pruned.array(bias).size == rows else None
-        if site.sink.holder is not None:
-            holder, i = site.sink.holder
-            name = self.node(holder).input[i]
+        if site.sink.bias_input is not None:
+            bias_input, i = site.sink.bias_input
+            name = self.node(bias_input).input[i]
             if name in self.pruned.weights and self.uses[name] == self.uses[self.name(site)]:
-                norm = trait_of(holder).statistics
-                return self.node(holder), i, 1 if norm is None or i != norm.mean else -1
+                norm = trait_of(bias_input).statistics
+                return self.node(bias_input), i, 1 if norm is None or i != norm.mean else -1
         return None if own is None or site.sink.axis is None else (proto, own, 1)
 
     def put(self, site: Site, weight: Matrix, change: Matrix | None) -> None:
         """Replace the weight; add `change` `[groups, rows]` to the bias, wherever that is."""
         proto = self.node(site.node)
         self._set(proto.input[site.input], site.form.stored(weight, self.shape(site)))
-        place = self._holder(site)
+        place = self._bias_input(site)
         if place is None or change is None:
             return
-        holder, i, sign = place
-        while len(holder.input) <= i:
-            holder.input.append("")
-        if not holder.input[i]:
-            self._add(holder, i, change.size, self.pruned.array(proto.input[site.input]).dtype)
-        self._shift(holder.input[i], sign * change.reshape(-1))
+        bias_input, i, sign = place
+        while len(bias_input.input) <= i:
+            bias_input.input.append("")
+        if not bias_input.input[i]:
+            self._add(bias_input, i, change.size, self.pruned.array(proto.input[site.input]).dtype)
+        self._shift(bias_input.input[i], sign * change.reshape(-1))
 
-    def _add(self, holder: NodeProto, i: int, size: int, dtype: np.dtype) -> None:
+    def _add(self, bias_input: NodeProto, i: int, size: int, dtype: np.dtype) -> None:
         """Give a node a bias of zeros."""
-        name = unused(f"{holder.output[0]}_spa_bias", {*self.pruned.weights, *self.uses})
-        holder.input[i] = name
+        name = unused(f"{bias_input.output[0]}_spa_bias", {*self.pruned.weights, *self.uses})
+        bias_input.input[i] = name
         self.pruned.weights[name] = numpy_helper.from_array(np.zeros(size, dtype), name)
         self.uses[name] = 1
 

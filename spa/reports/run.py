@@ -11,7 +11,7 @@ from spa.reports import wording
 from spa.reports.schema import Report
 from spa.reports.wording import Table
 
-MOST_HOLDERS = 5
+MOST_BOTTLENECKS = 5
 THE_RUN = "the run itself"
 
 
@@ -88,8 +88,8 @@ def budget(report: Report) -> list[str]:
     timed += f", {points['cached']:,} known from earlier runs"
     timed += f", {points['estimated']:,} estimated" if points["estimated"] else ""
     named = []
-    for holder in told["holders"][:MOST_HOLDERS]:
-        name = THE_RUN if holder["op"] == "run" else wording.printable(holder["op"])
-        fixed = "" if holder["shrinks"] else " (fixed)"
-        named.append(f"{name} {wording.percent(holder['share'])}{fixed}")
+    for bottleneck in told["bottlenecks"][:MOST_BOTTLENECKS]:
+        name = THE_RUN if bottleneck["op"] == "run" else wording.printable(bottleneck["op"])
+        fixed = "" if bottleneck["shrinks"] else " (fixed)"
+        named.append(f"{name} {wording.percent(bottleneck['share'])}{fixed}")
     return [shares, timed, f"time before: {', '.join(named)}"]

@@ -165,7 +165,7 @@ class Points(TypedDict):
     failed: int
 
 
-class HolderFacts(TypedDict):
+class BottleneckFacts(TypedDict):
     """Operators of one kind with what hangs off them; `share` is of the model's time.
 
     `op` is "run" for what a run costs apart from its operators.
@@ -196,7 +196,7 @@ class LatencyBudget(TypedDict):
     points: Points
     seconds: float
     cache: str | None
-    holders: list[HolderFacts]
+    bottlenecks: list[BottleneckFacts]
 
 
 class Gate(TypedDict):

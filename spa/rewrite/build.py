@@ -25,7 +25,7 @@ from spa.graph.spill import Spill
 from spa.rewrite.override import override
 from spa.rewrite.shrink import shrink, signature
 from spa.rules import trait_of
-from spa.trace.check import MisplacedError, Survivors, check, refit
+from spa.trace.check import Kept, MisplacedError, check, refit
 from spa.trace.param import Param
 from spa.trace.registry import Fixes
 
@@ -53,7 +53,7 @@ def rewrite(
     Raises:
         MisplacedError: `Check` refuses the cut; nothing is built.
     """
-    left = Survivors(coupling.notes, coupling.root, alive)
+    left = Kept(coupling.notes, coupling.root, alive)
     errors = [] if checked else check(left, coupling.graph.order)
     if errors:
         raise errors[0]
@@ -63,7 +63,7 @@ def rewrite(
 class _Builder:
     """Collects new tensors and node edits, then writes them in one go."""
 
-    def __init__(self, coupling: Coupling, left: Survivors, weights: Weights) -> None:
+    def __init__(self, coupling: Coupling, left: Kept, weights: Weights) -> None:
         self.graph, self.notes, self.left = coupling.graph, coupling.notes, left
         self.weights = weights
         self.nodes: list[NodeProto] = []
@@ -72,7 +72,7 @@ class _Builder:
         self.taken |= self.notes.stored
         self.renamed: dict[tuple[str, bytes], str] = {}
         self.uses = Counter(p.tensor for p in self.notes.params.values())
-        self.touched = self.notes.meetings.where(left.cut)
+        self.touched = self.notes.couplings.where(left.cut)
         self.edits = {node.index: self._edits(node) for node in self.graph.order}
         self.kept = self._untouched_uses()
 
@@ -118,7 +118,7 @@ class _Builder:
         say), and the operators that need the new sizes get them from their refit.
         """
         name, source = node.outputs[0], self.notes.images.get(node.inputs[0])
-        if source is None or not any(self.left.touched(p) for p in source.planes):
+        if source is None or not any(self.left.touched(p) for p in source.maps):
             return
         span = slice(node.attrs.get("start", 0), node.attrs.get("end"))
         old = np.array(source.shape[span], np.int64)
@@ -266,7 +266,7 @@ class _Builder:
     def _resize(self, info: ValueInfoProto) -> None:
         """Let a tensor's description say the sizes that changed."""
         image = self.notes.images.get(info.name)
-        if image is None or not any(self.left.touched(p) for p in image.planes):
+        if image is None or not any(self.left.touched(p) for p in image.maps):
             return
         dims = info.type.tensor_type.shape.dim
         for dim, old, new in zip(dims, image.shape, self.left.image(image).shape, strict=False):

@@ -7,23 +7,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.trace.check import Survivors, merged
+from spa.trace.check import Kept, merged
 from spa.trace.param import Param
 
 
-def shrink(param: Param, array: NDArray[Any], left: Survivors) -> NDArray[Any]:
+def shrink(param: Param, array: NDArray[Any], left: Kept) -> NDArray[Any]:
     """What is left of a stored tensor, in the tensor's own rank.
 
     Args:
         param: one use of the tensor.
         array: the tensor, any dtype.
-        left: the survivors of the cut.
+        left: what the cut keeps.
 
     Raises:
         MisplacedError: the living elements are no box.
     """
-    planes = [p for _, p in param.planes if left.touched(p)]
-    lines = [left.along(p) for p in planes]
+    maps = [p for _, p in param.maps if left.touched(p)]
+    lines = [left.along(p) for p in maps]
     if len(lines) == 1 and lines[0] and array.size == param.view[lines[0][0]] == array.shape[-1]:
         return array.take(lines[0][1], array.ndim - 1)  # a number per channel: the usual case
     result = array.reshape(param.view)
@@ -42,17 +42,17 @@ def shrink(param: Param, array: NDArray[Any], left: Survivors) -> NDArray[Any]:
     else:
         view, _ = left.view(param)
         alive = np.ones((1,) * len(param.view), bool)
-        for p in planes:
+        for p in maps:
             alive = alive & left.alive[p.ids]
-        lead = max(a for p in planes for a in p.axes) + 1
+        lead = max(a for p in maps for a in p.axes) + 1
         mask = np.broadcast_to(alive.reshape(alive.shape[:lead]), param.view[:lead])
         result = result[mask].reshape(view)
     return np.ascontiguousarray(result.reshape(merged(tuple(array.shape), param.view, view)))
 
 
-def signature(param: Param, left: Survivors) -> bytes:
+def signature(param: Param, left: Kept) -> bytes:
     """Two uses of one tensor with equal signatures keep the same elements."""
-    touched = [p for _, p in param.planes if left.touched(p)]
+    touched = [p for _, p in param.maps if left.touched(p)]
     if not touched:
         return b""
     alive = np.ones((1,) * len(param.view), bool)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spa import labels
-from spa.labels import Ids, Image, Plane
+from spa.labels import Ids, Image, IndexMap
 from spa.rules.contraction import of_attention
 from spa.rules.meet import still
 from spa.rules.traits import trait
@@ -29,7 +29,7 @@ def attention(op: Op, *_: Image) -> list[Image]:  # b (h r) q d, b h k d, b h k 
     if op.outputs > 3:
         whole_heads(op, k, v, SCORES)
     images = [shown(op, out, 0), shown(op, k, 1), shown(op, v, 2)]
-    return [*images, *op.rocks(3)][: op.outputs]
+    return [*images, *op.all_frozen(3)][: op.outputs]
 
 
 @rule("MultiHeadAttention", domain=MICROSOFT, note="packed or apart; its scale is kept")
@@ -50,7 +50,7 @@ def multi_head(op: Op, *_: Image) -> list[Image]:  # b q (h d), b k (h d), b k (
     with_past(op, k, v, 6)
     if op.outputs > 3:
         whole_heads(op, k, v, SCORES)
-    return [shown(op, out, 0), shown(op, k, 1), shown(op, v, 2), *op.rocks(3)][: op.outputs]
+    return [shown(op, out, 0), shown(op, k, 1), shown(op, v, 2), *op.all_frozen(3)][: op.outputs]
 
 
 def _packed(op: Op, count: int) -> tuple[Ids, Ids, Ids]:
@@ -77,7 +77,7 @@ def attend(op: Op, q: Ids, k: Ids, v: Ids, sizes: tuple[int, ...]) -> Ids:
     op.rows(q)
     op.rows(k)
     for own in (q, k, v):
-        op.heads(Plane(own, (0, 1)), 0)
+        op.heads(IndexMap(own, (0, 1)), 0)
     op.cells(q.reshape(len(k), -1), v)
     both = np.concatenate([q, out], axis=1)  # every query meets every key, once per channel of each
     op.work((*sizes, *both.shape), 1.0, labels.lay(both, (3, 4), 5))
@@ -108,28 +108,28 @@ def grid(op: Op, i: int, axes: tuple[int, ...]) -> Ids:
     """The labels of an operand over several axes, of which the last lies within heads."""
     x = op.operand(i, ())
     shape = tuple(x.shape[a] for a in axes)
-    planes = _within(op, op.only(x, *axes, reason=FUSED), axes[-1])
-    ids = [np.broadcast_to(p.ids.reshape([p.ids.shape[a] for a in axes]), shape) for p in planes]
+    maps = _within(op, op.only(x, *axes, reason=FUSED), axes[-1])
+    ids = [np.broadcast_to(p.ids.reshape([p.ids.shape[a] for a in axes]), shape) for p in maps]
     for other in ids[1:]:
         op.same(ids[0], other)
     return ids[0] if ids else np.zeros(shape, np.int64)
 
 
-def _within(op: Op, x: Image, last: int) -> list[Plane]:
-    """The planes that lie within heads, or over whole heads; of both kinds, the latter freeze."""
-    within = [p for p in x.planes if last in p.axes]
-    for p in x.planes:
+def _within(op: Op, x: Image, last: int) -> list[IndexMap]:
+    """The maps that lie within heads, or over whole heads; of both kinds, the latter freeze."""
+    within = [p for p in x.maps if last in p.axes]
+    for p in x.maps:
         if within and last not in p.axes:
             op.freeze(p, FUSED)
-    return within or list(x.planes)
+    return within or list(x.maps)
 
 
 def shown(op: Op, ids: Ids, k: int) -> Image:
     """The image of output `k` with these labels of its heads."""
     if k >= op.outputs or not op.node.outputs[k]:
-        return labels.rock(())
+        return labels.frozen(())
     if not op.decide(lambda: bool(ids.any())):
-        return op.rock(k)
+        return op.frozen(k)
     return op.made(ids, 1, 3, k=k) if len(op.out(k)) == 4 else op.made(ids.reshape(-1), 2, k=k)
 
 
@@ -155,7 +155,7 @@ def multi_head_sizes(new: Sizes) -> Fixes:
 
 def counts(new: Sizes) -> list[int]:
     """How many heads are left of queries and of keys."""
-    return [new.left.plane(p).ids.shape[0] for p in new.notes.extra[new.node.index][-2:]]
+    return [new.left.index_map(p).ids.shape[0] for p in new.notes.extra[new.node.index][-2:]]
 
 
 def same_heads(new: Sizes, i: int, before: int, now: int) -> None:
@@ -169,7 +169,7 @@ def same_heads(new: Sizes, i: int, before: int, now: int) -> None:
 @rule("FlexAttention", domain="ai.onnx.preview", frozen="its scores are changed by a body")
 def other_attention(op: Op, *_: Image) -> list[Image]:
     still(op, *range(len(op.x)), reason=FUSED)
-    return op.rocks()
+    return op.all_frozen()
 
 
 trait("Attention", past=(4, 5), macs=of_attention)

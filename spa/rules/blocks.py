@@ -27,7 +27,7 @@ COMPUTED = "its weight is computed"
 def n_bits(op: Op, *_: Image) -> Image:  # * (k b), o k ., o k, o . -> * o
     if not all(op.is_const(i) for i in (1, 2, 3) if op.has(i)):
         still(op, *range(len(op.x)), reason=COMPUTED)
-        return op.rock()
+        return op.frozen()
     still(op, 4)
     rows, blocks, blob = op.shape(1)
     x, rank = op.operand(0), len(op.shape(0))
@@ -39,9 +39,9 @@ def n_bits(op: Op, *_: Image) -> Image:  # * (k b), o k ., o k, o . -> * o
     _beside(op, 2, made, inner)
     if op.has(3):
         _beside(op, 3, made, inner)
-    out = op.made(made, rank - 1) if op.decide(lambda: bool(made.any())) else op.rock()
+    out = op.made(made, rank - 1) if op.decide(lambda: bool(made.any())) else op.frozen()
     if op.has(5):
-        per_channel(op, 5, rank, out.planes, axis=rank - 1)
+        per_channel(op, 5, rank, out.maps, axis=rank - 1)
     return out
 
 
@@ -92,7 +92,7 @@ def gather_of_blocks(op: Op, *_: Image) -> Image:  # v (k b), i, v k, v k -> i (
     axes = op.axis(rank, 0, "gather_axis"), op.axis(rank, 1, "quantize_axis")
     if not all(op.is_const(i) for i in given) or op.decide(lambda: (rank, *axes) != (2, 0, 1)):
         still(op, 1, *given, reason=COMPUTED)
-        return op.rock()
+        return op.frozen()
     index = op.operand(1, ())
     rows, blocks = op.shape(2)
     read = _blocks_of(op, rows, blocks)
@@ -101,7 +101,7 @@ def gather_of_blocks(op: Op, *_: Image) -> Image:  # v (k b), i, v k, v k -> i (
         _beside(op, 3, np.zeros(rows, np.int64), read)
     op.param(2, (rows, blocks), follows=lanes)
     width = op.out()[-1] // max(blocks, 1)
-    kept = [labels.lay(p.dense, p.axes, len(op.out())) for p in index.planes]
+    kept = [labels.lay(p.dense, p.axes, len(op.out())) for p in index.maps]
     columns = labels.lay(np.repeat(read, width), (len(op.out()) - 1,), len(op.out()))
     return Image(op.out(), (*kept, *([columns] if op.decide(lambda: bool(read.any())) else [])))
 

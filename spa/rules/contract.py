@@ -24,7 +24,7 @@ def gemm(op: Op, *_: Image) -> Image:  # n k, k o, n o -> n o
         return out
     shape = (1,) * (2 - len(op.shape(2))) + op.shape(2)
     if op.is_const(2):
-        follow(op, 2, shape, out.planes)
+        follow(op, 2, shape, out.maps)
         return out
     c = labels.lift(op.operand(2), 2)
     wide = wide_axes(op, [out.shape, shape])
@@ -74,14 +74,14 @@ def einsum(op: Op, *_: Image) -> Image:  # as its equation says
     if len(terms) > 2 or any(len(set(t)) < len(t) for t in terms):
         for x in op.x:
             op.freeze(x, "a product of more than two tensors, or a diagonal")
-        return op.rock()
+        return op.frozen()
     if len(terms) == 2:
         return contract(op, terms, out)
     x = op.operand(0)
     if tuple(x.shape[terms[0].index(c)] for c in out) != op.out():
         raise ValueError(f"{op.out()} is not the size of this sum")
     x = aligned(op, x, [a for a, c in enumerate(terms[0]) if c not in out])
-    left = [p for p in x.planes if all(terms[0][a] in out for a in p.axes)]
+    left = [p for p in x.maps if all(terms[0][a] in out for a in p.axes)]
     return Image(
         op.out(),
         tuple(

@@ -38,7 +38,7 @@ def _plus(op: Op, made: Image) -> Image:
     if not op.has(3):
         return made
     if op.is_const(3):
-        follow(op, 3, op.shape(3), made.planes)
+        follow(op, 3, op.shape(3), made.maps)
         return made
     both = made, op.operand(3)
     return Image(made.shape, meet(op, both, wide_axes(op, [x.shape for x in both])))
@@ -52,7 +52,7 @@ def fused_matmul(op: Op, *_: Image) -> Image:  # ... i k, ... k j -> ... i j
     if op.attr("transBatchA", 0) or op.attr("transBatchB", 0):
         for each in op.x:
             op.freeze(each, "batches are transposed")
-        return op.rock()
+        return op.frozen()
     return matrices(op, bool(op.attr("transA", 0)), bool(op.attr("transB", 0)))
 
 
@@ -66,7 +66,7 @@ def skip_layer_normalization(op: Op, *_: Image) -> list[Image]:  # * c, * c, c, 
     whole = Image(op.out(), together(op, inputs, rank))
     if rank - 1 in whole.axes:
         op.lossy(MEAN)
-    rows = tuple(p for p in whole.planes if rank - 1 not in p.axes)
+    rows = tuple(p for p in whole.maps if rank - 1 not in p.axes)
     statistics = [
         Image(op.out(k), rows) if op.node.outputs[k] else whole
         for k in range(1, min(op.outputs, 3))
@@ -96,10 +96,10 @@ def embed(op: Op, *_: Image) -> list[Image]:  # ids, v c, p c, s c, c, c -> * c
         elif op.has(i):
             op.same(op.along(op.operand(i), axis), own, "added to a table that cannot be cut")
     if not op.decide(lambda: bool(own.any())):
-        return op.rocks()
+        return op.all_frozen()
     op.lossy(MEAN)
     images = [op.made(own, 2, k=k) if k != 1 and o else None for k, o in enumerate(op.node.outputs)]
-    return [image or rock for image, rock in zip(images, op.rocks(), strict=True)]
+    return [image or frozen for image, frozen in zip(images, op.all_frozen(), strict=True)]
 
 
 trait("EmbedLayerNormalization", domain=MICROSOFT, neutral=neutral.embedded)

@@ -49,7 +49,7 @@ def _slide(op: Op, x: Image) -> Image:
     op.lossy("a convolution along channels, of which some are gone")
     per_channel(op, 2, len(x.shape), ())
     view = (*op.out(), *op.shape(1)[2:])
-    op.work(view, 1.0, *[labels.lay(p.dense, p.axes, len(view)) for p in x.planes])
+    op.work(view, 1.0, *[labels.lay(p.dense, p.axes, len(view)) for p in x.maps])
     return op.like(x)
 
 
@@ -80,14 +80,14 @@ def deform_conv(op: Op, x: Image, *_: Image) -> Image:  # as Conv, with offsets 
 def _weigh(op: Op, view: tuple[int, ...], read: Ids, reads: tuple[int, int], times: float) -> Ids:
     """What the weight makes, `[groups, channels]`; `reads` are the axes of `view` it contracts."""
     out = 3 - reads[1]  # the axis of the view, beside the groups, that it makes
-    plane = labels.lay(read, reads, len(view))
+    index_map = labels.lay(read, reads, len(view))
     if op.is_const(1):
-        make, _ = op.param(1, view, times=times, makes=(0, out), reads=plane)
+        make, _ = op.param(1, view, times=times, makes=(0, out), reads=index_map)
         return make.ids.reshape(view[0], -1)
     # a weight that is computed: its channels come with it
     weight = op.operand(1)
     op.computed(1)
-    for p in weight.planes:
+    for p in weight.maps:
         if not {0, 1} & set(p.axes):
             op.freeze(p, MIXED)
         elif len(p.axes) > 1:
@@ -99,7 +99,7 @@ def _weigh(op: Op, view: tuple[int, ...], read: Ids, reads: tuple[int, int], tim
     if out != 1 or view[reads[1]] > 1:  # a weight per channel has no axis of channels it reads
         op.same(read, inner, "its weight is computed")
     made = bring.reshape(view[0], -1) if out == 1 else np.tile(bring, (view[0], 1))
-    op.work(view, times, labels.lay(made, (0, out), len(view)), plane)
+    op.work(view, times, labels.lay(made, (0, out), len(view)), index_map)
     return made
 
 
@@ -110,8 +110,8 @@ def _result(op: Op, make: Ids, read: Ids, bias: int, axis: int = 1) -> Image:
         raise ValueError(f"{make.size} channels made where {size} are expected")
     op.cells(make, read)
     labelled = op.decide(lambda: np.count_nonzero(make) > 0)
-    made = op.made(make.reshape(-1), axis) if labelled else op.rock()
-    per_channel(op, bias, len(made.shape), made.planes, axis=axis)
+    made = op.made(make.reshape(-1), axis) if labelled else op.frozen()
+    per_channel(op, bias, len(made.shape), made.maps, axis=axis)
     return made
 
 
@@ -149,8 +149,8 @@ def causal_conv(
         op.param(1, shape, times=times, scales=labels.lay(ids, (0,), 3))
     else:
         op.same(op.along(op.operand(1), 0), ids, "its weight is computed")
-    planes = op.made(ids, 1).planes
-    per_channel(op, 2, 3, planes)
+    maps = op.made(ids, 1).maps
+    per_channel(op, 2, 3, maps)
     if op.is_const(3):
         op.param(3, op.shape(3), follows=labels.lay(ids, (1,), 3))
     elif op.has(3):

@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from spa import labels
-from spa.labels import Image, Plane, Shape
+from spa.labels import Image, IndexMap, Shape
 from spa.trace.op import Op
 
 Letters = tuple[str, ...]
@@ -58,8 +58,8 @@ def _own(letters: Letters, shape: Shape, sizes: dict[str, int]) -> frozenset[str
     return frozenset(c for c, n in zip(letters, shape, strict=True) if n == sizes[c])
 
 
-def _lay(p: Plane, letters: Letters, to: Sequence[str]) -> Plane:
-    """A plane over `letters` as a plane over the axes of `to`."""
+def _lay(p: IndexMap, letters: Letters, to: Sequence[str]) -> IndexMap:
+    """An index map over `letters` as an index map over the axes of `to`."""
     return labels.lay(p.dense, [to.index(letters[a]) for a in p.axes], len(to))
 
 
@@ -69,9 +69,9 @@ def _with_weight(
     """Weight × activation: the weight reads the summed letters and makes the letters it brings."""
     lx, lw = terms[1 - w], terms[w]
     shared = has[0] & has[1]
-    given: dict[str, Plane] = {}
-    passed: list[Plane] = []
-    for p in op.operand(1 - w).planes:
+    given: dict[str, IndexMap] = {}
+    passed: list[IndexMap] = []
+    for p in op.operand(1 - w).maps:
         q = _unsummed(op, p, lx, shared | set(out))
         if q is None or not {lx[a] for a in q.axes} & shared:
             passed += [] if q is None else [_lay(q, lx, out)]
@@ -92,20 +92,18 @@ def _with_weight(
     times = times if alone else 0.0
     factors = op.factors(w) if makes and not batch else None
     if factors is None:
-        planes = op.param(w, op.shape(w), times=times, **given, **makes)
+        maps = op.param(w, op.shape(w), times=times, **given, **makes)
     else:
-        planes = _factored(op, w, factors, given, axes, times)
-    made = planes[len(given) :]
-    read = next(
-        (p for role, p in zip(given, planes, strict=False) if role.startswith("reads")), None
-    )
+        maps = _factored(op, w, factors, given, axes, times)
+    made = maps[len(given) :]
+    read = next((p for role, p in zip(given, maps, strict=False) if role.startswith("reads")), None)
     if made:
         _cells(op, made[-1], read, lw, batch)
         over = {out.index(lw[a]) for p in made for a in p.axes}
         passed = [p for p in passed if not set(p.axes) & over]
     if not alone:  # other channels of the activation save work here, too
         every = tuple(sizes)
-        both = [_lay(p, out, every) for p in passed] + [_lay(p, lw, every) for p in planes]
+        both = [_lay(p, out, every) for p in passed] + [_lay(p, lw, every) for p in maps]
         op.work(tuple(sizes.values()), 1.0, *both)
     return Image(op.out(), (*passed, *[_lay(p, lw, out) for p in made]))
 
@@ -114,11 +112,11 @@ def _factored(
     op: Op,
     w: int,
     factors: Sequence[Shape],
-    given: dict[str, Plane],
+    given: dict[str, IndexMap],
     axes: Sequence[int],
     times: float,
-) -> list[Plane]:
-    """The planes of a weight whose axes `axes` are made of several: each of these has its labels.
+) -> list[IndexMap]:
+    """The maps of a weight whose axes `axes` are made of several: each of these has its labels.
 
     They cross where the weight has one axis for all of them.
     """
@@ -128,22 +126,24 @@ def _factored(
     places = [(a, k) for a in axes for k in range(len(factors[a]))]
     places = op.decide(lambda: [(a, k) for a, k in places if factors[a][k] > 1])
     makes = {f"makes{n}": (first[a] + k,) for n, (a, k) in enumerate(places)}
-    planes = op.param(w, view, times=times, **fine, **makes)
+    maps = op.param(w, view, times=times, **fine, **makes)
     made = []
-    for (a, k), p in zip(places, planes[len(given) :], strict=True):
+    for (a, k), p in zip(places, maps[len(given) :], strict=True):
         beside = [n if j == k else 1 for j, n in enumerate(factors[a])]
         flat = np.broadcast_to(p.dense.reshape(beside), factors[a]).reshape(-1)
         made.append(labels.lay(flat, (a,), len(factors)))
     return [*given.values(), *made]
 
 
-def _unsummed(op: Op, p: Plane, letters: Letters, left: Collection[str]) -> Plane | None:
-    """The plane along letters that are left; what is summed away adds nothing where it is cut."""
+def _unsummed(op: Op, p: IndexMap, letters: Letters, left: Collection[str]) -> IndexMap | None:
+    """The map along letters that are left; what is summed away adds nothing where it is cut."""
     keep = [a for a in p.axes if letters[a] in left]
     return op.squash(p, keep) if keep else None
 
 
-def _cells(op: Op, make: Plane, read: Plane | None, letters: Letters, batch: Sequence[str]) -> None:
+def _cells(
+    op: Op, make: IndexMap, read: IndexMap | None, letters: Letters, batch: Sequence[str]
+) -> None:
     """Per batch letter, what is made lives with what is read."""
     rows = [a for a in make.axes if letters[a] in batch]
     if not rows or read is None or not set(rows) <= set(read.axes):
@@ -164,12 +164,12 @@ def _between(
     shared = has[0] & has[1]
     summed = shared - set(out)
     found = [
-        [_unsummed(op, p, letters, shared | set(out)) for p in x.planes] if x is not None else []
+        [_unsummed(op, p, letters, shared | set(out)) for p in x.maps] if x is not None else []
         for x, letters in zip(op.x, terms, strict=False)
     ]
-    inner: list[list[Plane]] = [[], []]
-    batch: list[list[Plane]] = [[], []]
-    outer: list[Plane] = []
+    inner: list[list[IndexMap]] = [[], []]
+    batch: list[list[IndexMap]] = [[], []]
+    outer: list[IndexMap] = []
     whole = op.decide(lambda: _whole(found, terms, summed, has, sizes))
     for side, letters in enumerate(terms):
         for p in filter(None, found[side]):
@@ -194,8 +194,8 @@ def _between(
     return Image(op.out(), tuple(_lay(p, everything, out) for p in result))
 
 
-def _narrow(op: Op, p: Plane) -> Plane:
-    """The plane without axes along which all is one channel; at least one axis stays."""
+def _narrow(op: Op, p: IndexMap) -> IndexMap:
+    """The index map without axes along which all is one channel; at least one axis stays."""
     if len(p.axes) == 1:
         return p
     keep = op.decide(lambda: labels.tighten(p).axes)
@@ -203,7 +203,7 @@ def _narrow(op: Op, p: Plane) -> Plane:
 
 
 def _whole(
-    found: Sequence[Sequence[Plane | None]],
+    found: Sequence[Sequence[IndexMap | None]],
     terms: Sequence[Letters],
     summed: frozenset[str],
     has: Has,
@@ -211,11 +211,11 @@ def _whole(
 ) -> frozenset[str]:
     """The summed letters that stay whole, because one operand has no labels there.
 
-    A plane over what is summed and what passes can be cut along one of the two: the longer one.
+    An map over what is summed and what passes can be cut along one of the two: the longer one.
     """
     over = [
-        [frozenset(letters[a] for a in p.axes) for p in filter(None, planes)]
-        for planes, letters in zip(found, terms, strict=True)
+        [frozenset(letters[a] for a in p.axes) for p in filter(None, maps)]
+        for maps, letters in zip(found, terms, strict=True)
     ]
     whole = summed - (frozenset().union(*over[0]) & frozenset().union(*over[1]))
     for letters in (*over[0], *over[1]):
@@ -225,13 +225,13 @@ def _whole(
     return whole
 
 
-def _pair(op: Op, sides: Sequence[Sequence[Plane]], reason: str) -> list[Plane]:
-    """Planes of two operands over common axes are the same; one without a partner is frozen.
+def _pair(op: Op, sides: Sequence[Sequence[IndexMap]], reason: str) -> list[IndexMap]:
+    """Index maps of two operands over common axes are the same; one without a partner is frozen.
 
     Returns the left ones that have a partner.
     """
     left, right = sides
-    partner: dict[int, Plane] = {}
+    partner: dict[int, IndexMap] = {}
     for p in left:
         free = (k for k, q in enumerate(right) if k not in partner and set(p.axes) & set(q.axes))
         k = next(free, None)

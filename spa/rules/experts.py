@@ -21,7 +21,7 @@ def moe(op: Op, x: Image, *_: Image) -> Image:  # n i, n e, e h i, e h, e i h, e
     still(op, 1, reason="experts are picked by number")
     if not all(op.is_const(i) for i in range(2, 8) if op.has(i)):
         still(op, 0, *range(2, 8), reason=STORED)
-        return op.rock()
+        return op.frozen()
     rank, (count, made, hidden) = len(x.shape), op.shape(4)
     read = op.along(x, rank - 1)
     times = prod(x.shape[:-1]) * op.attr("k", 1) / count  # each token meets k experts
@@ -36,7 +36,7 @@ def moe(op: Op, x: Image, *_: Image) -> Image:  # n i, n e, e h i, e h, e i h, e
     _more(op, inner, read, view, axis, times)
     if op.has(5):
         op.param(5, (count, made), scales=labels.lay(read, (1,), 2))
-    return op.made(read, rank - 1) if op.decide(lambda: bool(read.any())) else op.rock()
+    return op.made(read, rank - 1) if op.decide(lambda: bool(read.any())) else op.frozen()
 
 
 def _view(count: int, parts: int, hidden: int, interleaved: bool) -> tuple[Shape, int]:

@@ -26,20 +26,18 @@ class Labelled(Collect):
     """Notes on a graph whose inputs have channels of their own, and whose outputs are free."""
 
     def start(self, layouts: Layouts) -> Labelled:
-        """Sweep, with planes of new labels over the given axes of the inputs."""
+        """Sweep, with index maps of new labels over the given axes of the inputs."""
         for name in self.graph.inputs:
             if name in self.graph.shapes:
-                self.images[name] = labels.rock(self.graph.shapes[name])
+                self.images[name] = labels.frozen(self.graph.shapes[name])
         for name in self.graph.consts:
-            self.images[name] = labels.rock(self.graph.shapes.get(name, ()))
+            self.images[name] = labels.frozen(self.graph.shapes.get(name, ()))
         for k, (name, layout) in enumerate(layouts.items()):
             view = self.graph.shapes[name]
-            planes = tuple(
-                self._make(axes, view, (-1, k, turn)) for turn, axes in enumerate(layout)
-            )
-            self.images[name] = Image(view, planes)
+            maps = tuple(self._make(axes, view, (-1, k, turn)) for turn, axes in enumerate(layout))
+            self.images[name] = Image(view, maps)
             # as if a stored tensor made them
-            self.params[-1, k] = Param(-1, k, name, view, tuple(("makes", p) for p in planes))
+            self.params[-1, k] = Param(-1, k, name, view, tuple(("makes", p) for p in maps))
         for node in self.graph.order:
             if any(o not in self.graph.consts for o in node.outputs if o):
                 self._visit(node)

@@ -85,7 +85,7 @@ def _projected(op: Op, x: Image, made: tuple[Ids, Ids], past: int) -> list[Image
     if op.has(past) or (op.outputs > 1 and op.node.outputs[1]):
         still(op, past)
         whole_heads(op, k, v, "keys and values of all heads are handed on")
-    return [shown(op, out, 0), *op.rocks(1)][: op.outputs]
+    return [shown(op, out, 0), *op.all_frozen(1)][: op.outputs]
 
 
 def _widths(op: Op | Sizes) -> list[int]:
@@ -107,7 +107,7 @@ def attention_sizes(new: Sizes) -> Fixes:
     """Heads as a whole, the widths of all three, and the scale as it was."""
     count, (now, _), before = new.attr("num_heads"), counts(new), _widths(new)
     same_heads(new, 5, count, now)
-    k, v = (int(new.born(turn).sum()) for turn in (0, 1))
+    k, v = (int(new.created(turn).sum()) for turn in (0, 1))
     fixes: Fixes = {"num_heads": now, "scale": new.attr("scale") or (before[0] // count) ** -0.5}
     if new.attr("qkv_hidden_sizes") or k != v:
         fixes["qkv_hidden_sizes"] = [k, k, v]
@@ -138,7 +138,7 @@ def grouped(op: Op, *_: Image) -> list[Image]:  # b s (k r d), b s (k d), b s (k
     _sinks(op, q)
     if op.outputs > 3:
         whole_heads(op, k, v, SCORES)
-    return [shown(op, out, 0), shown(op, k, 1), shown(op, v, 2), *op.rocks(3)][: op.outputs]
+    return [shown(op, out, 0), shown(op, k, 1), shown(op, v, 2), *op.all_frozen(3)][: op.outputs]
 
 
 def _queries(op: Op, count: int, kept: int) -> tuple[Ids, Ids, Ids]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from spa import labels
-from spa.labels import Image, Plane
+from spa.labels import Image, IndexMap
 from spa.rules.meet import apart, follow, meet, still, wide_axes
 from spa.rules.traits import Lookup, trait
 from spa.trace.check import Sizes
@@ -23,11 +23,11 @@ def gather(op: Op, *_: Image) -> Image:  # a n b, i -> a i b
         return _by_data(op, axis, rank)
     x = op.operand(0)
     index = np.where(index < 0, index + x.shape[axis], index) if axis in x.axes else index * 0
-    planes = labels.take(x, np.asarray(index, np.int64), axis).planes
-    for p in planes:
+    maps = labels.take(x, np.asarray(index, np.int64), axis).maps
+    for p in maps:
         if not p.axes:
             op.freeze(p, "picked alone from its channels")
-    return Image(op.out(), tuple(p for p in planes if p.axes))
+    return Image(op.out(), tuple(p for p in maps if p.axes))
 
 
 def _by_data(op: Op, axis: int, rank: int) -> Image:
@@ -37,11 +37,11 @@ def _by_data(op: Op, axis: int, rank: int) -> Image:
     index = op.operand(1, ())
     more = len(index.shape) - 1
 
-    def lay(p: Plane, axes: list[int]) -> Plane:
+    def lay(p: IndexMap, axes: list[int]) -> IndexMap:
         return labels.lay(p.dense, axes, rank + more)
 
-    kept = [lay(p, [a if a < axis else a + more for a in p.axes]) for p in x.planes]
-    kept += [lay(p, [a + axis for a in p.axes]) for p in index.planes]
+    kept = [lay(p, [a if a < axis else a + more for a in p.axes]) for p in x.maps]
+    kept += [lay(p, [a + axis for a in p.axes]) for p in index.maps]
     return Image(op.out(), tuple(kept))
 
 
@@ -84,17 +84,15 @@ def gather_nd(op: Op, *_: Image) -> Image:  # p c, i -> i c
     x = _table(op, range(lead, len(op.shape(0))))
     rank, shift = len(op.out()), len(index) - 1 - lead
     rest = tail(op, x, lead)
-    planes = [labels.lay(p.dense, [a + lead + shift for a in p.axes], rank) for p in rest.planes]
-    return Image(op.out(), tuple(planes))
+    maps = [labels.lay(p.dense, [a + lead + shift for a in p.axes], rank) for p in rest.maps]
+    return Image(op.out(), tuple(maps))
 
 
 def tail(op: Op, x: Image, lead: int) -> Image:
     """What is left of an image behind its first `lead` axes, which are addressed by position."""
     x = op.only(x, *range(lead, len(x.shape)), reason="addressed by position")
-    planes = [
-        labels.lay(p.dense, [a - lead for a in p.axes], len(x.shape) - lead) for p in x.planes
-    ]
-    return Image(x.shape[lead:], tuple(planes))
+    maps = [labels.lay(p.dense, [a - lead for a in p.axes], len(x.shape) - lead) for p in x.maps]
+    return Image(x.shape[lead:], tuple(maps))
 
 
 @rule("GatherElements", note="along the axes that are not indexed")
@@ -114,21 +112,21 @@ def beside(op: Op, x: Image, axis: int) -> Image:
         if a != axis and a in x.axes and n < x.shape[a]:
             x = labels.take(x, np.arange(n), a)
     shape = tuple([1 if a == axis else n for a, n in enumerate(op.shape(1))])
-    return Image(shape, x.planes)
+    return Image(shape, x.maps)
 
 
-def element_wise(op: Op, images: Sequence[Image], inputs: Sequence[int]) -> tuple[Plane, ...]:
-    """The planes of what is picked element by element: `images` and `inputs` meet.
+def element_wise(op: Op, images: Sequence[Image], inputs: Sequence[int]) -> tuple[IndexMap, ...]:
+    """The index maps of what is picked element by element: `images` and `inputs` meet.
 
     An index is cut with the channels it lies beside: where it is copied along them, or made for
     each of them, every channel keeps its own.  Stored ones follow.
     """
     moving = [*images, *(op.operand(i) for i in inputs if not op.is_const(i))]
-    planes = meet(op, moving, wide_axes(op, [x.shape for x in moving]))
+    maps = meet(op, moving, wide_axes(op, [x.shape for x in moving]))
     for i in inputs:
         if op.is_const(i):
-            follow(op, i, op.shape(i), planes, "follows")
-    return planes
+            follow(op, i, op.shape(i), maps, "follows")
+    return maps
 
 
 trait("Gather", linear="moves", lookups=(Lookup(1, 0, "axis", rows=True),))

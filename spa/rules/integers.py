@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.labels import Image, Plane, Shape
+from spa.labels import Image, IndexMap, Shape
 from spa.rules import neutral
 from spa.rules.contract import gemm, matrices
 from spa.rules.contraction import of_convolution, of_product
@@ -63,10 +63,10 @@ class Facing(Op):
         return super().shape(self.places[i])
 
     def param(
-        self, i: int, view: Sequence[int], times: float = 0.0, **planes: Plane | tuple[int, ...]
-    ) -> list[Plane]:
-        """Input `i`, seen as `view`, under planes."""
-        return super().param(self.places[i], view, times, **planes)
+        self, i: int, view: Sequence[int], times: float = 0.0, **maps: IndexMap | tuple[int, ...]
+    ) -> list[IndexMap]:
+        """Input `i`, seen as `view`, under index maps."""
+        return super().param(self.places[i], view, times, **maps)
 
 
 def _scales(op: Op, inputs: Collection[int], out: Image, axis: int) -> None:
@@ -78,8 +78,8 @@ def _scales(op: Op, inputs: Collection[int], out: Image, axis: int) -> None:
         if op.decide(lambda shape=shape: prod(shape) == 1):  # type: ignore[misc]
             still(op, i, reason="scales a whole tensor")
         elif len(shape) == 1:
-            planes = [q for p in out.over(axis) if (q := op.squash(p, (axis,))) is not None]
-            per_channel(op, i, len(out.shape), planes[:1], "follows", axis)
+            maps = [q for p in out.over(axis) if (q := op.squash(p, (axis,))) is not None]
+            per_channel(op, i, len(out.shape), maps[:1], "follows", axis)
         else:
             op.freeze(out, "scaled by several numbers per channel")
 
@@ -155,7 +155,7 @@ def to_float(op: Op, *_: Image) -> Image:  # as MatMul
 def dynamic_matmul(op: Op, *_: Image) -> Image:  # as MatMul
     if op.is_const(0):  # its range is that of all that is stored
         still(op, *range(len(op.x)), reason="a stored tensor is scaled as a whole")
-        return op.rock()
+        return op.frozen()
     return _plus(op, 4, _product(op, 1, (), (2, 3)))
 
 

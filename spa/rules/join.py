@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from spa import labels
-from spa.labels import Ids, Image, Plane
+from spa.labels import Ids, Image, IndexMap
 from spa.rules.meet import apart, meet, still, wide_axes
 from spa.rules.traits import trait
 from spa.trace.check import Sizes
@@ -20,11 +20,11 @@ def concat(op: Op, *_: Image) -> Image:  # a, b -> (a b)
     rank = len(op.out())
     axis = op.axis(rank, 1)
     inputs = range(len(op.x))
-    alone = [x.planes[0] for x in op.x if x and len(x.planes) == 1 and axis in x.planes[0].axes]
+    alone = [x.maps[0] for x in op.x if x and len(x.maps) == 1 and axis in x.maps[0].axes]
     if len(alone) == len(op.x) and op.moving:  # the usual case, and a fast one
         return Image(op.out(), (_joined(alone, op.x, axis),))
     stored = [op.is_const(i) for i in inputs]
-    moving = [p for i in inputs if not stored[i] for p in op.operand(i).planes]
+    moving = [p for i in inputs if not stored[i] for p in op.operand(i).maps]
     varying = {a for p in moving for a in p.axes}
     deep = sorted({a for p in moving if axis in p.axes for a in p.axes})
     groups = [deep, *([a] for a in sorted(varying - set(deep)))]
@@ -34,43 +34,43 @@ def concat(op: Op, *_: Image) -> Image:  # a, b -> (a b)
     if axis not in varying:  # joined along pixels or tokens: one set of channels
         return Image(op.out(), meet(op, others, wide))
     beside = [_beside(op, x, axis) for x in xs]
-    plane = _joined(beside, xs, axis)
-    axes = frozenset(plane.axes)
-    for p in (p for x in others for p in x.planes if axes & set(p.axes)):
+    index_map = _joined(beside, xs, axis)
+    axes = frozenset(index_map.axes)
+    for p in (p for x in others for p in x.maps if axes & set(p.axes)):
         op.freeze(p, "joined with channels that lie across")
     others = [_without(x, axes) for x in others]
-    return Image(op.out(), (plane, *meet(op, others, [w - axes for w in wide])))
+    return Image(op.out(), (index_map, *meet(op, others, [w - axes for w in wide])))
 
 
-def _joined(beside: Sequence[Plane], xs: Sequence[Image | None], axis: int) -> Plane:
-    """Planes of tensors that are joined along an axis, end to end."""
+def _joined(beside: Sequence[IndexMap], xs: Sequence[Image | None], axis: int) -> IndexMap:
+    """Index maps of tensors that are joined along an axis, end to end."""
     axes = {axis}.union(*[p.axes for p in beside])
     wanted = [p.ids for p in beside]
     if len(axes) > 1:
         wanted = [_stretched(p, x, axes) for p, x in zip(beside, filter(None, xs), strict=True)]
-    return Plane(np.concatenate(wanted, axis), tuple(sorted(axes)))
+    return IndexMap(np.concatenate(wanted, axis), tuple(sorted(axes)))
 
 
 def _without(x: Image, axes: Collection[int]) -> Image:
-    """The image without the planes that lie along any of these axes."""
-    left = tuple([p for p in x.planes if not any([a in axes for a in p.axes])])
-    return x if len(left) == len(x.planes) else Image(x.shape, left)
+    """The image without the index maps that lie along any of these axes."""
+    left = tuple([p for p in x.maps if not any([a in axes for a in p.axes])])
+    return x if len(left) == len(x.maps) else Image(x.shape, left)
 
 
-def _stretched(p: Plane, x: Image, axes: Collection[int]) -> Ids:
-    """The ids of a plane of `x`, at full length along `axes`."""
+def _stretched(p: IndexMap, x: Image, axes: Collection[int]) -> Ids:
+    """The ids of an index map of `x`, at full length along `axes`."""
     return np.broadcast_to(p.ids, [n if a in axes else 1 for a, n in enumerate(x.shape)])
 
 
-def _beside(op: Op, x: Image, axis: int) -> Plane:
-    """The one plane of `x` along the axis that is joined; bedrock where it has none."""
-    planes = x.over(axis)
-    for p in planes[1:]:
+def _beside(op: Op, x: Image, axis: int) -> IndexMap:
+    """The one index map of `x` along the axis that is joined; frozen where it has none."""
+    maps = x.over(axis)
+    for p in maps[1:]:
         op.freeze(p, "two sets of channels joined along one axis")
-    if planes:
-        return planes[0]
+    if maps:
+        return maps[0]
     shape = [n if a == axis else 1 for a, n in enumerate(x.shape)]
-    return Plane(np.zeros(shape, np.int64), (axis,))
+    return IndexMap(np.zeros(shape, np.int64), (axis,))
 
 
 @rule("Split")

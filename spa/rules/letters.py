@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from spa import labels
-from spa.labels import Ids, Image, Plane, Shape
+from spa.labels import Ids, Image, IndexMap, Shape
 from spa.trace.param import Param
 
 Letters = list[tuple[str, int]]
@@ -45,8 +45,8 @@ class Writer:
     said: set[str] = field(default_factory=set)
     _used: set[str] = field(default_factory=set)
 
-    def _units(self, p: Plane) -> Plane:
-        return labels.tighten(Plane(self.root[p.ids], p.axes))
+    def _units(self, p: IndexMap) -> IndexMap:
+        return labels.tighten(IndexMap(self.root[p.ids], p.axes))
 
     def _free(self, role: str = "") -> str:
         pool = (*LETTERS[role], *LETTERS[""], *(f"x{n}" for n in range(99)))
@@ -55,29 +55,29 @@ class Writer:
         return letter
 
     def name_axes(self, param: Param) -> None:
-        """Give letters to the axes of a view: one letter, whichever planes lie along it."""
-        planes = [(role, self._units(p)) for role, p in param.planes]
-        planes = [(role, p) for role, p in planes if p.axes and p.ids.any()]
+        """Give letters to the axes of a view: one letter, whichever index maps lie along it."""
+        maps = [(role, self._units(p)) for role, p in param.maps]
+        maps = [(role, p) for role, p in maps if p.axes and p.ids.any()]
         given: dict[int, str] = {}
-        for role, p in planes:
+        for role, p in maps:
             if p.dense.tobytes() in self.names or (len(p.axes) == 1 and self._known(p.dense)):
                 continue
             for a in p.axes:
-                shared = sum(a in q.axes for _, q in planes) > 1
+                shared = sum(a in q.axes for _, q in maps) > 1
                 if a not in given:
                     given[a] = self._free("both" if shared else role)
             letters = [given[a] for a in p.axes]
             self.names[p.dense.tobytes()] = list(zip(letters, p.dense.shape, strict=True))
 
     def role(self, param: Param, role: str) -> list[str]:
-        """The letters of a param's planes of one role."""
-        planes = [self._units(p) for r, p in param.planes if r == role]
-        found = [self.names.get(p.dense.tobytes(), []) for p in planes if p.axes]
+        """The letters of a param's index maps of one role."""
+        maps = [self._units(p) for r, p in param.maps if r == role]
+        found = [self.names.get(p.dense.tobytes(), []) for p in maps if p.axes]
         return [c for letters in found for c, _ in letters]
 
     def param(self, param: Param, shape: Shape) -> str:
         """A stored tensor, its axes written as the view splits them."""
-        words = self._words([p for _, p in param.planes])
+        words = self._words([p for _, p in param.maps])
         axes = []
         for coarse, fine in labels.cut(shape, param.view) or ():
             named = [words[a] for a in fine if a in words]
@@ -86,13 +86,13 @@ class Writer:
 
     def image(self, x: Image) -> str:
         """An activation, axis by axis."""
-        words = self._words(x.planes)
+        words = self._words(x.maps)
         return _bracket([words.get(a, "*") for a in range(len(x.shape))])
 
-    def _words(self, planes: Iterable[Plane]) -> dict[int, str]:
-        """What to write for every axis that some plane lies along."""
+    def _words(self, maps: Iterable[IndexMap]) -> dict[int, str]:
+        """What to write for every axis that some index map lies along."""
         found: dict[int, list[Word]] = {}
-        for p in (self._units(p) for p in planes):
+        for p in (self._units(p) for p in maps):
             if not p.ids.any():
                 continue
             single = len(p.axes) == 1
@@ -102,13 +102,13 @@ class Writer:
                 found[a] += [] if word.text.partition("=")[0] in letters else [word]
         return {
             a: words[0].repeated()
-            if len(words) == 1  # several planes on one axis: the slowest comes first
+            if len(words) == 1  # several index maps on one axis: the slowest comes first
             else _wrap([w.text for w in sorted(words, key=lambda w: -w.inner)])
             for a, words in found.items()
         }
 
-    def _split(self, p: Plane) -> list[str]:
-        """A word for each axis of a plane; a letter that lies along two of them is split."""
+    def _split(self, p: IndexMap) -> list[str]:
+        """A word for each axis of an index map; a letter that lies along two of them is split."""
         key, sizes = p.dense.tobytes(), p.dense.shape
         old = self.names.get(key, [("", p.dense.size)])
         runs = labels.cut(sizes, tuple(n for _, n in old)) or ()

@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 import numpy as np
 
 from spa import labels
-from spa.labels import Ids, Image, Plane, Shape
+from spa.labels import Ids, Image, IndexMap, Shape
 from spa.trace.op import Op
 
 
@@ -39,18 +39,18 @@ def _longer_than_one(shape: Shape) -> frozenset[int]:
     return frozenset([a for a, n in enumerate(shape) if n > 1])
 
 
-def meet(op: Op, images: Sequence[Image], wide: Sequence[frozenset[int]]) -> tuple[Plane, ...]:
-    """The planes of a tensor whose elements are made from those of `images` at the same place.
+def meet(op: Op, images: Sequence[Image], wide: Sequence[frozenset[int]]) -> tuple[IndexMap, ...]:
+    """The index maps of a tensor whose elements are made from those of `images` at the same place.
 
-    Planes of different operands over the same axes are one.  An axis along which some operand is
-    wide without labels stays whole: a plane over it and others is tied along it, one over nothing
+    Maps of different operands over the same axes are one.  An axis along which some operand is
+    wide without labels stays whole: a map over it and others is tied along it, one over nothing
     else is frozen.  A single channel that is stretched over many cannot go.
     """
-    joined: list[Plane] = []
+    joined: list[IndexMap] = []
     broad = frozenset[int]().union(*wide)
     for image, own in zip(images, wide, strict=True):
         known = list(joined)
-        for whole in image.planes:
+        for whole in image.maps:
             keep = [a for a in whole.axes if a in own or a not in broad]
             p = op.squash(whole, keep, "a single channel, stretched over others")
             if p is None:
@@ -73,20 +73,20 @@ def meet(op: Op, images: Sequence[Image], wide: Sequence[frozenset[int]]) -> tup
 def aligned(op: Op, x: Image, axes: Collection[int]) -> Image:
     """The image as an op may see it that combines elements along `axes`.
 
-    Rows of one plane may keep different positions, so elements of different rows no longer stand
-    side by side: a plane whose rows lie along `axes` must keep the same in each.
+    Rows of one map may keep different positions, so elements of different rows no longer stand
+    side by side: an index map whose rows lie along `axes` must keep the same in each.
     """
-    planes = []
-    for p in x.planes:
+    maps = []
+    for p in x.maps:
         inside = [a for a in p.axes if a in axes]
         beside = len(inside) < len(p.axes) and inside != list(p.axes[-len(inside) :])
         q = op.squash(p, [a for a in p.axes if a not in axes]) if inside and beside else p
-        planes += [] if q is None else [q]
-    return Image(x.shape, tuple(planes))
+        maps += [] if q is None else [q]
+    return Image(x.shape, tuple(maps))
 
 
-def together(op: Op, inputs: Sequence[int], rank: int, makes: bool = False) -> tuple[Plane, ...]:
-    """The planes of what several inputs, broadcast to `rank`, make together.
+def together(op: Op, inputs: Sequence[int], rank: int, makes: bool = False) -> tuple[IndexMap, ...]:
+    """The index maps of what several inputs, broadcast to `rank`, make together.
 
     Activations meet and stored tensors follow.  With `makes`, a stored tensor that alone gives an
     axis its length makes labels there.
@@ -94,33 +94,33 @@ def together(op: Op, inputs: Sequence[int], rank: int, makes: bool = False) -> t
     views = {i: (1,) * (rank - len(op.shape(i))) + op.shape(i) for i in inputs}
     xs = {i: labels.lift(op.operand(i), rank) for i in inputs if not op.is_const(i)}
     moving = wide_axes(op, [views[i] for i in xs])
-    planes = meet(op, list(xs.values()), moving)
+    maps = meet(op, list(xs.values()), moving)
     covered = frozenset[int]().union(*moving)
     stored = [i for i in inputs if i not in xs]
     makers: dict[int, list[tuple[int, ...]]] = {}
     for i in stored if makes else ():
         (wide,) = wide_axes(op, [views[i]])
         own = sorted(wide - covered) if op.is_float(i) else []
-        if own and not planes and not wide & covered:
+        if own and not maps and not wide & covered:
             makers[i] = [tuple(own)]
         elif own and op.factors(i) is not None:  # part of a weight that is computed
             makers[i] = [(a,) for a in own]
-    born: list[Plane] = []
+    created: list[IndexMap] = []
     for i, groups in makers.items():
-        for p in follow(op, i, views[i], planes, makes=groups):
-            met = [k for k, q in enumerate(born) if set(p.axes) & set(q.axes)]
+        for p in follow(op, i, views[i], maps, makes=groups):
+            met = [k for k, q in enumerate(created) if set(p.axes) & set(q.axes)]
             if met:
-                born[met[0]] = _join(op, p, born[met[0]])
+                created[met[0]] = _join(op, p, created[met[0]])
             else:
-                born.append(p)
+                created.append(p)
     for i in stored:
         if i not in makers:
-            follow(op, i, views[i], (*planes, *born))
-    return (*planes, *born)
+            follow(op, i, views[i], (*maps, *created))
+    return (*maps, *created)
 
 
-def _likest(p: Plane, known: Sequence[Plane], over: Sequence[int]) -> int:
-    """Which of the planes that lie over `p` repeats its labels as `p` does; else the first.
+def _likest(p: IndexMap, known: Sequence[IndexMap], over: Sequence[int]) -> int:
+    """Which of the index maps that lie over `p` repeats its labels as `p` does; else the first.
 
     Rows and columns of a matrix that is laid out flat meet rows and columns.
     """
@@ -131,14 +131,14 @@ def _likest(p: Plane, known: Sequence[Plane], over: Sequence[int]) -> int:
     return over[0]
 
 
-def _pattern(p: Plane) -> Ids:
+def _pattern(p: IndexMap) -> Ids:
     """For every element the place of the first that has its label."""
     _, first, place = np.unique(p.dense, return_index=True, return_inverse=True)
     return np.asarray(first[place.reshape(-1)])
 
 
-def _join(op: Op, p: Plane, q: Plane) -> Plane:
-    """Two planes that lie over each other become one, the one with more axes."""
+def _join(op: Op, p: IndexMap, q: IndexMap) -> IndexMap:
+    """Two index maps that lie over each other become one, the one with more axes."""
     common = set(p.axes) & set(q.axes)
     if common not in (set(p.axes), set(q.axes)):
         p = op.squash(p, sorted(common)) or p
@@ -151,22 +151,22 @@ def follow(
     op: Op,
     i: int,
     view: Shape,
-    planes: Sequence[Plane],
+    maps: Sequence[IndexMap],
     role: str = "scales",
     makes: Sequence[tuple[int, ...]] = (),
-) -> tuple[Plane, ...]:
-    """Constant `i`, seen as `view` (the rank of the planes), is cut wherever the planes are.
+) -> tuple[IndexMap, ...]:
+    """Constant `i`, seen as `view` (the rank of the maps), is cut wherever the maps are.
 
-    A constant that covers only some axes of a plane is shared along the others, so these merge.
-    Groups of axes in `makes`, which no plane covers, get labels of their own, which are returned.
+    A constant that covers only some axes of a map is shared along the others, so these merge.
+    Groups of axes in `makes`, which no map covers, get labels of their own, which are returned.
     """
     wide = op.decide(lambda: _longer_than_one(view))
-    if len(planes) == 1 and not makes and wide.issuperset(planes[0].axes):  # the usual case
-        op.param(i, view, 0.0, **{f"{role}0": planes[0]})
+    if len(maps) == 1 and not makes and wide.issuperset(maps[0].axes):  # the usual case
+        op.param(i, view, 0.0, **{f"{role}0": maps[0]})
         return ()
-    given: dict[str, Plane | tuple[int, ...]] = {}
-    some: list[tuple[int, Plane]] = []
-    for k, p in enumerate(planes):
+    given: dict[str, IndexMap | tuple[int, ...]] = {}
+    some: list[tuple[int, IndexMap]] = []
+    for k, p in enumerate(maps):
         if wide.issuperset(p.axes):
             given[f"{role}{k}"] = p
         elif axes := tuple([a for a in p.axes if a in wide]):

@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from spa import labels
-from spa.labels import Image, Plane
+from spa.labels import Image, IndexMap
 from spa.rules.meet import still
 from spa.rules.traits import trait
 from spa.trace.check import Sizes
@@ -34,18 +34,16 @@ def reshape(op: Op, *_: Image) -> Image:  # (a b) c -> a (b c)
     runs = op.decide(lambda: labels.cut(x.shape, shape))
     if runs is None:
         op.freeze(x, "empty tensor")
-        return op.rock()
+        return op.frozen()
     for old, new in runs:
         if prod(x.shape[a] for a in old) != prod(shape[a] for a in new):
             raise ValueError(f"{x.shape} cannot become {shape}")
-    vary = op.decide(
-        lambda: [labels.tighten(p).axes for p in labels.reshape(x, shape, runs).planes]
-    )
-    planes = labels.reshape(x, shape, runs, vary).planes
-    for p in planes:
+    vary = op.decide(lambda: [labels.tighten(p).axes for p in labels.reshape(x, shape, runs).maps])
+    maps = labels.reshape(x, shape, runs, vary).maps
+    for p in maps:
         if not p.axes:
             op.freeze(p, "alone on its axis")
-    return Image(shape, tuple(p for p in planes if p.axes))
+    return Image(shape, tuple(p for p in maps if p.axes))
 
 
 @refit("Reshape")
@@ -85,7 +83,7 @@ def expand(op: Op, *_: Image) -> Image:  # a 1 -> a b
     if op.is_const(0) and op.is_float(0) and op.decide(lambda: prod(x.shape) == 1):
         return filled(op, moving)
     x = labels.lift(x, len(shape))
-    return Image(shape, (*x.planes, *_copies(op, x, moving)))
+    return Image(shape, (*x.maps, *_copies(op, x, moving)))
 
 
 def _moving(op: Op, i: int) -> frozenset[int]:
@@ -94,7 +92,7 @@ def _moving(op: Op, i: int) -> frozenset[int]:
     return frozenset((said + len(op.out()) - op.shape(i)[0]).tolist())
 
 
-def _copies(op: Op, x: Image, moving: Collection[int]) -> list[Plane]:
+def _copies(op: Op, x: Image, moving: Collection[int]) -> list[IndexMap]:
     """Labels of what is written out along axes on which `x` has a single element.
 
     Copies are equal, so any number of them will do: they follow the channels that they meet.
@@ -103,7 +101,7 @@ def _copies(op: Op, x: Image, moving: Collection[int]) -> list[Plane]:
     """
     shape = op.out()
     wide = [a for a, n in enumerate(shape) if n > 1 and a not in moving]
-    narrow = op.decide(lambda: () if x.planes else tuple(a for a in wide if x.shape[a] == 1))
+    narrow = op.decide(lambda: () if x.maps else tuple(a for a in wide if x.shape[a] == 1))
     return [labels.lay(op.fresh(shape[a]), [a], len(shape)) for a in narrow]
 
 
@@ -112,9 +110,9 @@ def filled(op: Op, moving: Collection[int]) -> Image:
     shape = op.out()
     wide = op.decide(lambda: tuple(a for a, n in enumerate(shape) if n > 1 and a not in moving))
     if not op.decide(lambda: bool(wide) and prod(shape) <= FILLED):
-        return labels.rock(shape)
+        return labels.frozen(shape)
     sizes = [n if a in wide else 1 for a, n in enumerate(shape)]
-    return Image(shape, (Plane(op.fresh(prod(sizes)).reshape(sizes), wide),))
+    return Image(shape, (IndexMap(op.fresh(prod(sizes)).reshape(sizes), wide),))
 
 
 @refit("Expand")
@@ -138,7 +136,7 @@ def _stated(new: Sizes) -> np.ndarray:
 def _lost(op: Op, x: Image) -> Image:
     """Nobody knows where the elements of `x` go."""
     op.freeze(x, UNKNOWN)
-    return op.rock()
+    return op.frozen()
 
 
 @rule("Tile")
@@ -149,12 +147,12 @@ def tile(op: Op, *_: Image) -> Image:  # a -> (r a)
         return _lost(op, op.operand(0))
     moving = _moving(op, 1)
     x = op.besides(0, moving, "repeated as often as is computed")
-    return Image(shape, (*[_repeat(p, repeats) for p in x.planes], *_copies(op, x, moving)))
+    return Image(shape, (*[_repeat(p, repeats) for p in x.maps], *_copies(op, x, moving)))
 
 
-def _repeat(p: Plane, repeats: Sequence[int] | np.ndarray) -> Plane:
+def _repeat(p: IndexMap, repeats: Sequence[int] | np.ndarray) -> IndexMap:
     times = [int(n) if a in p.axes else 1 for a, n in enumerate(repeats)]
-    return Plane(np.tile(p.ids, times), p.axes)
+    return IndexMap(np.tile(p.ids, times), p.axes)
 
 
 @refit("Tile")
@@ -169,13 +167,13 @@ def tile_repeats(new: Sizes) -> Fixes:
 
 @rule("Shape", "RandomNormal", "RandomUniform", note="no channels in its result")
 def shape_of(op: Op, *_: Image) -> list[Image]:
-    return op.rocks()
+    return op.all_frozen()
 
 
 @rule("Range", note="no channels in its result")
 def made_to_size(op: Op, *_: Image) -> Image:
     still(op, *range(len(op.x)), reason="used as a size")
-    return op.rock()
+    return op.frozen()
 
 
 @rule("ConstantOfShape", note="numbers go with the channels they meet, integers stay")
@@ -184,7 +182,7 @@ def constant_of_shape(op: Op, *_: Image) -> Image:
     value = op.attr("value")
     floating = value is None or np.asarray(value).dtype.kind not in "iubOSU"
     known = floating and op.sized(0) is not None
-    return filled(op, _moving(op, 0)) if known else op.rock()
+    return filled(op, _moving(op, 0)) if known else op.frozen()
 
 
 @refit("ConstantOfShape")
@@ -196,13 +194,13 @@ def constant_sizes(new: Sizes) -> Fixes:
 @rule("Size", frozen="the number of elements is used as a number")
 def size(op: Op, x: Image) -> Image:
     op.freeze(x, "its number of elements is used as a number")
-    return op.rock()
+    return op.frozen()
 
 
 @rule("EyeLike", frozen="the diagonal depends on positions")
 def eye_like(op: Op, x: Image) -> Image:
     op.freeze(x, "the diagonal depends on positions")
-    return op.rock()
+    return op.frozen()
 
 
 trait("RandomNormal", "RandomUniform", draws=True)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from spa.labels import Image, Plane
+from spa.labels import Image, IndexMap
 from spa.rules import neutral
 from spa.rules.meet import aligned, follow, together
 from spa.rules.traits import Statistics, trait
@@ -19,27 +19,27 @@ SOFTMAX = "a softmax over channels, of which some are gone"
 
 
 def per_channel(
-    op: Op, i: int, rank: int, planes: Sequence[Plane], role: str = "scales", axis: int = 1
+    op: Op, i: int, rank: int, maps: Sequence[IndexMap], role: str = "scales", axis: int = 1
 ) -> None:
-    """Input `i` has one number per channel, along an axis over which `planes` lie."""
+    """Input `i` has one number per channel, along an axis over which `maps` lie."""
     if op.is_const(i):
-        follow(op, i, (1,) * axis + op.shape(i) + (1,) * (rank - 1 - axis), planes, role)
+        follow(op, i, (1,) * axis + op.shape(i) + (1,) * (rank - 1 - axis), maps, role)
         return
     if not op.has(i):
         return
     ids = op.along(op.operand(i), 0)
-    for p in planes:
+    for p in maps:
         op.same(p.dense, ids, "scaled by a tensor that cannot be cut")
-    if not planes:
+    if not maps:
         op.same(ids, np.zeros_like(ids))
 
 
-def _channels(op: Op, x: Image) -> tuple[list[Plane], list[Plane]]:
-    """The one plane along axis 1, which varies nowhere else, if any, and the others."""
+def _channels(op: Op, x: Image) -> tuple[list[IndexMap], list[IndexMap]]:
+    """The one index map along axis 1, which varies nowhere else, if any, and the others."""
     own = [q for p in x.over(1) if (q := op.squash(p, (1,))) is not None]
     for p in own[1:]:
         op.same(own[0].ids, p.ids)
-    return own[:1], [p for p in x.planes if 1 not in p.axes]
+    return own[:1], [p for p in x.maps if 1 not in p.axes]
 
 
 @rule("BatchNormalization", note="lossy only in training mode, along other axes than the channels")
@@ -64,18 +64,16 @@ trait(
 )
 
 
-def _statistic(op: Op, own: list[Plane], k: int) -> Image:
+def _statistic(op: Op, own: list[IndexMap], k: int) -> Image:
     """Output `k` has one number per channel."""
-    return op.made(own[0].dense, 0, k=k) if own else op.rock(k)
+    return op.made(own[0].dense, 0, k=k) if own else op.frozen(k)
 
 
 @rule("InstanceNormalization", note="lossy where channels lie along the axes it averages over")
 def instance_normalization(op: Op, *_: Image) -> Image:  # n c *, c, c -> n c *
     x = op.operand(0)
-    own = [p for p in x.planes if p.axes == (1,)]
-    if any(
-        p.axes[-1] > 1 for p in x.planes
-    ):  # a group norm written as [n, groups, everything else]
+    own = [p for p in x.maps if p.axes == (1,)]
+    if any(p.axes[-1] > 1 for p in x.maps):  # a group norm written as [n, groups, everything else]
         op.lossy(MEAN)
     for i in (1, 2):
         if op.shape(i)[0] != x.shape[1]:
@@ -93,8 +91,8 @@ def layer_normalization(op: Op, *_: Image) -> list[Image]:  # * c, c, c -> * c
     axis = op.axis(len(shape), -1)
     inputs = [i for i in range(len(op.node.inputs)) if op.has(i)]
     whole = Image(shape, together(op, inputs, len(shape)))
-    rows = tuple(p for p in whole.planes if p.axes[-1] < axis)
-    if len(rows) < len(whole.planes):
+    rows = tuple(p for p in whole.maps if p.axes[-1] < axis)
+    if len(rows) < len(whole.maps):
         op.lossy(MEAN)
     stashed = [
         Image(op.out(k), rows) if op.node.outputs[k] else whole for k in range(1, op.outputs)
@@ -129,7 +127,7 @@ trait("GroupNormalization", neutral=neutral.bounded)
 @refit("GroupNormalization")
 def group_count(new: Sizes) -> Fixes:
     rows = new.notes.extra.get(new.node.index)
-    return {"num_groups": new.left.plane(rows[0]).ids.shape[0]} if rows else {}
+    return {"num_groups": new.left.index_map(rows[0]).ids.shape[0]} if rows else {}
 
 
 def over(op: Op, axes: Collection[int], reason: str = MEAN) -> Image:

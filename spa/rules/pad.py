@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa import labels
-from spa.labels import Ids, Image, Plane
+from spa.labels import Ids, Image, IndexMap
 from spa.rules.meet import still
 from spa.rules.traits import trait
 from spa.trace.check import Sizes
@@ -51,20 +51,20 @@ def pad(op: Op, *_: Image) -> Image:  # c -> (before c after)
     pads = _pads(op, rank)
     if pads is None:
         op.freeze(op.operand(0), UNKNOWN)
-        return op.rock()
+        return op.frozen()
     x = op.besides(0, _moving(op, rank), UNKNOWN)
-    planes = []
-    for p in x.planes:
+    maps = []
+    for p in x.maps:
         wide = [a for a in p.axes if pads[0][a] or pads[1][a]]
         if not wide:
-            planes.append(p)
+            maps.append(p)
         elif not _grows(op, pads, wide):
             op.freeze(p, "padded with its own values, or cropped, along its channels")
         else:
             one = op.squash(p, wide[:1])
             if one is not None:
-                planes.append(labels.lay(_between(op, one, wide[0], pads), wide[:1], rank))
-    return Image(op.out(), tuple(planes))
+                maps.append(labels.lay(_between(op, one, wide[0], pads), wide[:1], rank))
+    return Image(op.out(), tuple(maps))
 
 
 def _grows(op: Op | Sizes, pads: Ends, wide: list[int]) -> bool:
@@ -73,7 +73,7 @@ def _grows(op: Op | Sizes, pads: Ends, wide: list[int]) -> bool:
     return op.attr("mode", "constant") == "constant" and not cropped
 
 
-def _between(op: Op, one: Plane, axis: int, pads: Ends) -> Ids:
+def _between(op: Op, one: IndexMap, axis: int, pads: Ends) -> Ids:
     """The labels along `axis` between those of the padding, which are new."""
     grows = op.decide(lambda: [bool(end[axis]) for end in pads])
     new = [
@@ -91,12 +91,12 @@ def pad_sizes(new: Sizes) -> Fixes:
         return {}
     result = np.array(new.attr("pads") if new.version < 11 else new.sized(1))
     turn = 0
-    for p in new.notes.images[new.node.inputs[0]].planes:
+    for p in new.notes.images[new.node.inputs[0]].maps:
         wide = [a for a in p.axes if pads[0][a] or pads[1][a]]
         if wide and _grows(new, pads, wide):
             for side in (0, 1):
                 if pads[side][wide[0]]:
-                    result[axes.index(wide[0]) + side * len(axes)] = new.born(turn).sum()
+                    result[axes.index(wide[0]) + side * len(axes)] = new.created(turn).sum()
                     turn += 1
     return {"pads": result.tolist()} if new.version < 11 else {1: result}
 

@@ -25,7 +25,7 @@ def global_pool(op: Op, x: Image) -> Image:  # n c * -> n c *
         raise ValueError("pooling keeps its channels")
     if gone & x.axes:  # a mean over tokens' features, written as a pool
         op.lossy(f"{op.node.op} over channels, of which some are gone")
-    return op.like(Image(x.shape, tuple(p for p in x.planes if not gone & set(p.axes))))
+    return op.like(Image(x.shape, tuple(p for p in x.maps if not gone & set(p.axes))))
 
 
 trait("GlobalAveragePool", "GlobalMaxPool", neutral=neutral.pooled)
@@ -35,7 +35,7 @@ trait("GlobalAveragePool", "GlobalMaxPool", neutral=neutral.pooled)
 def max_pool(op: Op, x: Image) -> list[Image]:  # n c * -> n c *, n c *
     if op.outputs > 1 and op.node.outputs[1]:
         op.freeze(x, "positions of channels are returned")
-        return op.rocks()
+        return op.all_frozen()
     return [pool(op, x)]
 
 
@@ -43,7 +43,7 @@ def max_pool(op: Op, x: Image) -> list[Image]:  # n c * -> n c *, n c *
 def sample(op: Op, x: Image, *_: Image) -> Image:  # n c *, places -> m c *
     still(op, *range(1, len(op.x)), reason="says where to look")
     ids = op.along(x, 1, "sampled")
-    return op.made(ids, 1) if x.axes else op.rock()
+    return op.made(ids, 1) if x.axes else op.frozen()
 
 
 trait("MaxPool", decides=(0,), where=lambda node: len(node.outputs) > 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spa import labels
-from spa.labels import Image, Plane
+from spa.labels import Image, IndexMap
 from spa.rules.meet import apart, still
 from spa.rules.traits import trait
 from spa.trace.op import Op
@@ -32,7 +32,7 @@ def convert(op: Op, *_: Image) -> Image:  # * c, c, c -> * c
     for i in (1, 2):
         if op.has(i):
             _scale(op, i, along[:1])
-    return Image(x.shape, (*along[:1], *(p for p in x.planes if axis not in p.axes)))
+    return Image(x.shape, (*along[:1], *(p for p in x.maps if axis not in p.axes)))
 
 
 def _tensor(op: Op) -> Image:
@@ -43,7 +43,7 @@ def _tensor(op: Op) -> Image:
     return apart(op, 0, *([a] for a in range(len(shape))), integers=True)
 
 
-def _scale(op: Op, i: int, along: list[Plane]) -> None:
+def _scale(op: Op, i: int, along: list[IndexMap]) -> None:
     """A scale or zero point per channel follows the channels."""
     if op.is_const(i):
         if along:
@@ -60,13 +60,13 @@ def _by_block(op: Op, x: Image) -> Image:
     block = op.decide(lambda: op.attr("block_size", 0) or size // max(count, 1))
     if not all(op.is_const(i) for i in given) or size != block * count:
         still(op, 0, *given, reason=BLOCKS)
-        for p in x.planes:
+        for p in x.maps:
             op.freeze(p, BLOCKS)
-        return op.rock()
+        return op.frozen()
     x = op.only(x, *range(len(x.shape)))
-    kept: list[Plane] = []
-    coarse: dict[str, Plane] = {}
-    for p in x.planes:
+    kept: list[IndexMap] = []
+    coarse: dict[str, IndexMap] = {}
+    for p in x.maps:
         q = op.squash(p, p.axes[-1:]) if axis in p.axes else p
         if q is None:
             continue
@@ -85,7 +85,7 @@ def _by_block(op: Op, x: Image) -> Image:
 
 @rule("DynamicQuantizeLinear", note="channels that are gone would not widen its range")
 def dynamic(op: Op, x: Image) -> list[Image]:  # * -> *, 1, 1
-    return [op.like(x), op.rock(1), op.rock(2)]
+    return [op.like(x), op.frozen(1), op.frozen(2)]
 
 
 for domain in ("", MICROSOFT):

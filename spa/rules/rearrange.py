@@ -17,14 +17,14 @@ def depth_to_space(op: Op, x: Image) -> Image:  # n (b b c) h w -> n c (h b) (w 
     ids = op.along(x, 1)
     rows = ids.reshape(area, -1) if op.attr("mode", "DCR") == "DCR" else ids.reshape(-1, area).T
     op.same(rows[:1], rows)  # what lands in one channel lives together
-    return op.made(rows[0], 1) if x.axes else op.rock()
+    return op.made(rows[0], 1) if x.axes else op.frozen()
 
 
 @rule("SpaceToDepth")
 def space_to_depth(op: Op, x: Image) -> Image:  # n c (h b) (w b) -> n (b b c) h w
     area, ids = op.attr("blocksize") ** 2, op.along(x, 1)
     deep = np.repeat(ids, area) if op.attr("mode", "DCR") == "CRD" else np.tile(ids, area)
-    return op.made(deep, 1) if x.axes else op.rock()
+    return op.made(deep, 1) if x.axes else op.frozen()
 
 
 @rule("Col2Im")
@@ -33,7 +33,7 @@ def col2im(op: Op, x: Image, *_: Image) -> Image:  # n (c b) l -> n c h w
     channels = op.out()[1]
     rows = op.along(x, 1).reshape(channels, -1)
     op.same(rows[:, :1], rows)  # the block of one channel lives together
-    return op.made(rows[:, 0], 1) if x.axes else op.rock()
+    return op.made(rows[:, 0], 1) if x.axes else op.frozen()
 
 
 @rule("ReverseSequence", note="not along its batch and time axes")

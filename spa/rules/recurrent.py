@@ -14,7 +14,7 @@ from math import prod
 import numpy as np
 
 from spa import labels
-from spa.labels import Ids, Image, Plane, Shape
+from spa.labels import Ids, Image, IndexMap, Shape
 from spa.rules.contraction import of_recurrence
 from spa.rules.meet import still
 from spa.rules.traits import trait
@@ -119,23 +119,23 @@ def _vectors(op: Op, layer: Layer, own: Ids) -> None:
 
 def _over(op: Op, i: int, view: Shape, own: Ids, axes: tuple[int, int], role: str) -> None:
     """Input `i`, seen as `view`, has one entry per hidden unit along `axes`."""
-    plane = labels.lay(own, axes, len(view))
+    index_map = labels.lay(own, axes, len(view))
     if op.is_const(i):
-        op.param(i, view, times=0.0, **{role: plane})
+        op.param(i, view, times=0.0, **{role: index_map})
     else:
-        _agree(op, op.operand(i), view, (plane,), STATE)
+        _agree(op, op.operand(i), view, (index_map,), STATE)
 
 
-def _agree(op: Op, x: Image, view: Shape, planes: Sequence[Plane], reason: str) -> None:
-    """A tensor that is computed has the labels of `planes`; where it has none they are frozen."""
+def _agree(op: Op, x: Image, view: Shape, maps: Sequence[IndexMap], reason: str) -> None:
+    """A tensor that is computed has the labels of `maps`; where it has none they are frozen."""
     runs = op.decide(lambda: labels.cut(x.shape, view))
     if runs is None:
         raise ValueError(f"{x.shape} is not {view}")
-    vary = op.decide(lambda: [labels.tighten(p).axes for p in labels.reshape(x, view, runs).planes])
-    found = [p for p in labels.reshape(x, view, runs, vary).planes if p.axes]
-    free = list(planes)
+    vary = op.decide(lambda: [labels.tighten(p).axes for p in labels.reshape(x, view, runs).maps])
+    found = [p for p in labels.reshape(x, view, runs, vary).maps if p.axes]
+    free = list(maps)
     for p in found:
-        met = [q for q in planes if q.axes[-1] in p.axes]
+        met = [q for q in maps if q.axes[-1] in p.axes]
         q = op.squash(p, met[0].axes if met else (), reason)
         if q is not None:
             op.same(q.ids, met[0].ids, reason)
@@ -147,9 +147,9 @@ def _agree(op: Op, x: Image, view: Shape, planes: Sequence[Plane], reason: str) 
 def _shown(op: Op, own: Ids, k: int, batch_first: bool) -> Image:
     """The image of output `k`: all steps, then the last state, and the last cell."""
     if not op.node.outputs[k]:
-        return labels.rock(())
+        return labels.frozen(())
     if not op.decide(lambda: bool(own.any())):
-        return op.rock(k)
+        return op.frozen(k)
     axes = (0, 2) if not batch_first else (1, 2)
     return op.made(own, *(axes if k else (axes[0] + 1, 3)), k=k)
 
@@ -167,7 +167,7 @@ BYTES = range(8, 12)
 def lstm_of_bytes(op: Op, x: Image, *_: Image) -> list[Image]:  # t n i, d i g h, d h g h -> t d n h
     if not all(op.is_const(i) for i in (1, 2, *BYTES)):
         still(op, *range(len(op.x)), reason=COMPUTED)
-        return op.rocks()
+        return op.all_frozen()
     layer = _layer(op, transposed=True)
     own, shown = _cell(op, x, layer)
     known = [str(f) for f in op.attr("activations", ())]
@@ -222,9 +222,9 @@ def hidden_size(new: Sizes) -> Fixes:
 
 def _units(new: Sizes) -> Ids:
     """Labels of the hidden units, `[directions, hidden]`."""
-    fresh = new.notes.born.get(new.node.index)
+    fresh = new.notes.created.get(new.node.index)
     if fresh:
         return fresh[0].reshape(new.old_shape(1)[0], -1)
-    plane = new.notes.params[new.node.index, 1].plane(MAKES)
-    assert plane is not None
-    return plane.ids.reshape(plane.ids.shape[0], -1)
+    index_map = new.notes.params[new.node.index, 1].index_map(MAKES)
+    assert index_map is not None
+    return index_map.ids.reshape(index_map.ids.shape[0], -1)

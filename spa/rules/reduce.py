@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spa.labels import Image, Plane
+from spa.labels import Image, IndexMap
 from spa.rules import neutral
 from spa.rules.meet import aligned, still
 from spa.rules.traits import trait
@@ -36,28 +36,28 @@ def reduced(op: Op, lossy: bool) -> Image:
     axes = op.attr("axes") if not op.has(1) else op.value(1)
     if op.has(1) and axes is None:
         op.freeze(x, "reduced over computed axes")
-        return op.rock()
+        return op.frozen()
     if axes is None or not len(axes):
         axes = () if op.attr("noop_with_empty_axes", 0) else range(rank)
     gone = {int(a) % rank for a in axes}
     x = aligned(op, x, gone)
     if gone & x.axes and lossy:
         op.lossy(f"{op.node.op} over channels, of which some are gone")
-    planes = tuple(p for p in x.planes if not gone & set(p.axes))
+    maps = tuple(p for p in x.maps if not gone & set(p.axes))
     left = tuple(1 if a in gone else n for a, n in enumerate(x.shape))
     if not op.attr("keepdims", 1):
-        planes = _drop_axes(planes, gone)
+        maps = _drop_axes(maps, gone)
         left = tuple(n for a, n in enumerate(x.shape) if a not in gone)
     if left != op.out():
         raise ValueError(f"{left} is left where {op.out()} is expected")
-    return Image(op.out(), planes)
+    return Image(op.out(), maps)
 
 
-def _drop_axes(planes: Sequence[Plane], gone: set[int]) -> tuple[Plane, ...]:
-    """The planes without axes `gone`, over which they do not vary."""
+def _drop_axes(maps: Sequence[IndexMap], gone: set[int]) -> tuple[IndexMap, ...]:
+    """The index maps without axes `gone`, over which they do not vary."""
     return tuple(
-        Plane(p.ids.squeeze(tuple(gone)), tuple(a - sum(g < a for g in gone) for a in p.axes))
-        for p in planes
+        IndexMap(p.ids.squeeze(tuple(gone)), tuple(a - sum(g < a for g in gone) for a in p.axes))
+        for p in maps
     )
 
 
@@ -67,7 +67,7 @@ def cumsum(op: Op, *_: Image) -> Image:  # * -> *
     x, axis = op.operand(0), op.value(1)
     if axis is None:
         op.freeze(x, "summed along a computed axis")
-        return op.rock()
+        return op.frozen()
     return op.like(aligned(op, x, [int(axis.ravel()[0]) % len(x.shape)]))
 
 
@@ -85,7 +85,7 @@ def arg_max(op: Op, *_: Image) -> Image:  # a b -> a
     x = op.operand(0)
     axis = op.axis(len(x.shape))
     x = _without(op, x, axis)
-    return Image(op.out(), x.planes if op.attr("keepdims", 1) else _drop_axes(x.planes, {axis}))
+    return Image(op.out(), x.maps if op.attr("keepdims", 1) else _drop_axes(x.maps, {axis}))
 
 
 @rule("TopK", note="not along its own axis")
@@ -93,16 +93,16 @@ def top_k(op: Op, *_: Image) -> list[Image]:  # a b -> a k
     x = op.operand(0)
     if op.has(1) and op.sized(1) is None:
         op.freeze(x, "as many as data says are picked")
-        return op.rocks()
+        return op.all_frozen()
     x = _without(op, x, op.axis(len(x.shape), -1))
     return [op.like(x, k) for k in range(op.outputs)]
 
 
 def _without(op: Op, x: Image, axis: int) -> Image:
-    """The image without the planes that vary along `axis`: these are frozen."""
+    """The image without the index maps that vary along `axis`: these are frozen."""
     for p in x.over(axis):
         op.freeze(p, "positions of channels are returned")
-    return Image(x.shape, tuple(p for p in x.planes if axis not in p.axes))
+    return Image(x.shape, tuple(p for p in x.maps if axis not in p.axes))
 
 
 trait("ArgMax", "ArgMin", decides=(0,))

@@ -68,7 +68,7 @@ def rotary_sizes(new: Sizes) -> Fixes:
     (rows,) = new.notes.extra[new.node.index]
     fixes: Fixes = {}
     if new.attr("num_heads", 0):
-        fixes["num_heads"] = new.left.plane(rows).ids.shape[0]
+        fixes["num_heads"] = new.left.index_map(rows).ids.shape[0]
     rotated = new.attr("rotary_embedding_dim", 0)
     if rotated:
         kept = new.left.alive[rows.ids]

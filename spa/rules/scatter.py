@@ -17,19 +17,19 @@ def scatter_nd(op: Op, *_: Image) -> Image:  # p c, i, i c -> p c
     index, rank = op.shape(1), len(op.shape(0))
     leads = {0: index[-1], 2: len(index) - 1}
     moving = {i: tail(op, op.operand(i), lead) for i, lead in leads.items() if not op.is_const(i)}
-    planes = meet(op, list(moving.values()), wide_axes(op, [x.shape for x in moving.values()]))
+    maps = meet(op, list(moving.values()), wide_axes(op, [x.shape for x in moving.values()]))
     for i in leads.keys() - moving.keys():
         shape = op.shape(i)
         follow(
             op,
             i,
             shape,
-            [labels.lay(p.dense, [a + leads[i] for a in p.axes], len(shape)) for p in planes],
+            [labels.lay(p.dense, [a + leads[i] for a in p.axes], len(shape)) for p in maps],
             "follows",
         )
     return Image(
         op.out(),
-        tuple(labels.lay(p.dense, [a + leads[0] for a in p.axes], rank) for p in planes),
+        tuple(labels.lay(p.dense, [a + leads[0] for a in p.axes], rank) for p in maps),
     )
 
 

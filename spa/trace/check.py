@@ -1,6 +1,6 @@
-"""Re-read a rewritten graph on labels: every rule must say of the survivors what it said before.
+"""Re-read a rewritten graph on labels: every rule must say of what is kept what it said before.
 
-`Survivors` selects what is kept of every image.  `Check` runs the same rules on the survivors, with
+`Kept` selects what is kept of every image.  `Check` runs the same rules on that, with
 refitted attributes and constants, and compares with the selected results, node by node; by
 induction the rewritten graph then computes what the plan says.  No weights, no onnxruntime.
 """
@@ -18,19 +18,19 @@ from numpy.typing import NDArray
 
 from spa import labels
 from spa.graph.model import Node
-from spa.labels import Ids, Image, Plane, Shape
+from spa.labels import Ids, Image, IndexMap, Shape
 from spa.trace.collect import Collect
+from spa.trace.kept import Kept, MisplacedError
 from spa.trace.op import Op, T
 from spa.trace.registry import REFITS, RULES, SILENT, Fixes
-from spa.trace.survivors import MisplacedError, Survivors
 
-__all__ = ["Check", "MisplacedError", "Sizes", "Survivors", "check", "merged", "planes_at", "refit"]
+__all__ = ["Check", "Kept", "MisplacedError", "Sizes", "check", "maps_at", "merged", "refit"]
 
 
 class Sizes:
     """What a refit may see: the node as it was, and the sizes of what is left."""
 
-    def __init__(self, left: Survivors, node: Node) -> None:
+    def __init__(self, left: Kept, node: Node) -> None:
         self.left, self.node, self.notes = left, node, left.notes
         self.version: int = node.version
         self._kept: dict[tuple[int, int], NDArray[np.bool_]] = {}
@@ -83,9 +83,9 @@ class Sizes:
         if (i, axis) in self._kept:
             return self._kept[i, axis]
         rows = []
-        planes = self.notes.images[self.node.inputs[i]].over(axis)
-        for p in planes:
-            kept = self.left.kept(p, planes)
+        maps = self.notes.images[self.node.inputs[i]].over(axis)
+        for p in maps:
+            kept = self.left.kept(p, maps)
             inner = tuple(range(p.axes.index(axis) + 1, kept.ndim))
             lines = np.asarray(kept.any(inner)).reshape(-1, p.ids.shape[axis])
             lines = lines[lines.any(1)]
@@ -94,9 +94,9 @@ class Sizes:
         self._kept[i, axis] = found
         return found
 
-    def born(self, k: int) -> NDArray[np.bool_]:
+    def created(self, k: int) -> NDArray[np.bool_]:
         """Which of the k-th batch of fresh labels are kept."""
-        return self.left.alive[self.notes.born[self.node.index][k]]
+        return self.left.alive[self.notes.created[self.node.index][k]]
 
     def count(self, i: int, axis: int, upto: int) -> int:
         """How many of the first `upto` positions are kept; every row must agree."""
@@ -106,21 +106,21 @@ class Sizes:
         return int(counts[0])
 
 
-def refit(left: Survivors, node: Node) -> Fixes:
+def refit(left: Kept, node: Node) -> Fixes:
     """What the node says about sizes, recomputed: attributes by name, constant inputs by number."""
     key = (node.domain, node.op)
     return {} if key not in REFITS or SILENT[key](node) else REFITS[key](Sizes(left, node))
 
 
-def planes_at(notes: Collect, node: Node) -> list[Plane]:
-    """Every plane that meets at a node: inputs, outputs, params, and boxes of no tensor."""
-    return notes.meetings.planes(node)
+def maps_at(notes: Collect, node: Node) -> list[IndexMap]:
+    """Every index map that meets at a node: inputs, outputs, params, and boxes of no tensor."""
+    return notes.couplings.maps(node)
 
 
 class Check:
     """The second listener: compares instead of taking notes."""
 
-    def __init__(self, left: Survivors) -> None:
+    def __init__(self, left: Kept) -> None:
         self.left, self.notes, self.graph = left, left.notes, left.notes.graph
         self.stored: frozenset[str] = left.notes.stored
         self._refit: Fixes = {}
@@ -145,12 +145,12 @@ class Check:
                 self._agree(image, self.left.image(self.notes.images[name]))
 
     def _agree(self, got: Image, want: Image) -> None:
-        if got.shape != want.shape or len(got.planes) != len(want.planes):
+        if got.shape != want.shape or len(got.maps) != len(want.maps):
             raise MisplacedError(f"shape {got.shape} where {want.shape} is wanted")
-        for a, b in zip(got.planes, want.planes, strict=True):
+        for a, b in zip(got.maps, want.maps, strict=True):
             self._equal(a, b)
 
-    def _equal(self, got: Plane, want: Plane) -> None:
+    def _equal(self, got: IndexMap, want: IndexMap) -> None:
         if got.ids is want.ids and got.axes == want.axes:
             return
         if (
@@ -202,7 +202,7 @@ class Check:
     def images_of(self, node: Node) -> list[Image | None]:
         known, left = self.notes.images.get, self.left.image
         images = [known(name) for name in node.inputs]
-        return [left(x) if x is not None and x.planes else x for x in images]
+        return [left(x) if x is not None and x.maps else x for x in images]
 
     # what an op says
 
@@ -211,15 +211,15 @@ class Check:
         node: Node,
         i: int | None,
         view: Shape,
-        planes: dict[str, Plane | tuple[int, ...]],
+        maps: dict[str, IndexMap | tuple[int, ...]],
         times: float,
-    ) -> list[Plane]:
+    ) -> list[IndexMap]:
         param = self.notes.params[node.index, i if i is not None else -1 - len(node.inputs)]
         left, kept = self.left.view(param)
         if left != view:
             raise MisplacedError(f"a constant of view {left} where {view} is wanted")
-        for (_, want), said in zip(kept, planes.values(), strict=True):
-            if isinstance(said, Plane):
+        for (_, want), said in zip(kept, maps.values(), strict=True):
+            if isinstance(said, IndexMap):
                 self._equal(said, want)
         return [p for _, p in kept]
 
@@ -234,21 +234,21 @@ class Check:
     def cells(self, node: Node, sides: tuple[Ids, ...]) -> None:
         pass  # a demand on the choice, not on the result: boxes prove it
 
-    def rows(self, node: Node, plane: Plane) -> None:
+    def rows(self, node: Node, index_map: IndexMap) -> None:
         k = self._next("rows")
-        self._equal(plane, self.left.plane(self.notes.extra[node.index][k]))
+        self._equal(index_map, self.left.index_map(self.notes.extra[node.index][k]))
 
-    def crossed(self, node: Node, plane: Plane) -> None:
+    def crossed(self, node: Node, index_map: IndexMap) -> None:
         pass  # tells how to label, not what fits
 
     def computed(self, node: Node, i: int) -> None:
         pass
 
-    def heads(self, node: Node, plane: Plane, axes: tuple[int, ...]) -> None:
+    def heads(self, node: Node, index_map: IndexMap, axes: tuple[int, ...]) -> None:
         pass  # tells how finely to cut, not what fits
 
     def fresh(self, node: Node, size: int) -> Ids:
-        ids = self.notes.born[node.index][self._next("fresh")]
+        ids = self.notes.created[node.index][self._next("fresh")]
         kept = self.left.root[ids[self.left.alive[ids]]]
         if len(kept) != size:
             raise MisplacedError(f"{size} new channels where {len(kept)} are kept")
@@ -284,19 +284,19 @@ def merged(old: Shape, view: Shape, left: Shape) -> Shape:
 
 
 def check(
-    left: Survivors, nodes: Iterable[Node], indifferent: frozenset[int] = frozenset()
+    left: Kept, nodes: Iterable[Node], indifferent: frozenset[int] = frozenset()
 ) -> list[MisplacedError]:
     """Check every node at which something dies; what does not fit, node by node.
 
     The nodes numbered in `indifferent` have passed another check: what matters there is only
     whether something is left, and whether it is a box.
     """
-    meetings = left.notes.meetings
-    touched = meetings.where(left.cut)
-    passed = indifferent - meetings.where(left.lost) if indifferent else indifferent
+    couplings = left.notes.couplings
+    touched = couplings.where(left.cut)
+    passed = indifferent - couplings.where(left.lost) if indifferent else indifferent
     checker = Check(left)
     errors: list[MisplacedError] = []
-    open_nodes = (touched - passed) | (touched & meetings.boxed)  # elsewhere nothing is looked at
+    open_nodes = (touched - passed) | (touched & couplings.boxed)  # elsewhere nothing is looked at
     for node in nodes if open_nodes else ():
         if node.index not in open_nodes or (node.domain, node.op) not in RULES or node.captured:
             continue
@@ -304,11 +304,11 @@ def check(
             if node.index not in passed:
                 checker.node(node)
                 continue
-            for p in meetings.boxes(node):
-                left.plane(p)
+            for p in couplings.boxes(node):
+                left.index_map(p)
         except MisplacedError as error:
             error.node = node
-            met = meetings.planes(node)
-            error.planes = tuple(p for p in error.planes or met if left.touched(p))
+            met = couplings.maps(node)
+            error.maps = tuple(p for p in error.maps or met if left.touched(p))
             errors.append(error)
     return errors

@@ -17,21 +17,21 @@ from numpy.typing import NDArray
 
 from spa import labels
 from spa.graph.model import FLOW, Graph, Node
-from spa.labels import ROCK, Ids, Image, Plane, Shape
+from spa.labels import FROZEN, Ids, Image, IndexMap, Shape
+from spa.trace.couplings import Couplings
 from spa.trace.kinds import is_float, is_number
-from spa.trace.meetings import Meetings
 from spa.trace.op import Op, T
 from spa.trace.param import Param
 from spa.trace.registry import RULES
 
 log = logging.getLogger(__name__)
 
-Birth = tuple[int, int, int]
-"""Where labels were born: the node's number, its input (`FRESH`: none), and which time there."""
+Origin = tuple[int, int, int]
+"""Where labels were made: the node's number, its input (`FRESH`: none), and which time there."""
 FRESH = 1 << 30
 OPTION = -2
 """In place of a node's number: an input with a default."""
-NONE_ALIKE: Mapping[Birth, Ids] = MappingProxyType({})
+NONE_ALIKE: Mapping[Origin, Ids] = MappingProxyType({})
 Factors = Mapping[tuple[int, int], tuple[Shape, ...]]
 """By node and input, for every axis of a stored tensor, the axes it is made of."""
 NONE_MADE: Factors = MappingProxyType({})
@@ -82,29 +82,29 @@ class Collect:
         self,
         graph: Graph,
         strict: bool = False,
-        alike: Mapping[Birth, Ids] = NONE_ALIKE,
+        alike: Mapping[Origin, Ids] = NONE_ALIKE,
         made_of: Factors = NONE_MADE,
     ) -> None:
         self.graph = graph
         self.strict = strict
         self.alike = alike
         self.made_of = made_of
-        self.crossings: list[Plane] = []
+        self.crossings: list[IndexMap] = []
         self.built: list[str] = []
         self.stored: frozenset[str] = frozenset(graph.consts)
         self.size = 1
         self.images: dict[str, Image] = {}
         self.params: dict[tuple[int, int], Param] = {}
-        self.extra: dict[int, list[Plane]] = defaultdict(list)
-        self.born: dict[int, list[Ids]] = defaultdict(list)
-        self.births: dict[Birth, Ids] = {}
-        self.headed: list[tuple[Plane, tuple[int, ...]]] = []
+        self.extra: dict[int, list[IndexMap]] = defaultdict(list)
+        self.created: dict[int, list[Ids]] = defaultdict(list)
+        self.origins: dict[Origin, Ids] = {}
+        self.headed: list[tuple[IndexMap, tuple[int, ...]]] = []
         self.chosen: dict[int, list[Any]] = defaultdict(list)
         self.losses: list[Reason] = []
         self.unknown: list[Reason] = []
         self._pairs: list[tuple[Ids, Ids]] = []
         self._ties: list[Reason] = []  # who says so, batch by batch
-        self._rocks: list[tuple[Ids, Reason]] = []
+        self._frozen: list[tuple[Ids, Reason]] = []
         self._cells: list[tuple[tuple[Ids, ...], Reason]] = []
 
     # what an op sees
@@ -147,24 +147,24 @@ class Collect:
         node: Node,
         i: int | None,
         view: Shape,
-        planes: dict[str, Plane | tuple[int, ...]],
+        maps: dict[str, IndexMap | tuple[int, ...]],
         times: float,
-    ) -> list[Plane]:
+    ) -> list[IndexMap]:
         key = (node.index, i if i is not None else -1 - len(node.inputs))
         if i is not None and key in self.params:
             raise ValueError(f"input {i} is used twice by one rule")
         made = [
             self._make(p, view, (*key, k)) if isinstance(p, tuple) else p
-            for k, p in enumerate(planes.values())
+            for k, p in enumerate(maps.values())
         ]
         self._check_view(node, i, view, made)
-        roles = [role.rstrip("0123456789") for role in planes]
+        roles = [role.rstrip("0123456789") for role in maps]
         tensor = None if i is None else node.inputs[i]
         named = tuple(zip(roles, made, strict=True))
         self.params[key] = Param(node.index, key[1], tensor, view, named, times * node.times)
         return made
 
-    def _check_view(self, node: Node, i: int | None, view: Shape, planes: list[Plane]) -> None:
+    def _check_view(self, node: Node, i: int | None, view: Shape, maps: list[IndexMap]) -> None:
         """Refuse a view that a stored tensor does not fill: labels would mean other elements."""
         stored = i is not None and node.inputs[i] in self.stored
         shape = self.shape(node, i) if stored and i is not None else None
@@ -172,26 +172,26 @@ class Collect:
             raise NoElementsError(f"input {i} has the shape {list(view)} and so no elements")
         if shape is not None and prod(shape) != prod(view):
             raise ValueError(f"input {i} has the shape {list(shape)} in place of {list(view)}")
-        for p in planes:
+        for p in maps:
             fits = len(p.ids.shape) == len(view)
             if not fits or any(n not in (1, m) for n, m in zip(p.ids.shape, view, strict=True)):
                 raise ValueError(f"input {i} does not have the form that its node asks for")
 
-    def _make(self, axes: tuple[int, ...], view: Shape, key: Birth) -> Plane:
+    def _make(self, axes: tuple[int, ...], view: Shape, key: Origin) -> IndexMap:
         sizes = [n if a in axes else 1 for a, n in enumerate(view)]
         size = prod(sizes)  # the only channel of its axis can never go
         ids = np.zeros(1, np.int64) if size == 1 else self._new(size, key)
-        return Plane(ids.reshape(sizes), tuple(sorted(axes)))
+        return IndexMap(ids.reshape(sizes), tuple(sorted(axes)))
 
-    def _new(self, size: int, key: Birth) -> Ids:
+    def _new(self, size: int, key: Origin) -> Ids:
         self.size += size
         ids = np.arange(self.size - size, self.size, dtype=np.int64)
-        self.births[key] = ids
+        self.origins[key] = ids
         return ids[self.alike[key]] if key in self.alike else ids
 
     def fresh(self, node: Node, size: int) -> Ids:
-        ids = self._new(size, (node.index, FRESH, len(self.born[node.index])))
-        self.born[node.index].append(ids)
+        ids = self._new(size, (node.index, FRESH, len(self.created[node.index])))
+        self.created[node.index].append(ids)
         return ids
 
     def same(self, node: Node, a: Ids, b: Ids, reason: str) -> None:
@@ -203,10 +203,10 @@ class Collect:
         if not np.count_nonzero(differ):
             return
         a, b = a[differ], b[differ]
-        fixed = (a == ROCK) | (b == ROCK)
+        fixed = (a == FROZEN) | (b == FROZEN)
         if fixed.any():
             hit = np.unique(np.maximum(a[fixed], b[fixed]))
-            self._rocks.append((hit, Reason(reason, node.op, node.name)))
+            self._frozen.append((hit, Reason(reason, node.op, node.name)))
         self._pair(a[~fixed], b[~fixed], Reason(TIED, node.op, node.name))
 
     def _pair(self, a: Ids, b: Ids, tie: Reason) -> None:
@@ -218,17 +218,17 @@ class Collect:
         if len(sides[0]) > 1:
             self._cells.append((sides, Reason(TIED, node.op, node.name)))
 
-    def rows(self, node: Node, plane: Plane) -> None:
-        self.extra[node.index].append(plane)
+    def rows(self, node: Node, index_map: IndexMap) -> None:
+        self.extra[node.index].append(index_map)
 
-    def crossed(self, node: Node, plane: Plane) -> None:
-        self.crossings.append(plane)
+    def crossed(self, node: Node, index_map: IndexMap) -> None:
+        self.crossings.append(index_map)
 
     def computed(self, node: Node, i: int) -> None:
         self.built.append(node.inputs[i])
 
-    def heads(self, node: Node, plane: Plane, axes: tuple[int, ...]) -> None:
-        self.headed.append((plane, axes))
+    def heads(self, node: Node, index_map: IndexMap, axes: tuple[int, ...]) -> None:
+        self.headed.append((index_map, axes))
 
     def decide(self, node: Node, choose: Callable[[], T]) -> T:
         chosen = choose()
@@ -244,18 +244,18 @@ class Collect:
         """Run every rule once, in order."""
         for name in self.graph.inputs:
             if name in self.graph.shapes:
-                self.images[name] = labels.rock(self.graph.shapes[name])
+                self.images[name] = labels.frozen(self.graph.shapes[name])
         for k, name in enumerate(self.graph.options):
             self._keep_whole(k, name)
         for name in self.graph.consts:
-            self.images[name] = labels.rock(self.graph.shapes.get(name, ()))
+            self.images[name] = labels.frozen(self.graph.shapes.get(name, ()))
         for node in self.graph.order:
             if node.domain == FLOW or any([o and o not in self.stored for o in node.outputs]):
                 self._visit(node)
         end = Reason("graph output", "", "")
         for name in self.graph.outputs:
-            for p in self.images[name].planes if name in self.images else ():
-                self._rocks.append((np.unique(p.ids), Reason(end.text, "output", name)))
+            for p in self.images[name].maps if name in self.images else ():
+                self._frozen.append((np.unique(p.ids), Reason(end.text, "output", name)))
         return self
 
     def _keep_whole(self, k: int, name: str) -> None:
@@ -264,10 +264,10 @@ class Collect:
         if shape is None:
             return
         axes = [axis for axis, size in enumerate(shape) if size > 1]
-        planes = tuple(self._make((axis,), shape, (OPTION, k, axis)) for axis in axes)
-        self.images[name] = Image(shape, planes)
-        for plane in planes:
-            self.hold(plane.ids, Reason("an input of the model with a default", "input", name))
+        maps = tuple(self._make((axis,), shape, (OPTION, k, axis)) for axis in axes)
+        self.images[name] = Image(shape, maps)
+        for index_map in maps:
+            self.hold(index_map.ids, Reason("an input of the model with a default", "input", name))
 
     def _visit(self, node: Node) -> None:
         rule = RULES.get((node.domain, node.op))
@@ -296,7 +296,7 @@ class Collect:
                     self.images[name] = image
             for name in node.outputs[len(images) :]:
                 if name:
-                    self.images[name] = labels.rock(self.graph.shapes[name])
+                    self.images[name] = labels.frozen(self.graph.shapes[name])
         except Exception as error:
             if self.strict:
                 raise
@@ -307,38 +307,38 @@ class Collect:
         reason = Reason(why, _full(node), node.name)
         self.unknown.append(reason)
         for key in [k for k in self.params if k[0] == node.index]:
-            for _, p in self.params.pop(key).planes:
-                self._rocks.append((np.unique(p.ids), reason))
+            for _, p in self.params.pop(key).maps:
+                self._frozen.append((np.unique(p.ids), reason))
         for name in {*node.inputs, *node.captured}:
-            for p in self.images[name].planes if name in self.images else ():
-                self._rocks.append((np.unique(p.ids), reason))
+            for p in self.images[name].maps if name in self.images else ():
+                self._frozen.append((np.unique(p.ids), reason))
         for name in node.outputs:
             if name in self.graph.shapes:
-                self.images[name] = labels.rock(self.graph.shapes[name])
+                self.images[name] = labels.frozen(self.graph.shapes[name])
 
     @cached_property
-    def meetings(self) -> Meetings:
-        """Which planes meet where; the sweep must be over."""
-        return Meetings(self.graph.order, self.images, self.params, self.extra)
+    def couplings(self) -> Couplings:
+        """Which index maps meet where; the sweep must be over."""
+        return Couplings(self.graph.order, self.images, self.params, self.extra)
 
     # later words, from those who read the notes
 
     def tie(self, ids: Ids, other: Ids, reason: Reason = EVEN) -> None:
         """Merge these labels too."""
         a, b = (x.ravel() for x in np.broadcast_arrays(ids, other))
-        fixed = (a == ROCK) | (b == ROCK)
+        fixed = (a == FROZEN) | (b == FROZEN)
         if fixed.any():
             self.hold(np.maximum(a, b)[fixed], Reason("tied to a channel that cannot go", "", ""))
         self._pair(a[~fixed], b[~fixed], reason)
 
     def hold(self, ids: Ids, reason: Reason) -> None:
         """Freeze these labels too."""
-        self._rocks.append((np.unique(ids), reason))
+        self._frozen.append((np.unique(ids), reason))
 
     def copy(self) -> Collect:
         """The same notes; what is tied or held there changes nothing here."""
         other = copy(self)
-        other._pairs, other._rocks = self._pairs.copy(), self._rocks.copy()
+        other._pairs, other._frozen = self._pairs.copy(), self._frozen.copy()
         other._ties = self._ties.copy()
         return other
 
@@ -358,13 +358,13 @@ class Collect:
         while True:
             loose = labels.components(self.size, *self.pairs())
             why = np.full(self.size, -1)
-            why[ROCK] = 0
-            for k, (ids, _) in enumerate(self._rocks):
+            why[FROZEN] = 0
+            for k, (ids, _) in enumerate(self._frozen):
                 units = loose[ids]
                 why[units[why[units] < 0]] = k
-            solid = np.where(why[loose] >= 0, ROCK, loose)
+            solid = np.where(why[loose] >= 0, FROZEN, loose)
             if not self._merge_lone_cells(solid):
-                return Roots(solid, loose, why[loose], tuple(r for _, r in self._rocks))
+                return Roots(solid, loose, why[loose], tuple(r for _, r in self._frozen))
 
     def _merge_lone_cells(self, root: Ids) -> bool:
         """A side with a single unit left in a row takes the whole cell along."""
@@ -375,10 +375,10 @@ class Collect:
             for side, other in ((rows[0], rows[-1]), (rows[-1], rows[0])):
                 one = (side == side[:, :1]).all(1)
                 single = (other == other[:, :1]).all(1)
-                lone |= one & ((side[:, 0] != ROCK) | single)
+                lone |= one & ((side[:, 0] != FROZEN) | single)
             both = np.concatenate(rows, 1)[lone]
             if (both != both[:, :1]).any():
-                fixed = both.min(1) == ROCK
+                fixed = both.min(1) == FROZEN
                 if fixed.any():
                     self.hold(both[fixed], Reason("its group of channels cannot go", "", ""))
                 self.tie(both[~fixed, :1], both[~fixed], tie)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spa import labels
 from spa.graph.model import Node
-from spa.labels import Ids, Image, Plane, Shape
+from spa.labels import Ids, Image, IndexMap, Shape
 
 T = TypeVar("T")
 
@@ -35,20 +35,20 @@ class Listener(Protocol):
     def is_float(self, node: Node, i: int) -> bool: ...
     def is_number(self, node: Node, i: int) -> bool: ...
     def factors(self, node: Node, i: int) -> tuple[Shape, ...] | None: ...
-    def crossed(self, node: Node, plane: Plane) -> None: ...
+    def crossed(self, node: Node, index_map: IndexMap) -> None: ...
     def computed(self, node: Node, i: int) -> None: ...
     def param(
         self,
         node: Node,
         i: int | None,
         view: Shape,
-        planes: dict[str, Plane | tuple[int, ...]],
+        maps: dict[str, IndexMap | tuple[int, ...]],
         times: float,
-    ) -> list[Plane]: ...
+    ) -> list[IndexMap]: ...
     def same(self, node: Node, a: Ids, b: Ids, reason: str) -> None: ...
     def cells(self, node: Node, sides: tuple[Ids, ...]) -> None: ...
-    def rows(self, node: Node, plane: Plane) -> None: ...
-    def heads(self, node: Node, plane: Plane, axes: tuple[int, ...]) -> None: ...
+    def rows(self, node: Node, index_map: IndexMap) -> None: ...
+    def heads(self, node: Node, index_map: IndexMap, axes: tuple[int, ...]) -> None: ...
     def fresh(self, node: Node, size: int) -> Ids: ...
     def decide(self, node: Node, choose: Callable[[], T]) -> T: ...
     def lossy(self, node: Node, reason: str) -> None: ...
@@ -156,15 +156,15 @@ class Op:
         """These labels, broadcast against each other, are one channel each."""
         self._at.same(self.node, np.asarray(a), np.asarray(b), reason)
 
-    def freeze(self, x: Image | Plane | None, reason: str) -> None:
+    def freeze(self, x: Image | IndexMap | None, reason: str) -> None:
         """Nothing in this image may die, and why."""
-        for p in x.planes if isinstance(x, Image) else (x,) if x is not None else ():
+        for p in x.maps if isinstance(x, Image) else (x,) if x is not None else ():
             self._at.same(self.node, p.ids, np.zeros((), np.int64), reason)
 
     def squash(
-        self, p: Plane, keep: Sequence[int], reason: str = "mixed along this axis"
-    ) -> Plane | None:
-        """Merge a plane along every axis outside `keep`; without any axis left it is frozen."""
+        self, p: IndexMap, keep: Sequence[int], reason: str = "mixed along this axis"
+    ) -> IndexMap | None:
+        """Merge a map along every axis outside `keep`; without any axis left it is frozen."""
         if p.axes and all([a in keep for a in p.axes]):
             return p
         ids = p.ids
@@ -175,27 +175,27 @@ class Op:
                 ids = head
         left = tuple(a for a in p.axes if a in keep)
         if not left:
-            self.freeze(Plane(ids, ()), reason)
+            self.freeze(IndexMap(ids, ()), reason)
             return None
-        return Plane(ids, left)
+        return IndexMap(ids, left)
 
     def only(self, x: Image, *keep: int, reason: str = "mixed along this axis") -> Image:
         """Keep the image varying along `keep` only: merge the labels that differ elsewhere."""
-        kept = [self.squash(p, keep, reason) for p in x.planes]
-        if all([p is q for p, q in zip(kept, x.planes, strict=True)]):
+        kept = [self.squash(p, keep, reason) for p in x.maps]
+        if all([p is q for p, q in zip(kept, x.maps, strict=True)]):
             return x
         return Image(x.shape, tuple(p for p in kept if p is not None))
 
     def along(self, x: Image, axis: int, reason: str = "mixed along this axis") -> Ids:
         """The labels along one axis, shape `[x.shape[axis]]`; the image varies nowhere else."""
-        if len(x.planes) == 1 and x.planes[0].axes == (axis,):
-            return x.planes[0].dense  # the usual case
-        planes = self.only(x, axis, reason=reason).planes
-        if not planes:
+        if len(x.maps) == 1 and x.maps[0].axes == (axis,):
+            return x.maps[0].dense  # the usual case
+        maps = self.only(x, axis, reason=reason).maps
+        if not maps:
             return np.zeros(x.shape[axis], np.int64)
-        for p in planes[1:]:
-            self.same(planes[0].ids, p.ids)
-        return planes[0].dense
+        for p in maps[1:]:
+            self.same(maps[0].ids, p.ids)
+        return maps[0].dense
 
     def cells(self, *sides: Ids) -> None:
         """Row i of every side (`[rows, n]`) is one cell: it dies when all of any side does."""
@@ -203,12 +203,12 @@ class Op:
 
     def rows(self, ids: Ids, axis_count: int = 1) -> None:
         """The op reads this `[rows, n]` array as a box, although no tensor has its shape."""
-        self._at.rows(self.node, Plane(ids, tuple(range(ids.ndim))))
+        self._at.rows(self.node, IndexMap(ids, tuple(range(ids.ndim))))
 
-    def crossed(self, p: Plane) -> None:
-        """Along several axes of this plane lie channels of their own: a weight that is computed.
+    def crossed(self, p: IndexMap) -> None:
+        """Along several axes of this map lie channels of their own: a weight that is computed.
 
-        Were each axis given labels of its own where these were born, more could be cut.
+        Were each axis given labels of its own where these were made, more could be cut.
         """
         self._at.crossed(self.node, p)
 
@@ -216,8 +216,8 @@ class Op:
         """Input `i` is a weight, although it is not stored."""
         self._at.computed(self.node, i)
 
-    def heads(self, p: Plane, *axes: int) -> None:
-        """Along `axes` of this plane of activations lie products of their own: heads.
+    def heads(self, p: IndexMap, *axes: int) -> None:
+        """Along `axes` of this index map of activations lie products of their own: heads.
 
         Without axes, several heads may have been tied to the one whose channels these are.
         """
@@ -232,18 +232,18 @@ class Op:
         self._at.lossy(self.node, reason)
 
     def param(
-        self, i: int, view: Sequence[int], times: float = 0.0, **planes: Plane | tuple[int, ...]
-    ) -> list[Plane]:
-        """Input `i`, seen as `view`, under planes; a tuple of axes for a plane makes labels.
+        self, i: int, view: Sequence[int], times: float = 0.0, **maps: IndexMap | tuple[int, ...]
+    ) -> list[IndexMap]:
+        """Input `i`, seen as `view`, under maps; a tuple of axes for a map makes labels.
 
-        Returns the planes in the order given.
+        Returns the index maps in the order given.
         """
-        return self._at.param(self.node, i, tuple(view), planes, times)
+        return self._at.param(self.node, i, tuple(view), maps, times)
 
-    def work(self, view: Sequence[int], times: float, *planes: Plane) -> None:
-        """A product of activations: `prod(view) · times` MACs, shrinking with the planes."""
+    def work(self, view: Sequence[int], times: float, *maps: IndexMap) -> None:
+        """A product of activations: `prod(view) · times` MACs, shrinking with the index maps."""
         self._at.param(
-            self.node, None, tuple(view), {f"reads{k}": p for k, p in enumerate(planes)}, times
+            self.node, None, tuple(view), {f"reads{k}": p for k, p in enumerate(maps)}, times
         )
 
     def operand(self, i: int, axes: Sequence[int] | None = None) -> Image:
@@ -262,7 +262,7 @@ class Op:
             )
         )
         if not wanted:
-            return labels.rock(shape)
+            return labels.frozen(shape)
         return Image(shape, tuple(self.param(i, shape, makes=wanted)))
 
     def besides(self, i: int, moving: Collection[int], reason: str) -> Image:
@@ -282,12 +282,12 @@ class Op:
 
     def like(self, x: Image, k: int = 0) -> Image:
         """The image of output `k`: the labels of `x` (same rank) over the output's own shape."""
-        return Image(self.out(k), x.planes)
+        return Image(self.out(k), x.maps)
 
-    def rock(self, k: int = 0) -> Image:
+    def frozen(self, k: int = 0) -> Image:
         """The image of output `k` if nothing in it may die."""
-        return labels.rock(self.out(k))
+        return labels.frozen(self.out(k))
 
-    def rocks(self, first: int = 0) -> list[Image]:
-        """Bedrock images for the outputs from `first` on whose shape is known."""
-        return [labels.rock(self._at.out(self.node, k) or ()) for k in range(first, self.outputs)]
+    def all_frozen(self, first: int = 0) -> list[Image]:
+        """Frozen images for the outputs from `first` on whose shape is known."""
+        return [labels.frozen(self._at.out(self.node, k) or ()) for k in range(first, self.outputs)]

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from spa.labels import Plane, Shape
+from spa.labels import IndexMap, Shape
 
 READS, MAKES, SCALES, FOLLOWS = "reads", "makes", "scales", "follows"
 
 
 @dataclass(eq=False, slots=True)
 class Param:
-    """Input `input` of node number `node`, seen as an array of shape `view` under planes of labels.
+    """Input `input` of node number `node`, seen as an array of shape `view` under maps of labels.
 
-    Roles of planes: `reads` (channels contracted), `makes` (channels produced), `scales` (norms,
+    Roles of maps: `reads` (channels contracted), `makes` (channels produced), `scales` (norms,
     biases, per-channel factors), `follows` (statistics and tables that are no weights).  An element
-    dies when its label in any plane dies.  `times` counts how often one inference multiplies each
+    dies when its label in any map dies.  `times` counts how often one inference multiplies each
     element, so MACs = elements · times.  `tensor` is None for a product of two activations.
     """
 
@@ -24,7 +24,7 @@ class Param:
     input: Final[int]
     tensor: Final[str | None]
     view: Final[Shape]
-    planes: Final[tuple[tuple[str, Plane], ...]]
+    maps: Final[tuple[tuple[str, IndexMap], ...]]
     times: Final[float] = 0.0
 
     @property
@@ -33,6 +33,6 @@ class Param:
         assert self.tensor is not None
         return self.tensor
 
-    def plane(self, role: str) -> Plane | None:
-        """The first plane of a role, or None."""
-        return next((p for r, p in self.planes if r == role), None)
+    def index_map(self, role: str) -> IndexMap | None:
+        """The first index map of a role, or None."""
+        return next((p for r, p in self.maps if r == role), None)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from spa import labels
 from spa.labels import Image
-from spa.trace.check import Survivors
+from spa.trace.check import Kept
 
 Mask = NDArray[np.bool_]
 
@@ -63,15 +63,15 @@ class Layout:
         mask = self.at(value.shape)
         box = labels.extent(mask)
         if box is None:
-            raise ValueError("the survivors are no box")
+            raise ValueError("what is kept is no box")
         return value[mask].reshape(box)
 
 
-def layout_of(image: Image, left: Survivors) -> Layout:
+def layout_of(image: Image, left: Kept) -> Layout:
     """Which elements of a tensor live, as small as it can be said."""
     mask = np.ones((1,) * len(image.shape), bool)
-    planes = [p for p in image.planes if left.touched(p)]
-    for p in planes:
+    maps = [p for p in image.maps if left.touched(p)]
+    for p in maps:
         mask = mask & left.alive[p.ids]
     axes = []
     for a, length in enumerate(image.shape):
@@ -80,9 +80,7 @@ def layout_of(image: Image, left: Survivors) -> Layout:
         if (mask == mask.take([0], axis=a)).all():
             mask = mask.take([0], axis=a)
             continue
-        varied = [
-            np.moveaxis(p.ids, a, 0).reshape(length, -1) for p in planes if p.ids.shape[a] > 1
-        ]
+        varied = [np.moveaxis(p.ids, a, 0).reshape(length, -1) for p in maps if p.ids.shape[a] > 1]
         axis = _repeats(a, np.concatenate(varied, axis=1))
         if axis is not None:
             first = np.arange(axis.outer) * (length // axis.outer)

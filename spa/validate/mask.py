@@ -17,10 +17,10 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from spa.coupling.model import Coupling
 from spa.graph.model import Graph, Node
-from spa.labels import Ids, Plane
+from spa.labels import Ids, IndexMap
 from spa.make import make
 from spa.rules import trait_of
-from spa.trace.check import Survivors
+from spa.trace.check import Kept
 from spa.trace.param import MAKES, READS, SCALES, Param
 from spa.validate.layout import Layout, layout_of
 
@@ -33,7 +33,7 @@ RANGES = 12
 
 def masked(coupling: Coupling, alive: NDArray[np.bool_]) -> ModelProto:
     """The original model with the units outside `alive` (bool `[labels]`, by unit) set to zero."""
-    left = Survivors(coupling.notes, coupling.root, alive)
+    left = Kept(coupling.notes, coupling.root, alive)
     graph = coupling.graph
     model = ModelProto()
     model.CopyFrom(graph.proto)
@@ -46,7 +46,7 @@ def masked(coupling: Coupling, alive: NDArray[np.bool_]) -> ModelProto:
 class _Held:
     """Writes nodes, in the main graph and in bodies, each followed by what holds its outputs."""
 
-    def __init__(self, model: ModelProto, coupling: Coupling, left: Survivors) -> None:
+    def __init__(self, model: ModelProto, coupling: Coupling, left: Kept) -> None:
         self.model, self.coupling, self.left = model, coupling, left
         self.graph = coupling.graph
         self.zeros: dict[str, str] = {}
@@ -96,7 +96,7 @@ class _Held:
 
     def _loses(self, name: str) -> bool:
         image = self.coupling.notes.images.get(name)
-        return image is not None and any(self.left.touched(p) for p in image.planes)
+        return image is not None and any(self.left.touched(p) for p in image.maps)
 
     def _hold(self, name: str) -> list[NodeProto]:
         layout = layout_of(self.coupling.notes.images[name], self.left)
@@ -108,15 +108,15 @@ class _Held:
 
 
 def _hold_inside(
-    model: ModelProto, coupling: Coupling, left: Survivors, node: Node, copy: NodeProto
+    model: ModelProto, coupling: Coupling, left: Kept, node: Node, copy: NodeProto
 ) -> None:
     """Let a node use weights without the dead channels that nobody outside it can mask."""
     notes = coupling.notes
-    params = [p for p in notes.meetings.params(node) if p.tensor is not None]
+    params = [p for p in notes.couplings.params(node) if p.tensor is not None]
     if not any(left.cuts(p) for p in params):
         return
-    made = _labels([q for p in params for role, q in p.planes if role == MAKES])
-    shown = _labels([q for o in node.outputs if o in notes.images for q in notes.images[o].planes])
+    made = _labels([q for p in params for role, q in p.maps if role == MAKES])
+    shown = _labels([q for o in node.outputs if o in notes.images for q in notes.images[o].maps])
     trait = trait_of(node)
     points = {weight: point for _, weight, point in trait.bytes}
     for param in params:
@@ -147,25 +147,25 @@ def _zero_of(coupling: Coupling, node: Node, point: int | None, whole: np.ndarra
     return np.asarray(zero).reshape(shape + (1,) * (whole.ndim - len(shape)))
 
 
-def _labels(planes: list[Plane]) -> Ids:
-    return np.unique(np.concatenate([p.ids.ravel() for p in planes] or [np.zeros(0, np.int64)]))
+def _labels(maps: list[IndexMap]) -> Ids:
+    return np.unique(np.concatenate([p.ids.ravel() for p in maps] or [np.zeros(0, np.int64)]))
 
 
-def _within(param: Param, left: Survivors) -> NDArray[np.bool_]:
+def _within(param: Param, left: Kept) -> NDArray[np.bool_]:
     """Which elements live."""
     mask = np.ones((1,) * len(param.view), bool)
-    for _, p in param.planes:
+    for _, p in param.maps:
         mask = mask & left.alive[p.ids]
     return mask
 
 
-def _inside(param: Param, left: Survivors, made: Ids, shown: Ids) -> NDArray[np.bool_]:
+def _inside(param: Param, left: Kept, made: Ids, shown: Ids) -> NDArray[np.bool_]:
     """Which elements live, or die with channels that can be seen from outside.
 
     Those that the node reads again cannot, and neither can those that it does not hand out.
     """
     mask = np.ones((1,) * len(param.view), bool)
-    for role, p in param.planes:
+    for role, p in param.maps:
         if left.touched(p) and role in (READS, MAKES, SCALES):
             hidden = np.isin(p.ids, made) if role == READS else ~np.isin(p.ids, shown)
             mask = mask & (left.alive[p.ids] | ~hidden)

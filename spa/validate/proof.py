@@ -17,7 +17,7 @@ from spa.coupling.model import Coupling
 from spa.errors import VerifyError
 from spa.graph.model import FLOW, Graph
 from spa.rules import trait_of
-from spa.trace.check import Survivors, planes_at
+from spa.trace.check import Kept, maps_at
 from spa.trace.collect import Reason
 from spa.trace.kinds import is_float
 from spa.validate.borders import Border, borders, given_name, steered, watched
@@ -87,7 +87,7 @@ class Proof:
         self.whole, self.small = whole, small
         if has_quantizers(coupling.graph):
             self.whole, self.small = whole.in_floats(), small.in_floats()
-        self.left = Survivors(coupling.notes, coupling.root, alive)
+        self.left = Kept(coupling.notes, coupling.root, alive)
         self.lossy = lossy_at(coupling, alive)
         self.masked = masked(coupling, alive)
         self.limits: dict[str, None] = {}
@@ -111,7 +111,7 @@ class Proof:
     def living(self, name: str, value: NDArray[Any]) -> NDArray[Any]:
         """What is left of a tensor of the masked original."""
         image = self.coupling.notes.images.get(name)
-        if image is None or not any(map(self.left.touched, image.planes)):
+        if image is None or not any(map(self.left.touched, image.maps)):
             return value
         return layout_of(image, self.left).living(value)
 
@@ -303,10 +303,10 @@ def tolerance(graph: Graph) -> float:
 
 def lossy_at(coupling: Coupling, alive: NDArray[np.bool_]) -> tuple[Reason, ...]:
     """The nodes that take statistics over channels of which some are gone."""
-    left = Survivors(coupling.notes, coupling.root, alive)
+    left = Kept(coupling.notes, coupling.root, alive)
     nodes = {n.name: n for n in coupling.graph.order}
     return tuple(
         reason
         for reason in dict.fromkeys(coupling.notes.losses)
-        if any(left.touched(p) for p in planes_at(coupling.notes, nodes[reason.node]))
+        if any(left.touched(p) for p in maps_at(coupling.notes, nodes[reason.node]))
     )

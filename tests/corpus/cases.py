@@ -13,7 +13,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, numpy_helper
 
 Layout = tuple[tuple[int, ...], ...]
-"""The planes to lay over an input: each is a tuple of axes."""
+"""The index maps to lay over an input: each is a tuple of axes."""
 
 ACROSS = 3
 """Up to so many inputs get labels in every combination of single axes."""

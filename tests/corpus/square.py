@@ -16,7 +16,7 @@ from spa.labels import Image
 from spa.rewrite import rewrite
 from spa.rules.explain import Labelled
 from spa.runtime import session
-from spa.trace.check import MisplacedError, Survivors
+from spa.trace.check import Kept, MisplacedError
 from spa.trace.collect import NoElementsError
 from spa.validate.layout import layout_of
 from spa.validate.mask import masked
@@ -105,7 +105,7 @@ def square(
     rng = np.random.default_rng(seed)
     whole = bool(seed % 2) and any(len(g.cells) > 1 for g in coupling.groups)
     alive = choose(coupling, rng, whole)
-    left = Survivors(notes, coupling.root, alive)
+    left = Kept(notes, coupling.root, alive)
     try:
         small = rewrite(coupling, alive)
     except MisplacedError as error:
@@ -200,7 +200,7 @@ def hold(array: np.ndarray, mask: np.ndarray | None, zero: np.ndarray | None = N
     )
 
 
-def select(array: Any, image: Image | None, left: Survivors) -> Any:
+def select(array: Any, image: Image | None, left: Kept) -> Any:
     """The living elements, as a box."""
     if image is None or not isinstance(array, np.ndarray):
         return array

@@ -91,9 +91,11 @@ def assert_all_told(coupling):
     grouped = np.concatenate([g.cells.ravel() for g in coupling.groups] or [[]]).astype(int)
     lone: set[int] = set()
     for param in coupling.notes.params.values():
-        plane = param.plane(MAKES)
-        if plane is not None and param.tensor is not None:
-            lone |= {*np.unique(plane.ids[~np.isin(coupling.root[plane.ids], [0, *grouped])])}
+        index_map = param.index_map(MAKES)
+        if index_map is not None and param.tensor is not None:
+            lone |= {
+                *np.unique(index_map.ids[~np.isin(coupling.root[index_map.ids], [0, *grouped])])
+            }
     listed = (ALONE.text, EVEN.text, TIED)
     told = [f.channels for f in coupling.frozen if f.reason.text.startswith(listed)]
     assert sum(told) == len(lone)

@@ -11,7 +11,7 @@ from spa.coupling.partition import partition
 from spa.graph import read
 from spa.rewrite import rewrite
 from spa.rules import REFITS
-from spa.trace.check import MisplacedError, Survivors, check
+from spa.trace.check import Kept, MisplacedError, check
 from spa.trace.collect import Collect
 from tests.nets import MOTIFS, random_net
 
@@ -33,13 +33,13 @@ def compare(model) -> int:
         root = notes.roots().solid
         cells = partition(notes, root).cells
         passed = indifferent(notes, root)
-        first = check(Survivors(notes, root, choice(notes, cells, 0)), nodes)
+        first = check(Kept(notes, root, choice(notes, cells, 0)), nodes)
         passed -= {error.node.index for error in first}
         skipped += len(passed)
         for seed in range(1, 8):
             alive = choice(notes, cells, seed)
-            full = check(Survivors(notes, root, alive), nodes)
-            short = check(Survivors(notes, root, alive), nodes, passed)
+            full = check(Kept(notes, root, alive), nodes)
+            short = check(Kept(notes, root, alive), nodes, passed)
             assert [e.node.name for e in short] == [e.node.name for e in full]
         if not full:
             break

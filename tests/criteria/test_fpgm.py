@@ -22,10 +22,10 @@ def vectors(coupling):
         if param.tensor is None:
             continue
         array = np.asarray(coupling.graph.consts[param.tensor], np.float64).reshape(param.view)
-        for role, plane in param.planes:
+        for role, index_map in param.maps:
             if role != MAKES:
                 continue
-            units = np.broadcast_to(coupling.root[plane.ids], array.shape)
+            units = np.broadcast_to(coupling.root[index_map.ids], array.shape)
             for place in np.ndindex(*array.shape):
                 found.setdefault(int(units[place]), []).append(array[place])
     return {unit: np.array(values) for unit, values in found.items()}

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from spa.executor.cells import Cells, places
-from spa.labels import Image, Plane
+from spa.labels import Image, IndexMap
 
 ROOT = np.arange(40)
 CELLS = np.arange(1, 13).reshape(3, 4)
 
 
 def image(ids, axes, shape):
-    return Image(shape, (Plane(ids, axes),))
+    return Image(shape, (IndexMap(ids, axes),))
 
 
 def test_columns_follow_the_axes():
@@ -46,7 +46,7 @@ def test_some_are_silenced_and_the_rest_is_left():
 
 
 def test_cells_that_are_not_whole_have_no_places():
-    uneven = Plane(np.array([1, 1, 2, 3]), (0,))
+    uneven = IndexMap(np.array([1, 1, 2, 3]), (0,))
     assert places(uneven, ROOT, np.array([[1, 2]])) is None
     assert places(uneven, ROOT, np.array([[8, 9]])) is None
     with pytest.raises(ValueError, match="not all there"):

@@ -23,7 +23,7 @@ def test_a_residual_branch_ends_in_the_sum():
     last = list(sites.values())[-1].sink
     assert last.stream == next(iter(sites.values())).y
     assert graph.nodes[-2].op == "Add" and last.tensor == graph.nodes[-2].outputs[0]
-    norm = last.holder[0]
+    norm = last.bias_input[0]
     scale, var = (graph.consts[norm.inputs[k]].astype(float) for k in (1, 4))
     expected = scale / np.sqrt(var + norm.attrs.get("epsilon", 1e-5))
     np.testing.assert_allclose(last.gain(graph.consts), expected)
@@ -37,7 +37,7 @@ def test_a_bias_added_later_takes_over():
     y = n.Mul(n.Add(n.MatMul(hidden, n.weight(8, 6)), bias), scale)
     graph, sites = sinks(n, n.Relu(y))
     sink = list(sites.values())[-1].sink
-    assert sink.bias == bias and sink.holder[0].op == "Add"
+    assert sink.bias == bias and sink.bias_input[0].op == "Add"
     np.testing.assert_allclose(sink.gain(graph.consts), graph.consts[scale])
     assert sink.tensor == graph.nodes[-2].outputs[0] and sink.stream is None
 
@@ -48,7 +48,7 @@ def test_a_bias_behind_a_factor_or_used_twice_is_left_alone():
     first = n.Add(n.MatMul(x, n.weight(6, 6)), shared)
     second = n.Add(n.Mul(n.MatMul(n.Relu(first), n.weight(6, 6)), n.weight(6)), n.weight(6))
     _, sites = sinks(n, n.Add(n.Relu(second), shared))
-    assert [s.sink.holder for s in sites.values()] == [None, None]
+    assert [s.sink.bias_input for s in sites.values()] == [None, None]
 
 
 def test_outputs_used_twice_go_no_further():
@@ -56,4 +56,4 @@ def test_outputs_used_twice_go_no_further():
     y = n.MatMul(n.Relu(n.MatMul(n.input("x", 5, 4), n.weight(4, 8))), n.weight(8, 6))
     _, sites = sinks(n, n.Add(y, n.weight(6)), n.Relu(y))
     sink = list(sites.values())[-1].sink
-    assert sink.tensor == y and sink.holder is None
+    assert sink.tensor == y and sink.bias_input is None

@@ -10,8 +10,8 @@ from spa.executor.select import select
 from spa.executor.stream import Stream
 from spa.executor.survey import Runs, survey
 from spa.graph import read
-from spa.labels import Image, Plane
-from spa.trace.survivors import Survivors
+from spa.labels import Image, IndexMap
+from spa.trace.kept import Kept
 from tests.nets import Net
 
 
@@ -68,27 +68,27 @@ def test_one_pass_serves_all_who_ask(monkeypatch):
 
 
 class Left:
-    """Survivors that only know which labels live."""
+    """Kept that only know which labels live."""
 
     def __init__(self, alive):
         self.alive = np.asarray(alive)
 
-    kept = Survivors.kept
+    kept = Kept.kept
 
-    def touched(self, plane):
-        return not self.alive[plane.ids].all()
+    def touched(self, index_map):
+        return not self.alive[index_map.ids].all()
 
 
 def test_select_keeps_boxes():
     alive = np.ones(13, bool)
     alive[[2, 7, 12]] = False
-    heads = Plane(np.arange(1, 13).reshape(1, 3, 1, 4), (1, 3))  # rows 1-4, 5-8, 9-12
+    heads = IndexMap(np.arange(1, 13).reshape(1, 3, 1, 4), (1, 3))  # rows 1-4, 5-8, 9-12
     x = np.random.default_rng(0).standard_normal((2, 3, 5, 4))
     kept = select(x, Image(x.shape, (heads,)), Left(alive))
     assert kept.shape == (2, 3, 5, 3)
     np.testing.assert_array_equal(kept[:, 0], x[:, 0][..., [0, 2, 3]])
     np.testing.assert_array_equal(kept[:, 1], x[:, 1][..., [0, 1, 3]])
-    single = Plane(np.arange(1, 5).reshape(1, 1, 1, 4), (3,))
+    single = IndexMap(np.arange(1, 5).reshape(1, 1, 1, 4), (3,))
     np.testing.assert_array_equal(
         select(x, Image(x.shape, (single,)), Left(alive)), x[..., [0, 2, 3]]
     )

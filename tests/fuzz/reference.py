@@ -109,8 +109,8 @@ class Reference:
         """Which elements of a tensor of this shape live."""
         mask = np.ones((1,) * len(shape), bool)
         image = self.images.get(name)
-        for plane in image.planes if image is not None else ():
-            units = self.root[plane.ids]
+        for index_map in image.maps if image is not None else ():
+            units = self.root[index_map.ids]
             for axis, length in enumerate(shape):
                 if units.shape[axis] not in (1, length):
                     units = at_length(units, axis, length, changes, name)

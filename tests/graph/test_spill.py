@@ -66,7 +66,7 @@ def test_what_is_set_aside_is_what_was_cut(little: None, tmp_path: Path) -> None
     aside = [t for t in small.graph.initializer if is_external(t) and len(t.dims) == 2]
     assert len(aside) == 3
     param = next(p for p in coupling.notes.params.values() if p.view == (700, 700))
-    kept = [alive[coupling.root[p.dense]] for _, p in sorted(param.planes, key=lambda e: e[1].axes)]
+    kept = [alive[coupling.root[p.dense]] for _, p in sorted(param.maps, key=lambda e: e[1].axes)]
     want = coupling.graph.consts[param.tensor or ""][np.ix_(*kept)]
     (found,) = [to_array(t, tmp_path) for t in aside if t.dims[0] == t.dims[1]]
     assert np.array_equal(found, want)

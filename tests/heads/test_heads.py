@@ -187,9 +187,9 @@ def test_heads_are_cut_alike_or_apart() -> None:
         coupling = coupled("attention_separate", heads)
         alive = oracles.scattered(0.5, 3)(coupling)
         (param, *_) = [p for p in coupling.notes.params.values() if p.view == (12, 12)]
-        plane = param.plane("makes")
-        assert plane is not None
-        kept[heads] = alive[coupling.root[plane.ids]].reshape(3, 4)
+        index_map = param.index_map("makes")
+        assert index_map is not None
+        kept[heads] = alive[coupling.root[index_map.ids]].reshape(3, 4)
     assert (kept["tied"] == kept["tied"][0]).all()
     assert not (kept["free"] == kept["free"][0]).all()
     assert (kept["free"].sum(1) == np.int64(2)).all()

@@ -13,7 +13,7 @@ from spa.latency.menu import MOST, menus, paying
 from spa.latency.pieces import pieces
 from spa.recipe import Recipe
 from spa.rewrite import rewrite
-from spa.trace.check import Survivors
+from spa.trace.check import Kept
 from tests.carried import coupling_of
 from tests.latency.fakes import FakeStopwatch, blocks, milliseconds, smooth, table_of
 
@@ -55,7 +55,7 @@ def test_pieces_run_alone_at_any_width_and_have_its_shapes(name):
     for group in coupling.groups:
         alive[group.cells[:, : group.size // 3]] = False
     assert not misplaced(coupling, alive)
-    left = Survivors(coupling.notes, coupling.root, alive)
+    left = Kept(coupling.notes, coupling.root, alive)
     extract = Extractor(coupling)
     shapes = []
     for piece in pieces(coupling):
@@ -84,13 +84,13 @@ def test_equal_pieces_are_measured_once():
 def test_keys_tell_widths_apart_but_not_weights():
     coupling = coupling_of("digits")
     extract, every = Extractor(coupling), pieces(coupling)
-    whole = Survivors(coupling.notes, coupling.root, coupling.everything())
+    whole = Kept(coupling.notes, coupling.root, coupling.everything())
     for group in coupling.groups:
         alive = coupling.everything()
         first, last = alive.copy(), alive.copy()
         first[group.cells[:, :4]] = False
         last[group.cells[:, -4:]] = False
-        lefts = [Survivors(coupling.notes, coupling.root, a) for a in (first, last)]
+        lefts = [Kept(coupling.notes, coupling.root, a) for a in (first, last)]
         for piece in every:
             keys = {extract(piece, left).key for left in lefts}
             touched = any(group.id in axis for axis in piece.axes)

@@ -140,6 +140,6 @@ def test_the_facts_say_how_it_went():
     told = facts(reached, recipe, table, whole)
     assert told["asked"] == 0.3 and told["measured"] == reached.aim.measured
     assert told["points"]["measured"] > 0 and told["cache"] is None and told["cpu"] == "test cpu"
-    shares = [holder["share"] for holder in told["holders"]]
+    shares = [bottleneck["share"] for bottleneck in told["bottlenecks"]]
     assert sum(shares) == pytest.approx(1.0) and shares == sorted(shares, reverse=True)
-    assert told["holders"][0]["op"] == "Conv" and told["holders"][0]["shrinks"]
+    assert told["bottlenecks"][0]["op"] == "Conv" and told["bottlenecks"][0]["shrinks"]

@@ -33,7 +33,7 @@ EDITS = (
     Edit(
         "graph outputs may be cut",
         "spa/trace/collect.py",
-        '                self._rocks.append((np.unique(p.ids), Reason(end.text, "output", name)))',
+        '                self._frozen.append((np.unique(p.ids), Reason(end.text, "output", name)))',
         "                pass",
         ("output_in_the_middle",),
     ),
@@ -54,7 +54,7 @@ EDITS = (
     Edit(
         "freezing is forgotten",
         "spa/trace/collect.py",
-        "            self._rocks.append((hit, Reason(reason, node.op, node.name)))",
+        "            self._frozen.append((hit, Reason(reason, node.op, node.name)))",
         "            pass",
         ("positions_of_channels",),
     ),
@@ -68,7 +68,7 @@ EDITS = (
     Edit(
         "rows of no tensor are ignored",
         "spa/trace/collect.py",
-        "        self.extra[node.index].append(plane)",
+        "        self.extra[node.index].append(index_map)",
         "        pass",
         ("group_norm",),
     ),
@@ -109,7 +109,7 @@ EDITS = (
     Edit(
         "uses of one weight go apart",
         "spa/coupling/shared.py",
-        "                notes.tie(planes[0].ids, plane.ids, tied)",
+        "                notes.tie(maps[0].ids, index_map.ids, tied)",
         "                pass",
         ("shared_again_and_again", "shared_twice"),
     ),

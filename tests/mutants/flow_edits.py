@@ -38,15 +38,15 @@ FLOW_EDITS = (
     Edit(
         "slices forget which axis went",
         FLOW,
-        "    return Plane(ids, tuple([a - (a > axis) for a in p.axes]))",
-        "    return Plane(ids, tuple([max(a - 1, 0) for a in p.axes]))",
+        "    return IndexMap(ids, tuple([a - (a > axis) for a in p.axes]))",
+        "    return IndexMap(ids, tuple([max(a - 1, 0) for a in p.axes]))",
         ("scan_of_columns",),
     ),
     Edit(
         "a stack grows at its front whatever is asked",
         FLOW,
-        '    axis = int(op.attr("axis", 0)) % len(shape)\n    planes',
-        "    axis = 0\n    planes",
+        '    axis = int(op.attr("axis", 0)) % len(shape)\n    maps',
+        "    axis = 0\n    maps",
         ("scan_of_columns",),
     ),
     Edit(

@@ -8,14 +8,14 @@ RULES = "spa/rules"
 
 MIXTURE_EDITS = (
     Edit(
-        "a plane that meets a whole axis is frozen along the others, too",
+        "an index map that meets a whole axis is frozen along the others, too",
         f"{RULES}/meet.py",
         "        keep = [a for a in q.axes if a not in stays]\n",
         "        keep = [] if stays & set(q.axes) else q.axes\n",
         ("split_attention",),
     ),
     Edit(
-        "batch planes without a partner are handed on free",
+        "batch maps without a partner are handed on free",
         f"{RULES}/einsum.py",
         "            op.freeze(p, reason)\n        else:",
         "            partner[-1] = p\n        else:",
@@ -66,16 +66,16 @@ MIXTURE_EDITS = (
     Edit(
         "copies of one element have no labels",
         f"{RULES}/move.py",
-        "    return Image(shape, (*x.planes, *_copies(op, x, moving)))",
-        "    return Image(shape, x.planes)",
+        "    return Image(shape, (*x.maps, *_copies(op, x, moving)))",
+        "    return Image(shape, x.maps)",
         ("vectors_of_length_one",),
     ),
     Edit(
         "tiled copies of one element have no labels",
         f"{RULES}/move.py",
-        "    return Image(shape, (*[_repeat(p, repeats) for p in x.planes], "
+        "    return Image(shape, (*[_repeat(p, repeats) for p in x.maps], "
         "*_copies(op, x, moving)))",
-        "    return Image(shape, tuple(_repeat(p, repeats) for p in x.planes))",
+        "    return Image(shape, tuple(_repeat(p, repeats) for p in x.maps))",
         ("vectors_of_length_one_by_tile",),
     ),
     Edit(
@@ -102,8 +102,8 @@ MIXTURE_EDITS = (
     Edit(
         "what a pool sums up is handed on",
         f"{RULES}/pool.py",
-        "for p in x.planes if not gone & set(p.axes)",
-        "for p in x.planes",
+        "for p in x.maps if not gone & set(p.axes)",
+        "for p in x.maps",
         ("norm_by_global_pool",),
     ),
     Edit(

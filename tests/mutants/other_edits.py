@@ -357,8 +357,8 @@ OTHER_EDITS = (
     Edit(
         "stored indices of elements stay as long as they are",
         "spa/rules/gather.py",
-        '            follow(op, i, op.shape(i), planes, "follows")\n    return planes',
-        "            pass\n    return planes",
+        '            follow(op, i, op.shape(i), maps, "follows")\n    return maps',
+        "            pass\n    return maps",
         ("picked_by_a_stored_index",),
         BLIND,
     ),

@@ -39,7 +39,7 @@ RULE_EDITS = (
     Edit(
         "constants do not follow the channels they meet",
         f"{RULES}/meet.py",
-        "            follow(op, i, views[i], (*planes, *born))",
+        "            follow(op, i, views[i], (*maps, *created))",
         "            pass",
         ("residual",),
     ),
@@ -97,7 +97,7 @@ RULE_EDITS = (
     Edit(
         "the bias of Gemm stays whole",
         f"{RULES}/contract.py",
-        "        follow(op, 2, shape, out.planes)\n        return out",
+        "        follow(op, 2, shape, out.maps)\n        return out",
         "        return out",
         ("gemm_transposed",),
     ),
@@ -140,7 +140,7 @@ RULE_EDITS = (
     Edit(
         "the bias of a convolution stays whole",
         f"{RULES}/convolve.py",
-        "    per_channel(op, bias, len(made.shape), made.planes, axis=axis)\n    return made",
+        "    per_channel(op, bias, len(made.shape), made.maps, axis=axis)\n    return made",
         "    return made",
         ("plain",),
     ),
@@ -285,7 +285,7 @@ RULE_EDITS = (
     Edit(
         "scales per channel of a product of integers stay whole",
         f"{RULES}/integers.py",
-        '            per_channel(op, i, len(out.shape), planes[:1], "follows", axis)',
+        '            per_channel(op, i, len(out.shape), maps[:1], "follows", axis)',
         "            pass",
         ("convolutions_of_bytes",),
     ),
@@ -335,8 +335,8 @@ RULE_EDITS = (
     Edit(
         "LayerNormalization is taken for exact",
         f"{RULES}/normalize.py",
-        "    if len(rows) < len(whole.planes):\n        op.lossy(MEAN)",
-        "    if len(rows) < len(whole.planes):\n        pass",
+        "    if len(rows) < len(whole.maps):\n        op.lossy(MEAN)",
+        "    if len(rows) < len(whole.maps):\n        pass",
         ("vision_transformer",),
     ),
     Edit(
@@ -371,15 +371,15 @@ RULE_EDITS = (
     Edit(
         "Concat puts labels side by side in the wrong order",
         f"{RULES}/join.py",
-        "Plane(np.concatenate(wanted, axis), tuple(sorted(axes)))",
-        "Plane(np.concatenate(wanted[::-1], axis), tuple(sorted(axes)))",
+        "IndexMap(np.concatenate(wanted, axis), tuple(sorted(axes)))",
+        "IndexMap(np.concatenate(wanted[::-1], axis), tuple(sorted(axes)))",
         ("dense", "inception"),
     ),
     Edit(
         "Concat along tokens forgets that channels are the same",
         f"{RULES}/join.py",
         "        return Image(op.out(), meet(op, others, wide))",
-        "        return Image(op.out(), others[0].planes)",
+        "        return Image(op.out(), others[0].maps)",
         ("vision_transformer",),
     ),
     Edit(
@@ -441,8 +441,8 @@ RULE_EDITS = (
     Edit(
         "Pad keeps its amounts",
         f"{RULES}/pad.py",
-        "                    result[axes.index(wide[0]) + side * len(axes)] = new.born(turn)",
-        "                    new.born(turn)",
+        "                    result[axes.index(wide[0]) + side * len(axes)] = new.created(turn)",
+        "                    new.created(turn)",
         ("pad_channels",),
     ),
     Edit(
@@ -470,14 +470,14 @@ RULE_EDITS = (
         "Transpose leaves labels where they were",
         f"{RULES}/move.py",
         'return labels.transpose(x, op.attr("perm") or range(len(x.shape))[::-1])',
-        "return Image(op.out(), x.planes)",
+        "return Image(op.out(), x.maps)",
         ("shuffle_of_channels",),
     ),
     Edit(
         "Tile repeats every label in place",
         f"{RULES}/move.py",
-        "return Plane(np.tile(p.ids, times), p.axes)",
-        "return Plane(p.ids.repeat(times[1], 1), p.axes)",
+        "return IndexMap(np.tile(p.ids, times), p.axes)",
+        "return IndexMap(p.ids.repeat(times[1], 1), p.axes)",
         ("tiled",),
     ),
     Edit(
@@ -505,8 +505,8 @@ RULE_EDITS = (
     Edit(
         "a stored index stays as it is",
         f"{RULES}/gather.py",
-        '            follow(op, i, op.shape(i), planes, "follows")\n    return planes',
-        "            pass\n    return planes",
+        '            follow(op, i, op.shape(i), maps, "follows")\n    return maps',
+        "            pass\n    return maps",
         ("picked_by_a_stored_index",),
     ),
     Edit(

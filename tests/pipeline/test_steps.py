@@ -33,8 +33,8 @@ def without(coupling, alive):
     for param in coupling.notes.params.values():
         if param.tensor in arrays:
             view = arrays[param.tensor].reshape(param.view)
-            for _, plane in param.planes:
-                view *= alive[coupling.root[plane.ids]].astype(view.dtype)
+            for _, index_map in param.maps:
+                view *= alive[coupling.root[index_map.ids]].astype(view.dtype)
     for tensor in model.graph.initializer:
         tensor.CopyFrom(numpy_helper.from_array(arrays[tensor.name], tensor.name))
     return model

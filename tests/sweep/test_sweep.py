@@ -15,11 +15,11 @@ from spa import pipeline
 from spa.cli.main import run
 from spa.errors import ReadError, TargetError, UsageError, VerifyError
 from spa.events import Done
-from spa.labels import Plane
+from spa.labels import IndexMap
 from spa.recipe import GATES, Recipe
 from spa.reports import sweep as data
 from spa.reports import sweep_plot
-from spa.trace.survivors import MisplacedError
+from spa.trace.kept import MisplacedError
 from tests.carried import DIGITS
 from tests.gates import judges
 
@@ -307,8 +307,8 @@ def test_less_freedom_at_one_ratio_is_not_less_at_the_next(monkeypatch):
         found = real(coupling, alive)
         if len(asked) == 1:  # as if the first choice of all had not fitted somewhere
             ids = coupling.groups[0].cells.ravel()
-            planes = (Plane(ids, (0,)),)
-            error = MisplacedError("does not fit", planes)
+            maps = (IndexMap(ids, (0,)),)
+            error = MisplacedError("does not fit", maps)
             error.node = coupling.graph.nodes[0]
             return [error]
         return found

@@ -45,8 +45,8 @@ def zeroed(coupling: Coupling, alive: np.ndarray) -> onnx.ModelProto:
             continue
         whole = numpy_helper.to_array(stored[param.tensor])
         left = whole.reshape(param.view)
-        for _, plane in param.planes:
-            left = left * alive[coupling.root[plane.ids]]
+        for _, index_map in param.maps:
+            left = left * alive[coupling.root[index_map.ids]]
         changed = left.reshape(whole.shape).astype(whole.dtype)
         stored[param.tensor].CopyFrom(numpy_helper.from_array(changed, param.tensor))
     return proto

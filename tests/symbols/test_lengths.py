@@ -27,8 +27,8 @@ def test_every_row_of_a_table_keeps_the_same(name):
     coupling = analyse(read(build(name)))
     tables = [p for p in coupling.notes.params.values() if p.view[-2:] == (ROWS, WIDTH)]
     for param in tables:
-        for _, plane in param.planes:
-            assert plane.axes == (len(param.view) - 1,)
+        for _, index_map in param.maps:
+            assert index_map.axes == (len(param.view) - 1,)
 
 
 def few(positions) -> ModelProto:

@@ -11,7 +11,7 @@ from spa import runtime
 from spa.coupling import analyse
 from spa.graph import read
 from spa.probes import plain
-from spa.trace.check import Survivors
+from spa.trace.check import Kept
 from spa.validate.layout import layout_of
 from spa.validate.mask import masked
 from tests import oracles
@@ -37,10 +37,10 @@ def test_dropped_elements_are_zero_and_all_of_them(name):
     alive = oracles.scattered(0.5, 2)(coupling)
     feeds = plain.feeds(coupling.graph)
     seen = activations(masked(coupling, alive), feeds)
-    left = Survivors(coupling.notes, coupling.root, alive)
+    left = Kept(coupling.notes, coupling.root, alive)
     touched = 0
     for tensor, image in coupling.notes.images.items():
-        if tensor not in seen or not image.planes:
+        if tensor not in seen or not image.maps:
             continue
         kept = layout_of(image, left).at(image.shape)
         assert not seen[tensor][~kept].any(), tensor

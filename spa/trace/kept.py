@@ -1,4 +1,4 @@
-"""What is left of every plane, image and param when only some units are kept."""
+"""What is left of every index map, image and param when only some units are kept."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from numpy.typing import NDArray
 
 from spa import labels
 from spa.graph.model import Node
-from spa.labels import Ids, Image, Plane, Shape
+from spa.labels import Ids, Image, IndexMap, Shape
 from spa.trace.collect import Collect
-from spa.trace.meetings import Flags
+from spa.trace.couplings import Flags
 from spa.trace.param import Param
 
-View = tuple[Shape, tuple[tuple[str, Plane], ...]]
+View = tuple[Shape, tuple[tuple[str, IndexMap], ...]]
 
 
 class MisplacedError(Exception):
-    """The survivors do not fit at `node`; `planes` are the images that met there."""
+    """What is kept does not fit at `node`; `maps` are the images that met there."""
 
     node: Node
 
-    def __init__(self, message: str, planes: tuple[Plane, ...] = ()) -> None:
+    def __init__(self, message: str, maps: tuple[IndexMap, ...] = ()) -> None:
         super().__init__(message)
-        self.planes = planes
+        self.maps = maps
 
 
-class Survivors:
-    """What is left of every plane, image and param when only the units in `alive` are kept.
+class Kept:
+    """What is left of every index map, image and param when only the units in `alive` are kept.
 
     Args:
         notes: the sweep over the original graph.
@@ -41,82 +41,82 @@ class Survivors:
     def __init__(self, notes: Collect, root: Ids, alive: Flags) -> None:
         self.notes, self.root = notes, root
         self.alive: Flags = alive[root]
-        self._planes: dict[tuple[int, tuple[int, ...]], Plane] = {}
+        self._maps: dict[tuple[int, tuple[int, ...]], IndexMap] = {}
         self._images: dict[int, Image] = {}
         self._boxes: dict[int, Shape | None] = {}
         self._views: dict[View, View] = {}
         self._of_param: dict[int, View] = {}
         self._cuts: dict[int, bool] = {}
-        self._kept, self._ends = notes.meetings.chosen(self.alive)
+        self._kept, self._ends = notes.couplings.chosen(self.alive)
         counts = self._ends[1:] - self._ends[:-1]
-        self.cut: Flags = counts < notes.meetings.sizes
+        self.cut: Flags = counts < notes.couplings.sizes
         self.lost: Flags = counts == 0
         self._touched: list[bool] = self.cut.tolist()
 
     @cached_property
     def _bounds(self) -> list[int]:
-        """Where the survivors of each array of labels begin, by its number, among all."""
+        """Where what is kept of each array of labels begins, by its number."""
         bounds: list[int] = self._ends.tolist()
         return bounds
 
     @cached_property
     def _places(self) -> NDArray[np.intp]:
-        """The places of all survivors in their arrays."""
-        return self.notes.meetings.within(self._kept, self._ends)
+        """The places of all that is kept in their arrays."""
+        return self.notes.couplings.within(self._kept, self._ends)
 
     @cached_property
     def _units(self) -> Ids:
-        """The units of all survivors."""
-        return self.root.take(self.notes.meetings.flat.take(self._kept))
+        """The units of all that is kept."""
+        return self.root.take(self.notes.couplings.flat.take(self._kept))
 
-    def touched(self, p: Plane) -> bool:
-        """Whether anything in the plane dies."""
-        place = self.notes.meetings.place(p)
+    def touched(self, p: IndexMap) -> bool:
+        """Whether anything in the index map dies."""
+        place = self.notes.couplings.place(p)
         return not self.alive[p.ids].all() if place is None else self._touched[place]
 
     def cuts(self, param: Param) -> bool:
         """Whether anything of a param of the notes dies."""
         known = self._cuts.get(id(param))
         if known is None:
-            known = self._cuts[id(param)] = any([self.touched(p) for _, p in param.planes])
+            known = self._cuts[id(param)] = any([self.touched(p) for _, p in param.maps])
         return known
 
-    def along(self, p: Plane) -> tuple[int, NDArray[np.intp]] | None:
-        """The one axis that a plane varies along, and what is kept there; None if more vary."""
+    def along(self, p: IndexMap) -> tuple[int, NDArray[np.intp]] | None:
+        """The one axis that a map varies along, and what is kept there; None if more vary."""
         tight = labels.tighten(p)
         if len(tight.axes) != 1:
             return None
-        place = self.notes.meetings.place(p) if tight.ids.size == p.ids.size else None
+        place = self.notes.couplings.place(p) if tight.ids.size == p.ids.size else None
         if place is None:
             return tight.axes[0], np.flatnonzero(self.alive[tight.ids])
         return tight.axes[0], self._places[self._bounds[place] : self._bounds[place + 1]]
 
-    def plane(self, p: Plane) -> Plane:
-        """The plane with dead elements cut away and labels replaced by units."""
+    def index_map(self, p: IndexMap) -> IndexMap:
+        """The index map with dead elements cut away and labels replaced by units."""
         key = (id(p.ids), p.axes)
-        known = self._planes.get(key)
+        known = self._maps.get(key)
         if known is None:
-            known = self._planes[key] = self._select(p)
+            known = self._maps[key] = self._select(p)
         return known
 
-    def _select(self, p: Plane) -> Plane:
-        place = self.notes.meetings.place(p)
+    def _select(self, p: IndexMap) -> IndexMap:
+        place = self.notes.couplings.place(p)
         if place is None:
             units = self.root[p.ids[self.alive[p.ids]]]
         else:
             units = self._units[self._bounds[place] : self._bounds[place + 1]]
         if units.size == p.ids.size:
-            return Plane(units.reshape(p.ids.shape), p.axes)
+            return IndexMap(units.reshape(p.ids.shape), p.axes)
         if units.size and p.ids.size == max(p.ids.shape):  # one long axis: always a box
-            return Plane(units.reshape([-1 if n > 1 else 1 for n in p.ids.shape]), p.axes)
+            return IndexMap(units.reshape([-1 if n > 1 else 1 for n in p.ids.shape]), p.axes)
         box = self._box(p, place)
         if box is None:
-            raise MisplacedError("the survivors are no box", planes=(p,))
+            raise MisplacedError("what is kept is no box", maps=(p,))
         left_over = iter(box)
         shape = [next(left_over) if n > 1 else 1 for n in p.ids.shape]
-        return Plane(units.reshape(shape), p.axes)
+        return IndexMap(units.reshape(shape), p.axes)
 
-    def _box(self, p: Plane, place: int | None) -> Shape | None:
+    def _box(self, p: IndexMap, place: int | None) -> Shape | None:
         """The lengths of what is left along the axes that were longer than 1, if it is a box."""
         if place is not None and place in self._boxes:
             return self._boxes[place]
@@ -127,88 +127,88 @@ class Survivors:
 
     def image(self, x: Image) -> Image:
         """The image of what is left; `x` is an image of the notes, which keep it alive."""
-        if not x.planes:
+        if not x.maps:
             return x
         known = self._images.get(id(x))
         if known is None:
-            if len(x.planes) == 1:
-                planes: tuple[Plane, ...] = (self.plane(x.planes[0]),)
+            if len(x.maps) == 1:
+                maps: tuple[IndexMap, ...] = (self.index_map(x.maps[0]),)
             else:
-                planes = self._together(x.planes)
-            known = self._images[id(x)] = Image(self._sizes(x.shape, planes), planes)
+                maps = self._together(x.maps)
+            known = self._images[id(x)] = Image(self._sizes(x.shape, maps), maps)
         return known
 
     def view(self, p: Param) -> View:
-        """The view and planes of what is left of a param of the notes."""
+        """The view and index maps of what is left of a param of the notes."""
         known = self._of_param.get(id(p))
         if known is not None:
             return known
-        key = (p.view, p.planes)  # one for several params of a node
+        key = (p.view, p.maps)  # one for several params of a node
         known = self._views.get(key)
         if known is None:
-            kept = self._together([q for _, q in p.planes])
-            planes = tuple([(role, q) for (role, _), q in zip(p.planes, kept, strict=True)])
+            kept = self._together([q for _, q in p.maps])
+            maps = tuple([(role, q) for (role, _), q in zip(p.maps, kept, strict=True)])
             sizes = self._sizes(p.view, kept)
-            known = self._views[key] = (sizes, planes)
+            known = self._views[key] = (sizes, maps)
         self._of_param[id(p)] = known
         return known
 
-    def _together(self, planes: Sequence[Plane]) -> tuple[Plane, ...]:
-        """What is left of the planes of one tensor.
+    def _together(self, maps: Sequence[IndexMap]) -> tuple[IndexMap, ...]:
+        """What is left of the index maps of one tensor.
 
-        Planes over one and the same axis cross (rows and columns of a matrix that lies flat): of
+        Maps over one and the same axis cross (rows and columns of a matrix that lies flat): of
         each is left what all of them keep.
         """
-        left = [self.plane(p) for p in planes]
-        if len(planes) > 1:
-            for k, p in enumerate(planes):
-                beside = [q for q in planes if q.axes == p.axes and len(p.axes) == 1]
+        left = [self.index_map(p) for p in maps]
+        if len(maps) > 1:
+            for k, p in enumerate(maps):
+                beside = [q for q in maps if q.axes == p.axes and len(p.axes) == 1]
                 alive = self.kept(p, beside).reshape(p.ids.shape) if len(beside) > 1 else None
                 if alive is not None and np.count_nonzero(alive) != left[k].ids.size:
                     shape = [-1 if n > 1 else 1 for n in p.ids.shape]
-                    left[k] = Plane(self.root[p.ids[alive]].reshape(shape), p.axes)
-            self._across(planes)
+                    left[k] = IndexMap(self.root[p.ids[alive]].reshape(shape), p.axes)
+            self._across(maps)
         return tuple(left)
 
-    def kept(self, p: Plane, planes: Sequence[Plane]) -> NDArray[np.bool_]:
-        """Which elements of a plane are kept, bool in its dense form.
+    def kept(self, p: IndexMap, maps: Sequence[IndexMap]) -> NDArray[np.bool_]:
+        """Which elements of an index map are kept, bool in its dense form.
 
         Args:
-            p: one of the planes of a tensor.
-            planes: the planes of the tensor; those over just the axis of `p` cross it.
+            p: one of the index maps of a tensor.
+            maps: the index maps of the tensor; those over just the axis of `p` cross it.
         """
         kept = self.alive[p.dense]
-        for q in planes if len(p.axes) == 1 else ():
+        for q in maps if len(p.axes) == 1 else ():
             if q is not p and q.axes == p.axes:
                 kept = kept & self.alive[q.dense]
         return kept
 
-    def _across(self, planes: Sequence[Plane]) -> None:
-        """Planes that share axes must keep the same there: together, too, they are a box."""
-        for k, p in enumerate(planes):
-            for q in planes[:k]:
+    def _across(self, maps: Sequence[IndexMap]) -> None:
+        """Index maps that share axes must keep the same there: together, too, they are a box."""
+        for k, p in enumerate(maps):
+            for q in maps[:k]:
                 # an axis of length 1 lets the two choose freely
                 shared = [a for a in p.axes if a in q.axes and p.ids.shape[a] > 1]
                 if not shared or not (self.touched(p) or self.touched(q)):
                     continue
                 if len(p.axes) == len(q.axes) == 1:
                     continue  # they cross
-                left = self.plane(p).ids
-                size = left.size * self.plane(q).ids.size // prod(left.shape[a] for a in shared)
+                left = self.index_map(p).ids
+                size = left.size * self.index_map(q).ids.size // prod(left.shape[a] for a in shared)
                 if np.count_nonzero(self.alive[p.ids] & self.alive[q.ids]) != size:
-                    raise MisplacedError("two planes keep different rows", planes=(p, q))
+                    raise MisplacedError("two index maps keep different rows", maps=(p, q))
 
     @staticmethod
-    def _sizes(shape: Shape, planes: Sequence[Plane]) -> Shape:
-        if len(planes) == 1 and len(planes[0].axes) == 1:  # the usual case
-            (a,) = planes[0].axes
-            return (*shape[:a], planes[0].ids.shape[a], *shape[a + 1 :])
+    def _sizes(shape: Shape, maps: Sequence[IndexMap]) -> Shape:
+        if len(maps) == 1 and len(maps[0].axes) == 1:  # the usual case
+            (a,) = maps[0].axes
+            return (*shape[:a], maps[0].ids.shape[a], *shape[a + 1 :])
         said: dict[int, int] = {}
-        for p in planes:
+        for p in maps:
             for a in p.axes:
                 n = p.ids.shape[a]
                 if said.setdefault(a, n) != n:
-                    raise MisplacedError("two planes keep different numbers")
+                    raise MisplacedError("two index maps keep different numbers")
         sizes = list(shape)
         for a, n in said.items():
             sizes[a] = n

@@ -10,12 +10,12 @@ from spa.coupling.model import Coupling
 from spa.latency.clock import Clock
 
 RUN = "run"
-"""What a holder is called that is no operator: the cost of a run, and of what is not timed."""
+"""What a bottleneck is called that is no operator: the cost of a run, and of what is not timed."""
 MOST = 3
 
 
 @dataclass(frozen=True)
-class Holder:
+class Bottleneck:
     """Pieces named by one operator: how many, and their share of the model's time.
 
     `shrinks` says whether the widths of groups change them.
@@ -36,7 +36,7 @@ class Holder:
         }
 
 
-def holders(coupling: Coupling, clock: Clock) -> tuple[Holder, ...]:
+def bottlenecks(coupling: Coupling, clock: Clock) -> tuple[Bottleneck, ...]:
     """All of them, the largest share first."""
     whole = clock(coupling.everything()) or 1.0
     times: dict[tuple[str, bool], list[float]] = {}
@@ -44,12 +44,12 @@ def holders(coupling: Coupling, clock: Clock) -> tuple[Holder, ...]:
         op = coupling.graph.nodes[surface.piece.nodes[0]].op
         taken = float(surface.times[(-1,) * surface.times.ndim]) * clock.scale / whole
         times.setdefault((op, bool(surface.axes)), []).append(taken)
-    found = [Holder(op, len(t), sum(t), shrinks) for (op, shrinks), t in times.items()]
-    found.append(Holder(RUN, 0, clock.between / whole, False))
+    found = [Bottleneck(op, len(t), sum(t), shrinks) for (op, shrinks), t in times.items()]
+    found.append(Bottleneck(RUN, 0, clock.between / whole, False))
     return tuple(sorted(found, key=lambda h: -h.share))
 
 
-def why(found: Sequence[Holder]) -> str:
+def why(found: Sequence[Bottleneck]) -> str:
     """What keeps a model from getting faster, in a few words."""
     fixed = [h for h in found if not h.shrinks and h.op != RUN and h.share >= 0.005]
     run = sum(h.share for h in found if h.op == RUN)

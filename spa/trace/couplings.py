@@ -1,4 +1,4 @@
-"""Which planes meet at which node, so that a question can be put to all of them at once."""
+"""Which index maps meet at which node, so that a question can be put to all of them at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from spa import labels
 from spa.graph.model import Node
-from spa.labels import Ids, Image, Plane, Shape
+from spa.labels import Ids, Image, IndexMap, Shape
 from spa.trace.param import Param
 
 Flags = NDArray[np.bool_]
@@ -41,8 +41,8 @@ class _Numbers:
         return number
 
 
-class Meetings:
-    """The planes around every node, and their labels, each array once, end to end.
+class Couplings:
+    """The index maps around every node, and their labels, each array once, end to end.
 
     Args:
         nodes: of the graph, numbered by `index`.
@@ -56,13 +56,13 @@ class Meetings:
         nodes: Sequence[Node],
         images: dict[str, Image],
         params: dict[tuple[int, int], Param],
-        extra: dict[int, list[Plane]],
+        extra: dict[int, list[IndexMap]],
     ) -> None:
         self._params: dict[int, list[Param]] = defaultdict(list)
         for key in sorted(params):
             self._params[key[0]].append(params[key])
-        self._stacks: dict[int, list[Sequence[Plane]]] = {}
-        self._boxes: dict[int, list[Plane]] = defaultdict(list)
+        self._stacks: dict[int, list[Sequence[IndexMap]]] = {}
+        self._boxes: dict[int, list[IndexMap]] = defaultdict(list)
         self._place: dict[int, int] = {}
         known = _Numbers()
         numbers: list[int] = []
@@ -72,12 +72,12 @@ class Meetings:
         for node in nodes:
             index = node.index
             tensors = [images.get(name) for name in (*node.inputs, *node.outputs)]
-            stacks: list[Sequence[Plane]] = [x.planes for x in tensors if x and x.planes]
-            stacks += [[p for _, p in param.planes] for param in self._params.get(index, ())]
+            stacks: list[Sequence[IndexMap]] = [x.maps for x in tensors if x and x.maps]
+            stacks += [[p for _, p in param.maps] for param in self._params.get(index, ())]
             stacks += [[p] for p in extra.get(index, ())]
             self._stacks[index] = stacks
             begin = len(numbers)
-            for p in [p for planes in stacks for p in planes]:
+            for p in [p for maps in stacks for p in maps]:
                 number = place_of(id(p.ids))
                 if number is None:
                     if not p.ids.size:
@@ -93,40 +93,40 @@ class Meetings:
         self._flat = np.concatenate([a.ravel() for a in known.arrays] or [np.zeros(0, np.int64)])
         self._begins = np.cumsum([0, *(a.size for a in known.arrays)]).astype(np.intp)
 
-    def planes(self, node: Node) -> list[Plane]:
-        """Every plane that meets at a node: inputs, outputs, params, and boxes of no tensor."""
-        return [p for planes in self._stacks[node.index] for p in planes]
+    def maps(self, node: Node) -> list[IndexMap]:
+        """Every index map that meets at a node: inputs, outputs, params, and boxes of no tensor."""
+        return [p for maps in self._stacks[node.index] for p in maps]
 
-    def stacks(self, node: Node) -> list[Sequence[Plane]]:
-        """The same planes, those of one tensor together."""
+    def stacks(self, node: Node) -> list[Sequence[IndexMap]]:
+        """The same index maps, those of one tensor together."""
         return self._stacks[node.index]
 
-    def boxes(self, node: Node) -> Sequence[Plane]:
+    def boxes(self, node: Node) -> Sequence[IndexMap]:
         """Those that lie along several axes."""
         return self._boxes.get(node.index, ())
 
     @property
     def boxed(self) -> Set[int]:
-        """The numbers of the nodes with such planes."""
+        """The numbers of the nodes with such index maps."""
         return self._boxes.keys()
 
     def params(self, node: Node) -> list[Param]:
         """What the node reads from the file, and its product of activations."""
         return self._params.get(node.index, [])
 
-    def place(self, p: Plane) -> int | None:
-        """The number of a plane's labels among those that met somewhere.
+    def place(self, p: IndexMap) -> int | None:
+        """The number of an index map's labels among those that met somewhere.
 
-        Planes with one number hold the same labels in the same order, and lie along one axis both
+        Maps with one number hold the same labels in the same order, and lie along one axis both
         or along several of the same lengths both.
         """
         return self._place.get(id(p.ids))
 
-    def distinct(self, planes: Iterable[Plane]) -> Iterator[Plane]:
-        """Planes without those that hold the same labels as an earlier one."""
+    def distinct(self, maps: Iterable[IndexMap]) -> Iterator[IndexMap]:
+        """Index maps without those that hold the same labels as an earlier one."""
         seen: set[int | None] = set()
         place_of = self._place.get
-        for p in planes:
+        for p in maps:
             place = place_of(id(p.ids))
             if place not in seen:
                 if place is not None:
@@ -161,10 +161,10 @@ class Meetings:
         found, bounds = own[at].tolist(), at.searchsorted(self._begins).tolist()
         return [sorted(set(found[a:b])) for a, b in pairwise(bounds)]
 
-    def of(self, planes: Iterable[Plane]) -> Ids:
-        """All labels of these planes, those of arrays that hold the same ones once."""
+    def of(self, maps: Iterable[IndexMap]) -> Ids:
+        """All labels of these index maps, those of arrays that hold the same ones once."""
         wanted = np.zeros(len(self._begins) - 1, bool)
-        wanted[list({self._place[id(p.ids)] for p in planes if p.ids.size})] = True
+        wanted[list({self._place[id(p.ids)] for p in maps if p.ids.size})] = True
         return np.asarray(self._flat[np.repeat(wanted, self.sizes)])
 
     @property
