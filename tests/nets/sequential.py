@@ -150,11 +150,11 @@ def rope_on_all_of_a_part(n: Net) -> str:
     parts = n.split(n.linear(y, C, 48), [16, 16, 16], 2)
     q, k, v = (n.heads(t, L, 2, 8) for t in parts)
 
-    def rotated(t: str) -> str:
+    def in_part(t: str) -> str:
         rest = n.slice(t, 8, 1 << 31, 3)
         return n.Concat(rotated(n, n.slice(t, 0, 8, 3), 8, 8, cos, sin), rest, axis=3)
 
-    return attention_over(n, y, rotated(q), rotated(k), v, 16)
+    return attention_over(n, y, in_part(q), in_part(k), v, 16)
 
 
 @motif("12 2x8 4")
