@@ -17,7 +17,7 @@ NUMBERS = 7_500_000  # input numbers in all that are aimed at
 BUDGET = 1 << 30  # bytes of activations that are held at once unless told otherwise
 PARTS = 3  # of the memory: both streams' activations, columns with their products, and the rest
 BATCH = 32
-ALONE = 3 << 30  # bytes of activations that one sample may hold unless told otherwise
+ALONE = 3 << 30  # bytes of activations that the smallest run may hold unless told otherwise
 FEWEST = 4  # where activations are so large that a sample has places by the hundred thousand
 
 
@@ -42,22 +42,23 @@ def samples_for(graph: Graph, memory: int | None = None) -> int:
 
 
 def check_room(graph: Graph, memory: int | None = None) -> None:
-    """Refuse a model of which not even one sample can be run in the memory there is.
+    """Refuse a model of which the smallest run does not fit in the memory there is.
 
     Args:
         graph: the model as analysed.
         memory: bytes that the process may hold; None: what is usual.
 
     Raises:
-        LimitError: what one sample holds at a time is more than that.
+        LimitError: what one sample, or the whole of a fixed batch, holds at a time is more.
     """
-    needed = _peak(graph) // max(at_hand(graph), 1)
+    rows = at_hand(graph) if batch_symbols(graph) else 1  # a fixed batch is run as a whole
+    needed = _peak(graph) // max(rows, 1)
     limit = memory or ALONE
     if needed <= limit:
         return
     name = max(graph.shapes, key=lambda n: _bytes(graph, n))
     shape = ", ".join(map(str, graph.shapes[name]))
-    smaller = "export it for a smaller input"
+    smaller = "export it for a smaller input or batch"
     if set(graph.dims) - batch_symbols(graph):
         smaller = "give smaller sizes with --input-shape"
     raise LimitError(

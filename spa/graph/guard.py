@@ -24,6 +24,9 @@ MOST_NODES = 20_000
 DEEPEST_CALL = 200
 """Functions that may call each other in a row."""
 
+STANDARD = frozenset(("", "ai.onnx"))
+"""The names of the domain of ONNX's own operators."""
+
 Key = tuple[str, str]
 
 SIGNATURES = (
@@ -62,7 +65,9 @@ def check_model(proto: ModelProto, label: str, base_dir: Path | None) -> None:
         raise ReadError(f"{label} holds no graph; check that it is an .onnx file")
     if not proto.graph.output:
         raise ReadError(f"{label} has no outputs; it may be cut short, so copy or export it again")
-    if not proto.opset_import and proto.ir_version >= 3:
+    stated = {entry.domain for entry in proto.opset_import}
+    standard = any(node.domain in STANDARD for node in proto.graph.node)
+    if proto.ir_version >= 3 and (not stated or (standard and stated.isdisjoint(STANDARD))):
         raise ReadError(
             f"{label} does not say which opset it uses; it may be cut short, so copy it again"
         )

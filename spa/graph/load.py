@@ -34,6 +34,7 @@ from spa.graph.nodes import ends_by_data, nodes_of
 from spa.graph.normalize import normalize, opsets_of
 from spa.graph.scopes import open_bodies
 from spa.graph.single import single
+from spa.graph.stretch import stretched
 from spa.graph.symbols import Seen, symbolic
 from spa.graph.tensors import (
     defaults_of,
@@ -233,7 +234,9 @@ def _graph(origin: Origin, input_shapes: Mapping[str, Sequence[int]] | None) -> 
         sizes, facts = sizes_of.choose(program, inputs, axes, fixed, infer_node)
     nodes = nodes_of(program, facts)
     seen = _seen(facts)
-    others = sizes_of.elsewhere(program, inputs, axes, sizes, infer_node) if seen.values else []
+    alone = 1 in sizes.values()
+    moved = seen.values or alone
+    others = sizes_of.elsewhere(program, inputs, axes, sizes, infer_node) if moved else []
     endless = frozenset(n.name for n in (*nodes.main, *nodes.inner) if ends_by_data(n))
     return Graph(
         proto=proto,
@@ -247,6 +250,7 @@ def _graph(origin: Origin, input_shapes: Mapping[str, Sequence[int]] | None) -> 
         symbolic=MappingProxyType(
             symbolic(nodes.order, seen, [*map(_seen, others)], program.consts, endless)
         ),
+        stretched=MappingProxyType(stretched(nodes.order, seen.shapes, others) if alone else {}),
         dims=MappingProxyType(sizes),
         dynamic=MappingProxyType(dict(axes.symbols)),
         source=_source(origin, proto, unlisted, ops),

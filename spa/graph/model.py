@@ -116,7 +116,9 @@ class Graph:
 
     `shapes`, `dtypes` and `values` hold for the sizes in `dims`; a tensor whose shape nobody
     could tell is absent from `shapes`.  `symbolic` says of which values which elements are others
-    at other sizes; all that it does not name holds at every size.  `proto` must not be changed:
+    at other sizes; all that it does not name holds at every size.  `stretched` are axes of results
+    that keep their length, as an axis is repeated along them that has one place in the analysis
+    only.  `proto` must not be changed:
     copy it first.  `inner` are the nodes inside bodies and at their borders, numbered after
     `nodes`; `order` is all of them as they run, each body once, in the place of the operation that
     carries it.  `options` are further inputs, which have a default that is used where a caller
@@ -133,6 +135,7 @@ class Graph:
     consts: Mapping[str, np.ndarray]
     values: Mapping[str, np.ndarray]
     symbolic: Mapping[str, np.ndarray]
+    stretched: Mapping[str, frozenset[int]]
     dims: Mapping[str, int]
     dynamic: Mapping[str, tuple[str | None, ...]]
     source: Source

@@ -269,6 +269,12 @@ class Collect:
         for index_map in maps:
             self.hold(index_map.ids, Reason("an input of the model with a default", "input", name))
 
+    def _hold_stretched(self, node: Node, name: str) -> None:
+        axes = self.graph.stretched.get(name, frozenset())
+        for p in self.images[name].maps if axes else ():
+            if not axes.isdisjoint(p.axes):
+                self.hold(p.ids, Reason("meets an axis of an open length", node.op, node.name))
+
     def _visit(self, node: Node) -> None:
         rule = RULES.get((node.domain, node.op))
         known = all([n in self.images for n in node.inputs if n])
@@ -294,6 +300,7 @@ class Collect:
                             f"rule says {image.shape}, shapes say {self.graph.shapes[name]}"
                         )
                     self.images[name] = image
+                    self._hold_stretched(node, name)
             for name in node.outputs[len(images) :]:
                 if name:
                     self.images[name] = labels.frozen(self.graph.shapes[name])

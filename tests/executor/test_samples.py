@@ -50,3 +50,16 @@ def test_a_model_of_which_not_one_sample_fits_is_refused_before_it_is_run():
     with pytest.raises(LimitError, match="more than the 2 GiB"):
         check_room(read(model), 2 << 30)
     check_room(read(model), 1 << 36)
+
+
+def test_a_fixed_batch_is_run_as_a_whole_and_counts_as_one():
+    """Of a free batch the smallest run is one row."""
+    for batch, fits in ((1 << 20, False), ("N", True)):
+        n = Net(opset=17, batch=batch)
+        y = n.Relu(n.conv(n.input("x", 1, 8, 8), 1, 16))
+        graph = read(n.done(n.conv(y, 16, 4)))
+        if fits:
+            check_room(graph)
+        else:
+            with pytest.raises(LimitError, match="smaller input or batch"):
+                check_room(graph)

@@ -94,6 +94,7 @@ DAMAGE: list[tuple[str, Damage]] = [
     (r"has no outputs", lambda p: p.graph.ClearField("output")),
     (r"holds no graph", lambda p: p.ClearField("graph")),
     (r"does not say which opset", lambda p: p.ClearField("opset_import")),
+    (r"does not say which opset", lambda p: setattr(p.opset_import[0], "domain", "another")),
     (r"tensor 'h' .* defined twice", lambda p: add_node(p, "Neg", ["x"], ["h"])),
     (r"tensor 'w' .* defined twice", lambda p: p.graph.initializer.append(p.graph.initializer[0])),
     (r"tensor 'x' .* defined twice", lambda p: add_node(p, "Neg", ["w"], ["x"])),

@@ -79,3 +79,21 @@ def test_along_an_axis_of_a_computed_length_lie_no_channels(name: str, op: str, 
         image = coupling.notes.images[node.outputs[0]]
         assert axis not in image.axes
         assert image.axes
+
+
+def test_an_axis_of_a_free_length_that_is_repeated_along_channels_holds_them() -> None:
+    """With a batch of 1 it fits all numbers of channels; with 3, the file's own only."""
+    n = Net(opset=18, batch="N", sizes="computed")
+    x = n.input("x", "T", 5)
+    weights = n.Unsqueeze(n.linear(n.ReduceMean(x, n.ints(1), keepdims=0), 5, 3), n.ints(2, 3))
+    mixed = n.Add(weights, n.linear(x, 5, 4))
+    graph = read(n.done(n.linear(n.ReduceSum(mixed, n.ints(1), keepdims=0), 4, 2)))
+    assert graph.dims["N"] == 1
+    coupling = analyse(graph, strict=True)
+    assert any("open length" in frozen.reason.text for frozen in coupling.frozen)
+    model = rewrite(coupling, single(0)(coupling))
+    feeds = {"x": np.ones((3, 4, 5), np.float32)}
+    (want,), (got,) = (
+        runtime.run(runtime.session(m), feeds).values() for m in (graph.proto, model)
+    )
+    assert want.shape == got.shape
