@@ -1,4 +1,4 @@
-"""The channels of cells in an activation: found, read and silenced."""
+"""Channels of an activation: those that are kept, and those of cells found, read and silenced."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.labels import Ids, Image, IndexMap
+from spa.labels import Ids, Image, IndexMap, extent
+from spa.trace.check import Kept
 
 Array = NDArray[Any]
 
@@ -72,3 +73,34 @@ class Cells:
 
     def _front(self, x: Array) -> Array:
         return np.moveaxis(x, self.index_map.axes, range(len(self.index_map.axes)))
+
+
+def select(array: NDArray[Any], image: Image, left: Kept) -> NDArray[Any]:
+    """The array without the elements that die.
+
+    Args:
+        array: an activation; sizes of axes without labels may differ from the analysis.
+        image: its image in the original.
+        left: what is kept.
+
+    Raises:
+        ValueError: what is kept is no box.
+    """
+    for index_map in image.maps:
+        if not left.touched(index_map):
+            continue
+        kept = left.kept(index_map, image.maps)  # with those that cross it, applied at once
+        box = extent(kept)
+        if box is None:
+            raise ValueError("what is kept is no box")
+        if any(array.shape[a] != n for a, n in zip(index_map.axes, kept.shape, strict=True)):
+            continue  # another index map over the same axis has been applied
+        if len(index_map.axes) == 1:
+            array = array.take(np.flatnonzero(kept), index_map.axes[0])
+            continue
+        front = range(len(index_map.axes))
+        moved = np.moveaxis(array, index_map.axes, front)
+        array = np.moveaxis(
+            moved[kept].reshape(*box, *moved.shape[kept.ndim :]), front, index_map.axes
+        )
+    return array

@@ -7,6 +7,8 @@ out[o, m] = sum_f W[o, f] X[f, m], with f = (channel, kernel position) and m = (
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,40 +36,30 @@ def unfold(
         out: the spatial sizes of its output.
         places: flat output positions to take (all by default).
     """
-    kernel = shape[2:]
-    strides, dilations = steps_of(attrs, len(kernel))
+    kernel, rank = shape[2:], len(out)
+    strides, dilations = steps_of(attrs, rank)
     pads = pads_of(x.shape[2:], kernel, strides, dilations, attrs, out)
     padded = np.pad(x, [(0, 0), (0, 0), *pads]) if any(map(any, pads)) else x
     n, c, *sizes = padded.shape
     if places is not None:
-        at = _reads(places, out, sizes, kernel, strides, dilations)
+        flat = np.arange(prod(sizes)).reshape(sizes)
+        at = _windows(flat, kernel, strides, dilations)[np.unravel_index(places, out)]
+        at = at.reshape(len(places), -1).T
         taken = padded.reshape(n, c, -1).take(at.ravel(), axis=2)
         return _side_by_side(taken.reshape(n, c * len(at), -1))
-    padded = padded.swapaxes(0, 1)
-    columns = np.empty((c, int(np.prod(kernel)), n, int(np.prod(out))), np.float32)
-    for f, tap in enumerate(np.ndindex(*kernel)):
-        window = tuple(
-            slice(t * d, t * d + s * (o - 1) + 1, s)
-            for t, d, s, o in zip(tap, dilations, strides, out, strict=True)
-        )
-        columns[:, f] = padded[(slice(None), slice(None), *window)].reshape(c, n, -1)
-    return columns.reshape(c * columns.shape[1], -1)
+    order = (1, *range(2 + rank, 2 + 2 * rank), 0, *range(2, 2 + rank))
+    columns = _windows(padded, kernel, strides, dilations).transpose(order)
+    return np.ascontiguousarray(columns, np.float32).reshape(c * prod(kernel), -1)
 
 
-def _reads(
-    places: NDArray[np.int64],
-    out: Sequence[int],
-    sizes: Sequence[int],
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-) -> NDArray[np.int64]:
-    """Where the kernel's positions read for each place, flat over `sizes`: `[kernel, places]`."""
-    steps = np.array([int(np.prod(sizes[k + 1 :])) for k in range(len(sizes))])
-    corners = np.array(strides) * steps @ np.array(np.unravel_index(places, out))
-    taps = np.array(dilations) * steps @ np.indices(kernel).reshape(len(kernel), -1)
-    found: NDArray[np.int64] = taps[:, None] + corners
-    return found
+def _windows(
+    x: NDArray[Any], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+) -> NDArray[Any]:
+    """What the kernel reads at every place: `[..., *places, *kernel]` of `[..., *space]`."""
+    spans = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
+    found = np.lib.stride_tricks.sliding_window_view(x, spans, tuple(range(-len(spans), 0)))
+    steps: tuple[Any, ...] = tuple(slice(None, None, step) for step in (*strides, *dilations))
+    return np.asarray(found[(..., *steps)])
 
 
 def _side_by_side(x: Array) -> Array:

@@ -1,8 +1,9 @@
 """Contractions as products of matrices: `Y[g] = W[g] X[g]` for every group g.
 
 A form knows how to see the stored weight as `[groups, rows, features]`, the input of the node as
-columns `[groups, features, m]` and its output as `[groups, rows, m]`, so that one least-squares
-solver serves convolutions, transposed convolutions, Gemm, MatMul on either side, and Einsum.
+columns `[groups, features, m]` and its output as `[groups, rows, m]`, at some places of the output,
+so that one least-squares solver serves convolutions, transposed convolutions, Gemm, MatMul on
+either side, and Einsum.  `shape` is always that of the stored weight.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,32 +26,6 @@ Places = NDArray[np.int64] | None
 Letters = tuple[str, ...]
 
 
-class Form(Protocol):
-    """What a contraction must tell; `shape` is always that of the stored weight."""
-
-    @property
-    def axis(self) -> int | None:
-        """The axis of the output that the rows lie along; None if there are several."""
-
-    def matrix(self, weight: Array, groups: int) -> Array:
-        """The weight as `[groups, rows, features]`."""
-
-    def stored(self, matrix: Array, shape: Sequence[int]) -> Array:
-        """`matrix` undone."""
-
-    def columns(self, x: Array, shape: Sequence[int], groups: int, at: Places) -> Array:
-        """The input as `[groups, features, m]`, for some places of the output."""
-
-    def rows(self, y: Array, groups: int, at: Places) -> Array:
-        """The output as `[groups, rows, m]`."""
-
-    def features(self, shape: Sequence[int], groups: int) -> int:
-        """How many numbers a row is made from."""
-
-    def positions(self, x: Sequence[int], shape: Sequence[int]) -> tuple[int, int]:
-        """How many places the output for an input of shape `x` has, and how many columns each."""
-
-
 @dataclass(frozen=True)
 class Convolution:
     """Conv and ConvTranspose, of any rank, stride, dilation and group."""
@@ -58,10 +33,8 @@ class Convolution:
     attrs: Attributes
     transposed: bool
 
-    @property
-    def axis(self) -> int | None:
-        """Channels come second."""
-        return 1
+    axis: ClassVar[int | None] = 1
+    """The axis of the output that the rows lie along."""
 
     def matrix(self, weight: Array, groups: int) -> Array:
         """The weight as `[groups, rows, channels · kernel]`; of a transposed one, flipped."""
@@ -97,7 +70,7 @@ class Convolution:
         return prod(shape[2:]) * (shape[0] // groups if self.transposed else shape[1])
 
     def positions(self, x: Sequence[int], shape: Sequence[int]) -> tuple[int, int]:
-        """Pixels, and samples at each."""
+        """Places of the output for an input of shape `x`, pixels here, and samples at each."""
         return prod(self._space(x, shape)), x[0]
 
     def _space(self, x: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
@@ -119,7 +92,7 @@ class Product:
 
     @property
     def axis(self) -> int | None:
-        """That of the one letter of groups or rows, if there is just one."""
+        """The axis of the output that the rows lie along; None if there are several."""
         letters = (*self.shared, *self.brought)
         return self.y.index(letters[0]) if len(letters) == 1 else None
 
@@ -179,6 +152,9 @@ class Product:
         """All but the first letter of the positions, which is that of the samples."""
         sizes = [n for c in self.over for d, n in zip(self.x, x, strict=True) if c == d]
         return prod(sizes[1:]), prod(sizes[:1])
+
+
+Form = Convolution | Product
 
 
 def _gather(array: Array, letters: Letters, *parts: Letters) -> Array:

@@ -28,8 +28,8 @@ class Sink:
         tensor: what has become of the output there (the sum, where it is added to something).
         axis: the axis of all these tensors that the rows lie along; None if they lie along several.
         steps: the nodes that scale the rows, with the inputs that say by how much.
-        bias: the stored tensor that can take over a change of bias, if there is one.
-        bias_input: the node that reads it, and its input number; its mean for BatchNormalization.
+        bias_input: the node, and its input number, whose stored tensor can take over a change of bias,
+            if there is one; a BatchNormalization's is its mean.
         stream: the other summand, where the way ends in a sum of activations of one shape.
     """
 
@@ -37,9 +37,13 @@ class Sink:
     tensor: str
     axis: int | None
     steps: tuple[Step, ...] = ()
-    bias: str | None = None
     bias_input: Step | None = None
     stream: str | None = None
+
+    @property
+    def bias(self) -> str | None:
+        """The stored tensor that can take over a change of bias."""
+        return self.bias_input[0].inputs[self.bias_input[1]] if self.bias_input else None
 
     def gain(self, consts: Mapping[str, NDArray[Any]]) -> Gain | None:
         """What the rows are multiplied by on the way, `[rows]`; None: nothing.
@@ -72,13 +76,10 @@ class Ways:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.users: dict[str, list[Step]] = {}
-        self.made: dict[str, int] = {}
         for node in graph.nodes:
-            for i, name in enumerate(node.inputs):
+            for i, name in (*enumerate(node.inputs), *((-1, name) for name in node.captured)):
                 self.users.setdefault(name, []).append((node, i))
-            for name in node.captured:
-                self.users.setdefault(name, []).append((node, -1))
-            self.made.update({name: node.index for name in node.outputs})
+        self.made = {name: node.index for node in graph.nodes for name in node.outputs}
         self.outputs = frozenset(graph.outputs)
 
     def alone(self, name: str) -> bool:
@@ -120,24 +121,13 @@ class Ways:
                 elif bias_input is None and not steps and self.paired(other, node):
                     bias_input = after, 1 - i
             elif like.linear == "adds" and not fixed and self._alike(other, name) and other != name:
-                stream = self._known(other, node)
-                return self._result(made, after.outputs[0], axis, steps, bias_input, stream)
+                early = other in self.made and self.made[other] < node.index
+                stream = other if early else None
+                return Sink(made, after.outputs[0], axis, tuple(steps), bias_input, stream)
             else:
                 break
             name = after.outputs[0]
-        return self._result(made, name, axis, steps, bias_input, None)
-
-    def _result(
-        self,
-        output: str,
-        name: str,
-        axis: int | None,
-        steps: list[Step],
-        bias_input: Step | None,
-        stream: str | None,
-    ) -> Sink:
-        bias = bias_input[0].inputs[bias_input[1]] if bias_input else None
-        return Sink(output, name, axis, tuple(steps), bias, bias_input, stream)
+        return Sink(made, name, axis, tuple(steps), bias_input)
 
     def _own(self, node: Node) -> Step | None:
         """The site's own bias input, if it is stored as its weight is."""
@@ -158,7 +148,3 @@ class Ways:
     def _alike(self, a: str, b: str) -> bool:
         shapes = self.graph.shapes
         return a in shapes and shapes[a] == shapes.get(b)
-
-    def _known(self, name: str, node: Node) -> str | None:
-        """The other summand if it is computed before the site is."""
-        return name if self.made.get(name, len(self.graph.nodes)) < node.index else None

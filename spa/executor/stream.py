@@ -18,6 +18,7 @@ from spa import runtime
 from spa.devices import Device
 from spa.executor.channels import along
 from spa.graph.model import Graph
+from spa.graph.normalize import captured_names
 from spa.graph.tensors import defaults_of, to_array, weights_of
 from spa.make import make
 from spa.runtime import Session
@@ -77,10 +78,7 @@ class Stream:
             self.values.setdefault(name, [to_array(default, self.base_dir)] * self.count)
         self.done = 0
         self._made = {o: k for k, n in enumerate(self.nodes) for o in n.output if o}
-        self._last: dict[str, int] = {}
-        for k, node in enumerate(self.nodes):
-            for name in names_in(node):
-                self._last[name] = k
+        self._last = {name: k for k, node in enumerate(self.nodes) for name in names_in(node)}
 
     def find(self, output: str) -> int:
         """The number of the node that makes a tensor."""
@@ -88,13 +86,13 @@ class Stream:
 
     def run_to(self, stop: int, keep: Collection[str] = ()) -> None:
         """Compute all nodes before number `stop`; hold what later nodes need, and `keep`."""
-        segment = self.nodes[self.done : stop]
+        made = [o for n in self.nodes[self.done : stop] for o in n.output if o]
+        wanted = [o for o in made if self._last.get(o, -1) >= stop or o in keep]
+        if wanted:
+            part = self.part(stop, wanted)
+            found = [part(part.inputs_of(self, k)) for k in range(self.count)]
+            self.values |= {name: [outputs[name] for outputs in found] for name in wanted}
         self.done = max(self.done, stop)
-        if segment:
-            made = [o for n in segment for o in n.output if o]
-            wanted = [o for o in made if self._last.get(o, -1) >= stop or o in keep]
-            if wanted:
-                self._compute(segment, wanted)
         for name in [n for n in self.values if self._last.get(n, -1) < self.done and n not in keep]:
             del self.values[name]
 
@@ -104,27 +102,15 @@ class Stream:
 
     def part(self, stop: int, wanted: Sequence[str]) -> Part:
         """The nodes before number `stop` that have not been computed, to be tried on any values."""
-        return self._part(self.nodes[self.done : stop], wanted)
-
-    def _compute(self, segment: list[NodeProto], wanted: list[str]) -> None:
-        part = self._part(segment, wanted)
-        found: dict[str, Batches] = {n: [] for n in wanted}
-        for k in range(self.count):
-            outputs = part(part.inputs_of(self, k))
-            for n in wanted:
-                found[n].append(outputs[n])
-        self.values |= found
-
-    def _part(self, segment: list[NodeProto], wanted: Sequence[str]) -> Part:
+        segment = self.nodes[self.done : stop]
         used = {n for node in segment for n in names_in(node)}
         inputs = sorted(n for n in used if n in self.values)
         moved, affines = self._moved(segment)
-        graph = helper.make_graph(
-            moved,
-            "segment",
-            [helper.make_tensor_value_info(n, self._type(n), None) for n in inputs],
-            [helper.make_tensor_value_info(n, self._type(n), None) for n in wanted],
+        reads, makes = (
+            [helper.make_tensor_value_info(n, self._type(n), None) for n in names]
+            for names in (inputs, wanted)
         )
+        graph = helper.make_graph(moved, "segment", reads, makes)
         part = helper.make_model(
             graph, opset_imports=list(self.model.opset_import), ir_version=self.model.ir_version
         )
@@ -152,11 +138,8 @@ class Stream:
             made = NodeProto()
             made.CopyFrom(node)
             made.output[0] = plain
-            nodes += [
-                made,
-                make.Mul([plain, factor], [scaled]),
-                make.Add([scaled, summand], [name]),
-            ]
+            nodes += [made, make.Mul([plain, factor], [scaled])]
+            nodes.append(make.Add([scaled, summand], [name]))
             rank = len(self._shapes[name])
             for own, value in zip((factor, summand), affine, strict=True):
                 array = along(value, rank).astype(self._dtypes[name])
@@ -174,10 +157,4 @@ class Stream:
 
 def names_in(node: NodeProto) -> set[str]:
     """Every tensor a node reads, those captured by its bodies included."""
-    found = {n for n in node.input if n}
-    for attribute in node.attribute:
-        for body in (attribute.g, *attribute.graphs):
-            for inner in body.node:
-                found |= names_in(inner)
-            found |= {o.name for o in body.output}
-    return found
+    return {*node.input, *captured_names(node)} - {""}

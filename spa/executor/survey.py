@@ -9,6 +9,7 @@ numbers, so that nothing has to be converted when the true statistics return.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -126,10 +127,7 @@ def stored_statistics(norm: Node) -> tuple[str, str]:
 
 def _norms(graph: Graph) -> dict[int, Node]:
     """BatchNormalizations in the mode for use, whose statistics are stored for them alone."""
-    uses: dict[str, int] = {}
-    for node in graph.nodes:
-        for name in (*node.inputs, *node.captured):
-            uses[name] = uses.get(name, 0) + 1
+    uses = Counter(name for node in graph.nodes for name in (*node.inputs, *node.captured))
     return {
         node.index: node
         for node in graph.nodes

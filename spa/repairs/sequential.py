@@ -23,7 +23,7 @@ from spa.errors import UsageError
 from spa.events import Callback, Work, quiet
 from spa.executor.channels import along
 from spa.executor.expected import grams, passes, solves
-from spa.executor.select import select
+from spa.executor.cells import select
 from spa.executor.sites import Site, sites_of
 from spa.executor.stream import Stream
 from spa.executor.survey import survey

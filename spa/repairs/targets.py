@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling
 from spa.executor.channels import unmoved
-from spa.executor.select import select
+from spa.executor.cells import select
 from spa.executor.sinks import TINY
 from spa.executor.sites import Site
 from spa.executor.stream import Stream

@@ -6,7 +6,7 @@ import numpy as np
 
 from spa.coupling import analyse
 from spa.executor import survey as module
-from spa.executor.select import select
+from spa.executor.cells import select
 from spa.executor.stream import Stream
 from spa.executor.survey import Runs, survey
 from spa.graph import read
