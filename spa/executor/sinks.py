@@ -28,8 +28,8 @@ class Sink:
         tensor: what has become of the output there (the sum, where it is added to something).
         axis: the axis of all these tensors that the rows lie along; None if they lie along several.
         steps: the nodes that scale the rows, with the inputs that say by how much.
-        bias_input: the node, and its input number, whose stored tensor can take over a change of bias,
-            if there is one; a BatchNormalization's is its mean.
+        bias_input: the node, and its input number, whose stored tensor can take over a change of
+            bias, if there is one; a BatchNormalization's is its mean.
         stream: the other summand, where the way ends in a sum of activations of one shape.
     """
 

@@ -21,9 +21,9 @@ from spa.coupling.model import Coupling
 from spa.devices import Device
 from spa.errors import UsageError
 from spa.events import Callback, Work, quiet
+from spa.executor.cells import select
 from spa.executor.channels import along
 from spa.executor.expected import grams, passes, solves
-from spa.executor.cells import select
 from spa.executor.sites import Site, sites_of
 from spa.executor.stream import Stream
 from spa.executor.survey import survey
@@ -33,7 +33,7 @@ from spa.repairs import full
 from spa.repairs.chunk import Rows, no_worse
 from spa.repairs.fit import Fit
 from spa.repairs.targets import Targets
-from spa.repairs.together import fitted_together, together
+from spa.repairs.together import together
 from spa.repairs.weights import Weights
 from spa.rewrite.shrink import shrink
 from spa.trace.check import Kept
@@ -132,9 +132,8 @@ class _Walk:
                 if name in seen and name in graph.consts:
                     own = self.weights.node(node).input[i]
                     self.pruned.instead[own] = self._cut(node, i, seen[name])
-        self.targets = Targets(
-            coupling, self.left, self.dense, self.pruned, self.consts, sequential
-        )
+        streams = self.dense, self.pruned
+        self.targets = Targets(coupling, self.left, *streams, self.consts, sequential)
         self.done: list[Repaired] = []
 
     def _move(self, node: Node, affine: Array) -> None:
@@ -168,14 +167,20 @@ class _Walk:
         """Fit the weights that several sites share."""
         shared = self.repair.known.facts["shared"]
         lost = [s for s in sites if self._lost(s)] if shared else []
-        groups = together(lost, self.weights, full.LARGEST)
-        if groups:
-            parts = self.coupling, self.left, self.start(), self.pruned, self.consts
-            targets, batches = Targets(*parts, sequential=False), (self.fit, self.judge)
-            for site, before, after in fitted_together(
-                groups, self.weights, targets, self.strength, batches
-            ):
-                self.done.append(Repaired(site.node.name, before, after, after < before))
+        owner = {
+            site: own for own in together(lost, self.weights, full.LARGEST) for site in own.sites
+        }
+        if not owner:
+            return
+        dense = self.start()
+        targets = replace(self.targets, dense=dense, sequential=False)
+        for site in sorted(owner, key=lambda site: dense.find(site.y)):
+            dense.run_to(dense.find(site.y) + 1, (site.x, site.y))
+            owner[site].add(site, targets, self.fit, self.judge)
+        for own in dict.fromkeys(owner.values()):
+            before, after = own.solve(self.strength)
+            name = own.sites[0].node.name
+            self.done.append(Repaired(name, before, after, after < before))
 
     def visit(self, site: Site) -> None:
         """Bring both streams to a site, and fit it."""

@@ -8,7 +8,7 @@ the sites make there, summed over the uses.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,8 @@ from spa.repairs.weights import Weights
 Matrix = NDArray[np.float64]
 
 
-def together(sites: Sequence[Site], weights: Weights, largest: int) -> list[list[Site]]:
-    """The sites of every weight that several of them share, and nothing else does.
+def together(sites: Sequence[Site], weights: Weights, largest: int) -> list[Together]:
+    """Every weight that several of these sites share, and nothing else does.
 
     `largest` is how many features a solve may have.
     """
@@ -31,7 +31,7 @@ def together(sites: Sequence[Site], weights: Weights, largest: int) -> list[list
     for site in sites:
         found[weights.name(site)].append(site)
     return [
-        own
+        Together(own, weights)
         for own in found.values()
         if len(own) > 1
         and all(weights.own(site, len(own)) for site in own)
@@ -90,29 +90,3 @@ def missed(sums: Moments, squares: Matrix, weight: Matrix, bias: Matrix) -> Matr
 def spread(sums: Moments, squares: Matrix) -> Matrix:
     """Summed squared distances of the rows y from their means, `[groups, rows]`."""
     return np.asarray(squares - np.square(sums.y) / max(sums.count, 1))
-
-
-def fitted_together(
-    groups: Sequence[Sequence[Site]],
-    weights: Weights,
-    targets: Targets,
-    strength: float,
-    batches: tuple[Sequence[int], Sequence[int]],
-) -> Iterator[tuple[Site, float, float]]:
-    """Walk the dense stream over all these sites, then solve: the first site of each, and errors.
-
-    Args:
-        groups: as `together` finds them.
-        weights: of the pruned model, which it changes.
-        targets: what sites read and make in the dense model; its stream stands at the start.
-        strength: ridge, as a share of the mean of the Gram matrix's diagonal.
-        batches: those that shape a solution, and those that judge it.
-    """
-    dense = targets.dense
-    sums = [Together(own, weights) for own in groups]
-    owner = [(site, own) for own in sums for site in own.sites]
-    for site, own in sorted(owner, key=lambda pair: dense.find(pair[0].y)):
-        dense.run_to(dense.find(site.y) + 1, (site.x, site.y))
-        own.add(site, targets, *batches)
-    for own in sums:
-        yield own.sites[0], *own.solve(strength)
