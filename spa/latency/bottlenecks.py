@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from spa.coupling.model import Coupling
 from spa.latency.clock import Clock
@@ -25,15 +24,6 @@ class Bottleneck:
     pieces: int
     share: float
     shrinks: bool
-
-    def fact(self) -> dict[str, Any]:
-        """For a report."""
-        return {
-            "op": self.op,
-            "pieces": self.pieces,
-            "share": self.share,
-            "shrinks": self.shrinks,
-        }
 
 
 def bottlenecks(coupling: Coupling, clock: Clock) -> tuple[Bottleneck, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from spa.coupling.model import Coupling
 from spa.graph.model import Node
@@ -19,7 +19,6 @@ from spa.rewrite.build import set_attribute, store
 from spa.rewrite.shrink import shrink
 from spa.rules import trait_of
 from spa.trace.check import Kept, refit
-from spa.trace.param import Param
 
 Array = NDArray[Any]
 TELLING = 64
@@ -64,26 +63,15 @@ def timeable(coupling: Coupling, piece: Piece) -> bool:
     return True
 
 
-class Extractor:
-    """`Extractor(coupling)(piece, left)` is the piece with what is left of its tensors."""
-
-    def __init__(self, coupling: Coupling) -> None:
-        self.coupling = coupling
-        self.readers: dict[str, set[int]] = {n: {-1} for n in coupling.graph.outputs}
-        for node in coupling.graph.nodes:
-            for name in (*node.inputs, *node.captured):
-                self.readers.setdefault(name, set()).add(node.index)
-
-    def __call__(self, piece: Piece, left: Kept) -> Trial:
-        """Build it; raises MisplacedError where the choice does not fit."""
-        return _Extraction(self, left).made(piece)
+def extract(coupling: Coupling, piece: Piece, left: Kept) -> Trial:
+    """A piece with what is left of its tensors; MisplacedError where the choice does not fit."""
+    return _Extraction(coupling, left).made(piece)
 
 
 class _Extraction:
     """Gives tensors names by their order, so that equal pieces become equal models."""
 
-    def __init__(self, extractor: Extractor, left: Kept) -> None:
-        coupling, self.readers = extractor.coupling, extractor.readers
+    def __init__(self, coupling: Coupling, left: Kept) -> None:
         self.graph, self.notes, self.left = coupling.graph, coupling.notes, left
         self.names: dict[str, str] = {}
         self.stored: dict[str, Array] = {}
@@ -96,8 +84,8 @@ class _Extraction:
     def made(self, piece: Piece) -> Trial:
         first = [self._node(index) for index in piece.nodes]
         outputs, ends = self._outputs(piece)
-        marks = "\n".join([*self._versions(), *self.marks])
-        key = hashlib.sha256(marks.encode()).hexdigest()[:24]
+        versions = sorted(f"{o.domain}:{o.version}" for o in self.graph.proto.opset_import)
+        key = hashlib.sha256("\n".join([*versions, *self.marks]).encode()).hexdigest()[:24]
         model = self._model([*first, *ends], outputs)
         if not self._blocked(piece):
             return Trial(key, model, self.feeds)
@@ -120,19 +108,16 @@ class _Extraction:
         )
 
     def _model(self, nodes: Sequence[NodeProto], outputs: Sequence[str]) -> ModelProto:
-        graph = helper.make_graph(
-            nodes,
-            "piece",
-            [self._port(name, array) for name, array in self.feeds.items()],
-            [helper.make_empty_tensor_value_info(name) for name in outputs],
-        )
+        ports = [
+            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+            for n, a in self.feeds.items()
+        ]
+        ends = [helper.make_empty_tensor_value_info(name) for name in outputs]
+        graph = helper.make_graph(nodes, "piece", ports, ends)
         for name, array in self.stored.items():
             store(graph.initializer.add(), name, array)
         imports = self.graph.proto.opset_import
         return helper.make_model(graph, opset_imports=imports, ir_version=10)
-
-    def _versions(self) -> list[str]:
-        return sorted(f"{o.domain}:{o.version}" for o in self.graph.proto.opset_import)
 
     def _node(self, index: int) -> NodeProto:
         node, proto = self.graph.nodes[index], self.graph.proto.graph.node[index]
@@ -165,7 +150,8 @@ class _Extraction:
         param = self.notes.params.get((node.index, i))
         if name in self.graph.consts:
             if param is not None and param.tensor is not None and self.left.cuts(param):
-                return self._keep(f"{node.index}:{i}", lambda: self._shrunken(param, name))
+                stored = self.graph.weight(name)
+                return self._keep(f"{node.index}:{i}", lambda: shrink(param, stored, self.left))
             return self._keep(name, lambda: np.asarray(self.graph.weight(name)))
         known = self.notes.sized(node, i)
         if known is not None:
@@ -175,9 +161,6 @@ class _Extraction:
         if f"<{name}" not in self.names:
             self.feeds[self._name(f"<{name}")] = self._random(name)
         return self.names[f"<{name}"]
-
-    def _shrunken(self, param: Param, name: str) -> Array:
-        return shrink(param, self.graph.weight(name), self.left)
 
     def _keep(self, key: str, array: Callable[[], Array]) -> str:
         """Store a constant under a name of its own; a tensor computed inside may be known, too."""
@@ -206,8 +189,12 @@ class _Extraction:
 
         So a picture need not be brought out of the layout in which it was made.
         """
-        own = set(piece.nodes)
-        wanted = [n for n in self.inside if self.readers.get(n, set()) - own]
+        own, read = set(piece.nodes), self.graph.readers
+        wanted = [
+            name
+            for name in self.inside
+            if name in self.graph.outputs or any(n.index not in own for n in read.get(name, ()))
+        ]
         last = self.graph.nodes[piece.nodes[-1]].outputs
         outputs: list[str] = []
         ends: list[NodeProto] = []
@@ -224,13 +211,9 @@ class _Extraction:
     def _name_inside(self, name: str) -> str:
         return self.names[f"{self.copy}:{name}"]
 
-    def _port(self, name: str, array: Array) -> ValueInfoProto:
-        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
-        return helper.make_tensor_value_info(name, kind, array.shape)
-
     def _mark(self, copy: NodeProto) -> None:
         """Describe a node by all that its time depends on."""
-        attrs = sorted(_attribute(a) for a in copy.attribute)
+        attrs = sorted(a.SerializeToString(deterministic=True).hex() for a in copy.attribute)
         inputs = [self._described(name) for name in copy.input]
         outputs = list(copy.output)
         self.marks.append(repr((copy.domain, copy.op_type, attrs, inputs, outputs)))
@@ -245,19 +228,9 @@ class _Extraction:
         return f"{name}={array.dtype}{array.shape}{told}"
 
 
-def _attribute(attribute: AttributeProto) -> str:
-    told: bytes = attribute.SerializeToString(deterministic=True)
-    return told.hex()
-
-
 def empty() -> Trial:
     """A model that does nothing: what remains is the cost of a run."""
-    port = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        [make.Identity(["x"], ["y"])],
-        "empty",
-        [port("x", TensorProto.FLOAT, (1,))],
-        [port("y", TensorProto.FLOAT, (1,))],
-    )
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, (1,)) for name in "xy")
+    graph = helper.make_graph([make.Identity(["x"], ["y"])], "empty", [x], [y])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     return Trial("empty", model, {"x": np.zeros(1, np.float32)})

@@ -41,9 +41,8 @@ def stopwatch(device: Device = "auto", threads: int = 0) -> Stopwatch:
     """
 
     def timed(trials: Sequence[Trial]) -> list[float | None]:
-        models = [empty().model, *(m for t in trials for m in (t.model, t.twice) if m is not None)]
-        feeds = [empty().feeds, *(t.feeds for t in trials for m in (t.model, t.twice) if m)]
-        best = iter(_fastest(models, feeds, device, threads))
+        pairs = [(m, t.feeds) for t in (empty(), *trials) for m in (t.model, t.twice) if m]
+        best = iter(_fastest(pairs, device, threads))
         overhead, found = next(best), []
         for trial in trials:
             once = next(best)
@@ -69,13 +68,13 @@ def clock_for(device: Device, threads: int) -> Callable[[], float]:
 
 
 def _fastest(
-    models: Sequence[ModelProto], feeds: Sequence[Feeds], device: Device, threads: int
+    pairs: Sequence[tuple[ModelProto, Feeds]], device: Device, threads: int
 ) -> NDArray[np.float64]:
     """Seconds of every model's fastest run, infinite where it does not run."""
-    ready = [_ready(*each, device, threads) for each in zip(models, feeds, strict=True)]
+    ready = [_ready(*pair, device, threads) for pair in pairs]
     clock = clock_for(device, threads)
-    best = [[np.inf, np.inf] for _ in models]
-    spent = np.zeros(len(models))
+    best = [[np.inf, np.inf] for _ in ready]
+    spent = np.zeros(len(ready))
     with runtime.stoppable() as options:
         for turn in range(ROUNDS):
             for k, run in enumerate(ready):
@@ -130,7 +129,7 @@ class Whole:
         runtime.run(self._session, self._feeds)
         self.fastest = float(self._pair(self._session, 1.0).min())
         """Milliseconds of its fastest run."""
-        nothing = _fastest([empty().model] * 4, [empty().feeds] * 4, device, threads).min()
+        nothing = _fastest([(empty().model, empty().feeds)] * 4, device, threads).min()
         self.overhead = min(float(nothing) * 1e3, self.fastest)
         """Milliseconds of a run that does nothing."""
 
@@ -140,11 +139,9 @@ class Whole:
         )
 
     def _pair(self, other: Session, seconds: float) -> NDArray[np.float64]:
-        feeds = [self._feeds, self._feeds]
-        sessions = [self._session, other]
+        sessions, feeds = [self._session, other], [self._feeds] * 2
         clock = clock_for(self._device, self._threads)
-        timing = measure(sessions, feeds, runs=RUNS, warmup=2, seconds=seconds, clock=clock)
-        return timing.millis
+        return measure(sessions, feeds, runs=RUNS, warmup=2, seconds=seconds, clock=clock).millis
 
     def removed(self, small: ModelProto) -> float:
         """The share of the time that a pruned model saves, by the fastest tenth of both.

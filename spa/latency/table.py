@@ -20,7 +20,7 @@ from spa.budgets.limits import Limit
 from spa.coupling.model import Coupling
 from spa.errors import ReadError
 from spa.events import Callback, Started, Step, quiet
-from spa.latency.extract import Extractor, Trial, timeable
+from spa.latency.extract import Trial, extract, timeable
 from spa.latency.pieces import Piece, group_of, pieces
 from spa.latency.stopwatch import Stopwatch
 from spa.latency.store import Store
@@ -33,6 +33,12 @@ AT_ONCE, NUMBERS = 24, 1 << 25
 NEGLIGIBLE = 2e-4  # of the whole: its time is taken to follow its width
 STAGE = "measure"
 Point = tuple[int, ...]
+Axes = tuple[tuple[int, ...], ...]
+"""By axis, the groups along it."""
+Cuts = tuple[tuple[tuple[int, ...], ...], ...]
+"""By axis, level and group, how many units are removed per cell."""
+Levels = tuple[tuple[float, ...], ...]
+"""By axis and level, how many channels are kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +50,7 @@ class Surface:
     """
 
     piece: Piece
-    axes: tuple[tuple[int, ...], ...]
+    axes: Axes
     levels: tuple[NDArray[np.float64], ...]
     times: NDArray[np.float64]
     known: int
@@ -67,9 +73,9 @@ class _Kind:
 
     key: str
     piece: Piece
-    axes: tuple[tuple[int, ...], ...]
-    cuts: tuple[tuple[tuple[int, ...], ...], ...]  # by axis, level and group: removed per cell
-    levels: tuple[tuple[float, ...], ...]
+    axes: Axes
+    cuts: Cuts
+    levels: Levels
     count: int = 0
     found: dict[Point, float] = field(default_factory=dict)
 
@@ -83,7 +89,7 @@ class _Kind:
         at = [self.levels[a][k] for a, k in enumerate(point)]
         return hashlib.sha256(f"{self.key}{at}".encode()).hexdigest()[:24]
 
-    def surface(self, piece: Piece, axes: tuple[tuple[int, ...], ...]) -> Surface:
+    def surface(self, piece: Piece, axes: Axes) -> Surface:
         """The measured grid, its gaps filled in proportion to what is kept."""
         times = np.full([len(level) for level in self.levels], np.nan)
         for point, taken in self.found.items():
@@ -119,15 +125,10 @@ class Table:
         seconds: float = SECONDS,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.coupling, self.store, self.stopwatch, self.callback = (
-            coupling,
-            store,
-            stopwatch,
-            callback,
-        )
+        self.coupling, self.store = coupling, store
+        self.stopwatch, self.callback = stopwatch, callback
         self.tally = Tally()
         self._now, self._left = now, seconds
-        self._extract = Extractor(coupling)
         self._owner = group_of(coupling)
         self._keys: dict[tuple[int, ...], str] = {}  # of pieces as they are
         self._own: set[str] = set()  # what this run has measured or looked up
@@ -152,7 +153,7 @@ class Table:
 
     def _kinds(
         self, bounds: Sequence[Limit]
-    ) -> tuple[list[_Kind], list[tuple[Piece, tuple[tuple[int, ...], ...], _Kind]]]:
+    ) -> tuple[list[_Kind], list[tuple[Piece, Axes, _Kind]]]:
         found: dict[str, _Kind] = {}
         homes = []
         everything = self._remainder(())
@@ -161,7 +162,7 @@ class Table:
             key = f"untimed {piece.nodes}"
             if can:
                 if piece.nodes not in self._keys:
-                    self._keys[piece.nodes] = self._extract(piece, everything).key
+                    self._keys[piece.nodes] = extract(self.coupling, piece, everything).key
                 key = self._keys[piece.nodes] + self._wiring(piece, axes)
             told = f"{key}{levels}"
             kind = found.setdefault(told, _Kind(key, piece, axes, cuts, levels))
@@ -169,13 +170,7 @@ class Table:
             homes.append((piece, axes, kind))
         return [k for k in found.values() if not k.key.startswith("untimed")], homes
 
-    def _levels(
-        self, piece: Piece, bounds: Sequence[Limit]
-    ) -> tuple[
-        tuple[tuple[int, ...], ...],
-        tuple[tuple[tuple[int, ...], ...], ...],
-        tuple[tuple[float, ...], ...],
-    ]:
+    def _levels(self, piece: Piece, bounds: Sequence[Limit]) -> tuple[Axes, Cuts, Levels]:
         """Axes that can shrink; their cuts and numbers of kept channels, level by level."""
         free = [a for a in piece.axes if any(len(bounds[g].steps) > 1 for g in a)]
         axes, cuts, levels = [], [], []
@@ -222,24 +217,21 @@ class Table:
         for kind, point in wanted:
             name = kind.name(point)
             known = self.store.get(name)
+            late = self._now() > self._deadline and point != kind.full
+            trial = None if known is not None or late else self._trial(kind, point)
+            if trial is not None:
+                batch.append((kind, point, trial))
+                if len(batch) == AT_ONCE or sum(t.numbers for _, _, t in batch) > NUMBERS:
+                    self._time(batch)
+                    batch = []
+                continue
             if known is not None:
                 kind.found[point] = known
                 self.tally.cached += name not in self._own
                 self._own.add(name)
-                self.callback(Step(STAGE))
-                continue
-            if self._now() > self._deadline and point != kind.full:
-                self.callback(Step(STAGE))
-                continue
-            trial = self._trial(kind, point)
-            if trial is None:
+            elif not late:
                 self.tally.failed += 1
-                self.callback(Step(STAGE))
-                continue
-            batch.append((kind, point, trial))
-            if len(batch) == AT_ONCE or sum(t.numbers for _, _, t in batch) > NUMBERS:
-                self._time(batch)
-                batch = []
+            self.callback(Step(STAGE))
         if batch:
             self._time(batch)
 
@@ -250,7 +242,7 @@ class Table:
             for pair in zip(axis, cuts[k], strict=True)
         ]
         try:
-            return self._extract(kind.piece, self._remainder(removed))
+            return extract(self.coupling, kind.piece, self._remainder(removed))
         except (MisplacedError, ReadError):
             return None
 

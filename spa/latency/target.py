@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -216,15 +216,10 @@ def facts(reached: Reached, recipe: Recipe, table: Table, whole: Timed) -> dict[
         "threads": machine.threads or None,
         "cpu": machine.cpu,
         "turns": reached.turns,
-        "points": {
-            "measured": tally.measured,
-            "cached": tally.cached,
-            "estimated": tally.estimated,
-            "failed": tally.failed,
-        },
+        "points": {what: n for what, n in asdict(tally).items() if what != "seconds"},
         "seconds": tally.seconds,
         "cache": str(table.store.path) if table.store.path else None,
-        "bottlenecks": [bottleneck.fact() for bottleneck in reached.bottlenecks],
+        "bottlenecks": list(map(asdict, reached.bottlenecks)),
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 from spa.budgets.limits import limits
 from spa.coupling import misplaced
 from spa.latency.clock import Clock
-from spa.latency.extract import Extractor, timeable
+from spa.latency.extract import extract, timeable
 from spa.latency.menu import MOST, menus, paying
 from spa.latency.pieces import pieces
 from spa.recipe import Recipe
@@ -56,11 +56,10 @@ def test_pieces_run_alone_at_any_width_and_have_its_shapes(name):
         alive[group.cells[:, : group.size // 3]] = False
     assert not misplaced(coupling, alive)
     left = Kept(coupling.notes, coupling.root, alive)
-    extract = Extractor(coupling)
     shapes = []
     for piece in pieces(coupling):
         assert timeable(coupling, piece)
-        trial = extract(piece, left)
+        trial = extract(coupling, piece, left)
         shapes += [tuple(t.dims) for t in trial.model.graph.initializer if len(t.dims) > 1]
         for model in filter(None, (trial.model, trial.twice)):
             session = ort.InferenceSession(
@@ -83,7 +82,7 @@ def test_equal_pieces_are_measured_once():
 
 def test_keys_tell_widths_apart_but_not_weights():
     coupling = coupling_of("digits")
-    extract, every = Extractor(coupling), pieces(coupling)
+    every = pieces(coupling)
     whole = Kept(coupling.notes, coupling.root, coupling.everything())
     for group in coupling.groups:
         alive = coupling.everything()
@@ -92,10 +91,10 @@ def test_keys_tell_widths_apart_but_not_weights():
         last[group.cells[:, -4:]] = False
         lefts = [Kept(coupling.notes, coupling.root, a) for a in (first, last)]
         for piece in every:
-            keys = {extract(piece, left).key for left in lefts}
+            keys = {extract(coupling, piece, left).key for left in lefts}
             touched = any(group.id in axis for axis in piece.axes)
             assert len(keys) == 1
-            assert (keys != {extract(piece, whole).key}) == touched
+            assert (keys != {extract(coupling, piece, whole).key}) == touched
 
 
 @pytest.mark.parametrize("name", NETS)
