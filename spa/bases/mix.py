@@ -19,6 +19,7 @@ from spa.errors import ReadError
 from spa.events import Counted, uncounted
 from spa.graph.model import Graph
 from spa.graph.names import unused
+from spa.graph.tensors import copied
 
 ROUNDING = 1e-3  # relative L2 up to which two models compute the same
 Matrix = NDArray[np.float64]
@@ -76,8 +77,7 @@ class _Mixed:
 
     def result(self) -> tuple[ModelProto, tuple[str, ...]]:
         """The model and what was mixed; a tensor used elsewhere as well gets a copy."""
-        proto = ModelProto()
-        proto.CopyFrom(self.graph.proto)
+        proto = copied(self.graph.proto)
         stored = {t.name: t for t in proto.graph.initializer}
         taken = {
             *self.shared,

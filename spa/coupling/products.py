@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
-from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
+from onnx import GraphProto, TensorProto
 
 from spa.coupling.view import view_of
-from spa.graph.model import Graph, Node, NodeLike
-from spa.graph.normalize import constant_of
+from spa.graph.model import Graph, Node
+from spa.graph.normalize import constant_of, graphs_in
 from spa.labels import Shape
 from spa.rules import trait_of
 
 Shapes = Mapping[str, Shape]
-BODIES = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 
 
 def untold(graph: Graph, told: Iterable[int], rows: Callable[[int], int] = lambda node: 1) -> float:
@@ -35,18 +34,13 @@ def untold(graph: Graph, told: Iterable[int], rows: Callable[[int], int] = lambd
 def stored_inside(graph: GraphProto) -> Iterator[TensorProto]:
     """The tensors that the bodies of a graph's nodes hold, at any depth."""
     for node in graph.node:
-        for body in _bodies_of(node):
+        for body in (each for each in graphs_in(node) if each.node):
             yield from body.initializer
             for inner in body.node:
                 held = constant_of(inner)
                 if held is not None:
                     yield held
             yield from stored_inside(body)
-
-
-def _bodies_of(node: NodeProto) -> list[GraphProto]:
-    held = [a for a in node.attribute if a.type in BODIES]
-    return [body for a in held for body in (a.g, *a.graphs) if body.node]
 
 
 def _node(node: Node, shapes: Shapes) -> float:
@@ -57,7 +51,7 @@ def _node(node: Node, shapes: Shapes) -> float:
     return _counted(node, shapes)
 
 
-def _counted(node: NodeLike, shapes: Shapes) -> float:
+def _counted(node: Node, shapes: Shapes) -> float:
     macs = trait_of(node).macs
     if macs is None:
         return 0.0
@@ -74,5 +68,5 @@ def _inside(body: GraphProto, shapes: Shapes) -> float:
     total = 0.0
     for node in body.node:
         total += _counted(view_of(node), known)
-        total += max((_inside(inner, known) for inner in _bodies_of(node)), default=0.0)
+        total += max((_inside(inner, known) for inner in graphs_in(node)), default=0.0)
     return total

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import TypeProto
 
+from spa.graph.evaluate import attribute_of
 from spa.graph.facts import (
     Facts,
     Program,
@@ -121,7 +122,7 @@ def _if(step: Step, scope: Scope) -> Types:
 
 def _loop(step: Step, scope: Scope) -> Types:
     node = step.node
-    body = next(attribute.g for attribute in node.attribute if attribute.name == "body")
+    body = attribute_of(node, "body")
     fixed = [tensor_type(onnx.TensorProto.INT64, ()), tensor_type(onnx.TensorProto.BOOL, ())]
     carried = [scope.facts.types.get(name) for name in node.input[2:]]
 

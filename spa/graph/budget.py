@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import onnx
 
-from spa.graph.evaluate import windows, words
+from spa.graph.evaluate import attribute_of, windows, words
 
 Shape = tuple[int, ...]
 
@@ -66,7 +66,7 @@ def work(node: onnx.NodeProto, shapes: Sequence[Shape | None], made: float) -> f
 
 def _einsum(node: onnx.NodeProto, shapes: Sequence[Shape | None]) -> float:
     """The product of the sizes of all letters."""
-    text = next((a.s for a in node.attribute if a.name == "equation"), b"")
+    text = attribute_of(node, "equation", b"")
     terms = text.decode("utf-8", "replace").replace(" ", "").split("->")[0].split(",")
     total = math.prod(float(math.prod(shape or (1,))) for shape in shapes)
     if b"..." in text or any(s is None for s in shapes) or len(terms) != len(shapes):

@@ -11,15 +11,15 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 
 from onnx import GraphProto, NodeProto
 
-from spa.graph.normalize import graphs_in
+from spa.graph.evaluate import attribute_of, words
+from spa.graph.normalize import graphs_in, nodes_in
 from spa.graph.single import LAYERS, ON_THE_WAY
 
 RANK = 4
-_ALIKE = "Cast Identity Add Sub Mul Div Neg Not And Or Where Equal Less Greater Clip Min Max"
-ALIKE = frozenset(_ALIKE.split())
+ALIKE = words("Cast Identity Add Sub Mul Div Neg Not And Or Where Equal Less Greater Clip Min Max")
 """What leaves axes where they are."""
-INTO = frozenset(("ScatterND", "ScatterElements", "TensorScatter"))
-PRODUCTS = frozenset(("MatMul", "Einsum"))
+INTO = words("ScatterND ScatterElements TensorScatter")
+PRODUCTS = words("MatMul Einsum")
 PAST = 3
 """The first input of an operator for attention that may be a mask or a cache."""
 Axes = tuple[int, ...]
@@ -34,7 +34,7 @@ def caches(graph: GraphProto, consts: Container[str]) -> frozenset[str]:
         return frozenset()
     readers: dict[str, list[NodeProto]] = {}
     made: set[str] = set()
-    for node in _nodes(graph):
+    for node in nodes_in(graph.node):
         for name in node.input:
             readers.setdefault(name, []).append(node)
         if node.op_type != "Constant":
@@ -46,14 +46,6 @@ def caches(graph: GraphProto, consts: Container[str]) -> frozenset[str]:
         if walk.ends(info.name, len(sizes), {k for k, size in enumerate(sizes) if size <= 0}):
             found.append(info.name)
     return frozenset(found)
-
-
-def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
-    """All nodes, those in bodies included."""
-    for node in graph.node:
-        yield node
-        for body in graphs_in(node):
-            yield from _nodes(body)
 
 
 class _Walk:
@@ -86,8 +78,7 @@ class _Walk:
         if node.op_type in PRODUCTS:
             return bool(others) and all(name in self.made for name in others)
         if node.op_type == "Concat":
-            axis = int(next(a.i for a in node.attribute if a.name == "axis"))
-            own = axes[axis] if axes else None
+            own = axes[attribute_of(node, "axis")] if axes else None
             return own in free and any(name in self.made for name in others)
         if node.op_type in INTO:
             return node.input[0] == tensor and any(name in self.made for name in others)
@@ -102,8 +93,7 @@ def _onward(node: NodeProto, tensor: str, axes: Axes) -> Iterator[tuple[str, Axe
             given = zip(node.input, body.input, strict=False)
             yield from ((own.name, axes) for name, own in given if name == tensor)
     elif node.op_type == "Transpose" and axes:
-        perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), None)
-        turn = perm if perm is not None else range(len(axes))[::-1]
+        turn = attribute_of(node, "perm", range(len(axes))[::-1])
         yield node.output[0], tuple(axes[k] for k in turn)
     elif node.op_type in ALIKE:
         yield node.output[0], axes

@@ -13,6 +13,7 @@ import onnx
 
 Shape = tuple[int, ...]
 Shapes = Callable[[str], Shape | None]
+Known = list[Shape | None]
 
 
 def mismatch(node: onnx.NodeProto, shape: Shapes) -> str | None:
@@ -24,7 +25,7 @@ def mismatch(node: onnx.NodeProto, shape: Shapes) -> str | None:
     return problem or _vanished(shapes, results)
 
 
-def _vanished(shapes: list[Shape | None], results: list[Shape | None]) -> str | None:
+def _vanished(shapes: Known, results: Known) -> str | None:
     """Whether an axis shrank to nothing, as under a window larger than its image."""
     if any(known is not None and 0 in known for known in shapes):
         return None
@@ -34,19 +35,15 @@ def _vanished(shapes: list[Shape | None], results: list[Shape | None]) -> str | 
     return None
 
 
-def _reshape(
-    node: onnx.NodeProto, shapes: list[Shape | None], results: list[Shape | None]
-) -> str | None:
+def _reshape(node: onnx.NodeProto, shapes: Known, results: Known) -> str | None:
     before, after = shapes[0], results[0]
     if before is None or after is None or math.prod(before) == math.prod(after):
         return None
     return f"{list(before)} does not have as many elements as {list(after)}"
 
 
-def _conv(
-    node: onnx.NodeProto, shapes: list[Shape | None], results: list[Shape | None]
-) -> str | None:
-    data, weight = shapes[0], shapes[1]
+def _conv(node: onnx.NodeProto, shapes: Known, results: Known) -> str | None:
+    data, weight = shapes[:2]
     if data is None or weight is None or len(data) < 3 or len(weight) < 3:
         return None
     if results[0] is None:
@@ -58,18 +55,14 @@ def _conv(
     return None
 
 
-def _pool(
-    node: onnx.NodeProto, shapes: list[Shape | None], results: list[Shape | None]
-) -> str | None:
+def _pool(node: onnx.NodeProto, shapes: Known, results: Known) -> str | None:
     if shapes[0] is None or results[0] is not None:
         return None
     return f"its window does not fit into {list(shapes[0])}"
 
 
-def _gemm(
-    node: onnx.NodeProto, shapes: list[Shape | None], results: list[Shape | None]
-) -> str | None:
-    left, right = shapes[0], shapes[1]
+def _gemm(node: onnx.NodeProto, shapes: Known, results: Known) -> str | None:
+    left, right = shapes[:2]
     if left is None or right is None or len(left) != 2 or len(right) != 2:
         return None
     flags = _attributes(node)
@@ -78,10 +71,8 @@ def _gemm(
     return None if rows == columns else f"multiplies {list(left)} by {list(right)}"
 
 
-def _recurrent(
-    node: onnx.NodeProto, shapes: list[Shape | None], results: list[Shape | None]
-) -> str | None:
-    data, weight = shapes[0], shapes[1]
+def _recurrent(node: onnx.NodeProto, shapes: Known, results: Known) -> str | None:
+    data, weight = shapes[:2]
     if data is None or weight is None or len(data) != 3 or len(weight) != 3:
         return None
     batch = data[0 if _attributes(node).get("layout", 0) else 1]

@@ -37,9 +37,7 @@ def share_copies(graph: GraphProto, weighted: Collection[str]) -> None:
     if not any(name in layers & wide and first[name] in layers for name in first):
         return
     for node in graph.node:
-        for place, name in enumerate(node.input):
-            if name in first:
-                node.input[place] = first[name]
+        node.input[:] = [first.get(name, name) for name in node.input]
     drop_initializers(graph, set(first))
 
 

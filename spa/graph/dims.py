@@ -15,6 +15,7 @@ from onnx import TypeProto
 from spa.errors import ReadError
 from spa.graph.facts import Engine, Facts, Program
 from spa.graph.shapes import walk
+from spa.graph.tensors import copied
 
 ANONYMOUS = frozenset(("", "?", "-1", "None", "none", "unknown"))
 """Names that exporters give to axes they know nothing of: no two of them mean the same axis."""
@@ -128,8 +129,7 @@ def concrete(
     """The types of `inputs` with `sizes` put in for their symbols; others stay open."""
     types = {}
     for info in inputs:
-        kind = TypeProto()
-        kind.CopyFrom(info.type)
+        kind = copied(info.type)
         symbols = axes.symbols[info.name]
         if symbols and not kind.tensor_type.HasField("shape"):
             kind.tensor_type.shape.dim.extend(onnx.TensorShapeProto.Dimension() for _ in symbols)

@@ -46,6 +46,12 @@ DATA_DEPENDENT = BOUNDED | words("NonMaxSuppression Loop StringSplit TfIdfVector
 """Ops whose output size one run says nothing about."""
 
 
+def attribute_of(node: onnx.NodeProto, name: str, default: object = None) -> Any:
+    """The value of an attribute as onnx gives it, or `default`."""
+    stated = (a for a in node.attribute if a.name == name)
+    return next(map(onnx.helper.get_attribute_value, stated), default)
+
+
 def has_subgraph(node: onnx.NodeProto) -> bool:
     """Whether a node carries graphs of its own (If, Loop, Scan, SequenceMap)."""
     graphs = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)

@@ -258,9 +258,7 @@ def _share_copies(graph: GraphProto) -> None:
     aliases: dict[str, str] = {}
     kept = []
     for node in graph.node:
-        for place, name in enumerate(node.input):
-            if name in aliases:
-                node.input[place] = aliases[name]
+        node.input[:] = [aliases.get(name, name) for name in node.input]
         copies = node.op_type == "Identity" and node.domain in ("", "ai.onnx")
         if copies and node.input[0] in names and node.output[0] not in fixed:
             aliases[node.output[0]] = node.input[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -258,39 +259,44 @@ def _check_nodes(
     return made
 
 
+@dataclass(frozen=True)
+class _Form:
+    """What an operator cannot do without, and the types of its attributes."""
+
+    required: tuple[str, ...] = ()
+    inputs: int = 0
+    outputs: int = 0
+    types: Mapping[str, str] = field(default_factory=dict)
+
+
 @lru_cache(maxsize=1024)
-def _required(op: str, version: int, domain: str) -> tuple[tuple[str, ...], int, int]:
-    """Attributes, number of inputs and number of outputs that an operator cannot do without."""
+def _form(op: str, version: int, domain: str) -> _Form:
     schema = schema_of(op, version, domain)
     if schema is None:
-        return (), 0, 0
-    attributes = tuple(key for key, value in schema.attributes.items() if value.required)
-    return attributes, schema.min_input, schema.min_output
+        return _Form()
+    required = tuple(key for key, value in schema.attributes.items() if value.required)
+    types = {key: str(a.type).rpartition(".")[2] for key, a in schema.attributes.items()}
+    return _Form(required, schema.min_input, schema.min_output, types)
 
 
 def _check_form(node: NodeProto, opsets: Mapping[str, int], called: str) -> None:
-    """Refuse a node that lacks inputs, outputs or attributes which its operator requires."""
+    """Refuse a node that lacks what its operator requires, or says it in another type."""
     if not node.op_type:
         raise ReadError(f"{called} has no operator; export the model again")
     domain = "" if node.domain == "ai.onnx" else node.domain
-    attributes, inputs, outputs = _required(node.op_type, opsets.get(domain, 1), domain)
-    stated = {attribute.name for attribute in node.attribute} if attributes else ()
-    missing = [f"attribute '{key}'" for key in attributes if key not in stated]
-    if len(node.input) < inputs:
+    form = _form(node.op_type, opsets.get(domain, 1), domain)
+    stated = {attribute.name for attribute in node.attribute} if form.required else ()
+    missing = [f"attribute '{key}'" for key in form.required if key not in stated]
+    if len(node.input) < form.inputs:
         missing.append(f"input {len(node.input)}")
-    if len(node.output) < outputs:
+    if len(node.output) < form.outputs:
         missing.append(f"output {len(node.output)}")
     if missing:
         raise ReadError(
             f"{called} lacks {missing[0]}, which the operator requires; export the model again"
         )
-    _check_types(node, _types(node.op_type, opsets.get(domain, 1), domain), called)
-
-
-def _check_types(node: NodeProto, types: Mapping[str, str], called: str) -> None:
-    """Refuse attributes of another type than the operator has."""
     for attribute in node.attribute:
-        wanted = types.get(attribute.name)
+        wanted = form.types.get(attribute.name)
         if wanted is None or attribute.ref_attr_name:
             continue
         found = AttributeProto.AttributeType.Name(attribute.type)
@@ -299,10 +305,3 @@ def _check_types(node: NodeProto, types: Mapping[str, str], called: str) -> None
                 f"{called} has attribute '{attribute.name}' as {found} where the operator takes "
                 f"{wanted}; export the model again"
             )
-
-
-@lru_cache(maxsize=512)
-def _types(op: str, version: int, domain: str) -> Mapping[str, str]:
-    schema = schema_of(op, version, domain)
-    known = schema.attributes.items() if schema is not None else ()
-    return {name: str(attribute.type).rpartition(".")[2] for name, attribute in known}

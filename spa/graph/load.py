@@ -23,7 +23,6 @@ from spa.errors import ReadError, SpaError, first_line
 from spa.events import Callback, Done, Started, quiet
 from spa.graph import dims as sizes_of
 from spa.graph.caches import caches
-from spa.graph.count import count_ops
 from spa.graph.facts import Facts, static_shape
 from spa.graph.fold import fold
 from spa.graph.guard import check_bytes, check_graph, check_model
@@ -31,12 +30,13 @@ from spa.graph.makers import Makers
 from spa.graph.mapped import Mapped, state_of
 from spa.graph.model import Given, Graph, Source
 from spa.graph.nodes import ends_by_data, nodes_of
-from spa.graph.normalize import normalize, opsets_of
+from spa.graph.normalize import count_ops, normalize, opsets_of
 from spa.graph.scopes import open_bodies
 from spa.graph.single import single
 from spa.graph.stretch import stretched
 from spa.graph.symbols import Seen, symbolic
 from spa.graph.tensors import (
+    copied,
     defaults_of,
     dtype_of,
     external_bytes,
@@ -118,8 +118,7 @@ def _label(model: Model) -> str:
 def _open(model: Model, label: str, base_dir: str | os.PathLike[str] | None) -> Origin:
     folder = None if base_dir is None else Path(base_dir)
     if isinstance(model, onnx.ModelProto):
-        proto = onnx.ModelProto()
-        proto.CopyFrom(model)
+        proto = copied(model)
         digest, size = _digest(proto)
         return Origin(proto, "the model", None, digest, size, folder, given=model)
     if isinstance(model, bytes | bytearray | memoryview):

@@ -13,7 +13,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto
 
 from spa.graph.evaluate import has_subgraph
-from spa.graph.tensors import external_bytes
+from spa.graph.tensors import copied, external_bytes
 
 LARGEST_FLOW = 1 << 30
 """What a capacity may be; larger sizes are counted in larger units."""
@@ -53,8 +53,7 @@ class Makers:
         known = len(self.nodes)
         self.nodes += [copied(nodes[i - known]) for i in chosen.nodes if i >= known]
         for name in chosen.tensors - self.tensors.keys() - stay:
-            self.tensors[name] = TensorProto()
-            self.tensors[name].CopyFrom(tensors[name])
+            self.tensors[name] = copied(tensors[name])
 
 
 @dataclass(frozen=True)
@@ -156,10 +155,3 @@ def framed(part: NodeProto | TensorProto) -> int:
 def length_of(size: int) -> int:
     """The bytes that protobuf needs to say how many bytes follow."""
     return max(1, -(-size.bit_length() // 7))
-
-
-def copied(node: NodeProto) -> NodeProto:
-    """A node of one's own."""
-    copy = NodeProto()
-    copy.CopyFrom(node)
-    return copy

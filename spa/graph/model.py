@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -54,30 +54,6 @@ class Source:
         if self.given is None or isinstance(self.given, onnx.ModelProto):
             return self.given
         return onnx.load_from_string(self.given)
-
-
-class NodeLike(Protocol):
-    """A node as rules see it: of a graph, or a view of one in a file."""
-
-    @property
-    def op(self) -> str:
-        """The operator."""
-
-    @property
-    def domain(self) -> str:
-        """Its domain; `""` is ai.onnx."""
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of tensors, `""` where an optional one is left out."""
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Likewise."""
-
-    @property
-    def attrs(self) -> Attributes:
-        """Attributes as Python values."""
 
 
 @dataclass(frozen=True, eq=False)

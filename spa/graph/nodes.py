@@ -17,7 +17,7 @@ import onnx
 from onnx import AttributeProto, GraphProto, NodeProto
 
 from spa.graph.bodies import trips_of
-from spa.graph.evaluate import has_subgraph
+from spa.graph.evaluate import attribute_of, has_subgraph
 from spa.graph.facts import Facts, Program
 from spa.graph.model import FLOW, Node
 from spa.graph.names import unused
@@ -179,7 +179,7 @@ class _Maker:
         inner = self.facts.inner.get(proto.input[-1]) if proto.input else None
         if shape is None and inner is not None and inner.HasField("tensor_type"):
             shape = tuple(dim.dim_value for dim in inner.tensor_type.shape.dim)
-        axes = _ints(proto, "scan_input_axes")
+        axes = attribute_of(proto, "scan_input_axes")
         axis = axes[-1] if axes else 0
         return max(1, shape[axis]) if shape and -len(shape) <= axis < len(shape) else 1
 
@@ -231,14 +231,14 @@ def _scan(proto: NodeProto, bodies: Mapping[str, GraphProto]) -> tuple[list[Bord
     body = bodies["body"]
     states = states_of(proto)
     before = _entering(proto, body, 0, states)
-    axes = _ints(proto, "scan_input_axes") or [0] * (len(proto.input) - states)
+    axes = attribute_of(proto, "scan_input_axes") or [0] * (len(proto.input) - states)
     before += [
         ("slice", [(name, k)], [body.input[k].name], {"axis": axis})
         for k, (name, axis) in enumerate(zip(proto.input[states:], axes, strict=True), states)
     ]
     after = _leaving(proto, body, 0, 0, states)
     stacked = body.output[states:]
-    axes = _ints(proto, "scan_output_axes") or [0] * len(stacked)
+    axes = attribute_of(proto, "scan_output_axes") or [0] * len(stacked)
     after += [
         ("stack", [(info.name, -1)], [name], {"axis": axis})
         for info, name, axis in zip(stacked, proto.output[states:], axes, strict=False)
@@ -266,10 +266,6 @@ def _leaving(
         )
         for k in range(states)
     ]
-
-
-def _ints(proto: NodeProto, name: str) -> list[int]:
-    return next((list(a.ints) for a in proto.attribute if a.name == name), [])
 
 
 def _text(value: bytes) -> str | bytes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import onnx
@@ -51,6 +51,20 @@ def graphs_in(node: NodeProto) -> Iterator[GraphProto]:
             yield attribute.g
         elif attribute.type == AttributeProto.GRAPHS:
             yield from attribute.graphs
+
+
+def nodes_in(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    """All these nodes, each before those in its bodies."""
+    for node in nodes:
+        yield node
+        for body in graphs_in(node):
+            yield from nodes_in(body.node)
+
+
+def count_ops(model: ModelProto) -> dict[str, int]:
+    """The nodes of a model by op, those in bodies and in local functions included."""
+    held = [model.graph.node, *(function.node for function in model.functions)]
+    return dict(sorted(Counter(n.op_type for each in held for n in nodes_in(each)).items()))
 
 
 def captured_names(node: NodeProto) -> tuple[str, ...]:

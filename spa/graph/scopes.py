@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-from spa.graph.evaluate import QUANTIZERS, is_pure
+from spa.graph.evaluate import QUANTIZERS, attribute_of, is_pure
 from spa.graph.flatten import drop_initializers
 from spa.graph.names import defined_in, mentioned_in, unused
 from spa.graph.normalize import (
@@ -64,8 +64,7 @@ def states_of(node: NodeProto) -> int:
     """How many states a Loop or Scan carries from step to step."""
     if node.op_type == "Loop":
         return len(node.input) - 2
-    counts = [a.i for a in node.attribute if a.name == "num_scan_inputs"]
-    return len(node.input) - (counts[0] if counts else len(node.input) + 1)
+    return len(node.input) - int(attribute_of(node, "num_scan_inputs", len(node.input) + 1))
 
 
 def open_bodies(model: ModelProto) -> bool:
@@ -222,8 +221,7 @@ def _without_invariant(node: NodeProto, shown: set[str]) -> dict[str, str]:
 def _read_instead(graph: GraphProto, aliases: Mapping[str, str]) -> None:
     """Let everything in a graph read other tensors."""
     for node in graph.node:
-        for place, name in enumerate(node.input):
-            node.input[place] = aliases.get(name, name)
+        node.input[:] = [aliases.get(name, name) for name in node.input]
         for body in graphs_in(node):
             _read_instead(body, aliases)
 
@@ -236,8 +234,7 @@ def _replace_names(body: GraphProto, names: Mapping[str, str]) -> None:
         info.name = names.get(info.name, info.name)
     for node in body.node:
         for side in (node.input, node.output):
-            for place, name in enumerate(side):
-                side[place] = names.get(name, name)
+            side[:] = [names.get(name, name) for name in side]
         for inner in graphs_in(node):
             hidden = set(defined_in(inner))
             _replace_names(inner, {a: b for a, b in names.items() if a not in hidden})

@@ -6,23 +6,23 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import GraphProto, NodeProto, helper
+from onnx import GraphProto, NodeProto
+
+from spa.graph.evaluate import attribute_of, words
 
 if TYPE_CHECKING:
     from spa.graph.model import Graph
 
 Consts = Mapping[str, np.ndarray]
 RANK = 3
-_ON_THE_WAY = (
+ON_THE_WAY = words(
     "Cast Identity Transpose Add Sub Mul Div Pad Resize Upsample Clip Slice Gather Concat "
     "QuantizeLinear DequantizeLinear DynamicQuantizeLinear"
 )
-ON_THE_WAY = frozenset(_ON_THE_WAY.split())
 """What may happen to a picture before its first layer; the rest could make anything of it."""
-_LAYERS = (
+LAYERS = words(
     "Conv ConvInteger QLinearConv MaxPool AveragePool BatchNormalization InstanceNormalization"
 )
-LAYERS = frozenset(_LAYERS.split())
 """What reads `[batch, channels, height, width]` and nothing else of that rank."""
 
 
@@ -69,15 +69,10 @@ def _adds_a_batch(node: NodeProto, tensor: str, consts: Consts) -> bool:
     """Whether a node puts one axis of size 1 before all others."""
     if node.op_type not in ("Unsqueeze", "Reshape") or node.input[0] != tensor:
         return False
-    known = consts.get(node.input[1]) if len(node.input) > 1 else _axes(node)
+    known = consts.get(node.input[1]) if len(node.input) > 1 else attribute_of(node, "axes")
     if known is None:
         return False
     values = [int(value) for value in np.ravel(known)]
     if node.op_type == "Unsqueeze":
         return values in ([0], [-RANK - 1])
     return len(values) == RANK + 1 and values[0] == 1
-
-
-def _axes(node: NodeProto) -> np.ndarray | None:
-    found = [helper.get_attribute_value(a) for a in node.attribute if a.name == "axes"]
-    return np.asarray(found[0]) if found else None

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -20,11 +20,15 @@ from onnx import (
     NodeProto,
     SparseTensorProto,
     TensorProto,
+    TypeProto,
+    ValueInfoProto,
     numpy_helper,
 )
 
 from spa.errors import ReadError
 from spa.graph.mapped import Mapped
+
+Message = TypeVar("Message", ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto)
 
 CACHED_BYTES = 1 << 20
 """Decoded constants up to this size are kept; larger ones live as long as somebody holds them."""
@@ -120,15 +124,22 @@ def _in_node(node: NodeProto) -> Iterator[tuple[TensorProto, str]]:
             yield from _in_graph(graph)
 
 
-def shell_of(model: ModelProto) -> ModelProto:
-    """A copy of a model without the initializers of its main graph."""
+def copied(message: Message) -> Message:
+    """A copy of one's own."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
+
+
+def shell_of(model: ModelProto, *without: str) -> ModelProto:
+    """A copy of a model without the initializers of its main graph, and further fields of it."""
     shell = ModelProto()
     for field, value in model.ListFields():
         if field.name != "graph":
             _assign(shell, field.name, value)
     shell.graph.SetInParent()
     for field, value in model.graph.ListFields():
-        if field.name != "initializer":
+        if field.name not in ("initializer", *without):
             _assign(shell.graph, field.name, value)
     return shell
 

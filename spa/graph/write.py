@@ -20,6 +20,7 @@ from spa.errors import ReadError, UsageError
 from spa.graph.datafiles import data_name, lies_there, outdated
 from spa.graph.tensors import (
     bits_of,
+    copied,
     data_file,
     external_bytes,
     is_external,
@@ -200,8 +201,7 @@ def _commit(draft: Draft, target: Path, data: tuple[Draft, Path] | None, reads: 
 
 def _inside(tensor: TensorProto, folder: Path | None) -> TensorProto:
     """`tensor` with its data in itself."""
-    copy = TensorProto()
-    copy.CopyFrom(tensor)
+    copy = copied(tensor)
     if is_external(tensor):
         copy.ClearField("external_data")
         copy.ClearField("data_location")

@@ -11,7 +11,7 @@ from onnx import ModelProto
 from spa._version import __version__
 from spa.coupling.cost import Cost, stored
 from spa.graph import Graph
-from spa.graph.count import count_ops
+from spa.graph.normalize import count_ops
 from spa.pipeline.context import Context
 from spa.pipeline.values import Groups, Repaired, Written
 from spa.plans import Plan

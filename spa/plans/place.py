@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spa import labels
 from spa.coupling import misplaced
 from spa.coupling.describe import tensor_axes
 from spa.coupling.model import Coupling
@@ -111,14 +112,14 @@ def _masks(coupling: Coupling, param: Param, entry: Entry) -> list[Mask]:
         for mask in masks if outer else ():
             rest = tuple(a for a in range(rank) if a not in outer)
             block = block & mask.any(rest).reshape([mask.shape[a] for a in outer])
-        rows = np.zeros((block.size, size), bool)
+        rows = np.zeros((block.size, size), np.int64)
         living = np.flatnonzero(block)
         if axis in nested and len(living) != len(kept):
             raise _coupled_differently(param.tensor)
         for row, positions in zip(living, kept, strict=True):
-            rows[row, positions] = True
+            rows[row, positions] = 1
         dense = rows.reshape([param.view[a] for a in (*outer, *fine)])
-        masks.append(_laid(dense, [*outer, *fine], rank))
+        masks.append(labels.lay(dense, [*outer, *fine], rank).ids != 0)
     return masks
 
 
@@ -126,13 +127,6 @@ def _outer_axes(param: Param, fine: list[int]) -> list[int]:
     """The axes of the view whose blocks keep different positions along `fine`."""
     inner = [p for _, p in param.maps if p.axes and p.axes[-1] in fine]
     return sorted({a for p in inner for a in p.axes} - set(fine))
-
-
-def _laid(dense: Mask, axes: list[int], rank: int) -> Mask:
-    shape = [1] * rank
-    for a, n in zip(axes, dense.shape, strict=True):
-        shape[a] = n
-    return dense.transpose(np.argsort(axes)).reshape(shape)
 
 
 def _compare(coupling: Coupling, plan: Plan, alive: Mask) -> None:

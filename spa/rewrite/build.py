@@ -22,6 +22,7 @@ from spa.graph.model import Node
 from spa.graph.names import unused
 from spa.graph.normalize import captured_names
 from spa.graph.spill import Spill
+from spa.graph.tensors import copied, shell_of
 from spa.rewrite.override import override
 from spa.rewrite.shrink import shrink, signature
 from spa.rules import trait_of
@@ -85,8 +86,7 @@ class _Builder:
         """The nodes of the main graph or of a body as they are from now on."""
         around, self.nodes = self.nodes, []
         for node, proto in zip(nodes, protos, strict=True):
-            copy = NodeProto()
-            copy.CopyFrom(proto)
+            copy = copied(proto)
             if node.bodies:
                 self._enter(node, copy)
             else:
@@ -220,21 +220,7 @@ class _Builder:
 
     def _assemble(self) -> ModelProto:
         old = self.graph.proto
-        model = ModelProto()
-        for field, value in old.ListFields():
-            if field.name == "graph":
-                continue
-            if isinstance(value, (int, str, bytes)):
-                setattr(model, field.name, value)
-            else:
-                getattr(model, field.name).MergeFrom(value)
-        for field, value in old.graph.ListFields():
-            if field.name in ("node", "initializer", "value_info"):
-                continue
-            if isinstance(value, str):
-                setattr(model.graph, field.name, value)
-            else:
-                getattr(model.graph, field.name).MergeFrom(value)
+        model = shell_of(old, "node", "value_info")
         model.graph.node.extend(self.nodes)
         used = {n for node in self.nodes for n in node.input} | set(self.graph.outputs)
         if any([node.captured or node.bodies for node in self.graph.nodes]):

@@ -13,10 +13,10 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from spa.graph import Graph
 from spa.graph.forms import Form, same, smallest
-from spa.graph.makers import Makers, cheapest, copied, framed, length_of
+from spa.graph.makers import Makers, cheapest, framed, length_of
 from spa.graph.names import mentioned_in, unused
 from spa.graph.normalize import opsets_of
-from spa.graph.tensors import is_external, shell_of, to_array
+from spa.graph.tensors import copied, is_external, shell_of, to_array
 from spa.make import make
 from spa.runtime import evaluate_constants
 
@@ -49,8 +49,7 @@ def compact(model: ModelProto, graph: Graph) -> ModelProto:
 
 def bytes_of(model: ModelProto) -> int:
     """What a model takes as a file, with its external data; large models, too, piece by piece."""
-    rest = shell_of(model)
-    del rest.graph.node[:]
+    rest = shell_of(model, "node")
     graph: int = rest.graph.ByteSize()
     graph += sum(map(framed, model.graph.node)) + sum(map(framed, model.graph.initializer))
     rest.ClearField("graph")
@@ -125,8 +124,7 @@ class _File:
         """The model with nodes in the place of tensors."""
         if not self.gone:
             return self.model
-        written = shell_of(self.model)
-        del written.graph.node[:]
+        written = shell_of(self.model, "node")
         written.graph.node.extend([*self.nodes, *self.model.graph.node])
         for name, tensor in self.stored.items():
             if name not in self.gone:
@@ -153,10 +151,8 @@ class _File:
             node.output[:] = [names.get(name, name) for name in node.output]
             self.nodes.append(node)
         for name, tensor in own.items():
-            mine = TensorProto()
-            mine.CopyFrom(tensor)
-            mine.name = names[name]
-            self.tensors.append(mine)
+            self.tensors.append(copied(tensor))
+            self.tensors[-1].name = names[name]
 
     def _differing(
         self, nodes: Sequence[NodeProto], tensors: Sequence[TensorProto], wanted: Tensors

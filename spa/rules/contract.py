@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spa import labels
-from spa.graph.model import NodeLike
+from spa.graph.model import Node
 from spa.labels import Image
 from spa.rules.contraction import Contraction, Terms, of_equation, of_product
 from spa.rules.einsum import contract, letters_of
@@ -31,7 +31,7 @@ def gemm(op: Op, *_: Image) -> Image:  # n k, k o, n o -> n o
     return Image(out.shape, meet(op, (out, c), wide))
 
 
-def _gemm_letters(node: NodeLike, _: Sequence[int]) -> Terms | None:
+def _gemm_letters(node: Node, _: Sequence[int]) -> Terms | None:
     plain = node.attrs.get("alpha", 1.0) == 1.0 and node.attrs.get("beta", 1.0) == 1.0
     first = "kn" if node.attrs.get("transA", 0) else "nk"
     second = "jk" if node.attrs.get("transB", 0) else "kj"
@@ -46,7 +46,7 @@ def matmul(op: Op, *_: Image) -> Image:  # ... i k, ... k j -> ... i j
     return matrices(op)
 
 
-def _matmul_letters(_: NodeLike, ranks: Sequence[int]) -> Terms | None:
+def _matmul_letters(_: Node, ranks: Sequence[int]) -> Terms | None:
     if min(ranks[:2]) < 2:
         return None
     batch = tuple(f"b{k}" for k in range(ranks[2] - 2))
@@ -90,7 +90,7 @@ def einsum(op: Op, *_: Image) -> Image:  # as its equation says
     )
 
 
-def _einsum_letters(node: NodeLike, ranks: Sequence[int]) -> Terms | None:
+def _einsum_letters(node: Node, ranks: Sequence[int]) -> Terms | None:
     if len(node.inputs) != 2:
         return None
     terms, out = letters_of(node.attrs["equation"], ranks[:2])

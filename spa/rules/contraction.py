@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-from spa.graph.model import Attributes, NodeLike
+from spa.graph.model import Attributes, Node
 from spa.labels import Shape
 
 Terms = tuple[tuple[str, ...], ...]
@@ -26,7 +26,7 @@ class Contraction:
         bias: the input that is added to the rows, if the operator has one.
     """
 
-    letters: Callable[[NodeLike, Sequence[int]], Terms | None] | None = None
+    letters: Callable[[Node, Sequence[int]], Terms | None] | None = None
     window: Literal["reads", "writes"] | None = None
     bias: int | None = None
 

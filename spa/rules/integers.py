@@ -6,14 +6,11 @@ differently from their floating-point kin, whose rules they share.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from math import prod
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from spa.labels import Image, IndexMap, Shape
+from spa.labels import Image
 from spa.rules import neutral
 from spa.rules.contract import gemm, matrices
 from spa.rules.contraction import of_convolution, of_product
@@ -26,47 +23,6 @@ from spa.rules.traits import trait
 from spa.trace.check import Sizes
 from spa.trace.op import Op
 from spa.trace.registry import MICROSOFT, Fixes, refit, rule
-
-
-class Facing(Op):
-    """An op whose input i is number `places[i]` of the node."""
-
-    def __init__(self, op: Op, *places: int) -> None:
-        self._at, self.node, self.version, self.places = op._at, op.node, op.version, places
-        self.x = tuple(op.x[p] if p < len(op.x) else None for p in places)
-
-    def has(self, i: int) -> bool:
-        """Whether input `i` is given."""
-        return i < len(self.places) and super().has(self.places[i])
-
-    def sized(self, i: int) -> np.ndarray | None:
-        """The value of input `i` at the sizes of the analysis, if known."""
-        return self._at.sized(self.node, self.places[i]) if self.has(i) else None
-
-    def _mask(self, i: int) -> NDArray[np.bool_] | None:
-        return self._at.symbolic(self.node, self.places[i]) if self.has(i) else None
-
-    def is_const(self, i: int) -> bool:
-        """Whether input `i` is stored in the file."""
-        return self.has(i) and super().is_const(self.places[i])
-
-    def is_float(self, i: int) -> bool:
-        """Whether input `i` has a floating-point type."""
-        return super().is_float(self.places[i])
-
-    def is_number(self, i: int) -> bool:
-        """Whether channels may be stored in the type of input `i`."""
-        return super().is_number(self.places[i])
-
-    def shape(self, i: int) -> Shape:
-        """Shape of input `i`."""
-        return super().shape(self.places[i])
-
-    def param(
-        self, i: int, view: Sequence[int], times: float = 0.0, **maps: IndexMap | tuple[int, ...]
-    ) -> list[IndexMap]:
-        """Input `i`, seen as `view`, under index maps."""
-        return super().param(self.places[i], view, times, **maps)
 
 
 def _scales(op: Op, inputs: Collection[int], out: Image, axis: int) -> None:
@@ -86,7 +42,7 @@ def _scales(op: Op, inputs: Collection[int], out: Image, axis: int) -> None:
 
 @rule("ConvInteger", note="one zero point, or one per channel")
 def conv_integer(op: Op, x: Image, *_: Image) -> Image:  # as Conv
-    made = convolved(Facing(op, 0, 1), x)
+    made = convolved(op.facing(0, 1), x)
     still(op, 2)
     _scales(op, (3,), made, 1)
     return made
@@ -95,7 +51,7 @@ def conv_integer(op: Op, x: Image, *_: Image) -> Image:  # as Conv
 @rule("QLinearConv", note="one scale, or one per channel")
 def qlinear_conv(op: Op, x: Image, *_: Image) -> Image:  # as Conv
     still(op, 1, 2, 6, 7)
-    made = convolved(Facing(op, 0, 3, 8), x)
+    made = convolved(op.facing(0, 3, 8), x)
     _scales(op, (4, 5), made, 1)
     return made
 
@@ -105,7 +61,7 @@ def qlinear_conv_of_runtime(op: Op, x: Image, *_: Image) -> Image:  # as Conv
     if not op.attr("channels_last", 0):
         return qlinear_conv(op, x)
     still(op, 1, 2, 6, 7)
-    made = conv_last(Facing(op, 0, 3, 8), x)
+    made = conv_last(op.facing(0, 3, 8), x)
     _scales(op, (4, 5), made, len(made.shape) - 1)
     return made
 
@@ -121,7 +77,7 @@ def qlinear_groups(new: Sizes) -> Fixes:
 
 def _product(op: Op, b: int, left: Collection[int], right: Collection[int]) -> Image:
     """Input 0 times input `b`, with scales of rows on the left and of columns on the right."""
-    out = matrices(Facing(op, 0, b))
+    out = matrices(op.facing(0, b))
     rank = len(out.shape)
     _scales(op, left, out, rank - 2)
     _scales(op, right, out, rank - 1)
@@ -162,7 +118,7 @@ def dynamic_matmul(op: Op, *_: Image) -> Image:  # as MatMul
 @rule("QGemm", domain=MICROSOFT)
 def qgemm(op: Op, *_: Image) -> Image:  # as Gemm
     still(op, 1, 2, 7, 8)
-    out = gemm(Facing(op, 0, 3, 6))
+    out = gemm(op.facing(0, 3, 6))
     _scales(op, (4, 5), out, 1)
     return out
 
@@ -170,7 +126,7 @@ def qgemm(op: Op, *_: Image) -> Image:  # as Gemm
 @rule("QLinearAdd", "QLinearMul", domain=MICROSOFT)
 def qlinear_nary(op: Op, *_: Image) -> Image:  # *, * -> *
     still(op, 1, 2, 4, 5, 6, 7)
-    return Image(op.out(), together(Facing(op, 0, 3), (0, 1), len(op.out())))
+    return Image(op.out(), together(op.facing(0, 3), (0, 1), len(op.out())))
 
 
 @rule("QLinearLeakyRelu", "QLinearSigmoid", domain=MICROSOFT)
@@ -182,7 +138,7 @@ def qlinear_unary(op: Op, *_: Image) -> Image:  # * -> *
 @rule("QLinearWhere", domain=MICROSOFT)
 def qlinear_where(op: Op, *_: Image) -> Image:  # *, *, * -> *
     still(op, 2, 3, 5, 6, 7, 8)
-    return Image(op.out(), together(Facing(op, 0, 1, 4), (0, 1, 2), len(op.out())))
+    return Image(op.out(), together(op.facing(0, 1, 4), (0, 1, 2), len(op.out())))
 
 
 @rule("QLinearSoftmax", domain=MICROSOFT, lossy="along its axis; exact along others")
@@ -194,7 +150,7 @@ def qlinear_softmax(op: Op, *_: Image) -> Image:  # * -> *
 @rule("QLinearReduceMean", domain=MICROSOFT, lossy="over channels, of which some are gone")
 def qlinear_mean(op: Op, *_: Image) -> Image:  # a b -> a
     still(op, 1, 2, 3, 4)
-    return reduced(Facing(op, 0), lossy=True)
+    return reduced(op.facing(0), lossy=True)
 
 
 trait("QLinearReduceMean", domain=MICROSOFT, neutral=neutral.summed_bytes)
@@ -211,7 +167,7 @@ def qlinear_pool(op: Op, x: Image, *_: Image) -> Image:  # n c * -> n c *
 def qlinear_concat(op: Op, *_: Image) -> Image:  # a, b -> (a b)
     parts = range(2, len(op.x), 3)
     still(op, 0, 1, *(i for i in range(2, len(op.x)) if i not in parts))
-    return concat(Facing(op, *parts))
+    return concat(op.facing(*parts))
 
 
 trait("ConvInteger", "MatMulInteger", bytes=((0, 1, 3),), quantised=((0, -1, 2), (1, -1, 3)))

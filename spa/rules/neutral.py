@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.graph.model import Attributes, NodeLike
+from spa.graph.model import Attributes, Node
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,15 @@ class Room:
 
 BOUND = "Tanh"
 """What keeps values bounded, element by element."""
-Neutral = Callable[[NodeLike, Room], "list[Step] | None"]
+Neutral = Callable[[Node, Room], "list[Step] | None"]
 
 
-def bounded(node: NodeLike, _: Room) -> list[Step] | None:
+def bounded(node: Node, _: Room) -> list[Step] | None:
     """Tanh, which keeps values bounded however deep the model is."""
     return None if any(node.outputs[1:]) else [Step(BOUND, node.inputs[:1], node.outputs[:1])]
 
 
-def affine(node: NodeLike, _: Room) -> list[Step] | None:
+def affine(node: Node, _: Room) -> list[Step] | None:
     """Tanh, then the node's own scale and bias."""
     if any(node.outputs[1:]):
         return None
@@ -71,20 +71,20 @@ def _affine(source: str, scale: str, bias: str, target: str) -> list[Step]:
     return [Step(*step, (made,)) for step, made in zip(steps, outputs, strict=True)]
 
 
-def skipped(node: NodeLike, _: Room) -> list[Step] | None:
+def skipped(node: Node, _: Room) -> list[Step] | None:
     """The sum that it starts with, which may be an output too, then as `affine`."""
     source, skip, scale, beta, bias = (*node.inputs, "", "")[:5]
     return _skipped(node, (source, skip, bias), scale, beta)
 
 
-def skipped_without_shift(node: NodeLike, _: Room) -> list[Step] | None:
+def skipped_without_shift(node: Node, _: Room) -> list[Step] | None:
     """As `skipped`, of a norm that adds nothing afterwards."""
     source, skip, scale, bias = (*node.inputs, "")[:4]
     return _skipped(node, (source, skip, bias), scale, "")
 
 
 def _skipped(
-    node: NodeLike, summands: tuple[str, str, str], scale: str, beta: str
+    node: Node, summands: tuple[str, str, str], scale: str, beta: str
 ) -> list[Step] | None:
     if any(node.outputs[1:3]):
         return None
@@ -97,7 +97,7 @@ def _skipped(
     return parts + _affine(total, scale, beta, node.outputs[0])
 
 
-def embedded(node: NodeLike, room: Room) -> list[Step] | None:
+def embedded(node: Node, room: Room) -> list[Step] | None:
     """The sum of rows of its tables, of which the places give the first, then as `affine`."""
     return _embedded(node.inputs, node.outputs, room)
 
@@ -115,7 +115,7 @@ def _embedded(inputs: tuple[str, ...], outputs: tuple[str, ...], room: Room) -> 
     return parts + _affine(total, inputs[5], inputs[6], outputs[0])
 
 
-def bounded_bytes(node: NodeLike, _: Room) -> list[Step] | None:
+def bounded_bytes(node: Node, _: Room) -> list[Step] | None:
     """Tanh of what the bytes stand for, in bytes again: `x, scale, zero, scale, zero`."""
     x, scale, zero, *after = node.inputs
     target = node.outputs[0]
@@ -127,7 +127,7 @@ def bounded_bytes(node: NodeLike, _: Room) -> list[Step] | None:
     ]
 
 
-def embedded_bytes(node: NodeLike, room: Room) -> list[Step] | None:
+def embedded_bytes(node: Node, room: Room) -> list[Step] | None:
     """As `embedded`, where tables, scale and bias are bytes: what these stand for comes first."""
     target, inputs = node.outputs[0], list(node.inputs)
     first = []
@@ -141,7 +141,7 @@ def embedded_bytes(node: NodeLike, room: Room) -> list[Step] | None:
     return None if rest is None else [*first, *rest]
 
 
-def summed(node: NodeLike, room: Room) -> list[Step] | None:
+def summed(node: Node, room: Room) -> list[Step] | None:
     """The same reduction as a sum, which does not see zeros.
 
     From opset 13 ReduceSum takes its axes as an input.
@@ -149,7 +149,7 @@ def summed(node: NodeLike, room: Room) -> list[Step] | None:
     return [_sum(node, node.inputs, node.outputs[0], room)]
 
 
-def summed_bytes(node: NodeLike, room: Room) -> list[Step] | None:
+def summed_bytes(node: Node, room: Room) -> list[Step] | None:
     """As `summed`, of what the bytes stand for, in bytes again: `x, scale, zero, scale, zero`."""
     x, scale, zero, *after = node.inputs
     names = f"{node.outputs[0]}__float", f"{node.outputs[0]}__sum"
@@ -160,18 +160,18 @@ def summed_bytes(node: NodeLike, room: Room) -> list[Step] | None:
     ]
 
 
-def _sum(node: NodeLike, inputs: tuple[str, ...], target: str, room: Room) -> Step:
+def _sum(node: Node, inputs: tuple[str, ...], target: str, room: Room) -> Step:
     attrs = dict(node.attrs)
     if room.version >= 13 and "axes" in attrs:
         inputs = (*inputs, room.store(f"{node.outputs[0]}__axes", attrs.pop("axes")))
     return Step("ReduceSum", inputs, (target,), attrs)
 
 
-def pooled(node: NodeLike, _: Room) -> list[Step] | None:
+def pooled(node: Node, _: Room) -> list[Step] | None:
     """The sum of what is pooled, without signs."""
     return [Step("GlobalLpPool", node.inputs, node.outputs, {"p": 1})]
 
 
-def passed(node: NodeLike, _: Room) -> list[Step] | None:
+def passed(node: Node, _: Room) -> list[Step] | None:
     """What goes in: each channel without its neighbours."""
     return [Step("Identity", node.inputs[:1], node.outputs)]

@@ -11,14 +11,14 @@ from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any, Literal
 
-from spa.graph.model import NodeLike
+from spa.graph.model import Node
 from spa.rules.contraction import Contraction, Macs
 from spa.rules.neutral import Neutral
 
-Where = Callable[[NodeLike], bool]
+Where = Callable[[Node], bool]
 
 
-def _always(_: NodeLike) -> bool:
+def _always(_: Node) -> bool:
     return True
 
 
@@ -187,7 +187,7 @@ def _told(each: Trait) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value != getattr(NONE, name)}
 
 
-def trait_of(node: NodeLike) -> Trait:
+def trait_of(node: Node) -> Trait:
     """What a node is like."""
     known = TRAITS.get((node.domain, node.op))
     if known is None:

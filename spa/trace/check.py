@@ -19,52 +19,28 @@ from numpy.typing import NDArray
 from spa import labels
 from spa.graph.model import Node
 from spa.labels import Ids, Image, IndexMap, Shape
-from spa.trace.collect import Collect
 from spa.trace.kept import Kept, MisplacedError
-from spa.trace.op import Op, T
+from spa.trace.op import Listener, NodeView, Op, T
 from spa.trace.registry import REFITS, RULES, SILENT, Fixes
 
-__all__ = ["Check", "Kept", "MisplacedError", "Sizes", "check", "maps_at", "merged", "refit"]
+__all__ = ["Check", "Kept", "MisplacedError", "Sizes", "check", "merged", "refit"]
 
 
-class Sizes:
+class Sizes(NodeView):
     """What a refit may see: the node as it was, and the sizes of what is left."""
 
     def __init__(self, left: Kept, node: Node) -> None:
-        self.left, self.node, self.notes = left, node, left.notes
-        self.version: int = node.version
+        super().__init__(left.notes, node)
+        self.left, self.notes = left, left.notes
         self._kept: dict[tuple[int, int], NDArray[np.bool_]] = {}
-
-    def attr(self, name: str, default: object = None) -> Any:
-        """The node's attribute as it was."""
-        return self.node.attrs.get(name, default)
-
-    def has(self, i: int) -> bool:
-        """Whether optional input `i` is given."""
-        return i < len(self.node.inputs) and bool(self.node.inputs[i])
-
-    def value(self, i: int) -> np.ndarray | None:
-        """Input `i` as it was, if it is known and the same at every size."""
-        mask = self.notes.symbolic(self.node, i) if self.has(i) else None
-        return self.sized(i) if mask is None else None
-
-    def sized(self, i: int) -> np.ndarray | None:
-        """Input `i` as it was at the sizes of the analysis, if known."""
-        return self.notes.sized(self.node, i) if self.has(i) else None
-
-    def is_const(self, i: int) -> bool:
-        """Whether input `i` is stored in the file."""
-        return self.has(i) and self.node.inputs[i] in self.notes.stored
 
     def old_shape(self, i: int) -> Shape:
         """Shape of input `i` as it was."""
-        shape: Shape = self.notes.graph.shapes[self.node.inputs[i]]
-        return shape
+        return super().shape(i)
 
     def old_out(self, k: int = 0) -> Shape:
         """Shape of output `k` as it was."""
-        shape: Shape = self.notes.graph.shapes[self.node.outputs[k]]
-        return shape
+        return super().out(k)
 
     def shape(self, i: int) -> Shape:
         """Shape of what is left of input `i`."""
@@ -112,12 +88,7 @@ def refit(left: Kept, node: Node) -> Fixes:
     return {} if key not in REFITS or SILENT[key](node) else REFITS[key](Sizes(left, node))
 
 
-def maps_at(notes: Collect, node: Node) -> list[IndexMap]:
-    """Every index map that meets at a node: inputs, outputs, params, and boxes of no tensor."""
-    return notes.couplings.maps(node)
-
-
-class Check:
+class Check(Listener):
     """The second listener: compares instead of taking notes."""
 
     def __init__(self, left: Kept) -> None:
@@ -165,18 +136,9 @@ class Check:
     def attr(self, node: Node, name: str, default: object) -> Any:
         return self._refit[name] if name in self._refit else node.attrs.get(name, default)
 
-    def symbolic(self, node: Node, i: int) -> np.ndarray | None:
-        return self.notes.symbolic(node, i)
-
     def sized(self, node: Node, i: int) -> np.ndarray | None:
         new = self._refit.get(i)
         return new if new is not None else self.notes.sized(node, i)
-
-    def is_number(self, node: Node, i: int) -> bool:
-        return self.notes.is_number(node, i)
-
-    def is_float(self, node: Node, i: int) -> bool:
-        return self.notes.is_float(node, i)
 
     def factors(self, node: Node, i: int) -> tuple[Shape, ...] | None:
         known = self.notes.factors(node, i)
@@ -204,7 +166,7 @@ class Check:
         images = [known(name) for name in node.inputs]
         return [left(x) if x is not None and x.maps else x for x in images]
 
-    # what an op says
+    # what an op says: `cells` asks something of the choice, and boxes prove it; others tell nothing
 
     def param(
         self,
@@ -231,21 +193,9 @@ class Check:
         if np.count_nonzero(a != b):
             raise MisplacedError("channels out of step")
 
-    def cells(self, node: Node, sides: tuple[Ids, ...]) -> None:
-        pass  # a demand on the choice, not on the result: boxes prove it
-
     def rows(self, node: Node, index_map: IndexMap) -> None:
         k = self._next("rows")
         self._equal(index_map, self.left.index_map(self.notes.extra[node.index][k]))
-
-    def crossed(self, node: Node, index_map: IndexMap) -> None:
-        pass  # tells how to label, not what fits
-
-    def computed(self, node: Node, i: int) -> None:
-        pass
-
-    def heads(self, node: Node, index_map: IndexMap, axes: tuple[int, ...]) -> None:
-        pass  # tells how finely to cut, not what fits
 
     def fresh(self, node: Node, size: int) -> Ids:
         ids = self.notes.created[node.index][self._next("fresh")]
@@ -257,9 +207,6 @@ class Check:
     def decide(self, node: Node, choose: Callable[[], T]) -> T:
         chosen: T = self._chosen.pop()
         return chosen
-
-    def lossy(self, node: Node, reason: str) -> None:
-        pass
 
     def _next(self, verb: str) -> int:
         self._turn[verb] += 1

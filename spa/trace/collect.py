@@ -19,8 +19,7 @@ from spa import labels
 from spa.graph.model import FLOW, Graph, Node
 from spa.labels import FROZEN, Ids, Image, IndexMap, Shape
 from spa.trace.couplings import Couplings
-from spa.trace.kinds import is_float, is_number
-from spa.trace.op import Op, T
+from spa.trace.op import Listener, Op, T
 from spa.trace.param import Param
 from spa.trace.registry import RULES
 
@@ -68,7 +67,7 @@ class NoElementsError(ValueError):
     """A stored tensor without elements: it has no channels, and its node is frozen."""
 
 
-class Collect:
+class Collect(Listener):
     """The notes of one sweep; `roots` solves them.
 
     Args:
@@ -109,33 +108,8 @@ class Collect:
 
     # what an op sees
 
-    def attr(self, node: Node, name: str, default: object) -> Any:
-        return node.attrs.get(name, default)
-
-    def symbolic(self, node: Node, i: int) -> np.ndarray | None:
-        mask: NDArray[np.bool_] | None = self.graph.symbolic.get(node.inputs[i])
-        return mask
-
-    def sized(self, node: Node, i: int) -> np.ndarray | None:
-        name = node.inputs[i]
-        known: NDArray[Any] | None = self.graph.values.get(name)
-        return known if known is not None else self.graph.consts.get(name)
-
-    def is_float(self, node: Node, i: int) -> bool:
-        return is_float(self.graph.dtypes.get(node.inputs[i]))
-
-    def is_number(self, node: Node, i: int) -> bool:
-        return is_number(self.graph.dtypes.get(node.inputs[i]))
-
     def factors(self, node: Node, i: int) -> tuple[Shape, ...] | None:
         return self.made_of.get((node.index, i))
-
-    def shape(self, node: Node, i: int) -> Shape | None:
-        shape: Shape | None = self.graph.shapes.get(node.inputs[i])
-        return shape
-
-    def out(self, node: Node, k: int) -> Shape | None:
-        return self.graph.shapes.get(node.outputs[k]) if k < len(node.outputs) else None
 
     def images_of(self, node: Node) -> list[Image | None]:
         return [self.images.get(name) for name in node.inputs]

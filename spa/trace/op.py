@@ -8,35 +8,64 @@ same path through a rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Any, Protocol, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spa import labels
-from spa.graph.model import Node
+from spa.graph.model import Graph, Node
 from spa.labels import Ids, Image, IndexMap, Shape
+from spa.trace.kinds import is_float, is_number
 
 T = TypeVar("T")
 
 
-class Listener(Protocol):
-    """The two interpreters behind an `Op`: `Collect` and `Check`."""
+class Listener(ABC):
+    """What stands behind an `Op`: it answers from the graph as it was read, and takes no notes.
 
+    `Collect` and `Check`, the two interpreters, say the rest.
+    """
+
+    graph: Graph
     stored: frozenset[str]
+    images: Mapping[str, Image]
 
-    def attr(self, node: Node, name: str, default: object) -> Any: ...
-    def sized(self, node: Node, i: int) -> np.ndarray | None: ...
-    def symbolic(self, node: Node, i: int) -> np.ndarray | None: ...
-    def shape(self, node: Node, i: int) -> Shape | None: ...
-    def out(self, node: Node, k: int) -> Shape | None: ...
-    def images_of(self, node: Node) -> list[Image | None]: ...
-    def is_float(self, node: Node, i: int) -> bool: ...
-    def is_number(self, node: Node, i: int) -> bool: ...
+    # what an op sees
+
+    def attr(self, node: Node, name: str, default: object) -> Any:
+        return node.attrs.get(name, default)
+
+    def symbolic(self, node: Node, i: int) -> np.ndarray | None:
+        return self.graph.symbolic.get(node.inputs[i])
+
+    def sized(self, node: Node, i: int) -> np.ndarray | None:
+        known = self.graph.values.get(node.inputs[i])
+        return known if known is not None else self.graph.consts.get(node.inputs[i])
+
+    def is_float(self, node: Node, i: int) -> bool:
+        return is_float(self.graph.dtypes.get(node.inputs[i]))
+
+    def is_number(self, node: Node, i: int) -> bool:
+        return is_number(self.graph.dtypes.get(node.inputs[i]))
+
+    def shape(self, node: Node, i: int) -> Shape | None:
+        return self.graph.shapes.get(node.inputs[i])
+
+    def out(self, node: Node, k: int) -> Shape | None:
+        return self.graph.shapes.get(node.outputs[k]) if k < len(node.outputs) else None
+
+    @abstractmethod
     def factors(self, node: Node, i: int) -> tuple[Shape, ...] | None: ...
-    def crossed(self, node: Node, index_map: IndexMap) -> None: ...
-    def computed(self, node: Node, i: int) -> None: ...
+    @abstractmethod
+    def images_of(self, node: Node) -> list[Image | None]: ...
+
+    # what an op says
+
+    @abstractmethod
     def param(
         self,
         node: Node,
@@ -45,27 +74,32 @@ class Listener(Protocol):
         maps: dict[str, IndexMap | tuple[int, ...]],
         times: float,
     ) -> list[IndexMap]: ...
+    @abstractmethod
     def same(self, node: Node, a: Ids, b: Ids, reason: str) -> None: ...
-    def cells(self, node: Node, sides: tuple[Ids, ...]) -> None: ...
+    @abstractmethod
     def rows(self, node: Node, index_map: IndexMap) -> None: ...
-    def heads(self, node: Node, index_map: IndexMap, axes: tuple[int, ...]) -> None: ...
+    @abstractmethod
     def fresh(self, node: Node, size: int) -> Ids: ...
+    @abstractmethod
     def decide(self, node: Node, choose: Callable[[], T]) -> T: ...
+
+    def cells(self, node: Node, sides: tuple[Ids, ...]) -> None: ...
+    def crossed(self, node: Node, index_map: IndexMap) -> None: ...
+    def computed(self, node: Node, i: int) -> None: ...
+    def heads(self, node: Node, index_map: IndexMap, axes: tuple[int, ...]) -> None: ...
     def lossy(self, node: Node, reason: str) -> None: ...
 
 
-class Op:
-    """One node as its rule sees it."""
+class NodeView:
+    """One node as a listener shows it."""
 
     _first: Shape | None = None  # of output 0, which rules ask for again and again
+    _places: Sequence[int] = range(1 << 30)  # which input of the node each input is
 
     def __init__(self, listener: Listener, node: Node) -> None:
         self._at = listener
         self.node = node
         self.version: int = node.version
-        self.x: Sequence[Image | None] = listener.images_of(node)
-
-    # what it sees
 
     def attr(self, name: str, default: object = None) -> Any:
         """The node's attribute, or `default`."""
@@ -73,7 +107,10 @@ class Op:
 
     def has(self, i: int) -> bool:
         """Whether optional input `i` is given."""
-        return i < len(self.node.inputs) and bool(self.node.inputs[i])
+        if i >= len(self._places):
+            return False
+        at, inputs = self._places[i], self.node.inputs
+        return at < len(inputs) and inputs[at] != ""
 
     def value(self, i: int) -> np.ndarray | None:
         """The value of input `i` if it is known and the same at every size, else None."""
@@ -84,7 +121,7 @@ class Op:
 
         Only for what a rule holds against shapes: at other sizes `symbolic` elements are others.
         """
-        return self._at.sized(self.node, i) if self.has(i) else None
+        return self._at.sized(self.node, self._places[i]) if self.has(i) else None
 
     def symbolic(self, i: int) -> NDArray[np.bool_]:
         """Which elements of a known input `i` are others at other sizes."""
@@ -94,12 +131,11 @@ class Op:
         return mask
 
     def _mask(self, i: int) -> NDArray[np.bool_] | None:
-        return self._at.symbolic(self.node, i) if self.has(i) else None
+        return self._at.symbolic(self.node, self._places[i]) if self.has(i) else None
 
     def is_const(self, i: int) -> bool:
         """Whether input `i` is stored in the file."""
-        inputs = self.node.inputs
-        return i < len(inputs) and inputs[i] != "" and inputs[i] in self._at.stored
+        return self.has(i) and self.node.inputs[self._places[i]] in self._at.stored
 
     @property
     def moving(self) -> bool:
@@ -108,15 +144,15 @@ class Op:
 
     def is_float(self, i: int) -> bool:
         """Whether input `i` has a floating-point type."""
-        return self._at.is_float(self.node, i)
+        return self._at.is_float(self.node, self._places[i])
 
     def is_number(self, i: int) -> bool:
         """Whether channels may be stored in the type of input `i`: floats, and short integers."""
-        return self._at.is_number(self.node, i)
+        return self._at.is_number(self.node, self._places[i])
 
     def shape(self, i: int) -> Shape:
         """Shape of input `i`."""
-        shape = self._at.shape(self.node, i)
+        shape = self._at.shape(self.node, self._places[i])
         if shape is None:
             raise ValueError(f"input {i} has no known shape")
         return shape
@@ -134,7 +170,7 @@ class Op:
 
     def factors(self, i: int) -> tuple[Shape, ...] | None:
         """Per axis of stored input `i`, the axes that a weight computed from it will have there."""
-        return self._at.factors(self.node, i)
+        return self._at.factors(self.node, self._places[i])
 
     @property
     def outputs(self) -> int:
@@ -145,7 +181,20 @@ class Op:
         """The attribute `axis` as a number in [0, rank)."""
         return int(self.attr(name, default)) % max(rank, 1)
 
-    # what it says
+
+class Op(NodeView):
+    """One node as its rule sees it, and what the rule may say of it."""
+
+    def __init__(self, listener: Listener, node: Node) -> None:
+        super().__init__(listener, node)
+        self.x: Sequence[Image | None] = listener.images_of(node)
+
+    def facing(self, *places: int) -> Op:
+        """The same op, of which input i is number `places[i]` of the node."""
+        other = copy(self)
+        other._places = places
+        other.x = tuple([self.x[p] if p < len(self.x) else None for p in places])
+        return other
 
     def decide(self, choose: Callable[[], T]) -> T:
         """A structural choice, made on the original graph and repeated on the rewritten one."""
@@ -214,7 +263,7 @@ class Op:
 
     def computed(self, i: int) -> None:
         """Input `i` is a weight, although it is not stored."""
-        self._at.computed(self.node, i)
+        self._at.computed(self.node, self._places[i])
 
     def heads(self, p: IndexMap, *axes: int) -> None:
         """Along `axes` of this index map of activations lie products of their own: heads.
@@ -238,7 +287,7 @@ class Op:
 
         Returns the index maps in the order given.
         """
-        return self._at.param(self.node, i, tuple(view), maps, times)
+        return self._at.param(self.node, self._places[i], tuple(view), maps, times)
 
     def work(self, view: Sequence[int], times: float, *maps: IndexMap) -> None:
         """A product of activations: `prod(view) · times` MACs, shrinking with the index maps."""

@@ -17,7 +17,7 @@ from spa.coupling.model import Coupling
 from spa.errors import VerifyError
 from spa.graph.model import FLOW, Graph
 from spa.rules import trait_of
-from spa.trace.check import Kept, maps_at
+from spa.trace.check import Kept
 from spa.trace.collect import Reason
 from spa.trace.kinds import is_float
 from spa.validate.borders import Border, borders, given_name, steered, watched
@@ -308,5 +308,5 @@ def lossy_at(coupling: Coupling, alive: NDArray[np.bool_]) -> tuple[Reason, ...]
     return tuple(
         reason
         for reason in dict.fromkeys(coupling.notes.losses)
-        if any(left.touched(p) for p in maps_at(coupling.notes, nodes[reason.node]))
+        if any(left.touched(p) for p in coupling.notes.couplings.maps(nodes[reason.node]))
     )

@@ -24,8 +24,8 @@ BYTE_EDITS = (
     Edit(
         "which of two tensors of bytes is taken decides for all channels",
         f"{RULES}/integers.py",
-        "together(Facing(op, 0, 1, 4), (0, 1, 2), len(op.out()))",
-        "together(Facing(op, 1), (0,), len(op.out()))",
+        "together(op.facing(0, 1, 4), (0, 1, 2), len(op.out()))",
+        "together(op.facing(1), (0,), len(op.out()))",
         ("chosen_bytes",),
         BLIND,
     ),

@@ -290,8 +290,8 @@ OTHER_EDITS = (
     Edit(
         "copies of a weight are other weights",
         "spa/graph/copies.py",
-        "                node.input[place] = first[name]",
-        "                pass",
+        "        node.input[:] = [first.get(name, name) for name in node.input]",
+        "        pass",
         also=(
             (
                 "spa/graph/copies.py",
