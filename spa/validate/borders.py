@@ -15,8 +15,9 @@ import numpy as np
 from onnx import ModelProto, NodeProto, helper
 
 from spa.coupling.view import trait_at
-from spa.graph.normalize import captured_names, graphs_in
+from spa.graph.normalize import captured_names
 from spa.trace.kinds import is_float
+from spa.validate.neutral import nodes_inside
 
 Types = Mapping[str, np.dtype]
 
@@ -64,8 +65,9 @@ def _border(
     trait = trait_at(node)
     reads = dict.fromkeys(n for n in (*node.input, *captured_names(node)) if n in made)
     halves = tuple(name for name in reads if is_float(dtypes.get(name)))
-    hidden = any(_is_unsteady(inner) for graph in graphs_in(node) for inner in graph.node)
-    draws = trait.draws or any(_draws(inner) for graph in graphs_in(node) for inner in graph.node)
+    inner = [trait_at(each) for each in nodes_inside(node)]
+    hidden = any(each.decides or each.counts or each.draws for each in inner)
+    draws = trait.draws or any(each.draws for each in inner)
     handed = tuple(filter(None, node.output))
     if any(name not in dtypes for name in handed):
         return None  # a sequence, say, which cannot be handed in
@@ -78,18 +80,6 @@ def _border(
     }
     given = tuple(name for name in halves if name in decides)
     return Border(node.name, node.op_type, node.output[0], given, given, ()) if given else None
-
-
-def _is_unsteady(node: NodeProto) -> bool:
-    """Whether a node inside a body decides, counts or draws, or one inside its own bodies."""
-    trait = trait_at(node)
-    inner = (each for graph in graphs_in(node) for each in graph.node)
-    return bool(trait.decides or trait.counts or trait.draws) or any(map(_is_unsteady, inner))
-
-
-def _draws(node: NodeProto) -> bool:
-    inner = (each for graph in graphs_in(node) for each in graph.node)
-    return trait_at(node).draws or any(map(_draws, inner))
 
 
 def watched(model: ModelProto, names: Iterable[str]) -> ModelProto:

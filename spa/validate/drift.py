@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spa.validate.gap import both_finite, floats
 from spa.validate.labels import Labels, labels_of
 from spa.validate.spread import Spread
 
@@ -130,7 +131,7 @@ class _Sums:
             self.rows += len(old)
             self.same += int((first == second).sum())
             self.classes.update(first.tolist(), second.tolist())
-        finite = _both_finite(old, new)
+        finite = both_finite(old, new)
         if finite is None:
             self.gap = self.largest = math.inf
             return
@@ -168,24 +169,11 @@ class _Sums:
         return float(self.both / math.sqrt(self.old) / math.sqrt(self.new))
 
 
-def _both_finite(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_] | None:
-    """Where both are finite; None unless they agree everywhere else."""
-    finite = np.isfinite(a) & np.isfinite(b)
-    return finite if np.array_equal(a[~finite], b[~finite], equal_nan=True) else None
-
-
-def _floats(value: object, amounts: bool = False) -> Floats | None:
+def _floats(value: object, amounts: bool) -> Floats | None:
     """The value as float64 if it is a float or a float tensor, or integers that are amounts."""
-    from spa.trace.kinds import is_float
-
-    if isinstance(value, float):
-        return np.array(value)
-    if not isinstance(value, np.ndarray):
-        return None
-    if not is_float(value.dtype) and not (amounts and value.dtype.kind in "iu"):
-        return None
-    with np.errstate(over="ignore", invalid="ignore"):
+    if amounts and isinstance(value, np.ndarray) and value.dtype.kind in "iu":
         return value.astype(np.float64)
+    return floats(value)
 
 
 def _precision(value: object) -> float:

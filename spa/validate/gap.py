@@ -54,13 +54,19 @@ def _of_one(want: Any, got: Any) -> Gap:
         return Gap(float(not np.array_equal(want, got)), int(np.size(want)))
     if b is None or a.shape != b.shape:
         return APART
-    finite = np.isfinite(a) & np.isfinite(b)
-    if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
+    finite = both_finite(a, b)
+    if finite is None:
         return APART
     largest = np.abs(a[finite]).max(initial=0.0)
     apart = np.abs(a[finite] - b[finite]).max(initial=0.0)
     count = int(finite.sum())
     return Gap(float(apart / (largest + 1e-12)), count, a.size - count)
+
+
+def both_finite(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_] | None:
+    """Where both are finite; None unless they agree everywhere else."""
+    finite = np.isfinite(a) & np.isfinite(b)
+    return finite if np.array_equal(a[~finite], b[~finite], equal_nan=True) else None
 
 
 def floats(value: object) -> NDArray[np.float64] | None:

@@ -17,6 +17,7 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from spa.coupling.model import Coupling
 from spa.graph.model import Graph, Node
+from spa.graph.normalize import opsets_of
 from spa.labels import Ids, IndexMap
 from spa.make import make
 from spa.rules import trait_of
@@ -102,7 +103,8 @@ class _Held:
         layout = layout_of(self.coupling.notes.images[name], self.left)
         dtype = np.dtype(self.graph.dtypes[name])
         found, zero = self.graph.shapes[name], self.zeros.get(name, "")
-        if not self.graph.dims or opset_of(self.model) < RANGES:  # no other size will be asked for
+        version = opsets_of(self.model).get("", 1)
+        if not self.graph.dims or version < RANGES:  # no other size will be asked for
             layout = Layout(layout.at(found), ()).tight()
         return _hold(self.model, name, layout, dtype, zero)
 
@@ -223,7 +225,7 @@ def _hold(
         if zero:
             nodes.append(make.Cast([zero], [f"{name}__point"], to=kind))
             zero = f"{name}__point"
-    if opset_of(model) < 9:  # no Where yet
+    if opsets_of(model).get("", 1) < 9:  # no Where yet
         constants = {f"{name}__mask": layout.mask.astype(carrier)}
         nodes.append(make.Mul([source, f"{name}__mask"], [target]))
     else:
@@ -277,8 +279,3 @@ def _carrier(dtype: np.dtype) -> np.dtype:
     if dtype.name in SELECTABLE:
         return dtype
     return np.dtype(np.int64 if dtype.kind in "biu" else np.float32)
-
-
-def opset_of(model: ModelProto) -> int:
-    """The version of ai.onnx."""
-    return next((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), 1)

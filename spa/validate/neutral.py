@@ -14,6 +14,7 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 from spa.coupling.view import trait_at, view_of
 from spa.graph.nodes import branches_of
+from spa.graph.normalize import graphs_in, opsets_of
 from spa.make import make
 from spa.rules import trait_of
 from spa.rules.neutral import BOUND, Room, Step
@@ -37,7 +38,7 @@ def neutralised(
     """
     result = ModelProto()
     result.CopyFrom(model)
-    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    opset = opsets_of(model).get("", 0)
     for graph in all_graphs(result.graph):
         nodes = list(graph.node)
         read = {name for node in nodes for name in node.input} | {o.name for o in graph.output}
@@ -61,25 +62,14 @@ def neutralised(
 def all_graphs(graph: GraphProto) -> Iterator[GraphProto]:
     """A graph and the bodies in it, the inner ones first."""
     for node in graph.node:
-        for attribute in node.attribute:
-            for body in (attribute.g, *attribute.graphs):
-                if body.node:
-                    yield from all_graphs(body)
+        for body in graphs_in(node):
+            yield from all_graphs(body)
     yield graph
 
 
-def sizes_wanted(
-    model: ModelProto, names: Collection[str], name_of: Callable[[NodeProto], str]
-) -> ModelProto:
-    """The model with an output more for what goes into every node called one of `names`."""
-    result = ModelProto()
-    result.CopyFrom(model)
-    shown = {o.name for o in model.graph.output} | {i.name for i in model.graph.input}
-    for node in model.graph.node:
-        if name_of(node) in names and node.input[0] not in shown:
-            shown.add(node.input[0])
-            result.graph.output.append(helper.make_empty_tensor_value_info(node.input[0]))
-    return result
+def nodes_inside(node: NodeProto) -> Iterator[NodeProto]:
+    """The nodes in the bodies of a node, at any depth."""
+    return (n for body in graphs_in(node) for graph in all_graphs(body) for n in graph.node)
 
 
 def _calm(model: ModelProto, step: Step, usual: Mapping[str, np.ndarray]) -> list[NodeProto]:

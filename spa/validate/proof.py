@@ -25,7 +25,7 @@ from spa.validate.bytes import unsigned
 from spa.validate.gap import Gap, floats, gap
 from spa.validate.layout import layout_of
 from spa.validate.mask import masked
-from spa.validate.neutral import neutralised, sizes_wanted, unquantised, unsaturated
+from spa.validate.neutral import neutralised, unquantised, unsaturated
 from spa.validate.runs import Arrays, Runner
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "float16": 5e-2, "bfloat16": 2e-1}
@@ -129,7 +129,7 @@ class Proof:
                 f"more than {limit:.0e}; {advice}"
             )
         if isinstance(pair, Steered):
-            self.limits.update(dict.fromkeys(map(limit_of, filter(is_limit, pair.borders))))
+            self.limits.update(dict.fromkeys(limit_of(b) for b in pair.borders if b.handed))
         return found
 
     def _before_it_breaks(
@@ -225,19 +225,17 @@ class Proof:
 
     def _sizes(self, feeds: Arrays) -> dict[str, np.ndarray]:
         """The size (root of the mean square) of what goes into lossy ops in the masked original."""
-        model = sizes_wanted(self.masked, *self._named())
-        found = self.whole.of(model)(feeds, False)
-        extra = [o.name for o in model.graph.output[len(self.masked.graph.output) :]]
+        names, name_of = self._named()
+        graph = self.masked.graph
+        given = {port.name for port in (*graph.input, *graph.output)}
+        entering = dict.fromkeys(n.input[0] for n in graph.node if name_of(n) in names)
+        extra = [name for name in entering if name not in given]
+        found = self.whole.of(watched(self.masked, extra))(feeds, False)
         sizes = {
             n: np.sqrt(np.mean(np.square(found[n], dtype=np.float64))).astype(found[n].dtype)
             for n in extra
         }
         return {name: size for name, size in sizes.items() if np.isfinite(size) and size > 0}
-
-
-def is_limit(border: Border) -> bool:
-    """Whether what a node does is left out of the proof."""
-    return bool(border.handed)
 
 
 def limit_of(border: Border) -> str:

@@ -18,10 +18,10 @@ from spa.coupling.view import trait_at
 from spa.devices import Device
 from spa.errors import ReadError
 from spa.events import Advance, unheard
-from spa.graph.normalize import captured_names, graphs_in
+from spa.graph.normalize import captured_names
 from spa.rules import is_known
 from spa.runtime import Session
-from spa.validate.neutral import all_graphs
+from spa.validate.neutral import all_graphs, nodes_inside
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -120,5 +120,4 @@ def before(model: ModelProto, nodes: Sequence[NodeProto]) -> ModelProto | None:
 
 def _is_known(node: NodeProto) -> bool:
     """Whether rules or catalogues have heard of an operator and of those in its bodies."""
-    inner = (each for graph in graphs_in(node) for each in graph.node)
-    return is_known(node.domain, node.op_type) and all(map(_is_known, inner))
+    return all(is_known(each.domain, each.op_type) for each in (node, *nodes_inside(node)))
