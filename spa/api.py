@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect as python
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, ParamSpec, TypeVar, Union, cast
+from textwrap import fill, indent
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, ParamSpec, Union, cast
 
 from spa import pipeline
 from spa.config import recipe_from, unknown
 from spa.errors import SpaError, UsageError
-from spa.events import Callback, quiet
+from spa.events import Callback, Event, Note, quiet
 from spa.graph import read
 from spa.plans import Plan
 from spa.probes import Calib, held
@@ -25,23 +28,71 @@ if TYPE_CHECKING:
 Model = Union[str, "os.PathLike[str]", bytes, BinaryIO, "onnx.ModelProto", "Result"]
 
 P = ParamSpec("P")
-T = TypeVar("T")
 
 __all__ = ["apply", "bench", "inspect", "plan", "prune", "read", "sweep", "verify"]
 
 
-def spoken(function: Callable[P, T]) -> Callable[P, T]:
-    """A function whose errors speak Python."""
+ARGUMENTS = {
+    "model": "path, bytes, stream or ModelProto; never changed.",
+    "output": "where to write the model (not at all by default).",
+    "force": "whether `output` may be replaced.",
+    "callback": "is called with every event of progress (`spa.events`).",
+}
+"""What several functions take; what an option of a recipe means, its field says."""
+SHELL = re.compile("; repeatable|, such as 4[MG]")
+"""What a field says that only holds in a shell."""
+
+
+def spoken(function: Callable[P, Result]) -> Callable[P, Result]:
+    """A function whose sentences speak Python, and whose docstring has all its arguments."""
 
     @wraps(function)
-    def call(*args: P.args, **options: P.kwargs) -> T:
+    def call(*args: P.args, **options: P.kwargs) -> Result:
+        if "callback" in options:
+            options["callback"] = _spoken(cast(Callback, options["callback"]))
         try:
-            return function(*args, **options)
+            result = function(*args, **options)
         except SpaError as error:
             error.args = (in_python(str(error)),)
+            _translate(getattr(error, "report", {}))
             raise
+        _translate(result.report)
+        return result
+
+    call.__doc__ = _documented(function)
+    return call
+
+
+def _spoken(callback: Callback) -> Callback:
+    def call(event: Event) -> None:
+        if isinstance(event, Note):
+            event = Note(in_python(event.message), event.warning)
+        callback(event)
 
     return call
+
+
+def _translate(report: Any) -> None:
+    """Let the sentences of a report, and of the rows of a sweep, speak Python."""
+    for part in (report, *report.get("rows", ())):
+        for name in ("warnings", "notes"):
+            part.get(name, [])[:] = map(in_python, part.get(name, ()))
+        if part.get("error"):
+            part["error"] = in_python(part["error"])
+
+
+def _documented(function: Callable[..., object]) -> str:
+    """The docstring with all arguments, those that it lacks from `ARGUMENTS` or a field."""
+    text = python.cleandoc(function.__doc__ or "")
+    own = dict(re.findall(r"^    (\w+): (.+(?:\n     +.+)*)", text, re.MULTILINE))
+    known = {name: in_python(SHELL.sub("", said.help)) for name, said in OPTIONS.items()}
+    known |= {**ARGUMENTS, **own}
+    lines = ["Args:"]
+    for name in python.signature(function).parameters:
+        words = " ".join(known[name].split()).rstrip(".")
+        lines.append(indent(fill(f"{name}: {words}.", 92, subsequent_indent="    "), "    "))
+    section = re.compile(r"^Args:\n(?:    .*\n)+", re.MULTILINE)
+    return section.sub(lambda found: "\n".join([*lines, ""]), text, count=1)
 
 
 @spoken
@@ -95,59 +146,14 @@ def prune(
     force: bool = False,
     callback: Callback = quiet,
 ) -> Result:
-    """Prune a model; see `spa prune --help` for what the options mean.
+    """Prune a model.
 
     Args:
-        model: path, bytes, stream or ModelProto; never changed.
-        ratio: share to remove, 0 < ratio < 1.
-        of: what it is a share of.
-        scorer: criterion that ranks channels.
-        saliency: file with a score per weight, instead of a criterion.
-        aggregate: how scores of a channel's members are put together.
-        normalize: how scores are made comparable between groups.
-        scope: one budget for the model, or the same share in every group.
-        layer_ratio: shares by glob on node, initializer or group names.
-        max_layer_ratio: the most any group may lose.
-        round_to: keep multiples of this many channels.
-        min_channels: the least any group keeps.
-        ignore: globs of what stays whole.
-        only: globs of what may be cut.
-        heads: how finely attention is cut.
-        input_shape: sizes for symbolic dimensions, by input name.
-        seed: of random scores and of validation inputs.
-        device: where validation runs.
-        verify: how the result is validated.
-        min_reduction: gate on the share of `of` that is gone.
-        max_drift: gate on the drift (NRMSE) of every output.
-        min_agreement: gate on the share of labels (top-1 classes, integers) that stay.
-        min_speedup: gate on the measured speed-up.
-        budget_bytes: gate on the size of the file.
         check: function of a model's path, or a command line as in the shell, that gives a score.
-        max_drop: gate on how far the score may fall below the original's.
-        min_score: gate on the score.
-        require_proof: gate on the proof of the cut: nothing may be left out of it.
-        strict: whether an operator without a rule is an error.
-        reconstruct: whether to refit what stays; by default with a scorer that measures.
         calib: inputs to fit on, instead of synthetic ones: the path of a file or a folder, an
             array for the only input, a dict of arrays by input, or an iterable of either, each a
             row or several.  Arrays have the types and shapes of the inputs, any number of rows;
             bytes for a picture get the range of its pixels.
-        probe: kind of synthetic inputs.
-        samples: how many inputs to fit on; by default by the model's size.
-        allocation: how the budget is shared out between groups.
-        repair: what is refitted; "auto" leaves it to `reconstruct`.
-        sequential: whether a layer is fitted on what the pruned layers before it give.
-        rotate: whether channels between linear maps are mixed first, so that few carry most.
-        batch_norm: whether BatchNorm, folded or not, is measured on the statistics of the inputs.
-        steps: rounds of cutting a little, refitting and scoring again.
-        memory: bytes that activations and statistics may take; by default half of what is free.
-        threads: of one run where latency is measured; by default onnxruntime's choice.
-        input_range: lowest and highest value of a pixel, before `mean` and `std`.
-        mean: subtracted from pixels; one number or one per channel.
-        std: divides pixels; one number or one per channel.
-        output: where to write the model (not at all by default).
-        force: whether `output` may be replaced.
-        callback: is called with every event of progress (`spa.events`).
 
     Returns:
         The model, the plan and the report.
@@ -197,9 +203,6 @@ def plan(
     """Score and allocate, change nothing.
 
     Args:
-        model: path, bytes, stream or ModelProto; never changed.
-        ratio: share to remove, 0 < ratio < 1.
-        callback: is called with every event of progress (`spa.events`).
         options: further fields of `Recipe`, named as for `prune`.
 
     Returns:
@@ -224,11 +227,7 @@ def apply(
     """Cut a model as a plan says.
 
     Args:
-        model: path, bytes, stream or ModelProto; never changed.
         plan: a plan, the file of one, or what `spa.plan` or `spa.prune` gave back.
-        output: where to write the model (not at all by default).
-        force: whether `output` may be replaced.
-        callback: is called with every event of progress (`spa.events`).
         options: fields of `Recipe` that say how the result is checked, named as for `prune`.
 
     Returns:
@@ -252,8 +251,6 @@ def inspect(
     """The report of `spa inspect`: groups, what each costs, what is frozen and why.
 
     Args:
-        model: path, bytes, stream or ModelProto; never changed.
-        callback: is called with every event of progress (`spa.events`).
         options: `ignore`, `only`, `heads`, `input_shape`, `strict`, as for `prune`.
 
     Raises:
@@ -278,7 +275,6 @@ def verify(
         pruned: likewise.
         level: `equivalence` compares with the masked original, by the plan that `pruned` carries;
             `auto` does so where it can.
-        callback: is called with every event of progress (`spa.events`).
         options: gates, `input_shape`, `seed`, `device`, and the inputs (`calib`, `probe` and so
             on), as for `prune`.
 
@@ -303,12 +299,9 @@ def sweep(
     """Try several ratios on one model, which is read and scored once; or search.
 
     Args:
-        model: path, bytes, stream or ModelProto; never changed.
         ratios: shares to remove; none: the largest that passes the gates is sought.
         precision: how finely a search looks, as a share.
         output: where to write the smallest model that passes (not at all by default).
-        force: whether `output` may be replaced.
-        callback: is called with every event of progress (`spa.events`).
         options: further fields of `Recipe`, named as for `prune`; a search needs `max_drift`, or
             `check` with `max_drop` or `min_score`.
 
@@ -346,7 +339,6 @@ def bench(
         runs: timed runs of each model; by default until the ratios are settled.
         warmup: runs before the timed ones, at least; they go on for 50 ms, too, unless it is 0.
         threads: of one run; onnxruntime's choice by default.
-        callback: is called with every event of progress (`spa.events`).
         options: `input_shape`, `seed` and `device`, as for `prune`.
 
     Raises:

@@ -239,11 +239,11 @@ def output(words: str) -> tuple[Decorator]:
     return (option("Output", "-o", "--output", metavar="OUTPUT", help=words),)
 
 
-def recipe_of(chosen: Mapping[str, Any], **fixed: Any) -> Recipe:
+def recipe_of(chosen: Mapping[str, Any]) -> Recipe:
     """The checked recipe of a command's options; what is not given keeps its default."""
     given = {name: value for name, value in chosen.items() if name in OPTIONS}
     _settle(given, "reconstruct", "repair")
-    return recipe_from({**given, **fixed})
+    return recipe_from(given)
 
 
 def _settle(given: dict[str, Any], *names: str) -> None:

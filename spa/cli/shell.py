@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -135,9 +136,15 @@ class _Run:
         """A report with the command and the files that it led to, which only the shell knows."""
         report["command_line"] = self.words
         mine: list[FileFacts] = [
-            {"kind": kind, "path": str(path), "bytes": path.stat().st_size, "sha256": None}
+            {
+                "kind": kind,
+                "path": str(path),
+                "bytes": len(made),
+                "sha256": sha256(made).hexdigest(),
+            }
             for path, kind in self.task.written.items()
             if path.is_file()
+            for made in [path.read_bytes()]
         ]
         mine += [
             {"kind": "report", "path": str(path), "bytes": None, "sha256": None}

@@ -53,7 +53,7 @@ def verify(original: str, pruned: str, **options: Any) -> Task:
 def _verify(original: str, pruned: str, options: dict[str, Any], callback: Callback) -> Answer:
     if original == pruned == files.STREAM:
         raise UsageError("only one of the two models can come from standard input")
-    recipe = declare.recipe_of(options, verify="run")
+    recipe = declare.recipe_of(options)
     from spa import pipeline
 
     models = files.model_from(original), files.model_from(pruned)

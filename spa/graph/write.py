@@ -57,6 +57,7 @@ class Saved:
     sha256: str
     bytes: int
     data: Path | None = None
+    data_sha256: str | None = None
 
 
 def save(
@@ -165,7 +166,7 @@ def _save_parts(
         contents = _contents(shell, target)
         draft.file.write(contents)
         _commit(draft, target, (data, place), reads)
-    return Saved(target, hashlib.sha256(contents).hexdigest(), len(contents) + size, place)
+    return Saved(target, hashlib.sha256(contents).hexdigest(), len(contents) + size, place, digest)
 
 
 NOT_YET = "\0"

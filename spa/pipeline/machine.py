@@ -13,7 +13,12 @@ PACKAGES = (
     "onnxruntime-gpu",
     "onnx-graphsurgeon",
     "click",
+    "jinja2",
+    "ml-dtypes",
+    "msgspec",
+    "platformdirs",
     "rich",
+    "threadpoolctl",
 )
 
 

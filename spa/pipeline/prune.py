@@ -66,7 +66,7 @@ def prune(
     context = Context(command, callback)
     with reporting(context):
         target = None if dry_run else output
-        recipe, given = _asked(model, recipe, target, plan)
+        recipe, given = _asked(model, recipe, context, target, plan)
         groups = couple(load(model, recipe, context), recipe, context)
         score_original(groups.graph, recipe, context)
         settled = context.reach(settle(groups, recipe, context, given))
@@ -97,9 +97,10 @@ def make_plan(model: Any, recipe: Recipe, callback: Callback = quiet) -> Result:
     """
     context = Context("plan", callback)
     with reporting(context):
-        recipe, _ = _asked(model, recipe)
+        recipe, _ = _asked(model, recipe, context)
         groups = couple(load(model, recipe, context), recipe, context)
-        settled = context.reach(settle(groups, replace(recipe, verify="none"), context))
+        settled = settle(groups, replace(recipe, verify="none"), context)
+        context.reach(replace(settled.recipe, verify=recipe.verify))
         choice = choose(score(groups, settled, context), settled, context)
         context.reach(Planned(groups, choice))
         sizes_note(groups.graph, context)
@@ -115,7 +116,7 @@ def inspect(model: Any, recipe: Recipe, callback: Callback = quiet) -> Result:
     """
     context = Context("inspect", callback)
     with reporting(context):
-        recipe, _ = _asked(model, recipe)
+        recipe, _ = _asked(model, recipe, context)
         groups = couple(load(model, recipe, context), recipe, context)
         limits(groups.coupling, recipe)  # names what no pattern matches
         keepers = tuple(keeper(group, recipe) for group in groups.coupling.groups)
@@ -127,11 +128,12 @@ def inspect(model: Any, recipe: Recipe, callback: Callback = quiet) -> Result:
 def _asked(
     model: Any,
     recipe: Recipe,
+    context: Context,
     output: Place | None = None,
     plan: Place | Plan | Result | None = None,
 ) -> tuple[Recipe, Plan | None]:
     """The recipe and the plan, read; no file that is read may be written."""
-    recipe.validate()
+    context.reach(recipe.validate())
     check_output(model, recipe, output, plan)
     if isinstance(plan, Result):
         given = plan.plan
@@ -173,8 +175,7 @@ def deliver(
     """Write the model; it has passed everything."""
     source = written.original.graph.source
     kept: dict[str, Any] = {"base_dir": source.base_dir, "source": source.path}
-    saved = save(written.file, output, force=force, reads=reads, **kept)
-    context.reach(Delivered(Path(output), saved.sha256, saved.bytes, saved.data))
+    context.reach(Delivered(save(written.file, output, force=force, reads=reads, **kept)))
 
 
 def result_of(

@@ -32,10 +32,13 @@ from spa.pipeline.values import (
     Weighed,
     Written,
 )
+from spa.recipe import Recipe
 from spa.reports.schema import FileFacts, Report, Status, empty_report
 from spa.validate import Verdict as Proof
 
 Port = list[Any]
+NO_RATIO = ("apply", "inspect", "verify")
+"""Commands in which the ratio of a recipe has no say."""
 
 
 def report_of(context: Context, status: Status | None = None) -> Report:
@@ -86,8 +89,14 @@ def _(value: Groups, report: Report) -> None:
 
 
 @put.register
+def _(value: Recipe, report: Report) -> None:
+    said = as_json(value)
+    report["recipe"] = said | {"ratio": None} if report["command"] in NO_RATIO else said
+
+
+@put.register
 def _(value: Settled, report: Report) -> None:
-    report["recipe"] = as_json(value.recipe)
+    put(value.recipe, report)
 
 
 @put.register
@@ -160,18 +169,16 @@ def _(value: Gated, report: Report) -> None:
 
 @put.register
 def _(value: Delivered, report: Report) -> None:
-    _weighed(report, value.bytes)
-    output = report["output"]
+    saved, output = value.saved, report["output"]
+    _weighed(report, saved.bytes)
     assert output is not None
-    output["path"], output["sha256"] = str(value.path), value.sha256
-    data = 0 if value.data is None else value.data.stat().st_size
-    report["files"] = [
-        FileFacts(kind="model", path=str(value.path), bytes=value.bytes - data, sha256=value.sha256)
-    ]
-    if value.data is not None:
-        report["files"].append(
-            FileFacts(kind="data", path=str(value.data), bytes=data, sha256=None)
-        )
+    output["path"], output["sha256"] = str(saved.path), saved.sha256
+    data = 0 if saved.data is None else saved.data.stat().st_size
+    size, digest = saved.bytes - data, saved.sha256
+    report["files"] = [FileFacts(kind="model", path=str(saved.path), bytes=size, sha256=digest)]
+    if saved.data is not None:
+        beside = FileFacts(kind="data", path=str(saved.data), bytes=data, sha256=saved.data_sha256)
+        report["files"].append(beside)
 
 
 UNWRITTEN = {"path": None, "sha256": None, "bytes": None}

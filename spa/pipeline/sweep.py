@@ -71,7 +71,7 @@ def sweep(
     """
     context = Context("sweep", callback)
     with reporting(context):
-        recipe = _checked(recipe, ratios, precision, output is not None)
+        recipe = context.reach(_checked(recipe, ratios, precision, output is not None))
         check_output(model, recipe, output)
         groups = couple(load(model, recipe, context), recipe, context)
         sizes_note(groups.graph, context)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from spa.coupling import Coupling
 from spa.coupling.cost import Cost, Sizes
 from spa.executor.survey import Runs
 from spa.graph import Graph
+from spa.graph.write import Saved
 from spa.latency import Whole
 from spa.pipeline.groups import group_facts
 from spa.plans import Plan
@@ -211,9 +211,6 @@ class Gated:
 
 @dataclass(frozen=True)
 class Delivered:
-    """What was written."""
+    """What was written, and where."""
 
-    path: Path
-    sha256: str
-    bytes: int
-    data: Path | None = None
+    saved: Saved

@@ -58,7 +58,7 @@ def verify(
     """
     context = Context("verify", callback)
     with reporting(context):
-        recipe = recipe.validate()
+        recipe = context.reach(recipe.validate())
         pair = _coupled(original, pruned, recipe, context)
         first, second = pair.original.graph, pair.pruned.graph
         check_room(first, recipe.memory)

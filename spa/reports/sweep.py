@@ -48,7 +48,10 @@ class Written(TypedDict):
 
 
 class Sweep(Origin):
-    """What `--json` shows; `best` is the ratio of the smallest model that passes what was asked."""
+    """What `--json` shows; `best` is the ratio of the smallest model that passes what was asked.
+
+    So is the ratio of `recipe`, with which `spa prune` makes that model.
+    """
 
     schema_version: int
     spa_version: str
@@ -84,6 +87,7 @@ def summarize(report: Report, rows: list[Row], **known: Any) -> Sweep:
         known: mode, of, scorer, gates, best, and error with exit_code where it failed.
     """
     code: int = known.setdefault("exit_code", 0)
+    recipe = {**report.get("recipe", {}), "ratio": known["best"]}
     made: dict[str, Any] = dict(
         schema_version=SCHEMA_VERSION,
         spa_version=__version__,
@@ -92,6 +96,7 @@ def summarize(report: Report, rows: list[Row], **known: Any) -> Sweep:
         error=known.pop("error", None),
         check=report.get("check"),
         input=report["input"],
+        recipe=recipe,
         rows=[original(report, rows), *sorted(rows, key=lambda row: row["ratio"])],
         output=None,
         warnings=report["warnings"],

@@ -131,6 +131,12 @@ def _check_limits(name: str, timeout: object, memory: object) -> None:
         raise UsageError(f"the memory of {name} is {memory!r}; give at least 64M")
 
 
+def recipe_of(common: Common) -> dict[str, object]:
+    """The recipe of all models, as their summary has it: what they have of their own is missing."""
+    given = {} if common.ratio_given else {"ratio": None}
+    return {**_plain(common.recipe), "memory": common.memory, **given}
+
+
 def _plain(recipe: Recipe) -> dict[str, object]:
     """A recipe as JSON carries it."""
     made = as_json(recipe)

@@ -77,6 +77,7 @@ def zoo(plan: Plan, listen: Listen = deaf) -> Zoo:
         reused=len(reused),
         wall_seconds=round(time.monotonic() - began, 3),
         interrupted=interrupted,
+        recipe=config.recipe_of(plan.common),
     )
     summary.write(made, plan.dest)
     return made

@@ -9,6 +9,8 @@ import pytest
 
 import spa
 from spa.errors import UsageError
+from spa.events import Note
+from spa.recipe import OPTIONS
 from tests.carried import DIGITS
 
 FAST = {"scorer": "l2", "round_to": 1}
@@ -42,6 +44,26 @@ def test_every_face_gives_one_and_its_report_is_json(every):
         assert isinstance(result.plan, spa.Plan) == (
             name in ("prune", "plan", "apply", "verify", "sweep")
         )
+
+
+def test_the_recipe_is_in_every_report_of_a_model(every):
+    recipes = {name: made["recipe"] for name, made in every.items() if name != "bench"}
+    assert all({*recipe} == {*OPTIONS} for recipe in recipes.values())
+    ratios = {name: recipe["ratio"] for name, recipe in recipes.items()}
+    assert ratios["prune"] == ratios["plan"] == ratios["sweep"] == 0.3
+    assert ratios["apply"] is ratios["inspect"] is ratios["verify"] is None
+    assert {recipe["verify"] for recipe in recipes.values()} == {"equivalence"}
+
+
+def test_what_a_report_says_is_said_as_python_spells_it():
+    heard = []
+    given = {"reconstruct": False, "samples": 16, "verify": "none", "callback": heard.append}
+    result = spa.prune(DIGITS, 0.3, scorer="act", **given)
+    words = 'leave out reconstruct=False, or choose scorer="l2"'
+    assert any(words in warning for warning in result["warnings"])
+    said = [event.message for event in heard if isinstance(event, Note)]
+    assert any(words in message for message in said)
+    assert not any("--" in message for message in [*said, *result["warnings"], *result["notes"]])
 
 
 def test_a_line_says_what_happened(every):

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import pytest
 
+from spa.zoo.paths import sha256
 from tests.zoo.samples import (
     QUICK,
     lines,
@@ -49,9 +50,11 @@ def test_a_zoo_is_pruned_and_a_second_run_has_nothing_to_do(shell, models):
         assert report["exit_code"] == 0 and report["output"]["path"].endswith(f"out/{name}")
         kinds = {each["kind"]: Path(each["path"]).is_file() for each in report["files"]}
         assert kinds == ({"model": True, "data": True} if "large" in name else {"model": True})
+        assert all(each["sha256"] == sha256(Path(each["path"])) for each in report["files"])
     assert len([*Path("out/deep").glob("large.*.data")]) == 1
     first = outcome("out")
-    again = shell(models, "-d", "out", *QUICK)
+    assert summary("out")["recipe"] == report["recipe"] and report["recipe"]["scorer"] == "l1"
+    again = shell(models, "-d", "out", "--config", "out/summary.json")
     assert again.code == 0 and again.err.count("known before") == 3
     assert outcome("out") == first and len(worked()) == 3
 
