@@ -41,22 +41,10 @@ IMAGE = (1, 3, 224, 224)
 
 
 def zoo() -> Any:
-    """The models of timm and torchvision: `zoo()(name)` makes one.
+    """The models of timm and torchvision: `zoo()(name)` makes one."""
+    from zoo.torch_net import torchvision as found
 
-    Operators that torchvision's wheel lacks beside a CPU torch are declared.
-    """
-    import torch
-
-    try:
-        import torchvision
-    except RuntimeError:
-        for name in [name for name in sys.modules if name.startswith("torchvision")]:
-            del sys.modules[name]
-        global declared  # must live as long as the operators
-        declared = torch.library.Library("torchvision", "DEF")
-        for name in ("nms", "qnms"):
-            declared.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import torchvision
+    torchvision = found()
     import timm
 
     def create(name: str) -> Any:

@@ -115,7 +115,7 @@ def test_the_same_choice_is_made_and_checked_once():
 def test_no_model_passes():
     found = spa.sweep(DIGITS, (0.2, 0.4), max_drift=1e-6, **FAST)
     assert (found["exit_code"], found["status"], found["best"]) == (5, "failed", None)
-    assert "no model passes; the nearest miss: at ratio 0.2 the gate --max-drift" in found["error"]
+    assert "no model passes; the nearest miss: at ratio 0.2 the gate max_drift=" in found["error"]
     with pytest.raises(TargetError, match=r"at most .* can be removed, not 99\.8 %"):
         spa.sweep(DIGITS, (0.998, 0.999), **FAST)  # known before anything is scored
 
@@ -155,7 +155,7 @@ def test_sizes_do_not_guide_but_must_be_met(tmp_path):
     options = {"precision": 0.1, "max_drift": 0.9, "output": tmp_path / "x.onnx", **FAST}
     found = spa.sweep(DIGITS, budget_bytes=1000, **options)
     assert found["exit_code"] == 5 and found["best"] is not None and not [*tmp_path.iterdir()]
-    assert "is not enough: the gate --budget-bytes 1000 failed" in found["error"]
+    assert "is not enough: the gate budget_bytes=1000 failed" in found["error"]
     found = spa.sweep(DIGITS, budget_bytes=DIGITS.stat().st_size, **options)
     assert found["exit_code"] == 0 and (tmp_path / "x.onnx").exists()
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from zoo import torch_net
 
 TOLERANCE = 1e-3
 """Largest difference of a converted model's output, as a share of the largest entry."""
@@ -88,7 +89,7 @@ class TorchPruning:
 
         maker = self.source or "onnx2torch"
         try:
-            _torchvision()
+            torch_net.torchvision()
             module = _from_source(self.source, self.proto) if self.source else _convert(self.proto)
             with torch.no_grad():
                 got = module.eval()(*self.example)
@@ -141,25 +142,7 @@ class TorchPruning:
         return [m for m in found[-len(wide) :] if m.weight.shape[0] in wide]
 
 
-KEPT: list[Any] = []
-"""Declared operators live as long as this."""
-
 TOOLS: dict[str, Any] = {"onnxsim": Onnxsim, "torch-pruning": TorchPruning}
-
-
-def _torchvision() -> None:
-    """Import torchvision; operators that its wheel lacks beside a CPU torch are declared."""
-    import torch
-
-    try:
-        import torchvision
-    except RuntimeError:
-        for name in [name for name in sys.modules if name.startswith("torchvision")]:
-            del sys.modules[name]
-        KEPT.append(torch.library.Library("torchvision", "DEF"))
-        for name in ("nms", "qnms"):
-            KEPT[0].define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import torchvision  # noqa: F401
 
 
 def _open(dims: Any) -> bool:
