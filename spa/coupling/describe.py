@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter
+from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
@@ -42,9 +43,7 @@ def groups_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Gro
     members: list[Member] = []
     users: list[Node] = []  # the node of every member
     makers: set[int] = set()
-    for param in notes.params.values():
-        if param.tensor is None:
-            continue
+    for param in notes.weights:
         where = tensor_axes(notes, param)
         at = notes.graph.at(param.node)
         node, domain = at.name, at.domain
@@ -56,7 +55,7 @@ def groups_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Gro
             inside[place].append(len(members))
             if role == MAKES and domain != FLOW:  # the weights, not a state's first value
                 makers.add(len(members))
-            members.append(Member(param.tensor, where.get(axes[-1], 0), role, node))
+            members.append(Member(param.stored, where.get(axes[-1], 0), role, node))
             users.append(at)
     numbers: list[set[int]] = [set() for _ in cells]
     for owners, own in zip(held, inside, strict=True):
@@ -96,10 +95,7 @@ def frozen_of(notes: Collect, roots: Roots) -> tuple[Frozen, ...]:
     seen[FROZEN] = True
     found: list[Frozen] = []
     held = [False in living for living in notes.couplings.held(roots.solid != FROZEN)]
-    for param in notes.params.values():
-        index_map = param.index_map(MAKES)
-        if index_map is None or param.tensor is None:
-            continue
+    for tensor, index_map in notes.makers():
         place = notes.couplings.place(index_map)
         if place is None or not held[place]:
             continue
@@ -107,11 +103,13 @@ def frozen_of(notes: Collect, roots: Roots) -> tuple[Frozen, ...]:
         loose = np.unique(roots.loose[index_map.ids][stuck])
         fresh = loose[~seen[loose]]
         seen[fresh] = True
-        by_reason: dict[Reason, int] = defaultdict(int)
-        for k, n in zip(*np.unique(roots.why[fresh], return_counts=True), strict=True):
-            by_reason[roots.reasons[k]] += int(n)
-        found += [Frozen(n, param.tensor, reason) for reason, n in by_reason.items()]
+        found += _counted(tensor, [roots.reasons[k] for k in np.sort(roots.why[fresh]).tolist()])
     return tuple(found)
+
+
+def _counted(tensor: str, reasons: Iterable[Reason]) -> list[Frozen]:
+    """The channels of a tensor, given the reason of each."""
+    return [Frozen(n, tensor, reason) for reason, n in Counter(reasons).items()]
 
 
 def lone_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Frozen, ...]:
@@ -122,16 +120,13 @@ def lone_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Froze
     seen = (roots.solid == FROZEN) | np.isin(roots.solid, _all(cells))
     made: list[tuple[str, Ids]] = []
     several: dict[int, Ids] = {}  # units of which a tensor makes more than one channel, and those
-    for param in notes.params.values():
-        index_map = param.index_map(MAKES)
-        if index_map is None or param.tensor is None:
-            continue
+    for tensor, index_map in notes.makers():
         ids = np.unique(index_map.ids)
         ids = ids[~seen[ids]]
         if not ids.size:
             continue
         seen[ids] = True
-        made.append((param.tensor, ids))
+        made.append((tensor, ids))
         units, often = np.unique(roots.solid[ids], return_counts=True)
         for unit in units[often > 1].tolist():
             if unit not in several:
@@ -140,10 +135,8 @@ def lone_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Froze
     reasons = {unit: ties.first(ids) for unit, ids in several.items()} if ties else {}
     found: list[Frozen] = []
     for tensor, ids in made:
-        by_reason: dict[Reason, int] = defaultdict(int)
-        for unit, n in zip(*np.unique(roots.solid[ids], return_counts=True), strict=True):
-            by_reason[reasons.get(int(unit), ALONE)] += int(n)
-        found += [Frozen(n, tensor, reason) for reason, n in by_reason.items()]
+        units = np.sort(roots.solid[ids]).tolist()
+        found += _counted(tensor, [reasons.get(unit, ALONE) for unit in units])
     return tuple(found)
 
 

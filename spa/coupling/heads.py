@@ -18,7 +18,6 @@ from spa import labels
 from spa.coupling.model import Group
 from spa.labels import FROZEN, Ids, IndexMap
 from spa.trace.collect import Collect, Origin
-from spa.trace.param import MAKES
 
 
 def heads_of(index_map: IndexMap, axes: tuple[int, ...]) -> Ids:
@@ -57,9 +56,8 @@ def wide(notes: Collect, root: Ids, groups: Sequence[Group]) -> tuple[Group, ...
     """The groups with the number of channels that each of their units is."""
     named = {g.tensor for g in groups}
     counts: dict[str, dict[int, int]] = {}
-    for param in notes.params.values():
-        name, index_map = param.tensor or "", param.index_map(MAKES)
-        if index_map is not None and name in named and name not in counts:
+    for name, index_map in notes.makers():
+        if name in named and name not in counts:
             units, often = np.unique(root[index_map.ids], return_counts=True)
             counts[name] = dict(zip(units.tolist(), often.tolist(), strict=True))
     return tuple(

@@ -23,10 +23,10 @@ def quantised_share(coupling: Coupling) -> float:
     elements = {True: 0, False: 0}
     dtypes = coupling.graph.dtypes
     rounded = {node.index for node in coupling.graph.order if trait_of(node).quantizes}
-    for param in coupling.notes.params.values():
-        if param.tensor is None or not any(role in (MAKES, READS) for role, _ in param.maps):
+    for param in coupling.notes.weights:
+        if not any(role in (MAKES, READS) for role, _ in param.maps):
             continue
-        kind = np.dtype(dtypes[param.tensor])
+        kind = np.dtype(dtypes[param.stored])
         if is_number(kind):  # longer integers are ids, sizes and biases
             few = not is_float(kind) or kind.itemsize == 1
             elements[few or param.node in rounded] += prod(param.view)

@@ -6,7 +6,6 @@ which all layers are one) is one layer.  Were its uses cut apart, every one woul
 
 from __future__ import annotations
 
-from collections import defaultdict
 from math import prod
 
 from spa.coupling.cost import is_parameter
@@ -26,10 +25,7 @@ def shared(notes: Collect) -> dict[str, list[Param]]:
     Weights are what is multiplied with channels: not factors and biases, and not tables that are
     looked up, of which a copy costs less than what the streams behind it would have in common.
     """
-    uses: dict[str, list[Param]] = defaultdict(list)
-    for param in notes.params.values():
-        if param.tensor is not None and is_parameter(notes.graph, param.tensor):
-            uses[param.tensor].append(param)
+    uses = {n: found for n, found in notes.uses().items() if is_parameter(notes.graph, n)}
     several = {name: found for name, found in uses.items() if len(found) > 1}
     if not several:
         return {}

@@ -31,7 +31,7 @@ def plan_of(
     """
     left = Kept(coupling.notes, coupling.root, alive)
     tensors: dict[str, Entry] = {}
-    for name, uses in uses_of(coupling).items():
+    for name, uses in coupling.notes.uses().items():
         cut = [u for u in uses if any(left.touched(p) for _, p in u.maps)]
         if cut:
             tensors[name] = _entry_of_all(coupling, uses, uses.index(cut[0]), left)
@@ -53,15 +53,6 @@ def plan_of(
         dict(recipe or {}),
         rotated=tuple(sorted(rotated)),
     )
-
-
-def uses_of(coupling: Coupling) -> dict[str, list[Param]]:
-    """Every stored tensor that rules know as a param, with its uses in order."""
-    uses: dict[str, list[Param]] = {}
-    for param in coupling.notes.params.values():
-        if param.tensor is not None:
-            uses.setdefault(param.tensor, []).append(param)
-    return uses
 
 
 def _entry_of_all(coupling: Coupling, uses: list[Param], first: int, left: Kept) -> Entry:

@@ -13,7 +13,7 @@ from spa.coupling.describe import tensor_axes
 from spa.coupling.model import Coupling
 from spa.errors import UsageError
 from spa.labels import FROZEN
-from spa.plans.cut import plan_of, uses_of
+from spa.plans.cut import plan_of
 from spa.plans.model import Entry, Plan, rows_of
 from spa.trace.check import MisplacedError
 from spa.trace.param import Param
@@ -33,7 +33,7 @@ def place(coupling: Coupling, plan: Plan) -> tuple[NDArray[np.bool_], tuple[str,
         UsageError: a tensor has another shape, cannot be cut, or would be cut differently.
     """
     alive = coupling.everything()
-    uses = uses_of(coupling)
+    uses = coupling.notes.uses()
     missing = tuple(sorted(set(plan.tensors) - set(uses)))
     _demand_cover(plan, uses.keys() & plan.tensors.keys())
     for name, entry in plan.tensors.items():

@@ -10,6 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
+from spa.rules.standard import catalogue, is_known
 from spa.rules.traits import TRAITS, Lookup, Trait, trait_of
 from spa.trace.registry import (
     NOTES,
@@ -41,17 +42,3 @@ __all__ = [
     "rule",
     "trait_of",
 ]
-
-
-def catalogue() -> list[dict[str, str]]:
-    """Every operator of the ONNX standard, and of others that have rules: what becomes of it."""
-    from spa.rules.standard import entries
-
-    return entries()
-
-
-def is_known(domain: str, op: str) -> bool:
-    """Whether an operator is one of the standard's or of onnxruntime's, with a rule or without."""
-    from spa.rules import standard
-
-    return standard.is_known(domain, op)

@@ -128,9 +128,8 @@ def shown(op: Op, ids: Ids, k: int) -> Image:
     """The image of output `k` with these labels of its heads."""
     if k >= op.outputs or not op.node.outputs[k]:
         return labels.frozen(())
-    if not op.decide(lambda: bool(ids.any())):
-        return op.frozen(k)
-    return op.made(ids, 1, 3, k=k) if len(op.out(k)) == 4 else op.made(ids.reshape(-1), 2, k=k)
+    four = len(op.out(k)) == 4
+    return op.shown(ids, 1, 3, k=k) if four else op.shown(ids.reshape(-1), 2, k=k)
 
 
 @refit("Attention")

@@ -39,7 +39,7 @@ def n_bits(op: Op, *_: Image) -> Image:  # * (k b), o k ., o k, o . -> * o
     _beside(op, 2, made, inner)
     if op.has(3):
         _beside(op, 3, made, inner)
-    out = op.made(made, rank - 1) if op.decide(lambda: bool(made.any())) else op.frozen()
+    out = op.shown(made, rank - 1)
     if op.has(5):
         per_channel(op, 5, rank, out.maps, axis=rank - 1)
     return out

@@ -8,8 +8,8 @@ from spa.rules import neutral
 from spa.rules.contract import gemm, matrices
 from spa.rules.contraction import of_convolution, of_product
 from spa.rules.convolve import conv_group, conv_last, convolved
-from spa.rules.meet import follow, meet, still, together, wide_axes
-from spa.rules.normalize import MEAN
+from spa.rules.meet import follow, meet, still, wide_axes
+from spa.rules.normalize import MEAN, normalized
 from spa.rules.pointwise import nary, unary
 from spa.rules.quantize import convert
 from spa.rules.traits import Lookup, trait
@@ -61,17 +61,8 @@ trait("FusedGemm", "FusedMatMul", "TransposeMatMul", domain=MICROSOFT, macs=of_p
 
 @rule("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", domain=MICROSOFT, lossy=MEAN)
 def skip_layer_normalization(op: Op, *_: Image) -> list[Image]:  # * c, * c, c, c, c -> * c
-    rank = len(op.shape(0))
-    inputs = [i for i in range(len(op.node.inputs)) if op.has(i)]
-    whole = Image(op.out(), together(op, inputs, rank))
-    if rank - 1 in whole.axes:
-        op.lossy(MEAN)
-    rows = tuple(p for p in whole.maps if rank - 1 not in p.axes)
-    statistics = [
-        Image(op.out(k), rows) if op.node.outputs[k] else whole
-        for k in range(1, min(op.outputs, 3))
-    ]
-    return [whole, *statistics, *[whole] * (op.outputs - 3)]
+    found = normalized(op, len(op.shape(0)) - 1, min(op.outputs, 3))
+    return [*found, *found[:1] * (op.outputs - 3)]
 
 
 trait("SkipLayerNormalization", domain=MICROSOFT, neutral=neutral.skipped)

@@ -109,8 +109,7 @@ def _result(op: Op, make: Ids, read: Ids, bias: int, axis: int = 1) -> Image:
     if size != make.size:
         raise ValueError(f"{make.size} channels made where {size} are expected")
     op.cells(make, read)
-    labelled = op.decide(lambda: np.count_nonzero(make) > 0)
-    made = op.made(make.reshape(-1), axis) if labelled else op.frozen()
+    made = op.shown(make.reshape(-1), axis)
     per_channel(op, bias, len(made.shape), made.maps, axis=axis)
     return made
 

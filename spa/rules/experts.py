@@ -36,7 +36,7 @@ def moe(op: Op, x: Image, *_: Image) -> Image:  # n i, n e, e h i, e h, e i h, e
     _more(op, inner, read, view, axis, times)
     if op.has(5):
         op.param(5, (count, made), scales=labels.lay(read, (1,), 2))
-    return op.made(read, rank - 1) if op.decide(lambda: bool(read.any())) else op.frozen()
+    return op.shown(read, rank - 1)
 
 
 def _view(count: int, parts: int, hidden: int, interleaved: bool) -> tuple[Shape, int]:

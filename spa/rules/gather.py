@@ -61,8 +61,7 @@ def _table(op: Op, axes: Sequence[int]) -> Image:
 @refit("Gather")
 def gather_index(new: Sizes) -> Fixes:
     index = new.value(1)
-    rank = len(new.old_shape(0))
-    axis = int(new.attr("axis", 0)) % rank
+    axis = new.axis(len(new.old_shape(0)))
     if index is None or axis not in new.notes.images[new.node.inputs[0]].axes:
         return {}
     kept = new.kept(0, axis)

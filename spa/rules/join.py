@@ -11,7 +11,7 @@ from spa.labels import Ids, Image, IndexMap
 from spa.rules.meet import apart, meet, still, wide_axes
 from spa.rules.traits import trait
 from spa.trace.check import Sizes
-from spa.trace.op import Op
+from spa.trace.op import NodeView, Op
 from spa.trace.registry import Fixes, refit, rule
 
 
@@ -91,7 +91,7 @@ def split(op: Op, *_: Image) -> list[Image]:  # (a b) -> a, b
     return [op.like(part, k) if op.node.outputs[k] else part for k, part in enumerate(parts)]
 
 
-def _ends(op: Op | Sizes, size: int) -> list[int]:
+def _ends(op: NodeView, size: int) -> list[int]:
     """Where the parts end: as stated, or equal ones of which the last may be shorter."""
     stated = op.attr("split") if op.version < 13 else op.value(1)
     if stated is not None:
@@ -102,7 +102,7 @@ def _ends(op: Op | Sizes, size: int) -> list[int]:
 
 @refit("Split")
 def split_sizes(new: Sizes) -> Fixes:
-    axis = int(new.attr("axis", 0)) % len(new.old_shape(0))
+    axis = new.axis(len(new.old_shape(0)))
     size = new.old_shape(0)[axis]
     if new.has(1) and new.value(1) is None:
         return {}

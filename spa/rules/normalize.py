@@ -34,21 +34,21 @@ def per_channel(
         op.same(ids, np.zeros_like(ids))
 
 
-def _channels(op: Op, x: Image) -> tuple[list[IndexMap], list[IndexMap]]:
-    """The one index map along axis 1, which varies nowhere else, if any, and the others."""
-    own = [q for p in x.over(1) if (q := op.squash(p, (1,))) is not None]
+def channels(op: Op, x: Image, axis: int = 1) -> tuple[list[IndexMap], list[IndexMap]]:
+    """The one index map along an axis, which varies nowhere else, if any, and the others."""
+    own = [q for p in x.over(axis) if (q := op.squash(p, (axis,))) is not None]
     for p in own[1:]:
         op.same(own[0].ids, p.ids)
-    return own[:1], [p for p in x.maps if 1 not in p.axes]
+    return own[:1], [p for p in x.maps if axis not in p.axes]
 
 
 @rule("BatchNormalization", note="lossy only in training mode, along other axes than the channels")
 def batch_normalization(op: Op, *_: Image) -> list[Image]:  # n c *, c, c, c, c -> n c *
     x = op.operand(0)
-    rank, channels = len(x.shape), x.shape[1] if len(x.shape) > 1 else 1
-    if op.shape(1) != (channels,):
-        raise ValueError(f"{op.shape(1)} parameters for {channels} channels")
-    own, others = _channels(op, x)
+    rank, size = len(x.shape), x.shape[1] if len(x.shape) > 1 else 1
+    if op.shape(1) != (size,):
+        raise ValueError(f"{op.shape(1)} parameters for {size} channels")
+    own, others = channels(op, x)
     for i in range(1, 5):
         per_channel(op, i, rank, own, "scales" if i < 3 else "follows")
     if others and (op.attr("training_mode", 0) or op.outputs > 1):
@@ -87,17 +87,19 @@ trait("InstanceNormalization", neutral=neutral.bounded)
 
 @rule("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization", lossy=MEAN)
 def layer_normalization(op: Op, *_: Image) -> list[Image]:  # * c, c, c -> * c
+    return normalized(op, op.axis(len(op.shape(0)), -1), op.outputs)
+
+
+def normalized(op: Op, axis: int, count: int) -> list[Image]:
+    """The first `count` outputs of a norm over `axis` and what follows: itself, then statistics."""
     shape = op.shape(0)
-    axis = op.axis(len(shape), -1)
     inputs = [i for i in range(len(op.node.inputs)) if op.has(i)]
     whole = Image(shape, together(op, inputs, len(shape)))
     rows = tuple(p for p in whole.maps if p.axes[-1] < axis)
     if len(rows) < len(whole.maps):
         op.lossy(MEAN)
-    stashed = [
-        Image(op.out(k), rows) if op.node.outputs[k] else whole for k in range(1, op.outputs)
-    ]
-    return [whole, *stashed]
+    said = op.node.outputs
+    return [whole, *(Image(op.out(k), rows) if said[k] else whole for k in range(1, count))]
 
 
 trait("LayerNormalization", "RMSNormalization", neutral=neutral.affine)
@@ -108,7 +110,7 @@ trait("SimplifiedLayerNormalization", neutral=neutral.affine)
 def group_normalization(op: Op, *_: Image) -> Image:  # n (g c) *, (g c), (g c) -> n (g c) *
     x = op.operand(0)
     groups = op.attr("num_groups")
-    own, others = _channels(op, x)
+    own, others = channels(op, x)
     for p in own:
         op.lossy(MEAN)
         op.rows(p.dense.reshape(groups, -1))
@@ -182,8 +184,7 @@ trait("Softmax", shiftless=True)
 @rule("Hardmax", note="not along its axis")
 def hardmax(op: Op, *_: Image) -> Image:  # * -> *
     x = op.operand(0)
-    keep = set(range(len(x.shape))) - summed_over(op, op.version)
-    return op.like(op.only(x, *keep, reason="picks the largest of its channels"))
+    return op.like(op.alike(x, summed_over(op, op.version), "picks the largest of its channels"))
 
 
 trait("Hardmax", decides=(0,))

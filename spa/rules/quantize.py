@@ -7,6 +7,7 @@ import numpy as np
 from spa import labels
 from spa.labels import Image, IndexMap
 from spa.rules.meet import apart, still
+from spa.rules.normalize import channels
 from spa.rules.traits import trait
 from spa.trace.op import Op
 from spa.trace.registry import MICROSOFT, rule
@@ -26,13 +27,11 @@ def convert(op: Op, *_: Image) -> Image:  # * c, c, c -> * c
             op.freeze(scale, "scales a whole tensor")
         return op.like(x)
     axis = op.axis(rank, 1)
-    along = [q for p in x.over(axis) if (q := op.squash(p, (axis,))) is not None]
-    for p in along[1:]:
-        op.same(along[0].ids, p.ids)
+    along, others = channels(op, x, axis)
     for i in (1, 2):
         if op.has(i):
-            _scale(op, i, along[:1])
-    return Image(x.shape, (*along[:1], *(p for p in x.maps if axis not in p.axes)))
+            _scale(op, i, along)
+    return Image(x.shape, (*along, *others))
 
 
 def _tensor(op: Op) -> Image:

@@ -40,20 +40,15 @@ def col2im(op: Op, x: Image, *_: Image) -> Image:  # n (c b) l -> n c h w
 def reverse_sequence(op: Op, x: Image, *_: Image) -> Image:  # b t * -> b t *
     still(op, 1)
     fixed = {op.attr("batch_axis", 1), op.attr("time_axis", 0)}
-    return op.like(_beyond(op, x, fixed, "reversed by a computed amount"))
+    return op.like(op.alike(x, fixed, "reversed by a computed amount"))
 
 
 @rule("Trilu", note="not along the axes of its matrices")
 def trilu(op: Op, *_: Image) -> Image:  # * i j -> * i j
     still(op, 1)
     x = op.operand(0)
-    rank = len(x.shape)
-    return op.like(_beyond(op, x, {rank - 2, rank - 1}, "the diagonal depends on positions"))
-
-
-def _beyond(op: Op, x: Image, fixed: set[int], reason: str) -> Image:
-    """The image, frozen along some axes."""
-    return op.only(x, *(set(range(len(x.shape))) - fixed), reason=reason)
+    last = {len(x.shape) - 2, len(x.shape) - 1}
+    return op.like(op.alike(x, last, "the diagonal depends on positions"))
 
 
 trait("Col2Im", sized=(1, 2))

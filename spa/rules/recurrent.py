@@ -148,10 +148,8 @@ def _shown(op: Op, own: Ids, k: int, batch_first: bool) -> Image:
     """The image of output `k`: all steps, then the last state, and the last cell."""
     if not op.node.outputs[k]:
         return labels.frozen(())
-    if not op.decide(lambda: bool(own.any())):
-        return op.frozen(k)
-    axes = (0, 2) if not batch_first else (1, 2)
-    return op.made(own, *(axes if k else (axes[0] + 1, 3)), k=k)
+    way = 1 if batch_first else 0
+    return op.shown(own, *((way, 2) if k else (way + 1, 3)), k=k)
 
 
 RESTING = frozenset(

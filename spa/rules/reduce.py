@@ -76,8 +76,8 @@ def cumprod(op: Op, *_: Image) -> Image:  # * -> *
     still(op, 1)
     x, axis = op.operand(0), op.value(1)
     rank = len(x.shape)
-    along = set(range(rank)) if axis is None else {int(axis.ravel()[0]) % rank}
-    return op.like(op.only(x, *(set(range(rank)) - along), reason="multiplied along this axis"))
+    along = range(rank) if axis is None else [int(axis.ravel()[0]) % rank]
+    return op.like(op.alike(x, along, "multiplied along this axis"))
 
 
 @rule("ArgMax", "ArgMin", note="not along its own axis")

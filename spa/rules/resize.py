@@ -31,7 +31,7 @@ def _moved(op: Op, shape: Shape) -> set[int]:
     """The axes along which elements are mixed or moved."""
     rank = len(shape)
     everything = set(range(rank))
-    axes = [int(a) % rank for a in op.attr("axes") or range(rank)]
+    axes = op.axes(rank)
     scales, sizes = _factors(op), op.sized(3) if op.has(3) else None
     if scales is None and sizes is None:
         return everything
@@ -60,49 +60,40 @@ def _stated(op: Op) -> tuple[int, ...]:
 
 @refit("Resize")
 def resize_sizes(new: Sizes) -> Fixes:
-    sizes = new.sized(3)
+    return _resized(new, 3)
+
+
+def _resized(new: Sizes, i: int) -> Fixes:
+    """The sizes that input `i` states, with those of axes that shrank replaced."""
+    sizes = new.sized(i)
     if sizes is None or not sizes.size:
         return {}
-    rank = len(new.old_out())
-    axes = [int(a) % rank for a in new.attr("axes") or range(rank)]
-    return {3: _resized(new, axes, sizes)}
+    result = np.array(sizes)
+    for k, a in enumerate(new.axes(len(new.old_out()))):
+        if new.out()[a] != new.old_out()[a]:
+            result[k] = new.out()[a]
+    return {i: result}
 
 
 @rule("CenterCropPad", note="not along an axis that is cropped or padded")
 def center_crop_pad(op: Op, x: Image, *_: Image) -> Image:  # c h w -> c h' w'
     still(op, 1)
-    rank = len(x.shape)
     moved = op.decide(lambda: _cropped(op, x))
-    return op.like(op.only(x, *(set(range(rank)) - moved), reason="cropped or padded"))
+    return op.like(op.alike(x, moved, "cropped or padded"))
 
 
 def _cropped(op: Op, x: Image) -> set[int]:
     """The axes that are cropped or padded, at some size at least."""
     rank = len(x.shape)
-    axes = [int(a) % rank for a in op.attr("axes") or range(rank)]
     if op.sized(1) is None:
         return set(range(rank))
-    moved = {axes[k] for k in np.flatnonzero(op.symbolic(1))}
+    moved = {op.axes(rank)[k] for k in np.flatnonzero(op.symbolic(1))}
     return moved | {a for a in range(rank) if x.shape[a] != op.out()[a]}
 
 
 @refit("CenterCropPad")
 def center_crop_pad_sizes(new: Sizes) -> Fixes:
-    sizes = new.sized(1)
-    if sizes is None:
-        return {}
-    rank = len(new.old_out())
-    axes = [int(a) % rank for a in new.attr("axes") or range(rank)]
-    return {1: _resized(new, axes, sizes)}
-
-
-def _resized(new: Sizes, axes: list[int], sizes: np.ndarray) -> np.ndarray:
-    """Stated sizes with those of axes that shrank replaced."""
-    result = np.array(sizes)
-    for k, a in enumerate(axes):
-        if new.out()[a] != new.old_out()[a]:
-            result[k] = new.out()[a]
-    return result
+    return _resized(new, 1)
 
 
 trait("Resize", "Upsample", sized=(1, 2, 3))

@@ -12,7 +12,7 @@ from spa.labels import Image
 from spa.rules.meet import still
 from spa.rules.traits import trait
 from spa.trace.check import Sizes
-from spa.trace.op import Op
+from spa.trace.op import NodeView, Op
 from spa.trace.registry import Fixes, refit, rule
 
 Bounds = list[tuple[int, int, int, int]]
@@ -20,7 +20,7 @@ UNKNOWN = "sliced by computed bounds"
 END = np.iinfo(np.int64).max
 
 
-def _bounds(op: Op | Sizes, rank: int) -> Bounds | None:
+def _bounds(op: NodeView, rank: int) -> Bounds | None:
     """(axis, start, end, step) of a Slice, or None where they are computed from data.
 
     Along the axes that `_moving` names they hold at the sizes of the analysis alone.

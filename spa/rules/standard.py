@@ -35,7 +35,7 @@ def reasons() -> dict[tuple[str, str], str]:
     }
 
 
-def entries() -> list[dict[str, str]]:
+def catalogue() -> list[dict[str, str]]:
     """Newest, non-deprecated operators of the standard, those of other domains, and why."""
     from onnx import defs
 

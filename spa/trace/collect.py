@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +20,7 @@ from spa.graph.model import FLOW, Graph, Node
 from spa.labels import FROZEN, Ids, Image, IndexMap, Shape
 from spa.trace.couplings import Couplings
 from spa.trace.op import Listener, Op, T
-from spa.trace.param import Param
+from spa.trace.param import MAKES, Param
 from spa.trace.registry import RULES
 
 log = logging.getLogger(__name__)
@@ -301,6 +301,25 @@ class Collect(Listener):
     def couplings(self) -> Couplings:
         """Which index maps meet where; the sweep must be over."""
         return Couplings(self.graph.order, self.images, self.params, self.extra)
+
+    @property
+    def weights(self) -> list[Param]:
+        """The params that are stored tensors, in order."""
+        return [p for p in self.params.values() if p.tensor is not None]
+
+    def uses(self) -> dict[str, list[Param]]:
+        """Every stored tensor that rules know as a param, with its uses in order."""
+        uses: dict[str, list[Param]] = defaultdict(list)
+        for param in self.weights:
+            uses[param.stored].append(param)
+        return uses
+
+    def makers(self) -> Iterator[tuple[str, IndexMap]]:
+        """Stored tensors that make channels, and which."""
+        for param in self.weights:
+            index_map = param.index_map(MAKES)
+            if index_map is not None:
+                yield param.stored, index_map
 
     # later words, from those who read the notes
 

@@ -181,6 +181,10 @@ class NodeView:
         """The attribute `axis` as a number in [0, rank)."""
         return int(self.attr(name, default)) % max(rank, 1)
 
+    def axes(self, rank: int) -> list[int]:
+        """The attribute `axes` likewise; all where it is not stated."""
+        return [int(a) % rank for a in self.attr("axes") or range(rank)]
+
 
 class Op(NodeView):
     """One node as its rule sees it, and what the rule may say of it."""
@@ -234,6 +238,10 @@ class Op(NodeView):
         if all([p is q for p, q in zip(kept, x.maps, strict=True)]):
             return x
         return Image(x.shape, tuple(p for p in kept if p is not None))
+
+    def alike(self, x: Image, axes: Collection[int], reason: str) -> Image:
+        """Keep the image from varying along `axes`: merge the labels that differ there."""
+        return self.only(x, *[a for a in range(len(x.shape)) if a not in axes], reason=reason)
 
     def along(self, x: Image, axis: int, reason: str = "mixed along this axis") -> Ids:
         """The labels along one axis, shape `[x.shape[axis]]`; the image varies nowhere else."""
@@ -328,6 +336,11 @@ class Op(NodeView):
         """The image of output `k` with labels `dense` along `axes`."""
         shape = self.out(k)
         return Image(shape, (labels.lay(dense, axes, len(shape)),))
+
+    def shown(self, dense: Ids, *axes: int, k: int = 0) -> Image:
+        """As `made`; frozen where all labels are."""
+        some = self.decide(lambda: bool(dense.any()))
+        return self.made(dense, *axes, k=k) if some else self.frozen(k)
 
     def like(self, x: Image, k: int = 0) -> Image:
         """The image of output `k`: the labels of `x` (same rank) over the output's own shape."""

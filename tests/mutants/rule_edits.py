@@ -490,7 +490,7 @@ RULE_EDITS = (
     Edit(
         "Resize keeps its sizes",
         f"{RULES}/resize.py",
-        "    return {3: _resized(new, axes, sizes)}",
+        "    return _resized(new, 3)",
         "    return {}",
         ("feature_pyramid",),
     ),
