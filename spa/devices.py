@@ -14,8 +14,7 @@ import numpy as np
 
 from spa.errors import ReadError, first_line
 from spa.make import make
-from spa.registry import ENGINES
-from spa.registry import ENGINES as engine
+from spa.registry import ENGINES, Registry
 
 Device = str
 """The name of an engine, or `auto`."""
@@ -23,6 +22,7 @@ Providers = list[tuple[str, Mapping[str, str]]]
 """Execution providers of onnxruntime, best first, with their options."""
 Engine = Callable[[bool], Providers]
 """What runs models: gives its providers, from whether runs are timed, or raises ReadError."""
+engine: Registry[Engine] = ENGINES
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 EXACT = {
     "use_tf32": "0",

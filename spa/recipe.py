@@ -18,7 +18,7 @@ from spa.errors import UsageError
 from spa.registry import CRITERIA, NAMED
 
 if TYPE_CHECKING:
-    from spa.probes import Held
+    from numpy.typing import NDArray
 
 Aggregate = Literal["sum", "mean", "max"]
 Normalize = Literal["none", "mean", "max", "gaussian"]
@@ -44,6 +44,18 @@ GATES = (
     "require_proof",
 )
 """Fields that demand something of the result."""
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """Arrays by input; where `several` were given, each is a row, or rows, of all there are."""
+
+    parts: tuple[Mapping[str, NDArray[Any]], ...]
+    several: bool = False
+
+    def __str__(self) -> str:
+        """What a report calls them."""
+        return "the arrays of calib"
 
 
 @dataclass(frozen=True)
@@ -290,7 +302,7 @@ PLAIN = (bool, int, float, list, tuple, Mapping)
 @cache
 def kinds() -> dict[str, object]:
     """The type of every field, with bounds; a function or arrays are looked at elsewhere."""
-    found = get_type_hints(Recipe, localns={"Held": object}, include_extras=True)
+    found = get_type_hints(Recipe, include_extras=True)
     return {**found, "calib": allowed.Path | None, "check": str}
 
 

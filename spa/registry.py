@@ -28,14 +28,6 @@ from spa.errors import SpaError, UsageError, first_line
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-    from spa.budgets.task import Allocation
-    from spa.budgets.units import Unit
-    from spa.criteria import Criterion
-    from spa.devices import Engine
-    from spa.probes.probe import Inputs
-    from spa.repairs import Repair
-    from spa.reports import Report
-
 F = TypeVar("F", bound=Callable[..., Any])
 Facts = Mapping[str, bool | str]
 MARK = "spa_facts"
@@ -265,7 +257,9 @@ class Registry(Generic[F]):
         return self[name].known.facts[fact]
 
 
-CRITERIA: Registry[Criterion] = Registry(
+# What a function of a kind takes and gives is said in the package of that kind.
+
+CRITERIA: Registry[Any] = Registry(
     "scorer",
     "spa.criteria",
     mark="criterion",
@@ -273,17 +267,17 @@ CRITERIA: Registry[Criterion] = Registry(
     measures=False,
     comparable=False,
 )
-UNITS: Registry[Unit] = Registry(
+UNITS: Registry[Any] = Registry(
     "unit", "spa.budgets", group="spa.units", counted=False, timed=False
 )
-ALLOCATIONS: Registry[Allocation] = Registry("allocation", "spa.budgets", group="spa.allocations")
-REPAIRS: Registry[Repair] = Registry(
+ALLOCATIONS: Registry[Any] = Registry("allocation", "spa.budgets", group="spa.allocations")
+REPAIRS: Registry[Any] = Registry(
     "repair",
     "spa.repairs",
     more={"auto": "Full with a scorer that measures, else none.", "none": "Nothing."},
     shared=False,
 )
-INPUTS: Registry[Inputs] = Registry(
+INPUTS: Registry[Any] = Registry(
     "kind of inputs",
     "spa.probes",
     group="spa.inputs",
@@ -295,7 +289,7 @@ INPUTS: Registry[Inputs] = Registry(
     of="pictures",
     noun="",
 )
-ENGINES: Registry[Engine] = Registry(
+ENGINES: Registry[Any] = Registry(
     "device",
     "spa.devices",
     group="spa.engines",
@@ -313,5 +307,5 @@ NAMED: Mapping[str, Registry[Any]] = {
 }
 """By the option, and the field of a recipe, that chooses one."""
 
-REPORTS: Registry[Callable[[Report], str]] = Registry("report", "spa.reports", mark="face")
+REPORTS: Registry[Any] = Registry("report", "spa.reports", mark="face")
 """By the suffix of a report's file, without the dot."""

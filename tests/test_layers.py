@@ -53,22 +53,18 @@ def part_of(module: str) -> str:
     return module.split(".")[1] if "." in module else ""
 
 
-def is_for_typing(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-
-
 def statements(tree: ast.AST, lazy: bool = False) -> Iterator[tuple[ast.AST, bool]]:
-    """Every node that runs, and whether it runs inside a function."""
+    """Every node, and whether it waits for a call, or for a type checker."""
     for node in ast.iter_child_nodes(tree):
-        if is_for_typing(node):
-            continue
         yield node, lazy
-        inside = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        inside = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)) or (
+            isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        )
         yield from statements(node, lazy or inside)
 
 
 def imports(path: Path) -> list[tuple[str, bool]]:
-    """What a file imports, with full names, and whether it does so inside a function."""
+    """What a file imports, with full names, and whether it does so later than at its start."""
     found = []
     for node, lazy in statements(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -111,7 +107,7 @@ def test_every_part_has_its_layer():
 
 @pytest.mark.parametrize("module", MODULES)
 def test_nobody_imports_what_lies_above(module):
-    """Lazy imports too: a layer that reaches up later still reaches up."""
+    """Lazy imports too, and those for typing: a layer that reaches up later still reaches up."""
     own = part_of(module)
     if not own:
         return  # the front door opens lazily, by name

@@ -8,10 +8,8 @@ from spa.budgets.limits import Limit, limits
 from spa.budgets.moves import Moves, moves
 from spa.budgets.reach import demand
 from spa.budgets.search import allocate
-from spa.budgets.task import Choice, Task
-from spa.budgets.units import Alive, Price
-from spa.registry import ALLOCATIONS as allocation
-from spa.registry import UNITS as unit
+from spa.budgets.task import Choice, Task, allocation
+from spa.budgets.units import Alive, Price, unit
 
 __all__ = [
     "Alive",

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.budgets.task import EXCESS, Choice, Task
+from spa.budgets.task import EXCESS, Choice, Task, allocation
 from spa.budgets.units import Alive
-from spa.registry import ALLOCATIONS as allocation
 
 TURNS = 4  # allocations, each at the prices of the one before
 

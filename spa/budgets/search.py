@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from spa.budgets.limits import Limit, limits
 from spa.budgets.reach import FRIENDLY
-from spa.budgets.task import EXCESS, Choice, Task
+from spa.budgets.task import EXCESS, Choice, Task, allocation
 from spa.budgets.units import Alive, Price
 from spa.coupling.model import Coupling
 from spa.errors import TargetError, UsageError
 from spa.recipe import Recipe
-from spa.registry import ALLOCATIONS, UNITS
+from spa.registry import UNITS
 
 DETOURS = 20  # moves left out, one after the other, because they go far beyond the target
 
@@ -63,7 +63,7 @@ def meet(
         TargetError: nothing can be pruned, or the target is out of reach.
         UsageError: the allocation is somebody else's and keeps to no limits.
     """
-    entry = ALLOCATIONS[recipe.allocation]
+    entry = allocation[recipe.allocation]
     task = Task(coupling, price, scores, recipe, bounds, detours)
     choice = entry.function(task)
     if entry.origin:

@@ -16,6 +16,7 @@ from spa.budgets.units import Alive, Price
 from spa.coupling.model import Coupling
 from spa.errors import TargetError
 from spa.recipe import Recipe
+from spa.registry import ALLOCATIONS, Registry
 
 SLACK = 1e-3  # overshoot, as a share of the whole, that is not worth another look
 TRIES = 400
@@ -31,6 +32,7 @@ class Choice:
 
 
 Allocation = Callable[["Task"], Choice]
+allocation: Registry[Allocation] = ALLOCATIONS
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from spa.coupling.cost import Channels, Cost
 from spa.coupling.model import Coupling
-from spa.registry import UNITS
-from spa.registry import UNITS as unit
+from spa.registry import UNITS, Registry
 
 Alive = NDArray[np.bool_]
 Price = Callable[[Alive], float]
 """What keeping the units in `alive`, bool `[labels]`, costs; asked hundreds of times."""
 Unit = Callable[[Coupling], Price]
+unit: Registry[Unit] = UNITS
 
 
 @unit(counted=True)

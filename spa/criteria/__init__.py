@@ -13,10 +13,8 @@ import numpy as np
 
 from spa.coupling.model import Coupling
 from spa.criteria.aggregate import Weigh, normalized
-from spa.criteria.context import Context, Criterion, Feeds, Scores
+from spa.criteria.context import Context, Criterion, Feeds, Scores, criterion
 from spa.errors import ReadError, UsageError
-from spa.registry import CRITERIA
-from spa.registry import CRITERIA as criterion
 from spa.trace.kinds import is_float
 
 __all__ = ["Context", "Criterion", "Feeds", "Scores", "Weigh", "criterion", "score"]
@@ -48,8 +46,8 @@ def score(
         found: Scores | Weigh = from_file(context.coupling.graph, Path(saliency))
         comparable: bool | str = False
     else:
-        found = CRITERIA.get(scorer)(context)
-        comparable = CRITERIA.says(scorer, "comparable")
+        found = criterion.get(scorer)(context)
+        comparable = criterion.says(scorer, "comparable")
     scores = context.per_channel(found) if callable(found) else found
     if scores.shape != (context.coupling.notes.size,):
         raise UsageError(

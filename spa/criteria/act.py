@@ -9,10 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.criteria.context import Context
+from spa.criteria.context import Context, criterion
 from spa.criteria.obspa import problems_of, work_of
 from spa.criteria.products import fill
-from spa.registry import CRITERIA as criterion
 
 
 @criterion(measures=True, comparable=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.criteria.context import Context, Scores
+from spa.criteria.context import Context, Scores, criterion
 from spa.criteria.magnitude import magnitudes
 from spa.errors import ReadError
-from spa.registry import CRITERIA as criterion
 from spa.rules import trait_of
 
 

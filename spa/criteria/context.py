@@ -13,6 +13,7 @@ from spa.coupling.model import Coupling
 from spa.criteria.aggregate import Weigh, aggregate
 from spa.devices import Device
 from spa.events import Callback, quiet
+from spa.registry import CRITERIA, Registry
 
 Scores = NDArray[np.float64]
 """One number per unit, float64 `[labels]`; units of no group count nothing."""
@@ -52,3 +53,5 @@ class Context:
 
 Criterion = Callable[[Context], "Scores | Weigh"]
 """Gives scores of channels, or what scores single weights, which are aggregated then."""
+
+criterion: Registry[Criterion] = CRITERIA

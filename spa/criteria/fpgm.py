@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from spa.coupling.cost import is_parameter
 from spa.coupling.model import Coupling, Group
-from spa.criteria.context import Context
+from spa.criteria.context import Context, criterion
 from spa.criteria.meant import meant
-from spa.registry import CRITERIA as criterion
 from spa.trace.param import MAKES, Param
 
 CHUNK = 1 << 22  # weights made float64 at once

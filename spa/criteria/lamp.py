@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.criteria.aggregate import Weigh
-from spa.criteria.context import Context
-from spa.registry import CRITERIA as criterion
+from spa.criteria.context import Context, criterion
 
 
 @criterion(comparable=True)

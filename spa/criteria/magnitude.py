@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spa.criteria.aggregate import Elementwise, Weigh
-from spa.criteria.context import Context, Scores
-from spa.registry import CRITERIA as criterion
+from spa.criteria.context import Context, Scores, criterion
 
 magnitudes = Elementwise(np.abs)
 """|w| per weight; its sum over a channel is the L1 norm."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling, Group
 from spa.criteria.activation import ActivationMetric
-from spa.criteria.context import Context
+from spa.criteria.context import Context, criterion
 from spa.criteria.hull import hull
 from spa.criteria.products import fill
 from spa.events import Work
@@ -29,7 +29,6 @@ from spa.executor.sites import Site, concerned, sites_of
 from spa.executor.stream import Stream
 from spa.executor.survey import survey
 from spa.labels import Ids
-from spa.registry import CRITERIA as criterion
 
 RIDGE = 1e-2
 STEPS = 32  # at most so many greedy steps per group

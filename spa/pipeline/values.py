@@ -24,8 +24,8 @@ from spa.graph.write import Saved
 from spa.latency import Whole
 from spa.pipeline.groups import group_facts
 from spa.plans import Plan
-from spa.probes import Data, Held, Probe
-from spa.recipe import Recipe
+from spa.probes import Data, Probe
+from spa.recipe import Held, Recipe
 from spa.reports.schema import CheckFacts, Gate, Latency, LatencyBudget, OpCounts
 from spa.validate import Verdict as Proof
 from spa.validate.inputs import Inputs

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from spa.probes.choose import check_given, is_pictured, probe_for
 from spa.probes.files import Data
-from spa.probes.held import Calib, Held, held
-from spa.probes.probe import Probe
-from spa.registry import INPUTS as inputs
+from spa.probes.held import Calib, held
+from spa.probes.probe import Probe, inputs
 
 __all__ = [
     "Calib",
     "Data",
-    "Held",
     "Probe",
     "check_given",
     "held",

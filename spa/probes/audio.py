@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.probes.probe import generator
-from spa.registry import INPUTS as inputs
+from spa.probes.probe import generator, inputs
 
 LOUDNESS = 0.1
 CHIRPS = 3

@@ -12,7 +12,6 @@ from spa.events import Counted, uncounted
 from spa.graph.model import Graph
 from spa.probes import files, indices, roles, scale, search, uses
 from spa.probes.given import from_data
-from spa.probes.held import Held
 from spa.probes.linear import closest
 from spa.probes.pictures import Picture, picture_of
 from spa.probes.plain import check_tensors, feeds
@@ -22,6 +21,7 @@ from spa.probes.scale import Scale
 from spa.probes.sizes import Sizes, sizes_of
 from spa.probes.states import State, states_of
 from spa.probes.trial import LONGEST, Doubts, accepted
+from spa.recipe import Held
 from spa.registry import INPUTS
 from spa.rules import trait_of
 

@@ -9,12 +9,13 @@ import numpy as np
 from spa.errors import UsageError
 from spa.graph.model import Graph
 from spa.probes import files
-from spa.probes.held import Held, fitting
+from spa.probes.held import fitting
 from spa.probes.pictures import Picture
 from spa.probes.probe import Array, Rows
 from spa.probes.roles import Role
 from spa.probes.scale import Scale
 from spa.probes.sizes import Sizes
+from spa.recipe import Held
 
 Pictures = Mapping[str, tuple[Picture, Scale]]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -19,6 +18,7 @@ from spa.errors import UsageError
 from spa.graph.model import Graph
 from spa.probes.files import MOST, Data
 from spa.probes.sizes import Sizes
+from spa.recipe import Held
 
 Array = NDArray[Any]
 Part = Mapping[str, Array]
@@ -26,18 +26,6 @@ Calib = str | os.PathLike[str] | Array | Mapping[str, Array] | Iterable[Array | 
 ONLY = ""
 """The name of an array that was given none."""
 PYTHON = "a path, an array, a dict of arrays by input, or an iterable of either"
-
-
-@dataclass(frozen=True, eq=False)
-class Held:
-    """Arrays by input; where `several` were given, each is a row, or rows, of all there are."""
-
-    parts: tuple[Part, ...]
-    several: bool = False
-
-    def __str__(self) -> str:
-        """What a report calls them."""
-        return "the arrays of calib"
 
 
 def held(calib: object) -> str | Held | None:

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.probes.probe import generator
-from spa.registry import INPUTS as inputs
+from spa.probes.probe import generator, inputs
 
 Floats = NDArray[np.float32]
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.probes.probe import generator
-from spa.registry import INPUTS as inputs
+from spa.probes.probe import generator, inputs
 
 MEAN, SPREAD = 0.45, 0.225
 """Of the pixels of photographs, which Gaussian noise is given."""

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from spa.registry import INPUTS, Registry
+
 Array = NDArray[Any]
 Rows = Sequence[int]
 Draw = Callable[[Rows, tuple[int, ...]], Array]
@@ -30,6 +32,9 @@ class Inputs(Protocol):
         Of pictures the shape is `(channels, height, width)` and pixels are in 0..1, of signals it
         is `(channels, length)`, of numbers that of a row of the input.
         """
+
+
+inputs: Registry[Inputs] = INPUTS
 
 
 """From numbers of rows and the shape of one row to an array `[rows, *shape]`."""

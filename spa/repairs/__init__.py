@@ -4,8 +4,7 @@ A repair refits one site (docs/contributing/add_a_criterion.md says how one is b
 nothing of scores and budgets.
 """
 
-from spa.registry import REPAIRS as repair
-from spa.repairs.fit import Fit, Repair
+from spa.repairs.fit import Fit, Repair, repair
 from spa.repairs.sequential import Repaired, reconstruct
 
 __all__ = ["Fit", "Repair", "Repaired", "reconstruct", "repair"]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spa.registry import REPAIRS as repair
-from spa.repairs.fit import Fit, Matrix
+from spa.repairs.fit import Fit, Matrix, repair
 
 
 @repair()

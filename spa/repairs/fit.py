@@ -12,6 +12,7 @@ from spa.coupling.model import Coupling
 from spa.executor.forms import Convolution
 from spa.executor.least_squares import Moments
 from spa.executor.sites import Site
+from spa.registry import REPAIRS, Registry
 from spa.repairs.chunk import Chunk, chunks
 from spa.repairs.targets import Targets
 
@@ -72,3 +73,4 @@ Repair = Callable[[Fit], "tuple[Matrix, Matrix] | None"]
 
 Rows that are worse on the batches that judge stay as they were.
 """
+repair: Registry[Repair] = REPAIRS

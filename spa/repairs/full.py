@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spa.executor.least_squares import ridge
-from spa.registry import REPAIRS as repair
-from spa.repairs.fit import Fit, Matrix
+from spa.repairs.fit import Fit, Matrix, repair
 from spa.repairs.mixing import mix
 
 LARGEST = 4700  # features of one solve; beyond, whole channels are mixed

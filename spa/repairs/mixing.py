@@ -12,8 +12,7 @@ import numpy as np
 
 from spa.executor.columns import places_for, rows_of
 from spa.executor.least_squares import Moments, ridge
-from spa.registry import REPAIRS as repair
-from spa.repairs.fit import Fit, Matrix
+from spa.repairs.fit import Fit, Matrix, repair
 
 
 @repair()

@@ -28,10 +28,9 @@ from spa.executor.sites import Site, sites_of
 from spa.executor.stream import Stream
 from spa.executor.survey import survey
 from spa.graph.model import Node
-from spa.registry import REPAIRS
 from spa.repairs import full
 from spa.repairs.chunk import Rows, no_worse
-from spa.repairs.fit import Fit
+from spa.repairs.fit import Fit, repair
 from spa.repairs.targets import Targets
 from spa.repairs.together import together
 from spa.repairs.weights import Weights
@@ -113,7 +112,7 @@ class _Walk:
         self.coupling, self.notes = coupling, coupling.notes
         graph = self.graph = coupling.graph
         self.left = Kept(coupling.notes, coupling.root, alive)
-        self.repair, self.sequential, self.strength = REPAIRS[mode], sequential, strength
+        self.repair, self.sequential, self.strength = repair[mode], sequential, strength
         every = range(len(feeds))
         self.judge = [k for k in every if k % HELD == HELD - 1] or [*every][-1:]
         self.fit = [k for k in every if k not in self.judge] or self.judge

@@ -7,8 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spa.registry import REPORTS as face
-from spa.reports.schema import Report
+from spa.reports.schema import Report, face
 
 
 @face("json")

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from spa.registry import REPORTS as face
 from spa.reports import facts, moved, run
-from spa.reports.schema import Report
+from spa.reports.schema import Report, face
 from spa.reports.template import render
 
 # What keeps a model from being pruned at all; 5 means it was pruned and then found wanting.

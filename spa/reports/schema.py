@@ -8,7 +8,10 @@ section nobody reached is None.  Numbers that are not finite become null in JSON
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any, Literal, TypedDict, cast
+
+from spa.registry import REPORTS, Registry
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -295,6 +298,10 @@ def unreadable(path: str) -> InputFacts:
     """Return the facts of a model nobody could read: its path."""
     nothing = dict.fromkeys(("sha256", "bytes", "opset", "producer", "params", "macs", "channels"))
     return cast(InputFacts, {"path": path, **nothing})
+
+
+face: Registry[Callable[[Report], str]] = REPORTS
+"""What makes a format: below it stand functions from a report to text."""
 
 
 def json_schema() -> dict[str, Any]:
