@@ -89,7 +89,7 @@ def configured(device: Device = "auto", timed: bool = False) -> Providers:
     """
     if device == "auto":
         device = "cpu" if no_cuda() else "cuda"
-    found = ENGINES.get(device)(timed)
+    found = engine.get(device)(timed)
     known = library().get_available_providers() if device not in ENGINES.own else []
     missing = [name for name, _ in found if known and name not in known]
     if missing:
