@@ -1,4 +1,4 @@
-"""How large an error is in the activations that sites feed, as a share of all they carry."""
+"""How large an error is in the activations that sites feed, and scores from curves of errors."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from spa.executor.survey import Survey
 
 SPREAD = 1e-6  # of an output's energy: what varies less is rounding
 DETAIL = 1.0  # of the mean variance of a sink: directions that vary less count less
+TIE = 1e-9  # share by which equal slopes are told apart
 Matrix = NDArray[np.float64]
 
 
@@ -31,14 +32,9 @@ class ActivationMetric:
         self._metrics: dict[tuple[int, int], tuple[Matrix, float]] = {}
 
     def rows(self, site: Site, matrix: Matrix) -> tuple[Matrix, Matrix]:
-        """Rows whose squares add up to the error, and the whole of each group.
+        """Rows whose squares add up to the error, and the whole of each group, `[groups]`.
 
-        Args:
-            site: where the error arises.
-            matrix: `[groups, rows, m]`, rows as the site makes them.
-
-        Returns:
-            `[groups, rows, m]` and `[groups]`.
+        `matrix` is `[groups, rows, m]`, rows as the site makes them; so is what comes back.
         """
         matrix = scaled(matrix, site.sink.gain(self.consts))
         made, whole = np.empty_like(matrix), np.ones(len(matrix))
@@ -91,3 +87,14 @@ def _whitening(whole: Matrix, floor: float) -> Matrix:
         values, vectors = np.linalg.eigh(whole)
         scaled = vectors / np.sqrt(np.maximum(values, floor))
         return np.asarray(scaled.T, np.float64)
+
+
+def hull(steps: Matrix) -> Matrix:
+    """Slopes of the largest convex curve below the one with these steps, `[n]`.
+
+    They never fall, their sums follow the curve, and equal ones are told apart by their order.
+    """
+    from scipy.optimize import isotonic_regression
+
+    slopes = isotonic_regression(steps).x if len(steps) else steps
+    return np.asarray(slopes * (1 + TIE * np.arange(len(slopes))))

@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling, Group
-from spa.criteria.activation import ActivationMetric
+from spa.criteria.activation import ActivationMetric, hull
 from spa.criteria.context import Context, criterion
-from spa.criteria.hull import hull
 from spa.criteria.products import fill
 from spa.events import Work
 from spa.executor.expected import grams, passes, solves
@@ -42,12 +41,9 @@ Matrix = NDArray[np.float64]
 class Problem:
     """One site (or one group of it) during the greedy removal: W, H⁻¹, and whose the columns are.
 
-    Args:
-        weight: `[rows, features]`, rows scaled as they arrive at what the site feeds.
-        gram: centred Xc Xcᵀ per column, `[features, features]`.
-        units: the unit of each feature, `[features]`; 0 where it cannot go.
-        worth: how many independent columns the Gram matrix was made from.
-        scale: one over the whole of what the site feeds.
+    Rows of `weight` `[rows, features]` are scaled as they arrive at what the site feeds, of which
+    the whole is 1 / `scale`; `gram` is centred Xc Xcᵀ per column, made from `worth` independent
+    ones; `units` `[features]` is 0 where a feature cannot go.
     """
 
     def __init__(

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling, Group
-from spa.criteria.activation import ActivationMetric
+from spa.criteria.activation import ActivationMetric, hull
 from spa.criteria.aggregate import aggregate
 from spa.criteria.context import Context, Scores
-from spa.criteria.hull import hull
 from spa.criteria.magnitude import squares
 from spa.executor.cells import Cells
 from spa.executor.sinks import Ways

@@ -36,12 +36,7 @@ def where(units: Ids, cells: Ids) -> Ids | None:
 
 
 class Cells:
-    """Some cells `[cells, n]` in one activation.
-
-    Args:
-        image: of the activation.
-        root: the unit of every label.
-        cells: their units.
+    """The `cells` `[cells, n]`, by unit, in the activation that has this image.
 
     Raises:
         ValueError: not every unit is there, or not equally often.
@@ -76,12 +71,9 @@ class Cells:
 
 
 def select(array: NDArray[Any], image: Image, left: Kept) -> NDArray[Any]:
-    """The array without the elements that die.
+    """An activation of the original without the elements that die.
 
-    Args:
-        array: an activation; sizes of axes without labels may differ from the analysis.
-        image: its image in the original.
-        left: what is kept.
+    Sizes of axes without labels may differ from the analysis.
 
     Raises:
         ValueError: what is kept is no box.

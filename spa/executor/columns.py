@@ -29,12 +29,7 @@ def unfold(
 ) -> Array:
     """im2col: `[N, C, *space]` to `[C · kernel, N · places]` for a convolution weight `shape`.
 
-    Args:
-        x: input of the convolution.
-        shape: shape of its weight.
-        attrs: its attributes.
-        out: the spatial sizes of its output.
-        places: flat output positions to take (all by default).
+    `out` are the spatial sizes of the output, `places` flat positions in it (all by default).
     """
     kernel, rank = shape[2:], len(out)
     strides, dilations = steps_of(attrs, rank)
@@ -168,12 +163,7 @@ def places_for(features: int, places: int, columns: int, seed: int) -> NDArray[n
     """Which of the `places` of a batch are enough to fit `features`; None means all.
 
     Neighbouring pixels say nearly the same, so `ENOUGH` columns and `PER_FEATURE` per feature do.
-
-    Args:
-        features: of one least-squares problem.
-        places: output positions in a batch.
-        columns: columns at each place (samples, for convolutions), those of all batches together.
-        seed: of the choice.
+    There are `columns` at each place (samples, for convolutions), those of all batches together.
     """
     count = -(-max(ENOUGH, PER_FEATURE * features) // max(columns, 1))
     if count >= places:

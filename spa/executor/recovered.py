@@ -57,13 +57,8 @@ class Block:
 def recover(graph: Graph, feeds: Feeds, device: Device = "cpu", begin: int = 0) -> dict[str, Array]:
     """What puts activations back where training had them: `[2, channels]`, a factor and a summand.
 
-    By the name of the tensor; empty where the model gives no reason to believe in it.
-
-    Args:
-        graph: as read by `spa.graph.read`.
-        feeds: probe inputs, one dict per batch; the first few are used.
-        device: where to run.
-        begin: the number of the first node to run, if `feeds` are what that one reads.
+    By the name of the tensor; empty where the model gives no reason to believe in it.  Only the
+    first few `feeds` are used; they are what the node number `begin` reads.
     """
     blocks = list(blocks_of(graph))
     if len(blocks) < FEW:

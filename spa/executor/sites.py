@@ -74,13 +74,8 @@ class Site:
     ) -> tuple[NDArray[np.float32], NDArray[np.int64] | None, int]:
         """Columns `[groups, features, m]` of one of several batches, places taken, and samples.
 
-        As many as are enough: always the same for a batch of this size.
-
-        Args:
-            x: the input of the site.
-            shape: of the weight that will be multiplied with it.
-            batches: how many batches there are.
-            groups: of the convolution.
+        As many as are enough: always the same for a batch of this size.  `shape` and `groups` are
+        those of the weight that will be multiplied with them.
         """
         groups = self.groups() if groups is None else groups
         places, samples = self.form.positions(x.shape, shape)

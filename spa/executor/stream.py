@@ -46,13 +46,10 @@ class Part:
 class Stream:
     """The activations of one model, computed up to some node and no further.
 
-    Args:
-        model: the model; its weights may be replaced before they are used (`weights`).
-        graph: the analysed original, for types by tensor name and the folder of external data.
-        feeds: one dict of inputs per batch.
-        device: where it runs.
-        instead: stored tensors to run with in place of those in `weights`, by name; for the
-            output of a node, a factor and a summand `[2, channels]` that it is moved by (axis 1).
+    Weights may be replaced before they are used (`weights`).  `graph` is the analysed original, for
+    types by tensor name and the folder of external data.  `instead` has stored tensors to run with
+    in place of those in `weights`; for the output of a node, a factor and a summand `[2, channels]`
+    that it is moved by (axis 1).
     """
 
     def __init__(

@@ -67,15 +67,11 @@ def survey(
     device: Device = "cpu",
     looks: Mapping[int, Callable[[Stream], None]] | None = None,
 ) -> Survey:
-    """Run the dense model once.
+    """Run the dense model once on probe inputs.
 
-    Args:
-        coupling: the analysed model.
-        feeds: probe inputs, one dict per batch.
-        wanted: tensors whose covariance is asked for, with their channel axis.
-        batch_norm: whether BatchNormalization takes the statistics of the batch, folded or not.
-        device: where to run.
-        looks: what else wants to see the activations, by the number of the node that comes next.
+    `wanted` are tensors whose covariance is asked for, with their channel axis; `batch_norm` says
+    whether BatchNormalization takes the statistics of the batch, folded or not; `looks` is what
+    else wants to see the activations, by the number of the node that comes next.
     """
     graph, looks = coupling.graph, looks or {}
     runs = feeds if isinstance(feeds, Runs) else Runs(feeds)

@@ -27,9 +27,7 @@ Feeds = Mapping[str, NDArray[Any]]
 def stackable(graph: Graph, runs: Sequence[Feeds]) -> bool:
     """Whether the outputs of `runs`, made at once, are those of each of them.
 
-    Args:
-        graph: the model.
-        runs: inputs whose first axis is the batch; `ENOUGH` of those of one size are compared.
+    The first axis of all inputs is the batch; `ENOUGH` runs of one size are compared.
     """
     runs = _of_one_size(runs)
     if len(runs) < 2:

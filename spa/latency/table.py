@@ -104,15 +104,9 @@ class _Kind:
 
 
 class Table:
-    """Measures what it is asked for; one per graph.
+    """Measures what it is asked for; one per graph, of which only the shapes matter.
 
-    Args:
-        coupling: the graph; only its shapes matter.
-        store: what is known already.
-        stopwatch: how trials are timed.
-        callback: is called with every event of progress.
-        seconds: how long measuring may take in all.
-        now: the time, in seconds.
+    The store has what is known already; measuring may take so many `seconds` in all.
     """
 
     def __init__(

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.probes.probe import generator, inputs
+from spa.probes.noise import drawn
+from spa.probes.probe import inputs
 
 LOUDNESS = 0.1
 CHIRPS = 3
@@ -27,9 +28,7 @@ def audio(
 
     No input is taken for a picture then.
     """
-    channels, length = shape
-    drawn = [_signal(generator(seed, name, row), channels, length) for row in rows]
-    return np.stack(drawn) if drawn else np.zeros((0, channels, length), np.float32)
+    return drawn(rows, shape, seed, name, lambda random: _signal(random, *shape))
 
 
 def _signal(random: np.random.Generator, channels: int, length: int) -> NDArray[np.float32]:

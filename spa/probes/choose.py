@@ -136,10 +136,6 @@ def _doubts(asked: Request, found: dict[str, Role]) -> Doubts:
     return Doubts(own, guessed if len(small) < len(found) else ())
 
 
-def _says_little(asked: Request, role: Role) -> bool:
-    return role.kind == "scalar" or _subject(asked, role) == "numbers"
-
-
 def _roles(asked: Request) -> dict[str, Role]:
     """A role for every input."""
     graph = asked.graph

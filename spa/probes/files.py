@@ -154,17 +154,15 @@ def _channels_first(array: Array, picture: Picture) -> Array:
             f"pictures of shape {array.shape} fit no input of {picture.channels} channels; "
             "give [rows, channels, height, width] or [rows, height, width, channels]"
         )
-    if len(array) == picture.channels:
-        return array
     if len(array) == 4 and picture.channels in (1, 3):
         array = array[:3]
+    if len(array) == picture.channels:
+        return array
     if len(array) == 3 and picture.channels == 1:
         grey = np.tensordot(np.array([0.299, 0.587, 0.114]), array.astype(np.float64), 1)[None]
         return grey if array.dtype.kind == "f" else np.rint(grey).astype(array.dtype)
     if len(array) == 1:
         return np.repeat(array, picture.channels, 0)
-    if len(array) == picture.channels:
-        return array
     raise UsageError(
         f"pictures of {len(array)} channels do not fit an input of {picture.channels}; convert them"
     )

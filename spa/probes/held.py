@@ -78,13 +78,7 @@ def _kind(value: object) -> str:
 
 
 def fitting(calib: Held, graph: Graph, sizes: Sizes, pictures: Iterable[str]) -> Data:
-    """The arrays by input, every one of which fits.
-
-    Args:
-        calib: what was given.
-        graph: the model.
-        sizes: which axes of its inputs are the batch, and which are open.
-        pictures: the inputs that are pictures, which bytes are taken for.
+    """The arrays by input, every one of which fits; bytes are taken for `pictures` only.
 
     Raises:
         UsageError: names, numbers of axes, types or shapes are not those of the inputs.

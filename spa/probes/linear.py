@@ -29,12 +29,8 @@ def closest(graph: Graph, first: Node, scales: Sequence[Scale]) -> Scale | None:
     """The scale under which the first linear output has means closest to zero.
 
     None where the model has too few such outputs, cannot be run from its first convolution on
-    alone, or where means are not close to zero under that scale, there and further on.
-
-    Args:
-        graph: the model.
-        first: the convolution that reads the pictures.
-        scales: what to choose from.
+    alone (`first`, which reads the pictures), or where means are not close to zero under that
+    scale, there and further on.
     """
     blocks = list(blocks_of(graph))
     shape = graph.shapes.get(first.inputs[0], ())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from spa.registry import INPUTS, Registry
 Array = NDArray[Any]
 Rows = Sequence[int]
 Draw = Callable[[Rows, tuple[int, ...]], Array]
+"""From numbers of rows and the shape of one row to an array `[rows, *shape]`."""
 
 
 class Inputs(Protocol):
@@ -36,13 +37,8 @@ class Inputs(Protocol):
 
 inputs: Registry[Inputs] = INPUTS
 
-
-"""From numbers of rows and the shape of one row to an array `[rows, *shape]`."""
-
 MEDIAN, SPREAD = 15.0, 0.55
 """Of the log-normal lengths of token sequences: those of English sentences."""
-
-
 TOGETHER, NUMBERS = 64, 1 << 20
 """Rows that are drawn together, and numbers, at most, where runs hold few."""
 FRESH = 1 << 20
@@ -123,6 +119,11 @@ class Probe:
     lengths: Lengths | None = None
     available: int | None = None
     batch: int = 32
+
+    def redrawn(self, draws: Mapping[str, Draw]) -> Probe:
+        """The same with other rows for some inputs."""
+        streams = (replace(s, draw=draws.get(s.name, s.draw)) for s in self.streams)
+        return replace(self, streams=tuple(streams))
 
     def batches(self, count: int, batch: int | None = None) -> Iterator[dict[str, Array]]:
         """Runs that hold `count` rows in all, at most `batch` at once.

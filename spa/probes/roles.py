@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,10 @@ import numpy as np
 from spa.coupling.view import trait_at
 from spa.graph.model import Graph
 from spa.probes import uses
+from spa.probes.noise import vectors
 from spa.probes.probe import Array, Draw, Inputs, Rows
-from spa.probes.tokens import constant, positions, tokens
+from spa.probes.tokens import positions, tokens
 from spa.probes.uses import Integers
-from spa.probes.vectors import vectors
 from spa.probes.vocabulary import Vocabulary, vocabulary
 from spa.registry import INPUTS
 from spa.rules import trait_of
@@ -62,7 +63,7 @@ def _integer(graph: Graph, name: str, use: Integers, widest: int, seed: int) -> 
         if use.limit <= TYPES and widest > TYPES:
             return _constant("types", "token types 0", 0)
         if PLACES <= use.limit < widest and "pos" in name.lower():
-            return Role("positions", "positions", _positions)
+            return Role("positions", "positions", positions)
         return _tokens(graph, name, use, seed)
     if use.compared:
         return _constant("known", f"{use.compared[0]}, which the model knows", use.compared[0])
@@ -73,14 +74,7 @@ def _integer(graph: Graph, name: str, use: Integers, widest: int, seed: int) -> 
 
 
 def _constant(kind: str, words: str, value: float) -> Role:
-    def draw(rows: Rows, shape: tuple[int, ...]) -> Array:
-        return constant(rows, shape, value)
-
-    return Role(kind, words, draw)
-
-
-def _positions(rows: Rows, shape: tuple[int, ...]) -> Array:
-    return positions(rows, shape)
+    return Role(kind, words, lambda rows, shape: np.full((len(rows), *shape), value))
 
 
 def _tokens(graph: Graph, name: str, use: Integers, seed: int) -> Role:
@@ -90,10 +84,7 @@ def _tokens(graph: Graph, name: str, use: Integers, seed: int) -> Role:
     fixed = table is not None or not use.tables
     words = vocabulary(limit, table) if fixed else Vocabulary("", np.arange(limit))
     named = f"tokens of {limit:,} ({words.name})" if words.name else f"indices below {limit:,}"
-
-    def draw(rows: Rows, shape: tuple[int, ...]) -> Array:
-        return tokens(rows, shape, words, seed=seed, name=name)
-
+    draw = partial(tokens, vocabulary=words, seed=seed, name=name)
     return Role("tokens", named, draw, sequence=fixed)
 
 
@@ -165,7 +156,7 @@ def float_role(graph: Graph, name: str, shape: tuple[int, ...], seed: int, kind:
         time = len(shape) - 1
     if time is None:
         kind = kind if of == "numbers" else "vectors"
-        return Role(kind, noun_of(kind), _numbers(INPUTS.get(kind), seed, name))
+        return Role(kind, noun_of(kind), partial(INPUTS.get(kind), seed=seed, name=name))
     kind = kind if of == "signals" else "audio"
     return Role(kind, noun_of(kind), _signal(INPUTS.get(kind), seed, name, time))
 
@@ -184,14 +175,7 @@ def noun_of(kind: str) -> str:
 
 def normal(seed: int, name: str, kind: str, words: str) -> Role:
     """Standard normal numbers."""
-    return Role(kind, words, _numbers(vectors, seed, name))
-
-
-def _numbers(make: Inputs, seed: int, name: str) -> Draw:
-    def draw(rows: Rows, shape: tuple[int, ...]) -> Array:
-        return make(rows, shape, seed=seed, name=name)
-
-    return draw
+    return Role(kind, words, partial(vectors, seed=seed, name=name))
 
 
 def _signal(make: Inputs, seed: int, name: str, time: int) -> Draw:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations, islice, product
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from spa import runtime
 from spa.errors import ReadError
 from spa.events import Counted, uncounted
-from spa.probes.probe import FRESH, Array, Draw, Probe, Rows
+from spa.probes.probe import FRESH, Array, Probe, Rows
 from spa.runtime import Session
 
 LADDER = (1.0, 0.0, 0.5, 0.1, 10.0, 50.0, 100.0, 440.0, 1000.0, 8000.0, 16000.0)
@@ -71,16 +72,10 @@ def serve(loaded: Session, probe: Probe, names: Sequence[str]) -> bool:
     if not answers(loaded, probe):
         return False
     alone = [s for s in probe.streams if s.name in names and s.axis is None]
-    if not alone:
-        return True
-    for run in range(1, DRAWS):
-        drawn = {s.name: s.draw([run], s.shape) for s in alone}
-        streams = tuple(
-            replace(s, draw=_same(drawn[s.name])) if s.name in drawn else s for s in probe.streams
-        )
-        if not answers(loaded, replace(probe, streams=streams)):
-            return False
-    return True
+    return all(
+        answers(loaded, _with(probe, {s.name: s.draw([run], s.shape) for s in alone}))
+        for run in range(1, DRAWS)
+    )
 
 
 def searched(
@@ -119,18 +114,10 @@ def _combinations(count: int) -> Iterator[tuple[float, ...]]:
     yield from product(LADDER, repeat=count)
 
 
-def _with(probe: Probe, told: Mapping[str, float]) -> Probe:
-    """`probe` with one number for all rows of some inputs."""
-    streams = tuple(
-        replace(s, draw=_same(told[s.name])) if s.name in told else s for s in probe.streams
-    )
-    return replace(probe, streams=streams)
+def _with(probe: Probe, told: Mapping[str, float | Array]) -> Probe:
+    """`probe` with one number, or one array, for all rows of some inputs."""
 
-
-def _same(value: float | Array) -> Draw:
-    """A number or an array for every row."""
-
-    def draw(rows: Rows, shape: tuple[int, ...]) -> Array:
+    def draw(rows: Rows, shape: tuple[int, ...], value: float | Array) -> Array:
         return np.broadcast_to(value, (len(rows), *shape))
 
-    return draw
+    return probe.redrawn({name: partial(draw, value=value) for name, value in told.items()})

@@ -10,7 +10,8 @@ put beside it or into it, or it is multiplied with what the model computes, as k
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from spa import runtime
 from spa.errors import ReadError
 from spa.events import Counted, uncounted
 from spa.graph.model import Graph, Node
-from spa.probes.probe import FRESH, Array, Draw, Probe, Rows, Stream
+from spa.probes.probe import FRESH, Array, Probe, Rows, Stream
 from spa.rules import trait_of
 from spa.runtime import Session
 
@@ -145,10 +146,7 @@ def filled(
         return probe, set()
     contents = {name: np.concatenate([bank[name] for bank in banks]) for name in mine}
     good = {n for n, rows in contents.items() if np.isfinite(rows).all() and np.ptp(rows) > 0}
-    streams = tuple(
-        replace(s, draw=_drawn(contents[s.name])) if s.name in good else s for s in probe.streams
-    )
-    return replace(probe, streams=streams), good
+    return probe.redrawn({n: partial(_drawn, contents[n]) for n in good}), good
 
 
 def _bank(ran: Ran, probe: Probe, states: Mapping[str, State], first: int) -> dict[str, Array]:
@@ -169,7 +167,8 @@ def _ran(
     while step == 0 or step < min(STEPS, max(_wanted(states, streams, new, step), 1)):
         # What came before a row is other than the row itself.
         rows = [row + CONTEXTS * (step + 1) for row in range(first, first + size)]
-        feeds = {s.name: s.array(_there(probe, rows), rows[0] // size, None) for s in probe.streams}
+        there = [row % (probe.available or row + 1) for row in rows]
+        feeds = {s.name: s.array(there, rows[0] // size, None) for s in probe.streams}
         held = held or {name: np.zeros_like(feeds[name]) for name in states}
         outputs = ran(feeds | held)
         for name, state in states.items():
@@ -182,11 +181,6 @@ def _ran(
         assert axis is not None
         found[name] = np.moveaxis(_repeated(held[name], new[name], state.axis), axis, 0)
     return found
-
-
-def _there(probe: Probe, rows: Sequence[int]) -> Rows:
-    """Numbers of rows that there are."""
-    return rows if probe.available is None else [row % probe.available for row in rows]
 
 
 def _wanted(
@@ -219,15 +213,11 @@ def _repeated(held: Array, new: int, axis: int | None) -> Array:
     return np.asarray(np.take(held, size - 1 - np.arange(size)[::-1] % new, axis))
 
 
-def _drawn(contents: Array) -> Draw:
+def _drawn(contents: Array, rows: Rows, shape: tuple[int, ...]) -> Array:
     """Rows of a state: the contents in turn, others for rows to judge on."""
-
-    def draw(rows: Rows, shape: tuple[int, ...]) -> Array:
-        numbers = np.asarray(rows)
-        found = contents[numbers % CONTEXTS + CONTEXTS * (numbers >= FRESH)]
-        for axis, size in enumerate(shape, 1):
-            if found.shape[axis] != size:
-                found = np.take(found, np.arange(size) % found.shape[axis], axis)
-        return np.asarray(found)
-
-    return draw
+    numbers = np.asarray(rows)
+    found = contents[numbers % CONTEXTS + CONTEXTS * (numbers >= FRESH)]
+    for axis, size in enumerate(shape, 1):
+        if found.shape[axis] != size:
+            found = np.take(found, np.arange(size) % found.shape[axis], axis)
+    return np.asarray(found)

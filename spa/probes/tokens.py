@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.probes.probe import generator
+from spa.probes.noise import drawn
 from spa.probes.vocabulary import Vocabulary
 
 COMMON = 0.25
@@ -27,8 +27,7 @@ def tokens(
     name: str = "",
 ) -> NDArray[np.int64]:
     """Ids `[rows, *shape]`; sequences run along the last axis."""
-    found = [_sequence(generator(seed, name, row), shape, vocabulary) for row in rows]
-    return np.stack(found) if found else np.zeros((0, *shape), np.int64)
+    return drawn(rows, shape, seed, name, lambda random: _sequence(random, shape, vocabulary))
 
 
 def _sequence(
@@ -54,11 +53,6 @@ def _ranks(
     """Ranks in `[low, high)` whose logarithms are uniform: one over the rank, as in text."""
     drawn = np.exp(np.log(low) + random.random(shape) * np.log(high / low))
     return np.asarray(np.minimum(drawn.astype(np.int64), high - 1))
-
-
-def constant(rows: Sequence[int], shape: tuple[int, ...], value: float) -> NDArray[np.float64]:
-    """One number everywhere: masks, token types, sample rates."""
-    return np.full((len(rows), *shape), value)
 
 
 def positions(rows: Sequence[int], shape: tuple[int, ...]) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ from spa.errors import ReadError
 from spa.events import Counted, uncounted
 from spa.graph.model import Graph
 from spa.probes import search, states
-from spa.probes.probe import Array, Draw, Lengths, Probe, Rows, Stream
+from spa.probes.probe import Array, Draw, Lengths, Probe, Rows
 from spa.probes.states import State
 from spa.runtime import Session
 
@@ -87,7 +87,9 @@ def _one_by_one(loaded: Session, probe: Probe) -> Probe:
     if size is None:
         return probe
     still = replace(probe, lengths=None)
-    if _runs(loaded, still.feeds(max(2, size))) or not _runs(loaded, still.feeds(1)):
+    if _takes(loaded, still.feeds(max(2, size)), finite=False):
+        return probe
+    if not _takes(loaded, still.feeds(1), finite=False):
         return probe
     note = "rows are run one by one, as the model takes no more at once"
     return replace(probe, rows=1, notes=(*probe.notes, note))
@@ -118,28 +120,26 @@ def _replaced(loaded: Session, probe: Probe, known: Mapping[str, Array]) -> Prob
     still = _still(probe) if probe.lengths is not None else probe
     options = [{stream.name} for stream in still.streams] + [set(known)]
     for names in options:
-        streams = tuple(_plain(s, known[s.name]) if s.name in names else s for s in still.streams)
+        draws = {s.name: _plain(known[s.name], s.axis) for s in still.streams if s.name in names}
         notes = tuple(
             f"input '{name}' gets random values: the model refused better ones"
             for name in known
             if name in names
         )
-        tried = replace(still, streams=streams, notes=(*still.notes, *notes))
+        tried = replace(still, notes=(*still.notes, *notes)).redrawn(draws)
         if _takes(loaded, _run(tried, None)):
             return tried
     return still
 
 
-def _plain(stream: Stream, array: Array) -> Stream:
+def _plain(array: Array, axis: int | None) -> Draw:
     """What is known to work, row after row."""
-    axis = stream.axis
     rows = array[None] if axis is None else np.moveaxis(array, axis, 0)
 
     def draw(wanted: Rows, shape: tuple[int, ...]) -> Array:
         return np.asarray(rows[np.asarray(wanted) % len(rows)])
 
-    plain: Draw = draw
-    return replace(stream, draw=plain)
+    return draw
 
 
 def _run(probe: Probe, length: int | None) -> dict[str, Array]:
@@ -151,22 +151,13 @@ def _run(probe: Probe, length: int | None) -> dict[str, Array]:
     return replace(probe, lengths=Lengths(probe.lengths.seed, length, length)).feeds(count)
 
 
-def _runs(loaded: Session, feeds: Mapping[str, Array]) -> bool:
-    """Whether the model runs on `feeds` at all."""
-    try:
-        runtime.run(loaded, feeds)
-    except ReadError:
-        return False
-    return True
-
-
-def _takes(loaded: Session, feeds: Mapping[str, Array]) -> bool:
-    """Whether the model runs on `feeds` and gives finite numbers."""
+def _takes(loaded: Session, feeds: Mapping[str, Array], finite: bool = True) -> bool:
+    """Whether the model runs on `feeds`, and gives `finite` numbers where that is asked for."""
     try:
         outputs = runtime.run(loaded, feeds)
     except ReadError:
         return False
-    return all(
+    return not finite or all(
         np.isfinite(value.astype(np.float64)).all()
         for value in outputs.values()
         if isinstance(value, np.ndarray) and value.dtype.kind == "f"

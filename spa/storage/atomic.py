@@ -74,16 +74,10 @@ def drafted(target: Path) -> Iterator[Draft]:
 
 
 def replaced(target: Path, contents: bytes, what: str, advice: str) -> None:
-    """Write a whole file, in place of a regular file or of nothing.
-
-    Args:
-        target: its place, checked before (see `check_place`).
-        contents: all of it.
-        what: what an error calls it.
-        advice: what an error says to do.
+    """Write a whole file, in place of a regular file or of nothing (see `check_place`).
 
     Raises:
-        UsageError: it cannot be written.
+        UsageError: it cannot be written; calls it `what`, and says to do what is in `advice`.
     """
     with refused(target, what, advice), drafted(target) as draft:
         draft.file.write(contents)

@@ -23,15 +23,10 @@ def check_place(path: str | os.PathLike[str], what: str, *, force: bool) -> None
     """Refuse a place that could not, or must not, be written.
 
     A symbolic link counts as what it points to, although it is itself what would be replaced:
-    whoever names /dev/stdout means no file.
-
-    Args:
-        path: the place.
-        what: what an error calls it, such as "the report".
-        force: whether a regular file there may be replaced.
+    whoever names /dev/stdout means no file.  Only with `force` a regular file may be replaced.
 
     Raises:
-        UsageError: the folder is missing or closed, or something else is there.
+        UsageError: the folder is missing or closed, or something else is there; calls it `what`.
     """
     place = Path(path)
     kind = _kind(place, what)
@@ -88,11 +83,7 @@ def clashes(
     reads: Mapping[str, Iterable[str | os.PathLike[str]]],
     writes: Iterable[str | os.PathLike[str]],
 ) -> None:
-    """Refuse to write over what is read, by whatever name, hard or symbolic link.
-
-    Args:
-        reads: files that are read, by what they are.
-        writes: files that will be written.
+    """Refuse to write over what is read (by what it is), by whatever name, hard or symbolic link.
 
     Raises:
         UsageError: one is both.

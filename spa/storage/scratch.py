@@ -1,4 +1,7 @@
-"""Temporary folders that end with their process, or with the next run if it was killed."""
+"""Temporary folders that end with their process, or with the next run if it was killed.
+
+A process that ends in the middle of its work leaves nothing behind, where it can (`abandon`).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from spa.errors import UsageError
+from spa.storage.atomic import DRAFTS
+from spa.storage.locks import PATIENCE_SECONDS, REPLACING
 from spa.storage.stale import SCRATCH, clean, held, temporary_folder
 
 FOLDERS: set[Path] = set()
@@ -69,3 +74,16 @@ def scratch() -> Iterator[Path]:
         yield made.path
     finally:
         made.remove()
+
+
+def abandon() -> None:
+    """Remove temporary files and folders of this process, which must end right after.
+
+    Files that are being replaced are waited for; from then on none is.
+    """
+    REPLACING.acquire(timeout=PATIENCE_SECONDS)
+    for path in list(DRAFTS):
+        with suppress(OSError):  # where nothing that is open can be removed, the next run does
+            path.unlink()
+    for folder in list(FOLDERS):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -42,21 +42,17 @@ class Border:
 def borders(
     model: ModelProto, dtypes: Types, opaque: Collection[str] = (), broken: Collection[str] = ()
 ) -> list[Border]:
-    """The borders in the main graph of a model.
+    """The borders in the main graph of the pruned model, which has the original's names.
 
-    Args:
-        model: the pruned model, which has the original's names.
-        dtypes: of tensors.
-        opaque: first outputs of nodes that cannot be compared at all.
-        broken: first outputs of nodes that make no finite numbers from finite ones.
+    `opaque` and `broken` are first outputs of nodes: of those that cannot be compared at all, and
+    of those that make no finite numbers from finite ones.
     """
     made = {name for node in model.graph.node for name in node.output}
-    found = []
-    for node in model.graph.node:
-        border = _border(node, made, dtypes, node.output[0] in opaque, node.output[0] in broken)
-        if border is not None:
-            found.append(border)
-    return found
+    found = (
+        _border(node, made, dtypes, node.output[0] in opaque, node.output[0] in broken)
+        for node in model.graph.node
+    )
+    return [border for border in found if border is not None]
 
 
 def _border(

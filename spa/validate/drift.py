@@ -66,9 +66,7 @@ def total(
 ) -> Drift:
     """Compare the outputs of pairs of runs, as if each pair were a part of one large run.
 
-    Args:
-        runs: outputs by name, of the original and of the pruned model.
-        numbers: outputs whose integers are amounts and no labels.
+    The first of a pair is of the original; `numbers` are outputs whose integers are amounts.
     """
     sums: dict[str, _Sums] = {}
     labels: dict[str, Labels] = {}

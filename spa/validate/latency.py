@@ -101,15 +101,9 @@ def side_by_side(
     """How much faster than the first session the others are: what every command reports.
 
     Rounds are taken until the ratios agree (`AGREE`), for `SECONDS` at most; while a ratio that
-    someone asked for is one of those that may be true, for `PATIENT`.  At least three are taken.
-
-    Args:
-        sessions: of onnxruntime.
-        feeds: the inputs of each.
-        runs: of each session, exactly; by default as many as it takes.
-        warmup: runs before the timed ones, at least; 0 leaves out all warming up.
-        wanted: a speed-up that the last session must reach.
-        clock: tells the seconds of a run.
+    someone asked for (`wanted`, of the last session) is one of those that may be true, for
+    `PATIENT`.  At least three are taken, and exactly so many `runs` where that is said.  There are
+    at least `warmup` runs before the timed ones; 0 leaves out all warming up.
     """
     started = time.perf_counter()
     longest = max(_warm(*each, warmup, clock) for each in zip(sessions, feeds, strict=True))
@@ -157,15 +151,8 @@ def measure(
 ) -> Timing:
     """Run `block` times every session in turn, in alternating order.
 
-    Args:
-        sessions: of onnxruntime.
-        feeds: the inputs of each.
-        runs: of each session; None: until something else ends it.
-        warmup: runs of each session before the timed ones.
-        seconds: measuring stops once so much time has gone, after three rounds at least.
-        block: runs of a session in one turn.
-        clock: tells the seconds that count.
-        enough: asked after every round whether what there is will do.
+    Ends after so many `runs` of each, once so many `seconds` have gone and three rounds at least,
+    or when what there is is `enough`.  `clock` tells the seconds that count.
     """
     for _ in range(warmup):
         for session, feed in zip(sessions, feeds, strict=True):

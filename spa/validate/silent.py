@@ -34,10 +34,6 @@ def silent(graph: Graph, drift: Drift) -> dict[str, float]:
 
     A detector that finds nothing on pictures of nothing is one: whatever the pruned model says, it
     is many times what the original does.
-
-    Args:
-        graph: of the original.
-        drift: what was measured, with the sizes of the original's outputs.
     """
     found: dict[str, float] = {}
     for output in graph.outputs:

@@ -72,20 +72,12 @@ def verify(
     advice: str = "nothing was written, please report this model",
     ran: Advance = unheard,
 ) -> Verdict:
-    """Run both models.
+    """Run both models on random inputs.
 
-    Args:
-        coupling: the analysed original.
-        alive: what is kept, bool `[labels]` by unit.
-        small: the pruned model.
-        level: `run` or `equivalence`.
-        seed: of the random inputs.
-        device: where to run.
-        cut_only: whether the weights are those of the original; repaired weights are not expected
-            to equal the masked original.
-        base_dir: the folder of external data of `small`; by default that of the original.
-        advice: what to do where the two do not agree.
-        ran: hears of every run of a model, of which `runs_of` are expected.
+    `alive` is what is kept in `small`, bool `[labels]` by unit.  `level` is `run` or `equivalence`;
+    where weights are not those of the original (`cut_only` False), they are not expected to equal
+    the masked original.  `base_dir` is the folder of external data of `small`, by default that of
+    the original.  `ran` hears of every run of a model, of which `runs_of` are expected.
 
     Raises:
         VerifyError: it does not load, shapes differ, or it does not compute what the plan says.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spa.criteria.hull import hull
+from spa.criteria.activation import hull
 
 
 def slopes(steps):

@@ -9,10 +9,9 @@ import pytest
 
 from spa.probes.audio import audio
 from spa.probes.leaves import leaves
-from spa.probes.noise import gaussian, uniform
+from spa.probes.noise import gaussian, uniform, vectors
 from spa.probes.probe import Lengths
 from spa.probes.tokens import tokens
-from spa.probes.vectors import vectors
 from spa.probes.vocabulary import KNOWN, vocabulary
 
 
