@@ -106,7 +106,9 @@ def _answer(check: str, words: Sequence[str], env: dict[str, str] | None = None)
     if done.returncode == UNKNOWN and env is not None:
         raise UsageError(f"--check {check}: {told or 'there is no such function'}")
     if done.returncode:
-        return Score(None, _short(f"{_ending(done.returncode)}{f': {told}' if told else ''}"))
+        code = done.returncode
+        ending = f"exit code {code}" if code > 0 else f"ended by signal {-code}"
+        return Score(None, _short(f"{ending}{f': {told}' if told else ''}"))
     found = NUMBER.findall(done.stdout.decode("utf-8", "replace"))
     return Score(_finite(float(found[-1])) if found else None)
 
@@ -115,10 +117,6 @@ def _home() -> dict[str, str]:
     """This process's environment, in which whatever it can import can be imported, too."""
     own = [str(Path(__file__).parents[2]), *filter(None, sys.path)]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(own))}
-
-
-def _ending(code: int) -> str:
-    return f"exit code {code}" if code > 0 else f"ended by signal {-code}"
 
 
 def _finite(value: float) -> float | None:

@@ -157,8 +157,7 @@ class Cost:
         Every array keeps those units that occur in it least, so this is exact where all occur
         equally often.  Also the rest, use by use: MACs and parameters.
         """
-        by = _kept(self.coupling, kept)
-        counts = [_fewest(flat, by) for flat in self._flat]
+        counts = list(map(_Fewest(self.coupling, kept), self._flat))
         elements = self._elements(
             np.array(counts, np.float64), [1.0 / len(r) for _, r in self._rows]
         )
@@ -201,38 +200,29 @@ class Channels:
         return float(np.count_nonzero(alive.take(self._units)))
 
 
-@dataclass(frozen=True, eq=False)
-class _Kept:
-    """The cell of every unit (-1: of no group), and by cell how many units it has and keeps."""
+class _Fewest:
+    """How many entries of an array of units are left at least, if cells keep so many of theirs."""
 
-    cell: Ids
-    size: Ids
-    kept: Ids
+    def __init__(self, coupling: Coupling, kept: Sequence[int]) -> None:
+        several = [len(group.cells) for group in coupling.groups]
+        self.cell = np.full(coupling.notes.size, -1)  # of every unit; -1: of no group
+        begins = np.cumsum([0, *several])
+        for group, first in zip(coupling.groups, begins.tolist(), strict=False):
+            self.cell[group.cells] = first + np.arange(len(group.cells))[:, None]
+        self.size = np.repeat([group.size for group in coupling.groups], several)
+        self.kept = np.repeat(kept, several)
 
-
-def _kept(coupling: Coupling, kept: Sequence[int]) -> _Kept:
-    cell = np.full(coupling.notes.size, -1)
-    sizes: list[int] = []
-    counts: list[int] = []
-    for group, count in zip(coupling.groups, kept, strict=True):
-        cell[group.cells] = len(sizes) + np.arange(len(group.cells))[:, None]
-        sizes += [group.size] * len(group.cells)
-        counts += [count] * len(group.cells)
-    return _Kept(cell, np.array(sizes, np.int64), np.array(counts, np.int64))
-
-
-def _fewest(flat: Ids, by: _Kept) -> int:
-    """How many entries of an array of units are left at least."""
-    units, often = np.unique(flat, return_counts=True)
-    cell = by.cell[units]
-    fixed = int(often[cell < 0].sum())
-    units, often, cell = units[cell >= 0], often[cell >= 0], cell[cell >= 0]
-    order = np.lexsort((often, cell))
-    often, cell = often[order], cell[order]
-    here, first, present = np.unique(cell, return_index=True, return_counts=True)
-    place = np.arange(len(cell)) - first.repeat(present)
-    left = by.kept[here] - (by.size[here] - present)  # units that are not here go last
-    return fixed + int(often[place < left.repeat(present)].sum())
+    def __call__(self, flat: Ids) -> int:
+        units, often = np.unique(flat, return_counts=True)
+        cell = self.cell[units]
+        fixed = int(often[cell < 0].sum())
+        often, cell = often[cell >= 0], cell[cell >= 0]
+        order = np.lexsort((often, cell))
+        often, cell = often[order], cell[order]
+        here, first, present = np.unique(cell, return_index=True, return_counts=True)
+        place = np.arange(len(cell)) - first.repeat(present)
+        left = self.kept[here] - (self.size[here] - present)  # units that are not here go last
+        return fixed + int(often[place < left.repeat(present)].sum())
 
 
 def _crosses(p: IndexMap, before: Sequence[IndexMap], root: Ids) -> bool:

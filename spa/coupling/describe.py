@@ -117,7 +117,8 @@ def lone_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Froze
 
     With the first node that ties them together, where there is one.
     """
-    seen = (roots.solid == FROZEN) | np.isin(roots.solid, _all(cells))
+    grouped = np.concatenate([np.zeros(0, np.int64), *(units.ravel() for units in cells)])
+    seen = (roots.solid == FROZEN) | np.isin(roots.solid, grouped)
     made: list[tuple[str, Ids]] = []
     several: dict[int, Ids] = {}  # units of which a tensor makes more than one channel, and those
     for tensor, index_map in notes.makers():
@@ -138,10 +139,6 @@ def lone_of(notes: Collect, roots: Roots, cells: tuple[Ids, ...]) -> tuple[Froze
         units = np.sort(roots.solid[ids]).tolist()
         found += _counted(tensor, [reasons.get(unit, ALONE) for unit in units])
     return tuple(found)
-
-
-def _all(cells: tuple[Ids, ...]) -> Ids:
-    return np.concatenate([units.ravel() for units in cells] or [np.zeros(0, np.int64)])
 
 
 def tied_by(notes: Collect, roots: Roots, ids: Ids) -> Reason:

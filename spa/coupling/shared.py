@@ -34,12 +34,9 @@ def shared(notes: Collect) -> dict[str, list[Param]]:
     return {
         name: found
         for name, found in several.items()
-        if sizes[name] * (len(found) - 1) > light and all(_weighs(p) for p in found)
+        if sizes[name] * (len(found) - 1) > light
+        and all(p.times > 0 and any(r in (READS, MAKES) for r, _ in p.maps) for p in found)
     }
-
-
-def _weighs(param: Param) -> bool:
-    return param.times > 0 and any(role in (READS, MAKES) for role, _ in param.maps)
 
 
 def tie_shared(notes: Collect) -> None:

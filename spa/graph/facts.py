@@ -122,13 +122,11 @@ def _step(node: onnx.NodeProto, opsets: Mapping[str, int], consts: Consts) -> St
     data = {
         name: _inline(name, consts)
         for name in node.input
-        if name in consts and _telling(consts.protos[name])
+        if name in consts
+        and len(dims := consts.protos[name].dims) <= 1
+        and math.prod(dims) <= TELLING
     }
     return Step(node, version, schema, is_pure(node), has_subgraph(node), data)
-
-
-def _telling(tensor: TensorProto) -> bool:
-    return len(tensor.dims) <= 1 and math.prod(tensor.dims) <= TELLING
 
 
 def _inline(name: str, consts: Consts) -> TensorProto:

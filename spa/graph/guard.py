@@ -219,10 +219,6 @@ def _twice(name: str, label: str) -> ReadError:
     )
 
 
-def _texts(node: NodeProto) -> tuple[object, ...]:
-    return node.name, node.op_type, node.domain, *node.input, *node.output
-
-
 def _check_nodes(
     graph: GraphProto, known: set[str], opsets: Mapping[str, int], label: str
 ) -> list[str]:
@@ -230,7 +226,8 @@ def _check_nodes(
     made: list[str] = []
     for node in graph.node:
         called = f"{node.op_type} node '{node.name}'"
-        if not all(isinstance(text, str) for text in _texts(node)):
+        texts = node.name, node.op_type, node.domain, *node.input, *node.output
+        if not all(isinstance(text, str) for text in texts):
             raise ReadError(f"{label} has names that are no text; it is damaged, so copy it again")
         _check_form(node, opsets, f"{called} in {label}")
         for name in node.input:

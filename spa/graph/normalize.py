@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
 import onnx
@@ -217,26 +218,22 @@ def sort(graph: GraphProto, label: str) -> None:
     needs = [_needs(node, producer) for node in graph.node]
     if all(before < i for i, wanted in enumerate(needs) for before in wanted):
         return
-    users = defaultdict(list)
-    for i, wanted in enumerate(needs):
-        for before in wanted:
-            users[before].append(i)
-    missing = [len(wanted) for wanted in needs]
-    ready = [i for i, count in enumerate(missing) if count == 0]
-    order = []
-    while ready:
-        i = heapq.heappop(ready)
-        order.append(i)
-        for user in users[i]:
-            missing[user] -= 1
-            if missing[user] == 0:
-                heapq.heappush(ready, user)
-    if len(order) < len(needs):
-        stuck = graph.node[next(i for i, count in enumerate(missing) if count)]
+    sorter = TopologicalSorter(dict(enumerate(needs)))
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        stuck = graph.node[error.args[1][0]]
         raise ReadError(
             f"{label} has a cycle through {stuck.op_type} node '{stuck.name}', which needs its "
             "own output; export the model again"
-        )
+        ) from error
+    order: list[int] = []
+    ready: list[int] = []
+    while sorter.is_active():
+        for i in sorter.get_ready():
+            heapq.heappush(ready, i)
+        order.append(heapq.heappop(ready))
+        sorter.done(order[-1])
     replace_nodes(graph, [graph.node[i] for i in order])
 
 

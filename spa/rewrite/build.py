@@ -166,10 +166,10 @@ class _Builder:
             elif self.left.cuts(param):
                 shared = self.uses[name] > 1
                 mark = signature(param, self.left) if shared else b"once"
-                self._use(copy, at, name, partial(self._shrunken, param, name), mark)
+                self._use(copy, at, name, partial(self._shrunken, param), mark)
 
-    def _shrunken(self, param: Param, name: str) -> NDArray[Any]:
-        return shrink(param, self.graph.weight(name), self.left)
+    def _shrunken(self, param: Param) -> NDArray[Any]:
+        return shrink(param, self.graph.weight(param.stored), self.left)
 
     def _refit(self, node: Node, copy: NodeProto) -> None:
         for key, value in self.edits[node.index].items():

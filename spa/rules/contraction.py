@@ -18,17 +18,14 @@ Terms = tuple[tuple[str, ...], ...]
 class Contraction:
     """`Y = W X + b`: how a node contracts one of its first two inputs.
 
-    Attributes:
-        letters: of the axes of both inputs and of the output, from a node and their ranks; None
-            where the node is no plain product.  Letters of all three are groups, those of both
-            inputs alone are summed over.
-        window: of a convolution, whether its kernel reads what lies around a place, or writes it.
-        bias: the input that is added to the rows, if the operator has one.
+    `letters` are of the axes of both inputs and of the output, from a node and their ranks; None
+    where it is no plain product.  Those of all three are groups, of both inputs alone summed over.
     """
 
     letters: Callable[[Node, Sequence[int]], Terms | None] | None = None
+    # of a convolution: whether its kernel reads what lies around a place, or writes it
     window: Literal["reads", "writes"] | None = None
-    bias: int | None = None
+    bias: int | None = None  # the input that is added to the rows, if the operator has one
 
 
 Macs = Callable[[Sequence[Shape], Attributes, Shape], float]

@@ -37,7 +37,7 @@ def attention_of_bytes(op: Op, x: Image, *_: Image) -> list[Image]:  # b s i, i 
     op.rows(np.concatenate([k, v]))
     columns = np.concatenate([k.ravel(), k.ravel(), v.ravel()])
     for i in (4, 7):  # one scale and zero point for all columns, or one for each
-        if op.has(i) and _per_column(op, i):
+        if op.has(i) and op.decide(lambda i=i: op.shape(i) not in ((), (1,))):  # type: ignore[misc]
             _bias(op, i, columns, "follows")
         else:
             still(op, i)
@@ -50,10 +50,6 @@ trait(
     bytes=((0, 1, 7),),
     quantised=((0, 3, 6), (1, 4, 7)),
 )
-
-
-def _per_column(op: Op, i: int) -> bool:
-    return op.decide(lambda: op.shape(i) not in ((), (1,)))
 
 
 def _labels(op: Op) -> tuple[Ids, Ids]:

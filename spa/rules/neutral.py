@@ -116,14 +116,18 @@ def _embedded(inputs: tuple[str, ...], outputs: tuple[str, ...], room: Room) -> 
 
 
 def bounded_bytes(node: Node, _: Room) -> list[Step] | None:
-    """Tanh of what the bytes stand for, in bytes again: `x, scale, zero, scale, zero`."""
+    """Tanh of what the bytes stand for, in bytes again."""
+    return _in_floats(node, lambda made, name: Step(BOUND, made, (name,)))
+
+
+def _in_floats(node: Node, inner: Callable[[tuple[str, ...], str], Step]) -> list[Step]:
+    """A step over what bytes stand for, in bytes again: `x, scale, zero, scale, zero`."""
     x, scale, zero, *after = node.inputs
-    target = node.outputs[0]
-    names = f"{target}__float", f"{target}__t"
+    made, name = f"{node.outputs[0]}__float", f"{node.outputs[0]}__t"
     return [
-        Step("DequantizeLinear", (x, scale, *([zero] if zero else [])), names[:1]),
-        Step(BOUND, names[:1], names[1:]),
-        Step("QuantizeLinear", (names[1], *after), (target,)),
+        Step("DequantizeLinear", (x, scale, *([zero] if zero else [])), (made,)),
+        inner((made,), name),
+        Step("QuantizeLinear", (name, *after), node.outputs[:1]),
     ]
 
 
@@ -150,14 +154,8 @@ def summed(node: Node, room: Room) -> list[Step] | None:
 
 
 def summed_bytes(node: Node, room: Room) -> list[Step] | None:
-    """As `summed`, of what the bytes stand for, in bytes again: `x, scale, zero, scale, zero`."""
-    x, scale, zero, *after = node.inputs
-    names = f"{node.outputs[0]}__float", f"{node.outputs[0]}__sum"
-    return [
-        Step("DequantizeLinear", (x, scale, *([zero] if zero else [])), names[:1]),
-        _sum(node, names[:1], names[1], room),
-        Step("QuantizeLinear", (names[1], *after), node.outputs[:1]),
-    ]
+    """As `summed`, of what the bytes stand for, in bytes again."""
+    return _in_floats(node, lambda made, name: _sum(node, made, name, room))
 
 
 def _sum(node: Node, inputs: tuple[str, ...], target: str, room: Room) -> Step:

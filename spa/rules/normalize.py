@@ -54,7 +54,11 @@ def batch_normalization(op: Op, *_: Image) -> list[Image]:  # n c *, c, c, c, c 
     if others and (op.attr("training_mode", 0) or op.outputs > 1):
         op.lossy(MEAN)
     y = Image(x.shape, (*own, *others))
-    return [y, *(_statistic(op, own, k) if op.node.outputs[k] else y for k in range(1, op.outputs))]
+    statistics = [
+        (op.made(own[0].dense, 0, k=k) if own else op.frozen(k)) if op.node.outputs[k] else y
+        for k in range(1, op.outputs)
+    ]
+    return [y, *statistics]
 
 
 trait(
@@ -62,11 +66,6 @@ trait(
     statistics=Statistics(scale=1, shift=2, mean=3, variance=4),
     where=lambda node: not node.attrs.get("training_mode", 0),
 )
-
-
-def _statistic(op: Op, own: list[IndexMap], k: int) -> Image:
-    """Output `k` has one number per channel."""
-    return op.made(own[0].dense, 0, k=k) if own else op.frozen(k)
 
 
 @rule("InstanceNormalization", note="lossy where channels lie along the axes it averages over")

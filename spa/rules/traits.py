@@ -18,10 +18,6 @@ from spa.rules.neutral import Neutral
 Where = Callable[[Node], bool]
 
 
-def _always(_: Node) -> bool:
-    return True
-
-
 Linear = Literal[
     "reshapes", "permutes", "moves", "pads", "joins", "averages",
     "adds", "subtracts", "scales", "divides",
@@ -46,99 +42,63 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Lookup:
-    """Input `index` numbers what lies in input `table`.
-
-    Attributes:
-        index: the input that holds the indices.
-        table: the input that they number.
-        axis: the attribute that names the axis they number; `""`: they number the first.
-        each: they number as many of the first axes as their own last one is long.
-        depth: what they number is not there: the table's one value says how much of it there is.
-        rows: the output is made of rows of the table as they are.
-    """
+    """Input `index` numbers what lies in input `table`."""
 
     index: int
     table: int
-    axis: str = ""
-    each: bool = False
-    depth: bool = False
-    rows: bool = False
+    axis: str = ""  # the attribute that names the axis they number; else they number the first
+    each: bool = False  # they number as many of the first axes as their own last one is long
+    depth: bool = False  # what they number is not there: one value, the table, says how much it is
+    rows: bool = False  # the output is made of rows of the table as they are
 
 
 @dataclass(frozen=True)
 class Trait:
     """What an operator is like.
 
-    Attributes:
-        decides: inputs by which it decides something: a difference of rounding may turn a decision.
-        sized: inputs whose values say how long its outputs are.
-        counts: whether the values of its first input say how long its outputs are.
-        draws: whether it draws random numbers.
-        bytes: triples of inputs that it multiplies as bytes: activations, weights, and the zero
-            point of the weights.
-        quantised: triples of inputs: integers, their scale and zero point (-1: there is none).
-        inward: whether it measures the range of what it keeps to itself: what is dead must not lie
-            in it, and it hangs on how many threads share the rows.
-        zero: the input that says which integer stands for zero in its outputs.
-        zero_made: the output that says so.
-        casts: whether it changes the type of its input and nothing else.
-        rounds: whether it makes whole numbers of others.
-        quantizes: whether it makes integers of floats by a scale and a zero point.
-        dequantizes: whether it makes floats of them again.
-        bounded: whether its outputs lie between 0 and 1, and say yes or no.
-        shiftless: whether it forgets a number that is added along its axis.
-        resamples: whether its output is its first input at other places, between which it guesses.
-        compares: what it asks of two numbers: whether they are equal, or which is larger.
-        negates: whether it turns yes into no.
-        chooses: whether each number of its outputs is one of its inputs', or a bound.
-        condition: the input that says which of the two that follow is chosen.
-        lookups: what its inputs number.
-        writes: whether its output is its first input with something new in some places.
-        past: inputs in which it is given what it made in earlier runs.
-        spectral: whether it tells frequencies.
-        neutral: what takes its place in a proof, in both models, where a statistic over channels of
-            which some are gone forbids equality.
-        linear: what a linear operator does.  Of its first input it leaves the elements in their
-            order (`reshapes`) or brings them into another (`permutes`), repeats some or leaves some
-            out (`moves`), puts others around them (`pads`) or takes means (`averages`).  Or it
-            joins its inputs, adds or subtracts, scales or divides.
-        only_shape: whether it tells nothing of its input but the shape.
-        hands_on: whether its output is its first input as it is.
-        statistics: the stored ones that it normalises with.
-        contracts: how it multiplies a stored weight, if it can be refitted by least squares.
-        macs: what it costs where its rule does not say so: in bodies, and for want of channels.
+    Of its first input a linear operator leaves the elements in their order (`reshapes`) or brings
+    them into another (`permutes`), repeats some or leaves some out (`moves`), puts others around
+    them (`pads`) or takes means (`averages`).  Or it joins its inputs, adds or subtracts, scales or
+    divides.
     """
 
-    decides: tuple[int, ...] = ()
-    sized: tuple[int, ...] = ()
-    counts: bool = False
-    draws: bool = False
+    decides: tuple[int, ...] = ()  # inputs by which it decides: rounding may turn a decision
+    sized: tuple[int, ...] = ()  # inputs whose values say how long its outputs are
+    counts: bool = False  # the values of its first input say how long its outputs are
+    draws: bool = False  # random numbers
+    # inputs that it multiplies as bytes: activations, weights, and the zero point of the weights
     bytes: tuple[tuple[int, int, int], ...] = ()
+    # inputs that are integers, their scale and zero point (-1: there is none)
     quantised: tuple[tuple[int, int, int], ...] = ()
+    # it measures the range of what it keeps to itself: what is dead must not lie in it, and it
+    # hangs on how many threads share the rows
     inward: bool = False
-    zero: int | None = None
-    zero_made: int | None = None
-    casts: bool = False
-    rounds: bool = False
-    quantizes: bool = False
-    dequantizes: bool = False
-    bounded: bool = False
-    compares: Literal["equal", "larger"] | None = None
-    negates: bool = False
-    chooses: bool = False
-    condition: int | None = None
-    lookups: tuple[Lookup, ...] = ()
-    writes: bool = False
-    past: tuple[int, ...] = ()
-    spectral: bool = False
-    shiftless: bool = False
-    resamples: bool = False
+    zero: int | None = None  # the input that says which integer stands for zero in its outputs
+    zero_made: int | None = None  # the output that says so
+    casts: bool = False  # it changes the type of its input and nothing else
+    rounds: bool = False  # it makes whole numbers of others
+    quantizes: bool = False  # it makes integers of floats by a scale and a zero point
+    dequantizes: bool = False  # it makes floats of them again
+    bounded: bool = False  # its outputs lie between 0 and 1, and say yes or no
+    compares: Literal["equal", "larger"] | None = None  # what it asks of two numbers
+    negates: bool = False  # it turns yes into no
+    chooses: bool = False  # each number of its outputs is one of its inputs', or a bound
+    condition: int | None = None  # the input that says which of the two that follow is chosen
+    lookups: tuple[Lookup, ...] = ()  # what its inputs number
+    writes: bool = False  # its output is its first input with something new in some places
+    past: tuple[int, ...] = ()  # inputs in which it is given what it made in earlier runs
+    spectral: bool = False  # it tells frequencies
+    shiftless: bool = False  # it forgets a number that is added along its axis
+    resamples: bool = False  # its first input at other places, between which it guesses
+    # what takes its place in a proof, in both models, where a statistic over channels of which some
+    # are gone forbids equality
     neutral: Neutral | None = None
     linear: Linear | None = None
-    only_shape: bool = False
-    hands_on: bool = False
-    statistics: Statistics | None = None
-    contracts: Contraction | None = None
+    only_shape: bool = False  # it tells nothing of its input but the shape
+    hands_on: bool = False  # its output is its first input as it is
+    statistics: Statistics | None = None  # the stored ones that it normalises with
+    contracts: Contraction | None = None  # how it multiplies a weight that can be refitted
+    # what it costs where its rule does not say so: in bodies, and for want of channels
     macs: Macs | None = None
 
     @property
@@ -161,7 +121,7 @@ NONE = Trait()
 TRAITS: dict[tuple[str, str], list[tuple[Where, Trait]]] = {}
 
 
-def trait(*names: str, domain: str = "", where: Where = _always, **said: Any) -> None:
+def trait(*names: str, domain: str = "", where: Where = lambda node: True, **said: Any) -> None:
     """Register what one or more operators are like, or some of their nodes.
 
     Args:

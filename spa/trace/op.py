@@ -258,7 +258,7 @@ class Op(NodeView):
         """Row i of every side (`[rows, n]`) is one cell: it dies when all of any side does."""
         self._at.cells(self.node, sides)
 
-    def rows(self, ids: Ids, axis_count: int = 1) -> None:
+    def rows(self, ids: Ids) -> None:
         """The op reads this `[rows, n]` array as a box, although no tensor has its shape."""
         self._at.rows(self.node, IndexMap(ids, tuple(range(ids.ndim))))
 
