@@ -8,7 +8,7 @@ explicitly, so that an axis with a single channel left is still a channel axis.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -83,6 +83,13 @@ def lay(dense: Ids, axes: Sequence[int], rank: int) -> IndexMap:
         order = sorted(range(len(axes)), key=axes.__getitem__)
         dense = dense.transpose(order)
     return IndexMap(dense.reshape(shape), ordered)
+
+
+def placed(
+    maps: Iterable[IndexMap], place: Callable[[int], int], rank: int
+) -> tuple[IndexMap, ...]:
+    """The same labels over a tensor of `rank`, with axis `a` at `place(a)`."""
+    return tuple([lay(p.dense, [place(a) for a in p.axes], rank) for p in maps])
 
 
 def transpose(x: Image, perm: Sequence[int]) -> Image:

@@ -7,7 +7,7 @@ import numpy as np
 from spa import labels
 from spa.labels import Ids, Image, IndexMap
 from spa.rules.contraction import of_attention
-from spa.rules.meet import still
+from spa.rules.meet import alongside, still
 from spa.rules.traits import trait
 from spa.trace.check import Sizes
 from spa.trace.op import Op
@@ -37,12 +37,7 @@ def multi_head(op: Op, *_: Image) -> list[Image]:  # b q (h d), b k (h d), b k (
     still(op, 4, 5, 8, 9)
     count = op.attr("num_heads")
     q, k, v = _packed(op, count)
-    if op.has(3):
-        flat = np.concatenate([x.ravel() for x in (q, k, v)])
-        if op.is_const(3):
-            op.param(3, flat.shape, scales=labels.lay(flat, (0,), 1))
-        else:
-            op.same(op.along(op.operand(3), 0), flat)
+    alongside(op, 3, np.concatenate([x.ravel() for x in (q, k, v)]))
     moving = 1 if op.has(1) else 0
     keys = op.shape(moving)[2 if len(op.shape(moving)) == 4 else 1]
     past = op.shape(6)[2] if op.has(6) else 0

@@ -101,7 +101,7 @@ def gather_of_blocks(op: Op, *_: Image) -> Image:  # v (k b), i, v k, v k -> i (
         _beside(op, 3, np.zeros(rows, np.int64), read)
     op.param(2, (rows, blocks), follows=lanes)
     width = op.out()[-1] // max(blocks, 1)
-    kept = [labels.lay(p.dense, p.axes, len(op.out())) for p in index.maps]
+    kept = labels.placed(index.maps, lambda a: a, len(op.out()))
     columns = labels.lay(np.repeat(read, width), (len(op.out()) - 1,), len(op.out()))
     return Image(op.out(), (*kept, *([columns] if op.decide(lambda: bool(read.any())) else [])))
 

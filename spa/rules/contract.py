@@ -82,12 +82,7 @@ def einsum(op: Op, *_: Image) -> Image:  # as its equation says
         raise ValueError(f"{op.out()} is not the size of this sum")
     x = aligned(op, x, [a for a, c in enumerate(terms[0]) if c not in out])
     left = [p for p in x.maps if all(terms[0][a] in out for a in p.axes)]
-    return Image(
-        op.out(),
-        tuple(
-            labels.lay(p.dense, [out.index(terms[0][a]) for a in p.axes], len(out)) for p in left
-        ),
-    )
+    return Image(op.out(), labels.placed(left, lambda a: out.index(terms[0][a]), len(out)))
 
 
 def _einsum_letters(node: Node, ranks: Sequence[int]) -> Terms | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from spa import labels
 from spa.labels import Image
 from spa.rules import neutral
 from spa.rules.contract import gemm, matrices
 from spa.rules.contraction import of_convolution, of_product
 from spa.rules.convolve import conv_group, conv_last, convolved
-from spa.rules.meet import follow, meet, still, wide_axes
+from spa.rules.meet import alongside, follow, meet, still, wide_axes
 from spa.rules.normalize import MEAN, normalized
 from spa.rules.pointwise import nary, unary
 from spa.rules.quantize import convert
@@ -82,10 +81,7 @@ def embed(op: Op, *_: Image) -> list[Image]:  # ids, v c, p c, s c, c, c -> * c
         own = op.along(op.operand(2), 1, "indexed by data")
     for i in range(3, 7):
         axis = len(op.shape(i)) - 1 if op.has(i) else 0
-        if op.is_const(i):
-            op.param(i, op.shape(i), scales=labels.lay(own, (axis,), axis + 1))
-        elif op.has(i):
-            op.same(op.along(op.operand(i), axis), own, "added to a table that cannot be cut")
+        alongside(op, i, own, axis, reason="added to a table that cannot be cut")
     if not op.decide(lambda: bool(own.any())):
         return op.all_frozen()
     op.lossy(MEAN)

@@ -10,7 +10,7 @@ from spa import labels
 from spa.labels import Ids, Image
 from spa.rules import neutral
 from spa.rules.contraction import Contraction, of_convolution, of_transposed
-from spa.rules.meet import still
+from spa.rules.meet import alongside, still
 from spa.rules.normalize import per_channel
 from spa.rules.traits import trait
 from spa.trace.check import Sizes
@@ -150,8 +150,5 @@ def causal_conv(
         op.same(op.along(op.operand(1), 0), ids, "its weight is computed")
     maps = op.made(ids, 1).maps
     per_channel(op, 2, 3, maps)
-    if op.is_const(3):
-        op.param(3, op.shape(3), follows=labels.lay(ids, (1,), 3))
-    elif op.has(3):
-        op.same(op.along(op.operand(3), 1), ids, "its state is no channel")
+    alongside(op, 3, ids, 1, "follows", "its state is no channel")
     return [op.made(ids, 1, k=k) for k in range(op.outputs)]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from spa import labels
 from spa.graph.model import FLOW
-from spa.labels import Image, IndexMap
+from spa.labels import Image
 from spa.rules.meet import meet, still, wide_axes
 from spa.trace.op import Op
 from spa.trace.registry import NOTES, RULES, Ruling
@@ -69,17 +69,11 @@ def slice_along(op: Op, *_: Image) -> Image:  # t a b -> a b
     rest = [a for a in range(rank) if a != axis]
     x = op.only(op.operand(0, rest), *rest, reason=STEPS)
     shape = x.shape[:axis] + x.shape[axis + 1 :]
-    return Image(shape, tuple([_without(p, axis) for p in x.maps]))
-
-
-def _without(p: IndexMap, axis: int) -> IndexMap:
-    ids = p.ids.reshape(p.ids.shape[:axis] + p.ids.shape[axis + 1 :])
-    return IndexMap(ids, tuple([a - (a > axis) for a in p.axes]))
+    return Image(shape, labels.placed(x.maps, lambda a: a - (a > axis), rank - 1))
 
 
 @border("Loop stack", "Scan stack")
 def stack(op: Op, *_: Image) -> Image:  # a b, every step -> t a b
     x, shape = op.operand(0), op.out()
     axis = int(op.attr("axis", 0)) % len(shape)
-    maps = [labels.lay(p.dense, [a + (a >= axis) for a in p.axes], len(shape)) for p in x.maps]
-    return Image(shape, tuple(maps))
+    return Image(shape, labels.placed(x.maps, lambda a: a + (a >= axis), len(shape)))

@@ -17,7 +17,7 @@ from spa.rules.attention import (
     with_past,
 )
 from spa.rules.contraction import of_attention, of_projected_attention
-from spa.rules.meet import still
+from spa.rules.meet import alongside, still
 from spa.rules.traits import trait
 from spa.trace.check import Sizes
 from spa.trace.op import Op
@@ -38,7 +38,7 @@ def attention_of_bytes(op: Op, x: Image, *_: Image) -> list[Image]:  # b s i, i 
     columns = np.concatenate([k.ravel(), k.ravel(), v.ravel()])
     for i in (4, 7):  # one scale and zero point for all columns, or one for each
         if op.has(i) and op.decide(lambda i=i: op.shape(i) not in ((), (1,))):  # type: ignore[misc]
-            _bias(op, i, columns, "follows")
+            alongside(op, i, columns, role="follows")
         else:
             still(op, i)
     return _projected(op, x, (k, v), 8)
@@ -73,7 +73,7 @@ def _projected(op: Op, x: Image, made: tuple[Ids, Ids], past: int) -> list[Image
         for axis, own in ((0, read), (1, flat)):
             whole = Image(weight.shape, weight.over(axis))
             op.same(op.along(whole, axis), own, "its weight is computed")
-    _bias(op, 2, flat)
+    alongside(op, 2, flat)
     if op.attr("do_rotary", 0):
         op.same(k[:, :1], k)
     before = op.shape(past)[3] if op.has(past) else 0
@@ -89,13 +89,6 @@ def _widths(op: Op | Sizes) -> list[int]:
     stated = op.attr("qkv_hidden_sizes")
     shape = op.shape(1) if isinstance(op, Op) else op.old_shape(1)
     return [int(n) for n in stated] if stated else [shape[1] // 3] * 3
-
-
-def _bias(op: Op, i: int, flat: Ids, role: str = "scales") -> None:
-    if op.is_const(i):
-        op.param(i, flat.shape, times=0.0, **{role: labels.lay(flat, (0,), 1)})
-    elif op.has(i):
-        op.same(op.along(op.operand(i), 0), flat)
 
 
 @refit("Attention", domain=MICROSOFT)
@@ -131,7 +124,7 @@ def grouped(op: Op, *_: Image) -> list[Image]:  # b s (k r d), b s (k d), b s (k
     past = op.shape(3)[2] if op.has(3) else 0
     out = attend(op, q, k, v, (*op.shape(0)[:2], op.shape(0)[1] + past))
     with_past(op, k, v, 3)
-    _sinks(op, q)
+    alongside(op, 11, q[:, 0])  # a number per head, which goes with it
     if op.outputs > 3:
         whole_heads(op, k, v, SCORES)
     return [shown(op, out, 0), shown(op, k, 1), shown(op, v, 2), *op.all_frozen(3)][: op.outputs]
@@ -143,14 +136,6 @@ def _queries(op: Op, count: int, kept: int) -> tuple[Ids, Ids, Ids]:
     packed = op.along(op.operand(0, ()), 2).reshape(count + 2 * kept, -1)
     op.rows(packed)
     return packed[:count], packed[count : count + kept], packed[count + kept :]
-
-
-def _sinks(op: Op, q: Ids) -> None:
-    """One number per head, which goes with it."""
-    if op.is_const(11):
-        op.param(11, op.shape(11), scales=labels.lay(q[:, 0], (0,), 1))
-    elif op.has(11):
-        op.same(op.along(op.operand(11), 0), q[:, 0])
 
 
 @refit("GroupQueryAttention", domain=MICROSOFT)

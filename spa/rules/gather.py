@@ -36,13 +36,9 @@ def _by_data(op: Op, axis: int, rank: int) -> Image:
     x = op.only(_table(op, rest), *rest, reason="indexed by data")
     index = op.operand(1, ())
     more = len(index.shape) - 1
-
-    def lay(p: IndexMap, axes: list[int]) -> IndexMap:
-        return labels.lay(p.dense, axes, rank + more)
-
-    kept = [lay(p, [a if a < axis else a + more for a in p.axes]) for p in x.maps]
-    kept += [lay(p, [a + axis for a in p.axes]) for p in index.maps]
-    return Image(op.out(), tuple(kept))
+    kept = labels.placed(x.maps, lambda a: a if a < axis else a + more, rank + more)
+    picked = labels.placed(index.maps, lambda a: a + axis, rank + more)
+    return Image(op.out(), (*kept, *picked))
 
 
 def _table(op: Op, axes: Sequence[int]) -> Image:
@@ -83,15 +79,14 @@ def gather_nd(op: Op, *_: Image) -> Image:  # p c, i -> i c
     x = _table(op, range(lead, len(op.shape(0))))
     rank, shift = len(op.out()), len(index) - 1 - lead
     rest = tail(op, x, lead)
-    maps = [labels.lay(p.dense, [a + lead + shift for a in p.axes], rank) for p in rest.maps]
-    return Image(op.out(), tuple(maps))
+    return Image(op.out(), labels.placed(rest.maps, lambda a: a + lead + shift, rank))
 
 
 def tail(op: Op, x: Image, lead: int) -> Image:
     """What is left of an image behind its first `lead` axes, which are addressed by position."""
     x = op.only(x, *range(lead, len(x.shape)), reason="addressed by position")
-    maps = [labels.lay(p.dense, [a - lead for a in p.axes], len(x.shape) - lead) for p in x.maps]
-    return Image(x.shape[lead:], tuple(maps))
+    rank = len(x.shape) - lead
+    return Image(x.shape[lead:], labels.placed(x.maps, lambda a: a - lead, rank))
 
 
 @rule("GatherElements", note="along the axes that are not indexed")

@@ -9,7 +9,7 @@ import numpy as np
 
 from spa import labels
 from spa.labels import Ids, Image, IndexMap, Shape
-from spa.trace.op import Op
+from spa.trace.op import MET, Op
 
 
 def still(op: Op, *inputs: int, reason: str = "steers an operation") -> None:
@@ -17,6 +17,16 @@ def still(op: Op, *inputs: int, reason: str = "steers an operation") -> None:
     for i in inputs:
         if op.has(i):
             op.freeze(op.x[i], reason)
+
+
+def alongside(
+    op: Op, i: int, ids: Ids, axis: int = 0, role: str = "scales", reason: str = MET
+) -> None:
+    """Input `i`, if given, has numbers of its own for these channels, which lie along `axis`."""
+    if op.is_const(i):
+        op.param(i, op.shape(i), 0.0, **{role: labels.lay(ids, (axis,), len(op.shape(i)))})
+    elif op.has(i):
+        op.same(op.along(op.operand(i), axis), ids, reason)
 
 
 def apart(op: Op, i: int, *axes: Sequence[int], integers: bool = False) -> Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from spa import labels
 from spa.labels import Image, IndexMap
 from spa.rules import neutral
 from spa.rules.meet import aligned, still
@@ -55,10 +56,8 @@ def reduced(op: Op, lossy: bool) -> Image:
 
 def _drop_axes(maps: Sequence[IndexMap], gone: set[int]) -> tuple[IndexMap, ...]:
     """The index maps without axes `gone`, over which they do not vary."""
-    return tuple(
-        IndexMap(p.ids.squeeze(tuple(gone)), tuple(a - sum(g < a for g in gone) for a in p.axes))
-        for p in maps
-    )
+    rank = maps[0].rank - len(gone) if maps else 0
+    return labels.placed(maps, lambda a: a - sum(g < a for g in gone), rank)
 
 
 @rule("CumSum", note="a channel that is gone would add nothing")

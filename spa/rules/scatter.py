@@ -19,18 +19,9 @@ def scatter_nd(op: Op, *_: Image) -> Image:  # p c, i, i c -> p c
     moving = {i: tail(op, op.operand(i), lead) for i, lead in leads.items() if not op.is_const(i)}
     maps = meet(op, list(moving.values()), wide_axes(op, [x.shape for x in moving.values()]))
     for i in leads.keys() - moving.keys():
-        shape = op.shape(i)
-        follow(
-            op,
-            i,
-            shape,
-            [labels.lay(p.dense, [a + leads[i] for a in p.axes], len(shape)) for p in maps],
-            "follows",
-        )
-    return Image(
-        op.out(),
-        tuple(labels.lay(p.dense, [a + leads[0] for a in p.axes], rank) for p in maps),
-    )
+        own = labels.placed(maps, lambda a, i=i: a + leads[i], len(op.shape(i)))  # type: ignore[misc]
+        follow(op, i, op.shape(i), own, "follows")
+    return Image(op.out(), labels.placed(maps, lambda a: a + leads[0], rank))
 
 
 @rule("ScatterElements", "Scatter", note="along the axes that are not indexed")

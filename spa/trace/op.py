@@ -22,6 +22,7 @@ from spa.labels import Ids, Image, IndexMap, Shape
 from spa.trace.kinds import is_float, is_number
 
 T = TypeVar("T")
+MET = "meets a channel that cannot go"
 
 
 class Listener(ABC):
@@ -205,7 +206,7 @@ class Op(NodeView):
         chosen: T = self._at.decide(self.node, choose)
         return chosen
 
-    def same(self, a: Ids, b: Ids, reason: str = "meets a channel that cannot go") -> None:
+    def same(self, a: Ids, b: Ids, reason: str = MET) -> None:
         """These labels, broadcast against each other, are one channel each."""
         self._at.same(self.node, np.asarray(a), np.asarray(b), reason)
 

@@ -67,8 +67,8 @@ BYTE_EDITS = (
     Edit(
         "tables of bytes that are added are cut apart",
         f"{RULES}/contrib.py",
-        "            op.param(i, op.shape(i), scales=labels.lay(own, (axis,), axis + 1))\n",
-        "            pass\n",
+        '        alongside(op, i, own, axis, reason="added to a table that cannot be cut")',
+        "        pass",
         ("embedded_bytes",),
     ),
 )

@@ -38,15 +38,15 @@ FLOW_EDITS = (
     Edit(
         "slices forget which axis went",
         FLOW,
-        "    return IndexMap(ids, tuple([a - (a > axis) for a in p.axes]))",
-        "    return IndexMap(ids, tuple([max(a - 1, 0) for a in p.axes]))",
+        "    return Image(shape, labels.placed(x.maps, lambda a: a - (a > axis), rank - 1))",
+        "    return Image(shape, labels.placed(x.maps, lambda a: max(a - 1, 0), rank - 1))",
         ("scan_of_columns",),
     ),
     Edit(
         "a stack grows at its front whatever is asked",
         FLOW,
-        '    axis = int(op.attr("axis", 0)) % len(shape)\n    maps',
-        "    axis = 0\n    maps",
+        '    axis = int(op.attr("axis", 0)) % len(shape)\n    return',
+        "    axis = 0\n    return",
         ("scan_of_columns",),
     ),
     Edit(

@@ -228,8 +228,8 @@ RULE_EDITS = (
     Edit(
         "the bias of a fused attention stays whole",
         f"{RULES}/attention.py",
-        "            op.param(3, flat.shape, scales=labels.lay(flat, (0,), 1))",
-        "            pass",
+        "    alongside(op, 3, np.concatenate([x.ravel() for x in (q, k, v)]))",
+        "    pass",
         ("attention_of_many_heads",),
     ),
     Edit(
@@ -263,9 +263,8 @@ RULE_EDITS = (
     Edit(
         "an embedding adds tables of other channels",
         f"{RULES}/contrib.py",
-        "        if op.is_const(i):\n            op.param(i, op.shape(i), scales=",
-        "        if i == 3:\n            pass\n        elif op.is_const(i):\n"
-        "            op.param(i, op.shape(i), scales=",
+        "        alongside(op, i, own, axis,",
+        "        alongside(op, 99 if i == 3 else i, own, axis,",
         ("embedded_and_normed",),
     ),
     Edit(
