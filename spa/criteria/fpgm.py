@@ -38,14 +38,12 @@ def fpgm(context: Context) -> NDArray[np.float64]:
         owner[group.cells] = group.id
         cells, width = group.cells.shape
         grams.append(np.zeros((cells, width, width)))
-    place = {group.id: k for k, group in enumerate(coupling.groups)}
     made = set()
     for param in coupling.notes.params.values():
         if param.tensor is None or not is_parameter(coupling.graph, param.tensor):
             continue
         for units, rows in _made(coupling, param):
-            for number in np.unique(owner[units][owner[units] >= 0]):
-                k = place[int(number)]
+            for k in np.unique(owner[units][owner[units] >= 0]).tolist():
                 _add(grams[k], coupling.groups[k], units, rows)
                 made.add(k)
     scores = np.zeros(coupling.notes.size)

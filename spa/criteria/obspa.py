@@ -22,9 +22,8 @@ from spa.criteria.activation import ActivationMetric, hull
 from spa.criteria.context import Context, criterion
 from spa.criteria.products import fill
 from spa.events import Work
-from spa.executor.expected import grams, passes, solves
 from spa.executor.least_squares import Moments, shrunken
-from spa.executor.sites import Site, concerned, sites_of
+from spa.executor.sites import Site, concerned, grams, passes, sites_of, solves
 from spa.executor.stream import Stream
 from spa.executor.survey import survey
 from spa.labels import Ids

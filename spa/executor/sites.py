@@ -1,8 +1,13 @@
-"""Sites: the nodes that contract a stored weight, seen as `Y = W X + b` on the original graph."""
+"""Sites: the nodes that contract a stored weight, seen as `Y = W X + b` on the original graph.
+
+What they are expected to cost is in seconds of some processor: only ratios count.  Sessions run at
+one speed, Gram matrices of single precision at another, and inverses of double precision at a
+third; which of them matters depends on a layer's width and size.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -11,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.coupling.model import Coupling
-from spa.executor.columns import places_for
+from spa.executor.columns import ENOUGH, PER_FEATURE, places_for
 from spa.executor.forms import Form, form_of
 from spa.executor.sinks import Sink, Ways
 from spa.graph.model import Graph, Node
@@ -19,6 +24,10 @@ from spa.rules import trait_of
 from spa.trace.param import READS, Param
 
 Array = NDArray[Any]
+RUN, GRAM, SOLVE = 4e10, 6e10, 1e10
+"""Multiply-accumulates per second: of a session, in single and in double precision."""
+EACH = 0.02
+"""Seconds for what every site takes: a session, and columns laid out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,3 +119,28 @@ def concerned(site: Site, coupling: Coupling) -> bool:
     """Whether some channel that the site reads may go."""
     index_map = site.param.index_map(READS)
     return index_map is not None and bool(coupling.root[index_map.ids].any())
+
+
+def passes(sites: Sequence[Site], feeds: Sequence[Mapping[str, Array]]) -> list[float]:
+    """Seconds to run all inputs up to each site."""
+    samples = sum(max((len(x) for x in feed.values() if x.ndim), default=1) for feed in feeds)
+    return [EACH + samples * prod(s.param.view) * s.param.times / RUN for s in sites]
+
+
+def grams(sites: Sequence[Site], coupling: Coupling) -> list[float]:
+    """Seconds for a Gram matrix of each site's inputs."""
+    return [
+        groups * features**2 * max(ENOUGH, PER_FEATURE * features) / GRAM
+        for groups, features in _sizes(sites, coupling)
+    ]
+
+
+def solves(sites: Sequence[Site], coupling: Coupling) -> list[float]:
+    """Seconds to invert a few matrices of each site."""
+    return [groups * features**3 / SOLVE for groups, features in _sizes(sites, coupling)]
+
+
+def _sizes(sites: Sequence[Site], coupling: Coupling) -> list[tuple[int, int]]:
+    """Groups of each site, and features of each group."""
+    shapes = coupling.graph.shapes
+    return [(s.groups(), s.form.features(shapes[s.tensor], s.groups())) for s in sites]

@@ -10,7 +10,7 @@ from pathlib import Path
 from spa.errors import UsageError
 from spa.events import Counted, uncounted
 from spa.graph.model import Graph
-from spa.probes import files, indices, roles, scale, search, uses
+from spa.probes import files, roles, scale, search, uses
 from spa.probes.given import from_data
 from spa.probes.linear import closest
 from spa.probes.pictures import Picture, picture_of
@@ -161,7 +161,7 @@ def _roles(asked: Request) -> dict[str, Role]:
 def _discrete(asked: Request, name: str) -> bool:
     """Whether an input holds whole numbers, or such in the guise of others."""
     whole = asked.graph.dtypes[name].kind in "iub"
-    return whole or indices.numbered(asked.graph, name)
+    return whole or uses.numbered(asked.graph, name)
 
 
 def _pictures(asked: Request) -> dict[str, tuple[Picture, Scale]]:

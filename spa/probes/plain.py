@@ -6,8 +6,7 @@ import numpy as np
 
 from spa.errors import ReadError
 from spa.graph.model import Graph
-from spa.probes import indices
-from spa.probes.uses import integers
+from spa.probes.uses import integers, numbered
 
 
 def feeds(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
@@ -38,7 +37,7 @@ def _random(graph: Graph, name: str, rng: np.random.Generator) -> np.ndarray:
         return np.full(shape, "a", object)
     if dtype.kind == "b":
         return np.ones(shape, bool)
-    if dtype.kind not in "iu" and not indices.numbered(graph, name):
+    if dtype.kind not in "iu" and not numbered(graph, name):
         return rng.standard_normal(shape, np.float32).astype(dtype)
     use = integers(graph, name)
     if use.limit is not None:

@@ -13,9 +13,8 @@ from spa.graph.model import Graph
 from spa.probes import uses
 from spa.probes.noise import vectors
 from spa.probes.probe import Array, Draw, Inputs, Rows
-from spa.probes.tokens import positions, tokens
+from spa.probes.tokens import Vocabulary, positions, tokens, vocabulary
 from spa.probes.uses import Integers
-from spa.probes.vocabulary import Vocabulary, vocabulary
 from spa.registry import INPUTS
 from spa.rules import trait_of
 

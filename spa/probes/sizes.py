@@ -33,21 +33,28 @@ def sizes_of(graph: Graph) -> Sizes:
     alone = single(graph.proto.graph, graph.consts)
     leading = {s[0] for name, s in dynamic.items() if s and name not in alone} - {None}
     size = {graph.dims.get(symbol) for symbol in leading if symbol is not None}
+    rows: int | None = None
+    batch: dict[str, int | None] = dict.fromkeys(shapes)
     if len(size) == 1:
-        (rows,) = size
-        batch = {name: _axis(dynamic[name], shapes[name], leading, rows) for name in shapes}
+        batch = {n: _axis(dynamic[n], shapes[n], leading, *size) for n in shapes}
         batch |= dict.fromkeys(alone)
-        return Sizes(None, batch, _open(dynamic, shapes, batch))
-    if len(size) > 1 and _one_by_many_names(dynamic, leading):
-        batch = {name: _axis(dynamic[name], shapes[name], leading, None) for name in shapes}
-        return Sizes(None, batch, _open(dynamic, shapes, batch))
-    if size:  # several: nothing that every input has a row of
-        none: dict[str, int | None] = dict.fromkeys(shapes)
-        return Sizes(1, none, _open(dynamic, shapes, none))
-    ranked = {name: s for name, s in shapes.items() if len(s) > 1 and name not in alone}
-    first = next((shape[0] for shape in ranked.values()), None)
-    batch = {n: 0 if n in ranked and s[0] == first else None for n, s in shapes.items()}
-    return Sizes(first or 1, batch, _open(dynamic, shapes, batch))
+    elif size and _one_by_many_names(dynamic, leading):
+        batch = {n: _axis(dynamic[n], shapes[n], leading, None) for n in shapes}
+    elif size:  # several: nothing that every input has a row of
+        rows = 1
+    else:
+        ranked = {n: s for n, s in shapes.items() if len(s) > 1 and n not in alone}
+        rows = next((shape[0] for shape in ranked.values()), None)
+        batch = {n: 0 if n in ranked and s[0] == rows else None for n, s in shapes.items()}
+        rows = rows or 1
+    still = {
+        name: tuple(
+            shapes[name][axis] if symbol is not None and axis != batch[name] else None
+            for axis, symbol in enumerate(symbols)
+        )
+        for name, symbols in dynamic.items()
+    }
+    return Sizes(rows, batch, still)
 
 
 def _one_by_many_names(
@@ -72,19 +79,5 @@ def _axis(
     for axis, symbol in enumerate(symbols):
         if symbol in leading:
             return axis
-    alike = [k for k, symbol in enumerate(symbols) if symbol is not None and shape[k] == rows]
-    return alike[0] if alike else None
-
-
-def _open(
-    dynamic: Mapping[str, tuple[str | None, ...]],
-    shapes: Mapping[str, tuple[int, ...]],
-    batch: Mapping[str, int | None],
-) -> dict[str, tuple[int | None, ...]]:
-    return {
-        name: tuple(
-            shapes[name][axis] if symbol is not None and axis != batch[name] else None
-            for axis, symbol in enumerate(symbols)
-        )
-        for name, symbols in dynamic.items()
-    }
+    alike = (k for k, symbol in enumerate(symbols) if symbol is not None and shape[k] == rows)
+    return next(alike, None)

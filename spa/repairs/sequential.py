@@ -23,8 +23,7 @@ from spa.errors import UsageError
 from spa.events import Callback, Work, quiet
 from spa.executor.cells import select
 from spa.executor.channels import along
-from spa.executor.expected import grams, passes, solves
-from spa.executor.sites import Site, sites_of
+from spa.executor.sites import Site, grams, passes, sites_of, solves
 from spa.executor.stream import Stream
 from spa.executor.survey import survey
 from spa.graph.model import Node

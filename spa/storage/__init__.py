@@ -6,9 +6,8 @@ A leaf: everything that writes goes through here, and nothing here knows what a 
 from __future__ import annotations
 
 from spa.storage.atomic import Draft, drafted, move, refused, replaced
-from spa.storage.caches import cache_folder
 from spa.storage.locks import alone, lock
-from spa.storage.places import check_apart, check_place, clashes, lies_in, same_file
+from spa.storage.places import cache_folder, check_apart, check_place, clashes, lies_in, same_file
 from spa.storage.scratch import Scratch, abandon, scratch
 from spa.storage.stale import clean, temporary_folder
 

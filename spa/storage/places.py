@@ -1,4 +1,7 @@
-"""Which places may be written: never one that is read, never one twice, never what is no file."""
+"""Which places may be written: never one that is read, never one twice, never what is no file.
+
+And where a user's caches lie: what may be lost, and costs only time.
+"""
 
 from __future__ import annotations
 
@@ -109,3 +112,21 @@ def lies_in(path: Path, folder: Path) -> bool:
     """Whether a path leads into a folder or to it."""
     inside, whole = os.path.realpath(path), os.path.realpath(folder)
     return inside == whole or inside.startswith(whole.rstrip(os.sep) + os.sep)
+
+
+VARIABLE = "SPA_CACHE"
+OFF = frozenset(("", "0", "off", "none"))
+
+
+def cache_folder() -> Path | None:
+    """The folder of our caches, which need not exist yet; None where nothing is to be kept.
+
+    `SPA_CACHE` names it, or is `off`; else it is what the system provides for caches.
+    """
+    named = os.environ.get(VARIABLE)
+    if named is not None:
+        return None if named.strip().lower() in OFF else Path(named).expanduser()
+    import platformdirs
+
+    found = platformdirs.user_cache_path("spa", appauthor=False)
+    return found if found.is_absolute() else None  # an account without a home

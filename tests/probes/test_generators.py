@@ -11,8 +11,7 @@ from spa.probes.audio import audio
 from spa.probes.leaves import leaves
 from spa.probes.noise import gaussian, uniform, vectors
 from spa.probes.probe import Lengths
-from spa.probes.tokens import tokens
-from spa.probes.vocabulary import KNOWN, vocabulary
+from spa.probes.tokens import KNOWN, tokens, vocabulary
 
 
 @pytest.fixture(scope="module")
