@@ -66,7 +66,7 @@ TYPES = re.compile(r"\[with [^\[\]]* = [^\[\]]*\] ?")
 """What a compiler writes behind the name of a function: which types it was made for."""
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of what an exception of any library says, as far as it fits."""
     text = TYPES.sub("", PLACE.sub("", str(error))).strip() or type(error).__name__
     line = text.splitlines()[0]

@@ -33,22 +33,15 @@ def apply(source: str, plan: str, **options: Any) -> Task:
     """
     output = files.output_name(source, options["output"], ".spa.onnx")
     files.check(options, source, output=output, plan=plan)
-    return Task(
-        lambda callback: _apply(source, plan, output, options, callback),
-        source=source,
-        stdout_taken=output == files.STREAM,
-    )
-
-
-def _apply(
-    source: str, plan: str, output: str, options: dict[str, Any], callback: Callback
-) -> Answer:
-    recipe, force = declare.recipe_of(options), options["force"]
-    files.check_output(output, force=force)
-    from spa import pipeline
-
     to_stdout = output == files.STREAM
-    target = None if to_stdout else output
-    model = files.model_from(source)
-    outcome = pipeline.apply(model, plan, recipe, callback, output=target, force=force)
-    return files.answer(outcome, to_stdout=to_stdout)
+
+    def work(callback: Callback) -> Answer:
+        recipe, force = declare.recipe_of(options), options["force"]
+        files.check_output(output, force=force)
+        from spa import pipeline
+
+        target, model = None if to_stdout else output, files.model_from(source)
+        outcome = pipeline.apply(model, plan, recipe, callback, output=target, force=force)
+        return files.answer(outcome, to_stdout=to_stdout)
+
+    return Task(work, source=source, stdout_taken=to_stdout)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,11 +11,6 @@ from spa.cli import options as declare
 from spa.cli.shell import Answer, Task, command
 from spa.errors import UsageError
 from spa.events import Callback
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from spa.reports.bench import Bench
 
 MEASURING = (
     declare.option(
@@ -46,21 +39,15 @@ def bench(models: tuple[str, ...], **options: Any) -> Task:
 
     Example: spa bench model.onnx model.spa.onnx --threads 1
     """
-    return Task(lambda callback: _bench(models, options, callback), _show, models[0])
 
+    def work(callback: Callback) -> Answer:
+        if models.count(files.STREAM) > 1:
+            raise UsageError("only one of the models can come from standard input")
+        recipe = declare.recipe_of(options)
+        from spa import pipeline
 
-def _bench(models: tuple[str, ...], options: dict[str, Any], callback: Callback) -> Answer:
-    if models.count(files.STREAM) > 1:
-        raise UsageError("only one of the models can come from standard input")
-    recipe = declare.recipe_of(options)
-    from spa import pipeline
+        given = [files.model_from(model) for model in models]
+        asked = {name: options[name] for name in ("runs", "warmup", "threads")}
+        return Answer(pipeline.bench(given, recipe, callback, **asked).report)
 
-    given = [files.model_from(model) for model in models]
-    asked = {name: options[name] for name in ("runs", "warmup", "threads")}
-    return Answer(pipeline.bench(given, recipe, callback, **asked).report)
-
-
-def _show(measured: Bench, written: Sequence[Path]) -> RenderableType:
-    from spa.reports import bench
-
-    return bench.screen(measured)
+    return Task(work, "bench:screen", models[0])

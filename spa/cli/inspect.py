@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import click
 
@@ -13,9 +11,6 @@ from spa.cli import options as declare
 from spa.cli.shell import Answer, Task, command
 from spa.events import Callback
 from spa.reports.schema import Report
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 FILTERS = (
     declare.option("Output", "--groups", is_flag=True, help="Only the groups that can be cut."),
@@ -40,19 +35,13 @@ def inspect(source: str, **options: Any) -> Task:
     Example: spa inspect model.onnx --frozen
     """
     files.check(options, source)
-    return Task(lambda callback: _inspect(source, options, callback), _show, source)
 
+    def work(callback: Callback) -> Answer:
+        recipe = declare.recipe_of(options)
+        from spa import pipeline
+        from spa.reports import console
 
-def _inspect(source: str, options: dict[str, Any], callback: Callback) -> Answer:
-    recipe = declare.recipe_of(options)
-    from spa import pipeline
-    from spa.reports import console
+        report = cast(Report, pipeline.inspect(files.model_from(source), recipe, callback).report)
+        return Answer(console.select(report, groups=options["groups"], frozen=options["frozen"]))
 
-    report = cast(Report, pipeline.inspect(files.model_from(source), recipe, callback).report)
-    return Answer(console.select(report, groups=options["groups"], frozen=options["frozen"]))
-
-
-def _show(report: Report, written: Sequence[Path]) -> RenderableType:
-    from spa.reports import console
-
-    return console.inspected(report)
+    return Task(work, "console:inspected", source)

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from spa.cli import options as declare
 from spa.cli.shell import Answer, Task, command
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from spa.reports.ops import OpFacts
+from spa.events import Callback
 
 STATUSES = ("ruled", "lossy", "frozen")
 STATUS = declare.option(
@@ -38,22 +32,11 @@ def ops(glob: str, **options: Any) -> Task:
     Example: spa ops "conv*"
     """
     wanted = options["status"] or STATUSES
-    return Task(lambda callback: _ops(glob, wanted), _show)
 
+    def work(callback: Callback) -> Answer:
+        from spa import rules
 
-def _ops(glob: str, wanted: Sequence[str]) -> Answer:
-    from spa import rules
+        named = [f for f in rules.catalogue() if fnmatchcase(f["op"].lower(), glob.lower())]
+        return Answer([fact for fact in named if fact["status"] in wanted])
 
-    return Answer(
-        [
-            fact
-            for fact in rules.catalogue()
-            if fact["status"] in wanted and fnmatchcase(fact["op"].lower(), glob.lower())
-        ]
-    )
-
-
-def _show(catalogue: Sequence[OpFacts], written: Sequence[Path]) -> RenderableType:
-    from spa.reports import ops
-
-    return ops.screen(catalogue)
+    return Task(work, "ops:screen")

@@ -241,6 +241,7 @@ def output(words: str) -> tuple[Decorator]:
 
 def recipe_of(chosen: Mapping[str, Any]) -> Recipe:
     """The checked recipe of a command's options; what is not given keeps its default."""
+    contradict("scorer", "saliency")
     given = {name: value for name, value in chosen.items() if name in OPTIONS}
     _settle(given, "reconstruct", "repair")
     return recipe_from(given)

@@ -12,6 +12,7 @@ from spa.cli import options as declare
 from spa.cli.shell import Answer, Task, command
 from spa.errors import UsageError
 from spa.events import Callback
+from spa.reports.schema import Kind
 
 OUTPUT = "Default: INPUT's stem + .plan.json; - is stdout."
 
@@ -38,26 +39,21 @@ def plan(source: str, **options: Any) -> Task:
     output = files.output_name(source, options["output"], ".plan.json")
     files.check(options, source, output=output)
     to_stdout = output == files.STREAM
-    return Task(
-        lambda callback: _plan(source, output, options, callback),
-        source=source,
-        written={} if to_stdout else {Path(output): "plan"},
-        stdout_taken=to_stdout,
-    )
 
+    def work(callback: Callback) -> Answer:
+        if options["ratio"] is None:
+            raise UsageError("nothing says how much is to go; give --ratio (0.5 removes half)")
+        recipe = declare.recipe_of(options)
+        files.check_output(output, force=options["force"])
+        from spa import pipeline
 
-def _plan(source: str, output: str, options: dict[str, Any], callback: Callback) -> Answer:
-    if options["ratio"] is None:
-        raise UsageError("nothing says how much is to go; give --ratio (0.5 removes half)")
-    declare.contradict("scorer", "saliency")
-    recipe = declare.recipe_of(options)
-    files.check_output(output, force=options["force"])
-    from spa import pipeline
+        made = pipeline.make_plan(files.model_from(source), recipe, callback).plan
+        assert made is not None
+        if to_stdout:
+            click.echo(made.to_json(), nl=False)
+        else:
+            made.save(output)
+        return Answer(made.report)
 
-    made = pipeline.make_plan(files.model_from(source), recipe, callback).plan
-    assert made is not None
-    if output == files.STREAM:
-        click.echo(made.to_json(), nl=False)
-    else:
-        made.save(output)
-    return Answer(made.report)
+    written: dict[Path, Kind] = {} if to_stdout else {Path(output): "plan"}
+    return Task(work, source=source, written=written, stdout_taken=to_stdout)

@@ -47,32 +47,22 @@ def prune(source: str, **options: Any) -> Task:
     name = files.output_name(source, options["output"], ".spa.onnx")
     output = None if options["dry_run"] else name
     files.check(options, source, output=output, plan=options["plan"])
-    return Task(
-        lambda callback: _prune(source, output, options, callback),
-        source=source,
-        stdout_taken=output == files.STREAM,
-    )
+    to_stdout = output == files.STREAM
 
+    def work(callback: Callback) -> Answer:
+        if options["ratio"] is None and options["plan"] is None:
+            raise UsageError(
+                "nothing says how much is to go; give --ratio (0.5 removes half) or --plan FILE"
+            )
+        declare.contradict("ratio", "plan")
+        recipe = declare.recipe_of(options)
+        if output is not None:
+            files.check_output(output, force=options["force"])
+        from spa import pipeline
 
-def _prune(source: str, output: str | None, options: dict[str, Any], callback: Callback) -> Answer:
-    if options["ratio"] is None and options["plan"] is None:
-        raise UsageError(
-            "nothing says how much is to go; give --ratio (0.5 removes half) or --plan FILE"
-        )
-    declare.contradict("ratio", "plan")
-    declare.contradict("scorer", "saliency")
-    recipe = declare.recipe_of(options)
-    if output is not None:
-        files.check_output(output, force=options["force"])
-    from spa import pipeline
+        asked = {name: options[name] for name in ("force", "dry_run", "plan")}
+        target, model = None if to_stdout else output, files.model_from(source)
+        outcome = pipeline.prune(model, recipe, callback, output=target, **asked)
+        return files.answer(outcome, to_stdout=to_stdout)
 
-    outcome = pipeline.prune(
-        files.model_from(source),
-        recipe,
-        callback,
-        output=None if output == files.STREAM else output,
-        force=options["force"],
-        dry_run=options["dry_run"],
-        plan=options["plan"],
-    )
-    return files.answer(outcome, to_stdout=output == files.STREAM)
+    return Task(work, source=source, stdout_taken=to_stdout)

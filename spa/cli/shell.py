@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,10 +21,11 @@ from spa.cli.options import SHELL, Command, Decorator, config_in_use
 from spa.cli.progress import progress
 from spa.errors import UsageError
 from spa.events import Callback, Note
-from spa.reports.schema import FileFacts, Kind, Report, empty_report, unreadable
+from spa.reports.failure import buried
+from spa.reports.schema import FileFacts, Kind, Report
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console
 
 VARIABLES = "Every option can be set by an environment variable: SPA_{name}_JSON=1 for --json."
 WIDTH_OF_A_FILE = 120
@@ -38,20 +40,13 @@ class Answer:
     exit_code: int = 0
 
 
-def summary(report: Report, files: Sequence[Path]) -> RenderableType:
-    """What most commands show."""
-    from spa.reports import console
-
-    return console.summary(report, files)
-
-
 @dataclass(frozen=True)
 class Task:
     """What a command is to do, once its arguments were looked at.
 
     Attributes:
         work: does it.
-        show: what a person sees of the answer's data, given the files that were written, too.
+        show: what a person sees of the answer's data, as `module:function` of `spa.reports`.
         source: the model that is read.
         written: files besides the reports, and what they are.
         stdout_taken: a file goes to standard output.
@@ -59,7 +54,7 @@ class Task:
     """
 
     work: Callable[[Callback], Answer]
-    show: Callable[[Any, Sequence[Path]], RenderableType] = summary
+    show: str = "console:summary"
     source: str | None = None
     written: Mapping[Path, Kind] = field(default_factory=dict)
     stdout_taken: bool = False
@@ -169,16 +164,10 @@ class _Run:
     def _bury(self, error: BaseException) -> None:
         """Report a failure too; what cannot be written must not hide why the work failed."""
         failure = classify(error)
-        partial = getattr(error, "report", None) or empty_report(self.name)
-        report = cast(Report, dict(partial))
-        report["status"], report["exit_code"] = failure.status, failure.exit_code
-        report["error"] = failure.message
-        self._told(report)
-        known = report["input"] is not None
-        if not known and self.task.source is not None:
-            report["input"] = unreadable(self.task.source)
+        report = self._told(buried(error, failure, self.name, self.task.source))
         if self.json and not self.task.stdout_taken:
             click.echo(reports.to_json(report), nl=False)
+        known = report["input"] is not None and report["input"]["sha256"]
         if not self.quiet and failure.exit_code in MISSED and known:
             self._screen(report)
         for path in self.reports:
@@ -189,8 +178,9 @@ class _Run:
                     say(classify(second).message)
 
     def _screen(self, data: Any) -> None:
-        words = self.task.show(data, (*self.task.written, *self.reports))
-        self._console(stderr=self.json or self.task.stdout_taken).print(words)
+        module, _, name = self.task.show.partition(":")
+        show = getattr(import_module(f"spa.reports.{module}"), name)
+        self._console(stderr=self.json or self.task.stdout_taken).print(show(data))
 
     def _console(self, *, stderr: bool) -> Console:
         from rich.console import Console

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,14 +10,12 @@ import click
 
 from spa.cli import files, values
 from spa.cli import options as declare
-from spa.cli.shell import Answer, Task, command, summary
+from spa.cli.shell import Answer, Task, command
 from spa.errors import UsageError
 from spa.events import Callback
 from spa.storage import check_place, replaced
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from spa.reports.schema import Kind
     from spa.reports.sweep import Sweep
 
@@ -77,54 +75,34 @@ def sweep(source: str, **options: Any) -> Task:
     Example: spa sweep model.onnx --max-drift 0.1 -o small.onnx
     """
     files.check(options, source, output=options["output"])
-    wanted = [options[name] for name in WRITTEN if options[name]]
-    return Task(
-        lambda callback: _sweep(source, options, wanted, callback),
-        _show,
-        source,
-        written={Path(options[name]): kind for name, kind in WRITTEN.items() if options[name]},
-    )
-
-
-def _show(made: Any, written: Sequence[Path]) -> RenderableType:
-    if "rows" not in made:  # it failed before anything was tried
-        return summary(made, ())
-    from spa.reports import sweep_text
-
-    return sweep_text.summary(made, [str(path) for path in written])
-
-
-def _sweep(source: str, options: dict[str, Any], wanted: list[str], callback: Callback) -> Answer:
-    declare.contradict("scorer", "saliency")
-    recipe = declare.recipe_of(options)
     output, force = options["output"], options["force"]
-    if output == files.STREAM:
-        raise UsageError("a sweep writes no model to standard output; give -o FILE")
-    if output is not None:
-        files.check_output(output, force=force)
-    for path in wanted:
-        check_place(path, "the file", force=True)
-    from spa.reports import sweep as report
-    from spa.reports import sweep_plot
+    written = {Path(options[name]): kind for name, kind in WRITTEN.items() if options[name]}
 
-    if options["plot"]:
-        sweep_plot.check_path(options["plot"])
-    from spa import pipeline
+    def work(callback: Callback) -> Answer:
+        recipe = declare.recipe_of(options)
+        if output == files.STREAM:
+            raise UsageError("a sweep writes no model to standard output; give -o FILE")
+        if output is not None:
+            files.check_output(output, force=force)
+        for path in written:
+            check_place(path, "the file", force=True)
+        from spa.reports import sweep as report
+        from spa.reports import sweep_plot
 
-    found = pipeline.sweep(
-        files.model_from(source),
-        recipe,
-        callback,
-        ratios=options["ratios"] or (),
-        precision=options["precision"],
-        output=output,
-        force=force,
-    )
-    made = cast("Sweep", found.report)
-    if options["csv"]:
-        table = report.to_csv(made).encode("utf-8", "replace")
-        replaced(Path(options["csv"]), table, "the table", "name another file")
-    if options["plot"]:
-        drawn = sweep_plot.drawn(made, options["plot"])
-        replaced(Path(options["plot"]), drawn, "the plot", "name another file")
-    return Answer(made, made["exit_code"])
+        if options["plot"]:
+            sweep_plot.check_path(options["plot"])
+        from spa import pipeline
+
+        asked = {"precision": options["precision"], "output": output, "force": force}
+        model, ratios = files.model_from(source), options["ratios"] or ()
+        found = pipeline.sweep(model, recipe, callback, ratios=ratios, **asked)
+        made = cast("Sweep", found.report)
+        if options["csv"]:
+            table = report.to_csv(made).encode("utf-8", "replace")
+            replaced(Path(options["csv"]), table, "the table", "name another file")
+        if options["plot"]:
+            drawn = sweep_plot.drawn(made, options["plot"])
+            replaced(Path(options["plot"]), drawn, "the plot", "name another file")
+        return Answer(made, made["exit_code"])
+
+    return Task(work, "sweep_text:summary", source, written=written)

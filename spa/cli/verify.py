@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,11 +11,6 @@ from spa.cli import options as declare
 from spa.cli.shell import Answer, Task, command
 from spa.errors import UsageError
 from spa.events import Callback
-from spa.reports.schema import Report
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
 
 LEVEL = declare.option(
     "Comparing",
@@ -47,21 +40,15 @@ def verify(original: str, pruned: str, **options: Any) -> Task:
     Example: spa verify model.onnx model.spa.onnx --max-drift 0.1 --report ci.xml
     """
     files.check(options, original, pruned)
-    return Task(lambda callback: _verify(original, pruned, options, callback), _show, original)
 
+    def work(callback: Callback) -> Answer:
+        if original == pruned == files.STREAM:
+            raise UsageError("only one of the two models can come from standard input")
+        recipe = declare.recipe_of(options)
+        from spa import pipeline
 
-def _verify(original: str, pruned: str, options: dict[str, Any], callback: Callback) -> Answer:
-    if original == pruned == files.STREAM:
-        raise UsageError("only one of the two models can come from standard input")
-    recipe = declare.recipe_of(options)
-    from spa import pipeline
+        models = files.model_from(original), files.model_from(pruned)
+        report = pipeline.verify(*models, recipe, callback, level=options["level"]).report
+        return Answer(report, report["exit_code"])
 
-    models = files.model_from(original), files.model_from(pruned)
-    report = pipeline.verify(*models, recipe, callback, level=options["level"]).report
-    return Answer(report, report["exit_code"])
-
-
-def _show(report: Report, written: Sequence[Path]) -> RenderableType:
-    from spa.reports import console
-
-    return console.verified(report)
+    return Task(work, "console:verified", original)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,7 @@ from spa.cli.shell import Answer, Task, command
 from spa.events import Callback
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from spa.reports.zoo import Zoo
+    from spa.zoo.run import Plan
 
 
 RUNNING = (
@@ -106,10 +103,9 @@ def zoo(sources: tuple[str, ...], **options: Any) -> Task:
 
     Example: spa zoo models/ -d slim/ --ratio 0.5 --jobs 4
     """
-    dest = Path(options["dest"])
 
     def work(callback: Callback) -> Answer:
-        plan = _plan(sources, dest, options)
+        plan = _plan(sources, options)
         from spa.cli.zoo_live import listening
         from spa.zoo.run import zoo
 
@@ -117,41 +113,22 @@ def zoo(sources: tuple[str, ...], **options: Any) -> Task:
             made = zoo(plan, listen)
         return Answer(made, made["exit_code"])
 
-    def show(made: Zoo, written: Sequence[Path]) -> RenderableType:
-        from spa.reports import zoo_screen
-
-        stem = f".{made['shard'].replace('/', '-of-')}" if made["shard"] else ""
-        return zoo_screen.summary(made, [str(dest / f"summary{stem}.(json|csv|md|html|xml)")])
-
-    return Task(work, show, limits={})  # those given are of each model
+    return Task(work, "zoo_screen:summary", limits={})  # those given are of each model
 
 
-def _plan(sources: tuple[str, ...], dest: Path, options: dict[str, Any]) -> Any:
-    declare.contradict("scorer", "saliency")
+def _plan(sources: tuple[str, ...], options: dict[str, Any]) -> Plan:
     recipe = declare.recipe_of({**options, "memory": None})
     from spa.zoo.config import Common
     from spa.zoo.run import Plan
 
-    common = Common(
-        recipe=recipe,
-        ratio_given=options["ratio"] is not None,
-        timeout=options["timeout"],
-        memory=options["memory"],
-        retries=options["retries"],
-        force=options["force"],
-    )
-    jobs = options["jobs"] or max(1, (os.cpu_count() or 1) // 2)
-    accepted = [each for each in options["accept"] if each != "none"]
+    mine = {name: options[name] for name in ("timeout", "memory", "retries", "force")}
     config = declare.config_in_use()
     return Plan(
         sources=sources,
-        dest=dest,
-        common=common,
+        dest=Path(options["dest"]),
+        common=Common(recipe, options["ratio"] is not None, **mine),
         rules=config.models if config else (),
-        shard=options["shard"],
-        engine=options["engine"],
-        address=options["address"],
-        jobs=jobs,
-        fail_fast=options["fail_fast"],
-        accepted=accepted,
+        jobs=options["jobs"] or max(1, (os.cpu_count() or 1) // 2),
+        accepted=[each for each in options["accept"] if each != "none"],
+        **{name: options[name] for name in ("shard", "engine", "address", "fail_fast")},
     )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -19,12 +18,12 @@ MOST_LOSSY = 5
 COSTS = {"params": "Parameters", "macs": "MACs"}
 
 
-def summary(report: Report, files: Sequence[Path] = ()) -> RenderableType:
+def summary(report: Report) -> RenderableType:
     """Show Original | Pruned | Change, the groups, the reasons, the warnings and the files."""
-    return Group(*_summary(report, files))
+    return Group(*_summary(report))
 
 
-def _summary(report: Report, files: Sequence[Path]) -> Iterator[RenderableType]:
+def _summary(report: Report) -> Iterator[RenderableType]:
     compared = facts.comparison(report)
     if compared:
         yield shown(compared)
@@ -41,7 +40,7 @@ def _summary(report: Report, files: Sequence[Path]) -> Iterator[RenderableType]:
     if total:
         yield line("Time", wording.seconds(total) + run.memory(report), "dim")
     written = [row[1] for row in run.files(report).rows if row[0] != "input"]
-    yield from lines("Files", dict.fromkeys([*written, *map(str, files)]))
+    yield from lines("Files", dict.fromkeys(written))
 
 
 def _reasons(report: Report, most: int) -> Iterator[RenderableType]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import cast
 
 from rich.console import Group, RenderableType
 
-from spa.reports import facts, run, wording
+from spa.reports import console, facts, run, wording
+from spa.reports.schema import Report
 from spa.reports.screen import line, lines, shown, text
 from spa.reports.sweep import Row, Sweep
 from spa.reports.wording import Cell, Table
@@ -76,8 +77,10 @@ def gates(sweep: Sweep) -> str:
     return ", ".join(f"{each.name} {each.limit}" for each in asked)
 
 
-def summary(sweep: Sweep, files: Sequence[str]) -> RenderableType:
-    """Show a table of the ratios, and what explains it."""
+def summary(sweep: Sweep) -> RenderableType:
+    """Show a table of the ratios, and what explains it; a report where none was tried."""
+    if not sweep.get("rows"):
+        return console.summary(cast(Report, sweep))
     parts: list[RenderableType] = [text(headline(sweep), "title"), shown(ratios(sweep))]
     if sweep["gates"]:
         parts.append(line("Gates", gates(sweep)))
@@ -86,5 +89,4 @@ def summary(sweep: Sweep, files: Sequence[str]) -> RenderableType:
     parts += [line(ratio, words, "dim") for ratio, words in reasons(sweep)]
     parts += [line("Warning", words, "warning") for words in sweep["warnings"]]
     parts.append(line("Time", wording.seconds(sweep["timings"].get("total")), "dim"))
-    written = [each["path"] for each in sweep.get("files", ())]
-    return Group(*parts, *lines("Files", dict.fromkeys([*written, *files])))
+    return Group(*parts, *lines("Files", [each["path"] for each in sweep.get("files", ())]))

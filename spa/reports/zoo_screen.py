@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 
 from rich.console import Group, RenderableType
 from rich.table import Table as Grid
@@ -20,7 +21,7 @@ LAST = 8
 WIDTH = 36
 
 
-def summary(zoo: Zoo, files: Sequence[str]) -> RenderableType:
+def summary(zoo: Zoo) -> RenderableType:
     """Show totals, why models came to nothing, and where to read more."""
     parts: list[RenderableType] = [text(headline(zoo), "title")]
     if zoo["models"]:
@@ -36,7 +37,9 @@ def summary(zoo: Zoo, files: Sequence[str]) -> RenderableType:
         parts.append(line(f"exit {reason['exit_code']}", words, "dim"))
     spent = f"{wording.seconds(zoo['wall_seconds'])}, {zoo['reused']:,} known before"
     parts.append(line("Time", f"{spent}, at most {wording.size(zoo['peak_rss_bytes'])} a process"))
-    parts.append(line("Summary", ", ".join(files)))
+    part = f".{zoo['shard'].replace('/', '-of-')}" if zoo["shard"] else ""
+    written = PurePath(zoo["dest"], f"summary{part}.(json|csv|md|html|xml)")
+    parts.append(line("Summary", written))
     return Group(*parts)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from spa import watch
-from spa.errors import LimitError, ReadError, SpaError, UsageError
+from spa.errors import LimitError, ReadError, UsageError
 from spa.storage import abandon
 from spa.zoo.paths import is_inside, sha256, stamp
 
@@ -95,15 +95,13 @@ def _prune(order: dict[str, Any], looked: dict[str, Any]) -> int:
 def _failed(order: dict[str, Any], error: BaseException) -> int:
     """Leave a report of what went wrong; its exit code."""
     from spa import reports
-    from spa.reports.schema import unreadable
-    from spa.reports.wording import printable
+    from spa.reports.failure import buried, classify, is_full
 
-    report: Any = dict(getattr(error, "report", None) or reports.empty_report("prune"))
-    report["exit_code"], report["error"] = _exit_code(error), printable(_sentence(error))
-    report["status"] = "interrupted" if report["exit_code"] == 130 else "failed"
-    report["input"] = report["input"] or unreadable(order["source"])
-    reports.write(report, order["report"])
-    return int(report["exit_code"])
+    failure = classify(error)
+    if is_full(error):
+        Path(order["looked"]).write_text(json.dumps({"full": True}), encoding="utf-8")
+    reports.write(buried(error, failure, "prune", order["source"]), order["report"])
+    return failure.exit_code
 
 
 def _pruned(order: dict[str, Any], looked: dict[str, Any]) -> Any:
@@ -118,23 +116,6 @@ def _pruned(order: dict[str, Any], looked: dict[str, Any]) -> Any:
 
     recipe = recipe_from(order["recipe"])
     return pipeline.prune(order["source"], recipe, output=order["output"], force=True).report
-
-
-def _exit_code(error: BaseException) -> int:
-    if isinstance(error, SpaError):
-        return error.exit_code
-    if isinstance(error, MemoryError):
-        return 7
-    return 130 if isinstance(error, KeyboardInterrupt) else 1
-
-
-def _sentence(error: BaseException) -> str:
-    if isinstance(error, SpaError):
-        return str(error) or type(error).__name__
-    if isinstance(error, MemoryError):
-        return "out of memory; give more with --memory, or fewer --jobs"
-    lines = str(error).strip().splitlines()
-    return f"internal error: {type(error).__name__}{f': {lines[0]}' if lines else ''}"
 
 
 def _die_with_parent() -> None:

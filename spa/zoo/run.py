@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
 
 from spa.errors import ReadError, UsageError
 from spa.reports.zoo import Row, Zoo, is_failure, summarize
@@ -63,8 +59,7 @@ def zoo(plan: Plan, listen: Listen = deaf) -> Zoo:
     reused: set[str] = set()
     interrupted = False
     try:
-        with _terminable():
-            _gather(plan, jobs, rows, reused, listen)
+        _gather(plan, jobs, rows, reused, listen)
     except KeyboardInterrupt:
         interrupted = True
     made = summarize(
@@ -145,20 +140,3 @@ def _answers(engine: Engine, jobs: Sequence[Job]) -> Iterator[tuple[Job, Row, bo
         waiting = busy
         if waiting:
             time.sleep(AGAIN_SECONDS)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """A polite request to end, as schedulers send it, is taken like Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

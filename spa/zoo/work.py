@@ -179,13 +179,15 @@ class _Attempt:
         )
         if ended.why == "stopped":
             raise Stop
-        self.looked = _read(looked) or self.looked
+        self.looked |= _read(looked) or {}
         return ended
 
     def _row(self, ended: child.Ending, attempt: int) -> Row:
         report = _read(self.folder / "report.json")
         if ended.why == "ended" and report is not None and report["exit_code"] == ended.code:
-            return row_of(self.job, report, ended, attempt)
+            row = row_of(self.job, report, ended, attempt)
+            row["transient"] |= self.looked.get("full", False)
+            return row
         log = (self.folder / "log").read_text(encoding="utf-8", errors="replace")
         return broken(self.job, ended, attempt, log)
 

@@ -95,7 +95,7 @@ def test_verify(calls, shell):
     ran = shell("verify", "a.onnx", "b.onnx", "--max-drift", "0.3", "--report", "r.xml")
     assert ran.code == 0 and "aux" in ran.out
     assert calls.last.models == ["a.onnx", "b.onnx"]
-    assert calls.last.recipe == Recipe(max_drift=0.3, verify="run")
+    assert calls.last.recipe == Recipe(max_drift=0.3)
     assert "<testsuite" in Path("r.xml").read_text()
 
 
@@ -104,7 +104,7 @@ def test_verify_takes_the_inputs_that_prune_takes(calls, shell):
     ran = shell("verify", "a.onnx", "b.onnx", *argv.split())
     assert ran.code == 0, ran.err
     assert calls.last.recipe == Recipe(
-        verify="run", calib="c.npz", probe="tokens", input_range=(0, 255), mean=(1, 2, 3),
+        calib="c.npz", probe="tokens", input_range=(0, 255), mean=(1, 2, 3),
         std=(4, 5, 6),
     )  # fmt: skip
 

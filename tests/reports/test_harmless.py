@@ -109,8 +109,8 @@ def test_markdown(write, made):
         (console.summary, REPORT),
         (console.inspected, REPORT),
         (console.verified, REPORT),
-        (lambda made: sweep_text.summary(made, [HOSTILE]), SWEEP),
-        (lambda made: zoo_screen.summary(made, [HOSTILE]), ZOO),
+        (sweep_text.summary, SWEEP),
+        (zoo_screen.summary, ZOO),
         (lambda made: zoo_screen.live({HOSTILE: 1.0}, made["models"], {"pruned": 1}, 3), ZOO),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -19,7 +18,7 @@ def shown(renderable, width=100):
 
 
 def test_the_summary_shows_the_table_and_what_explains_it():
-    text = shown(console.summary(success(), [Path("report.html")]))
+    text = shown(console.summary(success()))
     words = [" ".join(line.split()) for line in text.splitlines()]
     assert words[0] == "Original Pruned Change"
     assert "MACs 4.09 G 2.04 G -50.1%" in words
@@ -30,7 +29,7 @@ def test_the_summary_shows_the_table_and_what_explains_it():
     assert "Warning MACs are counted at N = 1; say more with --input-shape." in words
     assert "Note inputs x [N,3,224,224], NCHW: dead leaves, in 0..1" in words
     assert any(w.endswith("measured on 64 rows of dead leaves") for w in words)
-    assert "Files models/net.spa.onnx" in words and "report.html" in words
+    assert "Files models/net.spa.onnx" in words and "models/net.spa.data" in words
 
 
 def test_the_summary_names_only_the_main_reasons():

@@ -166,6 +166,21 @@ def test_options_that_only_one_model_minds(shell, models):
     assert [row["status"] for row in rows().values()] == ["pruned", "pruned", "refused"]
 
 
+def test_a_result_that_finds_no_room_is_tried_again(shell, models):
+    resource = pytest.importorskip("resource")
+    assert shell(models, "-d", "full", *QUICK, "-q").code == 0
+    (data,) = Path("full/deep").glob("large.*.data")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (data.stat().st_size - 1, limits[1]))
+    try:
+        shell(models / "deep/large.onnx", "-d", "out", *QUICK, "-q")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    (row,) = rows().values()
+    assert (row["exit_code"], row["transient"]) == (2, True) and "make room there" in row["error"]
+    assert shell(models / "deep/large.onnx", "-d", "out", *QUICK, "-q").code == 0
+
+
 def test_a_disk_without_room_for_the_summary_is_one_sentence(shell, models, monkeypatch):
     save(models / "more.onnx", 9)
     assert shell(models, "-d", "out", *QUICK, "-q").code == 0

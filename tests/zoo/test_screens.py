@@ -88,7 +88,7 @@ def test_scores_are_shown_where_a_check_gave_any():
         assert "Score" not in show(zoo(plain))
         assert "0.9312" in show(zoo(plain, scored)) and "0.9205" in show(zoo(plain, scored))
     screen = io.StringIO()
-    Console(file=screen, width=140).print(summary(zoo(plain, scored), []))
+    Console(file=screen, width=140).print(summary(zoo(plain, scored)))
     assert "0.9205" in screen.getvalue()
 
 
