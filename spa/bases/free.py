@@ -22,7 +22,7 @@ from spa.executor.cells import places
 from spa.graph.model import Graph, Node
 from spa.labels import Ids, IndexMap
 from spa.rules import trait_of
-from spa.trace.param import READS, Param
+from spa.trace import READS, Param
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from spa.errors import TargetError
 from spa.labels import FROZEN, Ids
 from spa.recipe import Recipe
 from spa.registry import UNITS
-from spa.trace.param import Param
+from spa.trace import Param
 
 FRIENDLY: tuple[int | Literal["auto"], ...] = ("auto", 8, 4)
 """Widths that `--round-to auto` tries one after the other, before any width will do."""

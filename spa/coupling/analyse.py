@@ -22,8 +22,8 @@ from spa.graph.model import Graph, Node
 from spa.labels import Ids, IndexMap
 from spa.recipe import Heads
 from spa.rules import REFITS, SILENT
-from spa.trace.check import Kept, MisplacedError, check
-from spa.trace.collect import EVEN, TIED, Collect, Reason, Roots
+from spa.trace import EVEN, TIED, Collect, Kept, MisplacedError, Reason, Roots
+from spa.trace.check import check
 
 TRIALS = (0.5, 0.0, 0.25, 0.75)  # shares of every cell to drop, but at least one channel
 ROUNDS = 200

@@ -23,7 +23,7 @@ from spa.coupling.products import stored_inside, untold
 from spa.coupling.rows import rows_of
 from spa.graph.model import Graph
 from spa.labels import Ids, IndexMap
-from spa.trace.param import Param
+from spa.trace import Param
 
 Alive = NDArray[np.bool_]
 Item = tuple[list[int], float, float, float]

@@ -11,7 +11,7 @@ import numpy as np
 
 from spa import labels
 from spa.labels import Ids, Shape
-from spa.trace.collect import Collect, Factors
+from spa.trace import Collect, Factors
 
 
 def factors(notes: Collect) -> Factors:

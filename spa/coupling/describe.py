@@ -13,8 +13,7 @@ from spa import labels
 from spa.coupling.model import Frozen, Group, Member
 from spa.graph.model import FLOW, Node
 from spa.labels import FROZEN, Ids, Shape
-from spa.trace.collect import Collect, Reason, Roots
-from spa.trace.param import MAKES, Param
+from spa.trace import MAKES, Collect, Param, Reason, Roots
 
 ALONE = Reason("the only channel of its kind: no other could stay in its place", "", "")
 

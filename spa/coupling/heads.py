@@ -17,7 +17,7 @@ import numpy as np
 from spa import labels
 from spa.coupling.model import Group
 from spa.labels import FROZEN, Ids, IndexMap
-from spa.trace.collect import Collect, Origin
+from spa.trace import Collect, Origin
 
 
 def heads_of(index_map: IndexMap, axes: tuple[int, ...]) -> Ids:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spa.graph.model import Graph
 from spa.labels import Ids
 from spa.recipe import Heads
-from spa.trace.collect import Collect, Reason, Roots
+from spa.trace import Collect, Reason, Roots
 
 
 class Member(NamedTuple):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spa import labels
 from spa.labels import FROZEN, Ids, IndexMap
-from spa.trace.collect import Collect
+from spa.trace import Collect
 
 FEW = 0.25  # share of a class that may be frozen to let the rest be cut
 

@@ -8,8 +8,7 @@ import numpy as np
 
 from spa.coupling.model import Coupling
 from spa.rules import trait_of
-from spa.trace.kinds import is_float, is_number
-from spa.trace.param import MAKES, READS
+from spa.trace import MAKES, READS, is_float, is_number
 
 MOSTLY = 0.5
 

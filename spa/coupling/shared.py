@@ -10,8 +10,7 @@ from math import prod
 
 from spa.coupling.cost import is_parameter
 from spa.labels import IndexMap
-from spa.trace.collect import TIED, Collect, Reason
-from spa.trace.param import MAKES, READS, Param
+from spa.trace import MAKES, READS, TIED, Collect, Param, Reason
 
 LIGHT = 0.01  # of all parameters: copies that weigh less are made where uses go apart
 

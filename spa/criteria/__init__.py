@@ -15,7 +15,7 @@ from spa.coupling.model import Coupling
 from spa.criteria.aggregate import Weigh, normalized
 from spa.criteria.context import Context, Criterion, Feeds, Scores, criterion
 from spa.errors import ReadError, UsageError
-from spa.trace.kinds import is_float
+from spa.trace import is_float
 
 __all__ = ["Context", "Criterion", "Feeds", "Scores", "Weigh", "criterion", "score"]
 

@@ -16,7 +16,7 @@ from spa.coupling.model import Coupling
 from spa.criteria.meant import meant
 from spa.errors import UsageError
 from spa.labels import Ids, IndexMap
-from spa.trace.param import FOLLOWS, Param
+from spa.trace import FOLLOWS, Param
 
 AGGREGATES = ("sum", "mean", "max")
 NORMALIZERS = ("none", "mean", "max", "gaussian")

@@ -18,7 +18,7 @@ from spa.coupling.cost import is_parameter
 from spa.coupling.model import Coupling, Group
 from spa.criteria.context import Context, criterion
 from spa.criteria.meant import meant
-from spa.trace.param import MAKES, Param
+from spa.trace import MAKES, Param
 
 CHUNK = 1 << 22  # weights made float64 at once
 Rows = tuple[NDArray[np.int64], NDArray[np.float32]]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spa.coupling.model import Coupling
 from spa.graph.model import Node
 from spa.rules import trait_of
-from spa.trace.param import MAKES, Param
+from spa.trace import MAKES, Param
 
 Array = NDArray[np.float32]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.labels import Ids, Image, IndexMap, extent
-from spa.trace.check import Kept
+from spa.trace import Kept
 
 Array = NDArray[Any]
 

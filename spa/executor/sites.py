@@ -21,7 +21,7 @@ from spa.executor.forms import Form, form_of
 from spa.executor.sinks import Sink, Ways
 from spa.graph.model import Graph, Node
 from spa.rules import trait_of
-from spa.trace.param import READS, Param
+from spa.trace import READS, Param
 
 Array = NDArray[Any]
 RUN, GRAM, SOLVE = 4e10, 6e10, 1e10

@@ -18,7 +18,8 @@ from spa.make import make
 from spa.rewrite.build import set_attribute, store
 from spa.rewrite.shrink import shrink
 from spa.rules import trait_of
-from spa.trace.check import Kept, refit
+from spa.trace import Kept
+from spa.trace.check import refit
 
 Array = NDArray[Any]
 TELLING = 64

@@ -24,7 +24,7 @@ from spa.latency.extract import Trial, extract, timeable
 from spa.latency.pieces import Piece, group_of, pieces
 from spa.latency.stopwatch import Stopwatch
 from spa.latency.store import Store
-from spa.trace.check import Kept, MisplacedError
+from spa.trace import Kept, MisplacedError
 
 LEVELS = {1: 6, 2: 6, 3: 3}
 """Widths per axis, by the number of axes: all that a menu holds, where that can be."""

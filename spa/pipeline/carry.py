@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.coupling import Coupling
-from spa.trace.param import Param
+from spa.trace import Param
 
 Alive = NDArray[np.bool_]
 Scores = NDArray[np.float64]

@@ -12,8 +12,7 @@ from spa import labels
 from spa.coupling.describe import tensor_axes
 from spa.coupling.model import Coupling
 from spa.plans.model import Entry, GroupEntry, Plan
-from spa.trace.check import Kept, merged
-from spa.trace.param import Param
+from spa.trace import Kept, Param, merged
 
 
 def plan_of(

@@ -15,8 +15,7 @@ from spa.errors import UsageError
 from spa.labels import FROZEN
 from spa.plans.cut import plan_of
 from spa.plans.model import Entry, Plan, rows_of
-from spa.trace.check import MisplacedError
-from spa.trace.param import Param
+from spa.trace import MisplacedError, Param
 
 Mask = NDArray[np.bool_]
 ADVICE = "make a new plan with `spa plan`"

@@ -34,8 +34,7 @@ from spa.repairs.targets import Targets
 from spa.repairs.together import together
 from spa.repairs.weights import Weights
 from spa.rewrite.shrink import shrink
-from spa.trace.check import Kept
-from spa.trace.param import READS
+from spa.trace import READS, Kept
 
 HELD = 8  # every so-manieth batch judges a solution instead of shaping it
 Array = NDArray[Any]

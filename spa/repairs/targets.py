@@ -15,7 +15,7 @@ from spa.executor.channels import unmoved
 from spa.executor.sinks import TINY
 from spa.executor.sites import Site
 from spa.executor.stream import Stream
-from spa.trace.check import Kept
+from spa.trace import Kept
 
 Array = NDArray[Any]
 

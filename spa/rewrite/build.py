@@ -26,9 +26,8 @@ from spa.graph.tensors import copied, shell_of
 from spa.rewrite.override import override
 from spa.rewrite.shrink import shrink, signature
 from spa.rules import trait_of
-from spa.trace.check import Kept, MisplacedError, check, refit
-from spa.trace.param import Param
-from spa.trace.registry import Fixes
+from spa.trace import Fixes, Kept, MisplacedError, Param
+from spa.trace.check import check, refit
 
 PLAIN = frozenset(("float32", "float64", "float16", "int64", "int32", "int8", "uint8"))
 Weights = Mapping[tuple[int, int], NDArray[Any]]

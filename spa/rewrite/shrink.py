@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.trace.check import Kept, merged
-from spa.trace.param import Param
+from spa.trace import Kept, Param, merged
 
 
 def shrink(param: Param, array: NDArray[Any], left: Kept) -> NDArray[Any]:

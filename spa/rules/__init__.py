@@ -12,16 +12,7 @@ from pkgutil import iter_modules
 
 from spa.rules.standard import catalogue, is_known
 from spa.rules.traits import TRAITS, Lookup, Trait, trait_of
-from spa.trace.registry import (
-    NOTES,
-    REFITS,
-    RULES,
-    SILENT,
-    Fixes,
-    Status,
-    refit,
-    rule,
-)
+from spa.trace import NOTES, REFITS, RULES, SILENT, Fixes, Status, refit, rule
 
 for family in iter_modules(__path__):  # each registers its operators
     import_module(f"spa.rules.{family.name}")

@@ -9,9 +9,7 @@ from spa.labels import Ids, Image, IndexMap
 from spa.rules.contraction import of_attention
 from spa.rules.meet import alongside, still
 from spa.rules.traits import trait
-from spa.trace.check import Sizes
-from spa.trace.op import Op
-from spa.trace.registry import MICROSOFT, Fixes, refit, rule
+from spa.trace import MICROSOFT, Fixes, Op, Sizes, refit, rule
 
 FUSED = "heads of a fused attention"
 PAST = "past keys and values are no channels"

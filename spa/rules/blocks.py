@@ -16,9 +16,7 @@ from spa.rules.meet import still
 from spa.rules.normalize import per_channel
 from spa.rules.quantize import BLOCKS
 from spa.rules.traits import Lookup, trait
-from spa.trace.check import Sizes
-from spa.trace.op import Op
-from spa.trace.registry import MICROSOFT, Fixes, refit, rule
+from spa.trace import MICROSOFT, Fixes, Op, Sizes, refit, rule
 
 COMPUTED = "its weight is computed"
 

@@ -11,8 +11,7 @@ from spa.rules.contraction import Contraction, Terms, of_equation, of_product
 from spa.rules.einsum import contract, letters_of
 from spa.rules.meet import aligned, follow, meet, wide_axes
 from spa.rules.traits import trait
-from spa.trace.op import Op
-from spa.trace.registry import rule
+from spa.trace import Op, rule
 
 
 @rule("Gemm")

@@ -12,8 +12,7 @@ from spa.rules.normalize import MEAN, normalized
 from spa.rules.pointwise import nary, unary
 from spa.rules.quantize import convert
 from spa.rules.traits import Lookup, trait
-from spa.trace.op import Op
-from spa.trace.registry import MICROSOFT, refit, rule
+from spa.trace import MICROSOFT, Op, refit, rule
 
 rule("Gelu", "QuickGelu", domain=MICROSOFT)(unary)
 rule("BiasGelu", "FastGelu", domain=MICROSOFT)(nary)

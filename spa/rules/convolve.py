@@ -13,9 +13,7 @@ from spa.rules.contraction import Contraction, of_convolution, of_transposed
 from spa.rules.meet import alongside, still
 from spa.rules.normalize import per_channel
 from spa.rules.traits import trait
-from spa.trace.check import Sizes
-from spa.trace.op import Op
-from spa.trace.registry import Fixes, refit, rule
+from spa.trace import Fixes, Op, Sizes, refit, rule
 
 MIXED = "mixed by a convolution"
 

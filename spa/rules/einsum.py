@@ -9,7 +9,7 @@ import numpy as np
 
 from spa import labels
 from spa.labels import Image, IndexMap, Shape
-from spa.trace.op import Op
+from spa.trace import Op
 
 Letters = tuple[str, ...]
 Has = tuple[frozenset[str], frozenset[str]]

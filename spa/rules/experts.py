@@ -9,8 +9,7 @@ from spa.labels import Ids, Image, Shape
 from spa.rules.contraction import of_experts
 from spa.rules.meet import still
 from spa.rules.traits import trait
-from spa.trace.op import Op
-from spa.trace.registry import MICROSOFT, rule
+from spa.trace import MICROSOFT, Op, rule
 
 INTERLEAVED = 1
 STORED = "the weights of experts are computed"

@@ -16,8 +16,7 @@ from spa import labels
 from spa.graph.model import Graph, Node
 from spa.labels import Image
 from spa.rules.letters import Writer
-from spa.trace.collect import Collect
-from spa.trace.param import Param
+from spa.trace import Collect, Param
 
 Layouts = Mapping[str, Iterable[tuple[int, ...]]]
 

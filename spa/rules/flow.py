@@ -12,8 +12,7 @@ from spa import labels
 from spa.graph.model import FLOW
 from spa.labels import Image
 from spa.rules.meet import meet, still, wide_axes
-from spa.trace.op import Op
-from spa.trace.registry import NOTES, RULES, Ruling
+from spa.trace import NOTES, RULES, Op, Ruling
 
 STEPS = "scanned step by step along this axis"
 

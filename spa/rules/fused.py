@@ -19,9 +19,7 @@ from spa.rules.attention import (
 from spa.rules.contraction import of_attention, of_projected_attention
 from spa.rules.meet import alongside, still
 from spa.rules.traits import trait
-from spa.trace.check import Sizes
-from spa.trace.op import Op
-from spa.trace.registry import MICROSOFT, Fixes, refit, rule
+from spa.trace import MICROSOFT, Fixes, Op, Sizes, refit, rule
 
 
 @rule("Attention", domain=MICROSOFT, note="its scale is kept; not with a past, or rotated: by head")

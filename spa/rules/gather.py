@@ -10,9 +10,7 @@ from spa import labels
 from spa.labels import Image, IndexMap
 from spa.rules.meet import apart, follow, meet, still, wide_axes
 from spa.rules.traits import Lookup, trait
-from spa.trace.check import Sizes
-from spa.trace.op import Op
-from spa.trace.registry import Fixes, refit, rule
+from spa.trace import Fixes, Op, Sizes, refit, rule
 
 
 @rule("Gather")

@@ -20,9 +20,7 @@ from spa.rules.meet import still, together
 from spa.rules.normalize import SOFTMAX, over, per_channel, summed_over
 from spa.rules.reduce import reduced
 from spa.rules.traits import trait
-from spa.trace.check import Sizes
-from spa.trace.op import Op
-from spa.trace.registry import MICROSOFT, Fixes, refit, rule
+from spa.trace import MICROSOFT, Fixes, Op, Sizes, refit, rule
 
 
 def _scales(op: Op, inputs: Collection[int], out: Image, axis: int) -> None:

@@ -10,9 +10,7 @@ from spa import labels
 from spa.labels import Ids, Image, IndexMap
 from spa.rules.meet import apart, meet, still, wide_axes
 from spa.rules.traits import trait
-from spa.trace.check import Sizes
-from spa.trace.op import NodeView, Op
-from spa.trace.registry import Fixes, refit, rule
+from spa.trace import Fixes, NodeView, Op, Sizes, refit, rule
 
 
 @rule("Concat")

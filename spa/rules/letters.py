@@ -9,7 +9,7 @@ import numpy as np
 
 from spa import labels
 from spa.labels import Ids, Image, IndexMap, Shape
-from spa.trace.param import Param
+from spa.trace import Param
 
 Letters = list[tuple[str, int]]
 LETTERS = {

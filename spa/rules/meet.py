@@ -9,7 +9,7 @@ import numpy as np
 
 from spa import labels
 from spa.labels import Ids, Image, IndexMap, Shape
-from spa.trace.op import MET, Op
+from spa.trace import MET, Op
 
 
 def still(op: Op, *inputs: int, reason: str = "steers an operation") -> None:

@@ -11,9 +11,7 @@ from spa import labels
 from spa.labels import Image, IndexMap
 from spa.rules.meet import still
 from spa.rules.traits import trait
-from spa.trace.check import Sizes
-from spa.trace.op import Op
-from spa.trace.registry import Fixes, refit, rule
+from spa.trace import Fixes, Op, Sizes, refit, rule
 
 FILLED = 1 << 16  # elements; larger ones are no states but masks
 UNKNOWN = "its target shape is computed from data"

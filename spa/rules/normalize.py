@@ -10,9 +10,7 @@ from spa.labels import Image, IndexMap
 from spa.rules import neutral
 from spa.rules.meet import aligned, follow, together
 from spa.rules.traits import Statistics, trait
-from spa.trace.check import Sizes
-from spa.trace.op import Op
-from spa.trace.registry import Fixes, refit, rule
+from spa.trace import Fixes, Op, Sizes, refit, rule
 
 MEAN = "a statistic over channels, of which some are gone"
 SOFTMAX = "a softmax over channels, of which some are gone"

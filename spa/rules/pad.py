@@ -9,9 +9,7 @@ from spa import labels
 from spa.labels import Ids, Image, IndexMap
 from spa.rules.meet import still
 from spa.rules.traits import trait
-from spa.trace.check import Sizes
-from spa.trace.op import Op
-from spa.trace.registry import Fixes, refit, rule
+from spa.trace import Fixes, Op, Sizes, refit, rule
 
 UNKNOWN = "padded by a computed amount"
 Ends = tuple[NDArray[np.int64], NDArray[np.int64]]

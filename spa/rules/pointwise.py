@@ -5,8 +5,7 @@ from __future__ import annotations
 from spa.labels import Image
 from spa.rules.meet import still, together
 from spa.rules.traits import trait
-from spa.trace.op import Op
-from spa.trace.registry import rule
+from spa.trace import Op, rule
 
 UNARY = """
     Abs Acos Acosh Asin Asinh Atan Atanh BitCast BitwiseNot Cast CastLike Ceil Celu Clip Cos

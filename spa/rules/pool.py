@@ -6,8 +6,7 @@ from spa.labels import Image
 from spa.rules import neutral
 from spa.rules.meet import still
 from spa.rules.traits import trait
-from spa.trace.op import Op
-from spa.trace.registry import rule
+from spa.trace import Op, rule
 
 
 @rule("AveragePool", "LpPool", "GlobalLpPool")

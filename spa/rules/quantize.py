@@ -9,8 +9,7 @@ from spa.labels import Image, IndexMap
 from spa.rules.meet import apart, still
 from spa.rules.normalize import channels
 from spa.rules.traits import trait
-from spa.trace.op import Op
-from spa.trace.registry import MICROSOFT, rule
+from spa.trace import MICROSOFT, Op, rule
 
 BLOCKS = "a block of quantised numbers shares a scale"
 

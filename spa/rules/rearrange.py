@@ -7,8 +7,7 @@ import numpy as np
 from spa.labels import Image
 from spa.rules.meet import still
 from spa.rules.traits import trait
-from spa.trace.op import Op
-from spa.trace.registry import rule
+from spa.trace import Op, rule
 
 
 @rule("DepthToSpace")

@@ -18,10 +18,7 @@ from spa.labels import Ids, Image, IndexMap, Shape
 from spa.rules.contraction import of_recurrence
 from spa.rules.meet import still
 from spa.rules.traits import trait
-from spa.trace.check import Sizes
-from spa.trace.op import Op
-from spa.trace.param import MAKES
-from spa.trace.registry import MICROSOFT, Fixes, refit, rule
+from spa.trace import MAKES, MICROSOFT, Fixes, Op, Sizes, refit, rule
 
 STATE = "state of a recurrent layer"
 COMPUTED = "a weight of a recurrent layer is computed"

@@ -9,8 +9,7 @@ from spa.labels import Image, IndexMap
 from spa.rules import neutral
 from spa.rules.meet import aligned, still
 from spa.rules.traits import trait
-from spa.trace.op import Op
-from spa.trace.registry import rule
+from spa.trace import Op, rule
 
 EXACT = ("ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceLogSum")
 LOSSY = ("ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceLogSumExp")

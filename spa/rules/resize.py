@@ -9,9 +9,7 @@ import numpy as np
 from spa.labels import Image, Shape
 from spa.rules.meet import still
 from spa.rules.traits import trait
-from spa.trace.check import Sizes
-from spa.trace.op import Op
-from spa.trace.registry import Fixes, refit, rule
+from spa.trace import Fixes, Op, Sizes, refit, rule
 
 SHIFTS = ("tf_crop_and_resize", "tf_half_pixel_for_nn")
 """Modes in which an axis that keeps its length may still move."""

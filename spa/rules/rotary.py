@@ -8,9 +8,7 @@ from spa import labels
 from spa.labels import Ids, Image
 from spa.rules.attention import heads, shown
 from spa.rules.meet import still
-from spa.trace.check import Sizes
-from spa.trace.op import Op
-from spa.trace.registry import MICROSOFT, Fixes, refit, rule
+from spa.trace import MICROSOFT, Fixes, Op, Sizes, refit, rule
 
 NOTE = "pairs go from all heads at once, or whole heads where the tables are computed"
 

@@ -7,8 +7,7 @@ from spa.labels import Image
 from spa.rules.gather import beside, element_wise, tail
 from spa.rules.meet import follow, meet, still, wide_axes
 from spa.rules.traits import Lookup, trait
-from spa.trace.op import Op
-from spa.trace.registry import rule
+from spa.trace import Op, rule
 
 
 @rule("ScatterND", note="along the axes that are not indexed")

@@ -11,9 +11,7 @@ from spa import labels
 from spa.labels import Image
 from spa.rules.meet import still
 from spa.rules.traits import trait
-from spa.trace.check import Sizes
-from spa.trace.op import NodeView, Op
-from spa.trace.registry import Fixes, refit, rule
+from spa.trace import Fixes, NodeView, Op, Sizes, refit, rule
 
 Bounds = list[tuple[int, int, int, int]]
 UNKNOWN = "sliced by computed bounds"

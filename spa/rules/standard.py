@@ -10,7 +10,7 @@ import json
 from functools import cache
 from importlib.resources import files
 
-from spa.trace.registry import NOTES
+from spa.trace import NOTES
 
 DOMAINS = ("", "ai.onnx.ml")
 UNRULED = "no rule: what it touches stays whole"

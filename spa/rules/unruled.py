@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spa.rules.traits import Lookup, trait
-from spa.trace.registry import MICROSOFT
+from spa.trace import MICROSOFT
 
 trait("NonZero", "Unique", decides=(0,), counts=True)
 trait("NonMaxSuppression", decides=(0, 1, 2, 3, 4), counts=True)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from spa import labels
 from spa.graph.model import Graph, Node
 from spa.labels import Ids, Image, IndexMap, Shape
-from spa.trace.kinds import is_float, is_number
+from spa.trace.param import is_float, is_number
 
 T = TypeVar("T")
 MET = "meets a channel that cannot go"

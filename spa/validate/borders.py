@@ -16,7 +16,7 @@ from onnx import ModelProto, NodeProto, helper
 
 from spa.coupling.view import trait_at
 from spa.graph.normalize import captured_names
-from spa.trace.kinds import is_float
+from spa.trace import is_float
 from spa.validate.neutral import nodes_inside
 
 Types = Mapping[str, np.dtype]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.trace.kinds import is_float
+from spa.trace import is_float
 
 
 @dataclass(frozen=True)

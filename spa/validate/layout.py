@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from spa import labels
 from spa.labels import Image
-from spa.trace.check import Kept
+from spa.trace import Kept
 
 Mask = NDArray[np.bool_]
 

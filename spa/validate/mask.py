@@ -21,8 +21,7 @@ from spa.graph.normalize import opsets_of
 from spa.labels import Ids, IndexMap
 from spa.make import make
 from spa.rules import trait_of
-from spa.trace.check import Kept
-from spa.trace.param import MAKES, READS, SCALES, Param
+from spa.trace import MAKES, READS, SCALES, Kept, Param
 from spa.validate.layout import Layout, layout_of
 
 SELECTABLE = frozenset(("float32", "float64", "int32", "int64", "uint8"))

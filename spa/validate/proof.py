@@ -17,9 +17,7 @@ from spa.coupling.model import Coupling
 from spa.errors import VerifyError
 from spa.graph.model import FLOW, Graph
 from spa.rules import trait_of
-from spa.trace.check import Kept
-from spa.trace.collect import Reason
-from spa.trace.kinds import is_float
+from spa.trace import Kept, Reason, is_float
 from spa.validate.borders import Border, borders, given_name, steered, watched
 from spa.validate.bytes import unsigned
 from spa.validate.gap import Gap, floats, gap

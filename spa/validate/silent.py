@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spa.graph.model import Graph, Node
 from spa.rules import trait_of
-from spa.trace.kinds import is_float
+from spa.trace import is_float
 from spa.validate.drift import Drift
 
 NEXT_TO_NOTHING = 0.01

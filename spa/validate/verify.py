@@ -20,7 +20,7 @@ from spa.coupling.rows import batch_symbols
 from spa.devices import Device
 from spa.errors import ReadError, VerifyError
 from spa.events import Advance, unheard
-from spa.trace.collect import Reason
+from spa.trace import Reason
 from spa.validate.drift import Drift, drift
 from spa.validate.gap import Gap
 from spa.validate.inputs import feeds_at

@@ -16,7 +16,7 @@ from spa.labels import Image
 from spa.rewrite import rewrite
 from spa.rules.explain import Labelled
 from spa.runtime import session
-from spa.trace.check import Kept, MisplacedError
+from spa.trace import Kept, MisplacedError
 from spa.trace.collect import NoElementsError
 from spa.validate.layout import layout_of
 from spa.validate.mask import masked

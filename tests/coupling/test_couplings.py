@@ -9,7 +9,7 @@ import pytest
 
 from spa import labels
 from spa.labels import Image, IndexMap
-from spa.trace.couplings import Couplings
+from spa.trace import Couplings
 
 
 def met(*arrays: np.ndarray) -> tuple[Couplings, list[IndexMap]]:

@@ -12,8 +12,7 @@ from spa.coupling import analyse
 from spa.coupling.describe import ALONE
 from spa.graph import read
 from spa.rewrite import rewrite
-from spa.trace.collect import EVEN, TIED
-from spa.trace.param import MAKES
+from spa.trace import EVEN, MAKES, TIED
 from tests.carried import coupling_of
 from tests.nets import MOTIFS, Net
 

@@ -11,8 +11,8 @@ from spa.coupling.partition import partition
 from spa.graph import read
 from spa.rewrite import rewrite
 from spa.rules import REFITS
-from spa.trace.check import Kept, MisplacedError, check
-from spa.trace.collect import Collect
+from spa.trace import Collect, Kept, MisplacedError
+from spa.trace.check import check
 from tests.nets import MOTIFS, random_net
 
 

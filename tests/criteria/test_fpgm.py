@@ -10,7 +10,7 @@ from spa.coupling import analyse
 from spa.criteria import Context
 from spa.criteria.fpgm import fpgm
 from spa.graph import read
-from spa.trace.param import MAKES
+from spa.trace import MAKES
 from tests.carried import coupling_of
 from tests.nets import MOTIFS, Net
 

@@ -11,7 +11,7 @@ from spa.executor.stream import Stream
 from spa.executor.survey import Runs, survey
 from spa.graph import read
 from spa.labels import Image, IndexMap
-from spa.trace.kept import Kept
+from spa.trace import Kept
 from tests.nets import Net
 
 

@@ -13,7 +13,7 @@ from spa.latency.menu import MOST, menus, paying
 from spa.latency.pieces import pieces
 from spa.recipe import Recipe
 from spa.rewrite import rewrite
-from spa.trace.check import Kept
+from spa.trace import Kept
 from tests.carried import coupling_of
 from tests.latency.fakes import FakeStopwatch, blocks, milliseconds, smooth, table_of
 

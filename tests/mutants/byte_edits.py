@@ -9,7 +9,7 @@ RULES = "spa/rules"
 BYTE_EDITS = (
     Edit(
         "a table of bytes makes no channels",
-        "spa/trace/kinds.py",
+        "spa/trace/param.py",
         '    return is_float(dtype) or name.lstrip("u") in SHORT',
         "    return is_float(dtype)",
         ("tables_of_bytes",),

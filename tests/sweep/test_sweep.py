@@ -19,7 +19,7 @@ from spa.labels import IndexMap
 from spa.recipe import GATES, Recipe
 from spa.reports import sweep as data
 from spa.reports import sweep_plot
-from spa.trace.kept import MisplacedError
+from spa.trace import MisplacedError
 from tests.carried import DIGITS
 from tests.gates import judges
 

@@ -11,7 +11,7 @@ from spa import runtime
 from spa.coupling import analyse
 from spa.graph import read
 from spa.probes import plain
-from spa.trace.check import Kept
+from spa.trace import Kept
 from spa.validate.layout import layout_of
 from spa.validate.mask import masked
 from tests import oracles
