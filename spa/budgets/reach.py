@@ -154,21 +154,17 @@ def obstacle(coupling: Coupling, recipe: Recipe, bounds: Sequence[Limit]) -> str
     if coupling.groups and all(len(limit.steps) == 1 for limit in bounds):
         options = Counter(o for g in coupling.groups if (o := keeper(g, recipe)))
         named = ", ".join(o for o, _ in options.most_common())
-        return (
-            f"the options keep every group as it is ({named}); loosen them"
-            if named
-            else ("the options keep every group as it is")
-        )
+        why = "the options keep every group as it is"
+        return f"{why} ({named}); loosen them" if named else why
     reasons: Counter[str] = Counter()
     nodes: dict[str, str] = {}
     for frozen in coupling.frozen:
         reasons[frozen.reason.text] += frozen.channels
         nodes.setdefault(frozen.reason.text, frozen.reason.node)
+    if not reasons and coupling.groups:
+        return "the rest is not made of channels"
     if not reasons:
-        if coupling.groups:
-            return "the rest is not made of channels"
         return "no channel is made by a stored weight"
     text, channels = reasons.most_common(1)[0]
-    return (
-        f"{channels} of {sum(reasons.values())} frozen channels because: {_at(text, nodes[text])}"
-    )
+    of = f"{channels} of {sum(reasons.values())} frozen channels"
+    return f"{of} because: {_at(text, nodes[text])}"

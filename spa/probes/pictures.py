@@ -57,22 +57,16 @@ def picture_of(graph: Graph, shape: tuple[int, ...], found: Entry) -> Picture | 
 def _layout(shape: tuple[int, ...], last: bool | None) -> Picture | None:
     first = Picture(shape[0], shape[1], shape[2])
     final = Picture(shape[2], shape[0], shape[1], last=True)
-    if last is not None:
-        chosen = final if last else first
-    elif first.channels in COLOURS:
-        chosen = first
-    elif final.channels in COLOURS:
-        chosen = final
-    else:
-        chosen = first
+    if last is None:
+        last = first.channels not in COLOURS and final.channels in COLOURS
+    chosen = final if last else first
     return chosen if min(chosen.height, chosen.width) >= SMALLEST else None
 
 
 def _channels_last(graph: Graph, found: Entry) -> bool | None:
     """Whether the model itself moves channels from the end to the front; None if unclear."""
-    for node in found.passed:
-        if list(node.attrs.get("perm", ())) in ([0, 3, 1, 2], [2, 0, 1]):
-            return True
+    if any(list(n.attrs.get("perm", ())) in ([0, 3, 1, 2], [2, 0, 1]) for n in found.passed):
+        return True
     direct = found.node is not None and trait_of(found.node).convolves
     return False if direct and not any(_reshapes(graph, n) for n in found.passed) else None
 

@@ -110,9 +110,9 @@ def _per_channel(
 
 def told(graph: Graph, found: Entry) -> Scale | None:
     """The scale that the file states: in its metadata, in constants, in statistics of pixels."""
-    documented = _documented(graph)
-    if documented is not None:
-        return documented
+    for prop in graph.proto.metadata_props:
+        if prop.key == "Image.NominalPixelRange" and prop.value in DOCUMENTED:
+            return worded(DOCUMENTED[prop.value], "because the file's metadata says so")
     if found.scaled:
         return worded(_best_scaled(found), "because the model scales them itself")
     return None if found.node is None else _from_norm(graph, found.node)
@@ -132,13 +132,6 @@ def infer(graph: Graph, found: Entry, channels: int) -> Scale:
 def worded(scale: Scale, why: str) -> Scale:
     """The same scale with a reason."""
     return Scale(scale.factor, scale.shift, f"{scale.words} {why}")
-
-
-def _documented(graph: Graph) -> Scale | None:
-    for prop in graph.proto.metadata_props:
-        if prop.key == "Image.NominalPixelRange" and prop.value in DOCUMENTED:
-            return worded(DOCUMENTED[prop.value], "because the file's metadata says so")
-    return None
 
 
 def _best_scaled(found: Entry) -> Scale:
@@ -176,17 +169,15 @@ def _from_convolution(graph: Graph, node: Node, channels: int) -> Scale | None:
     w = weight.astype(np.float64)
     b = np.zeros(len(w)) if bias is None else bias.astype(np.float64)
     moments = _answers(w, b)
-    norm = _norm_behind(graph, node)
+    readers = graph.readers.get(node.outputs[0], ())
+    norm = _statistics(graph, readers[0]) if len(readers) == 1 else None
     if norm is not None:
         live = norm[1] > DEAD * norm[1].max()
         mean, spread = (side[live] for side in norm)
-        misses = [
-            float(
-                np.median(np.abs(np.log(s[live] / spread)))
-                + np.median(np.abs(m[live] - mean) / spread)
-            )
-            for m, s in moments
-        ]
+        apart = (
+            (np.abs(np.log(s[live] / spread)), np.abs(m[live] - mean) / spread) for m, s in moments
+        )
+        misses = [float(np.median(spreads) + np.median(means)) for spreads, means in apart]
         best = int(np.argmin(misses))
         if misses[best] > FITTING:
             return None
@@ -194,11 +185,6 @@ def _from_convolution(graph: Graph, node: Node, channels: int) -> Scale | None:
     if float(np.median(moments[0][1])) < FAINT:
         return worded(BYTE, "because the weights of the first convolution are that small")
     return None
-
-
-def _norm_behind(graph: Graph, node: Node) -> tuple[Floats, Floats] | None:
-    readers = graph.readers.get(node.outputs[0], ())
-    return _statistics(graph, readers[0]) if len(readers) == 1 else None
 
 
 def _statistics(graph: Graph, node: Node) -> tuple[Floats, Floats] | None:

@@ -59,7 +59,7 @@ class Weights:
 
     def shape(self, site: Site) -> tuple[int, ...]:
         """The shape of the weight."""
-        return tuple(self.pruned.weights[self.node(site.node).input[site.input]].dims)
+        return tuple(self.pruned.weights[self.name(site)].dims)
 
     def of(self, site: Site) -> tuple[Matrix, Matrix, bool]:
         """Weight `[groups, rows, features]`, bias `[groups, rows]`, and whether one may be set."""

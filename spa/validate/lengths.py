@@ -38,13 +38,10 @@ def sized_by_data(graph: Graph) -> frozenset[str]:
 
 def _counted(node: Node, proto: NodeProto, valued: Collection[str]) -> bool:
     trait = trait_of(node)
-    steering = [
-        n for i, n in enumerate(node.inputs) if i in trait.sized or (trait.counts and not i)
-    ]
-    if any(name in valued for name in steering):
+    steers = {*trait.sized, *([0] if trait.counts else [])}
+    if any(name in valued for i, name in enumerate(node.inputs) if i in steers):
         return True
-    inner = [each for body in graphs_in(proto) for each in body.node]
-    return any(trait_at(each).counts for each in inner)
+    return any(trait_at(each).counts for body in graphs_in(proto) for each in body.node)
 
 
 def check_shapes(

@@ -7,6 +7,7 @@ rounding, harsher comparisons follow, each of which has to hold in full.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -90,8 +91,8 @@ class Proof:
         self.masked = masked(coupling, alive)
         self.limits: dict[str, None] = {}
         self._broken: set[str] = set()
-        self._pairs: dict[str, Pair] = {}
-        self._usual: dict[str, np.ndarray] | None = None
+        self._steers: dict[Pair, Steered | None] = {}
+        self._calm: Pair | None = None
 
     def at(self, feeds: Arrays, optimize: bool, where: str, advice: str) -> Gap:
         """The difference between the two.
@@ -137,71 +138,60 @@ class Proof:
         origins = breaking(self.whole.of(self.masked), feeds, self.coupling.graph)
         if origins - self._broken:
             self._broken |= origins
-            self._pairs = {name: p for name, p in self._pairs.items() if "steered" not in name}
+            self._steers.clear()
         if not origins:
             return None
         return self._compared(feeds, optimize, where, advice)
 
     def _ways(self, feeds: Arrays) -> Iterator[Pair]:
         """Pairs of models to compare, the plainest first."""
-        plain, opaque = self._plain()
-        steers = self._steered("plain", plain, opaque)
+        plain, opaque = self._plain
+        steers = self._steered(plain, opaque)
         if steers is not None and (opaque or self._broken or any(b.draws for b in steers.borders)):
             yield steers
             return
         yield plain
         if steers is not None:
             yield steers
-        if "unsaturated" not in self._pairs:
-            models = unsaturated(plain.want.model), unsaturated(plain.got.model)
-            self._pairs["unsaturated"] = self._pair(*models)
-        yield self._pairs["unsaturated"]
+        yield self._unsaturated
         if self.lossy:
-            calm = self._calm(feeds)
-            yield calm
-            steers = self._steered("calm", calm, opaque)
+            self._calm = self._calm or self._comparable(self._sizes(feeds))[0]
+            yield self._calm
+            steers = self._steered(self._calm, opaque)
             if steers is not None:
                 yield steers
 
     def _pair(self, want: ModelProto, got: ModelProto) -> Pair:
         return Pair(self.whole.of(want), self.small.of(got))
 
-    def _steered(self, way: str, pair: Pair, opaque: Collection[str]) -> Steered | None:
-        if f"{way} steered" not in self._pairs:
-            types = self.coupling.graph.dtypes
-            found = borders(pair.got.model, types, opaque, self._broken)
-            if not found:
-                return None
-            self._pairs[f"{way} steered"] = Steered(pair, found, self)
-        made = self._pairs[f"{way} steered"]
-        assert isinstance(made, Steered)
-        return made
+    def _steered(self, pair: Pair, opaque: Collection[str]) -> Steered | None:
+        if pair not in self._steers:
+            found = borders(pair.got.model, self.coupling.graph.dtypes, opaque, self._broken)
+            self._steers[pair] = Steered(pair, found, self) if found else None
+        return self._steers[pair]
 
+    @cached_property
     def _plain(self) -> tuple[Pair, frozenset[str]]:
+        return self._comparable()
+
+    @cached_property
+    def _unsaturated(self) -> Pair:
+        plain, _ = self._plain
+        return self._pair(unsaturated(plain.want.model), unsaturated(plain.got.model))
+
+    def _comparable(
+        self, usual: dict[str, np.ndarray] | None = None
+    ) -> tuple[Pair, frozenset[str]]:
         """Both without lossy ops, and the first outputs of those that have to stay.
 
         Quantisers go too: a difference of 1e-7 before one may be a whole step behind it.
         """
-        if "plain" not in self._pairs:
-            models, self._opaque = self._comparable()
-            self._pairs["plain"] = self._pair(*models)
-        return self._pairs["plain"], self._opaque
-
-    def _calm(self, feeds: Arrays) -> Pair:
-        if "calm" not in self._pairs:
-            models, _ = self._comparable(self._sizes(feeds))
-            self._pairs["calm"] = self._pair(*models)
-        return self._pairs["calm"]
-
-    def _comparable(
-        self, usual: dict[str, np.ndarray] | None = None
-    ) -> tuple[tuple[ModelProto, ModelProto], frozenset[str]]:
         types = self.coupling.graph.dtypes
         models = unsigned(self.masked, types), unsigned(self.small.model, types)
         if is_quantised(self.coupling.graph):
             models = unquantised(models[0]), unquantised(models[1])
         if not self.lossy:
-            return models, frozenset()
+            return self._pair(*models), frozenset()
         names, name_of = self._named()
         found = [neutralised(m, names, name_of, usual) for m in models]
         opaque: frozenset[str] = frozenset()
@@ -211,7 +201,7 @@ class Proof:
             found = [neutralised(m, names - without, name_of, usual) for m in models]
         first, second = found
         assert first is not None and second is not None
-        return (first, second), opaque
+        return self._pair(first, second), opaque
 
     def _named(self) -> tuple[set[str], Callable[[NodeProto], str]]:
         called = names_of(self.coupling.graph)
