@@ -72,9 +72,7 @@ class _Search:
     def __init__(self, coupling: Coupling) -> None:
         self.coupling, self.root = coupling, coupling.root
         self.graph, self.notes = coupling.graph, coupling.notes
-        self.owner = np.full(coupling.notes.size, -1)
-        for k, group in enumerate(coupling.groups):
-            self.owner[group.cells] = k
+        self.owner = coupling.owner
         self._seen: dict[int, frozenset[int]] = {}
         self.params: dict[int, list[Param]] = defaultdict(list)
         for p in self.notes.params.values():

@@ -119,11 +119,8 @@ def _why(
     coupling: Coupling, recipe: Recipe, param: Param, kept: Sequence[int]
 ) -> tuple[str, str | None]:
     """What most of the channels that stay in a tensor stay for."""
-    owner = np.full(coupling.notes.size, -1)
-    for group in coupling.groups:
-        owner[group.cells] = group.id
     votes: Counter[tuple[str, str | None]] = Counter()
-    roots = coupling.roots
+    roots, owner = coupling.roots, coupling.owner
     for _, index_map in param.maps:
         ids = np.unique(index_map.ids)
         units = roots.solid[ids]

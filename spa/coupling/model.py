@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -78,6 +79,14 @@ class Coupling:
     def root(self) -> Ids:
         """The unit of every label, int64 `[labels]`; 0 is frozen."""
         return self.roots.solid
+
+    @cached_property
+    def owner(self) -> NDArray[np.int64]:
+        """The group of every unit, int64 `[labels]`; -1 for none."""
+        found = np.full(self.notes.size, -1)
+        for group in self.groups:
+            found[group.cells] = group.id
+        return found
 
     def everything(self) -> NDArray[np.bool_]:
         """The choice that keeps all: bool `[labels]`, indexed by unit."""

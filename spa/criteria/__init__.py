@@ -64,11 +64,9 @@ def score(
 def _explain(coupling: Coupling) -> NoReturn:
     """Raise ReadError: scores are no numbers; names the weights that are none either, if any."""
     consts = coupling.graph.consts
-    for param in coupling.notes.params.values():
-        name = param.tensor
-        if name is None or not is_float(coupling.graph.dtypes.get(name)):
-            continue
-        if not np.isfinite(np.asarray(consts[name], np.float32)).all():
+    for name in coupling.notes.uses():
+        floats = is_float(coupling.graph.dtypes.get(name))
+        if floats and not np.isfinite(np.asarray(consts[name], np.float32)).all():
             raise ReadError(
                 f"the weights '{name}' hold numbers that are not finite, so that channels "
                 "cannot be ranked; export the model again, or leave these alone with --ignore"

@@ -48,9 +48,9 @@ def aggregate(coupling: Coupling, weigh: Weigh, how: str) -> NDArray[np.float64]
     units: dict[int, Ids | None] = {}
     parts = [
         part
-        for param in coupling.notes.params.values()
-        if param.tensor is not None and is_parameter(coupling.graph, param.tensor)
-        for part in _parts(coupling, param, param.tensor, weigh, units)
+        for param in coupling.notes.weights
+        if is_parameter(coupling.graph, param.stored)
+        for part in _parts(coupling, param, weigh, units)
     ]
     size = coupling.notes.size
     if how == "max":
@@ -76,7 +76,7 @@ def _largest(parts: Sequence[Part], size: int) -> NDArray[np.float64]:
 
 
 def _parts(
-    coupling: Coupling, param: Param, tensor: str, weigh: Weigh, known: dict[int, Ids | None]
+    coupling: Coupling, param: Param, weigh: Weigh, known: dict[int, Ids | None]
 ) -> list[Part]:
     """What one param says about the units of its index maps; nothing if these are all frozen.
 
@@ -101,7 +101,7 @@ def _parts(
         held = list(unique.values())[::-1]
     if not held:
         return []
-    sums = summed(weigh, tensor, meant(coupling, param), [axes for _, axes in held])
+    sums = summed(weigh, param.stored, meant(coupling, param), [axes for _, axes in held])
     pairs = zip(held, sums, strict=True) if sums else ()
     return [(units.ravel(), own.ravel()) for (units, _), own in pairs]
 

@@ -32,29 +32,25 @@ def fpgm(context: Context) -> NDArray[np.float64]:
     arXiv 1811.00250).  Where no stored weight makes a group, all of its channels count alike.
     """
     coupling = context.coupling
-    owner = np.full(coupling.notes.size, -1)
-    grams = []
-    for group in coupling.groups:
-        owner[group.cells] = group.id
-        cells, width = group.cells.shape
-        grams.append(np.zeros((cells, width, width)))
-    made = set()
-    for param in coupling.notes.params.values():
-        if param.tensor is None or not is_parameter(coupling.graph, param.tensor):
-            continue
+    grams: dict[int, NDArray[np.float64]] = {}
+    for param in coupling.notes.weights:
         for units, rows in _made(coupling, param):
-            for k in np.unique(owner[units][owner[units] >= 0]).tolist():
+            for k in set(coupling.owner[units].tolist()) - {-1}:
+                if k not in grams:
+                    cells, width = coupling.groups[k].cells.shape
+                    grams[k] = np.zeros((cells, width, width))
                 _add(grams[k], coupling.groups[k], units, rows)
-                made.add(k)
-    scores = np.zeros(coupling.notes.size)
-    for k, (group, gram) in enumerate(zip(coupling.groups, grams, strict=True)):
-        scores[group.cells] = _distances(gram) if k in made else 1.0
+    scores = context.zeros()
+    for group in coupling.groups:
+        scores[group.cells] = _distances(grams[group.id]) if group.id in grams else 1.0
     return scores
 
 
 def _made(coupling: Coupling, param: Param) -> list[Rows]:
     """Per map of made channels: units `[rows]` and the weights `[rows, features]` of each row."""
-    found = []
+    found: list[Rows] = []
+    if not is_parameter(coupling.graph, param.stored):
+        return found
     for role, index_map in param.maps:
         units = coupling.root[index_map.ids]
         if role != MAKES or not units.any():

@@ -22,8 +22,7 @@ def meant(coupling: Coupling, param: Param) -> Array:
     A scale or a zero point that is computed, or lies along no axis that is known, counts as 1 or 0.
     """
     graph = coupling.graph
-    assert param.tensor is not None
-    array = np.asarray(graph.weight(param.tensor)).astype(np.float32, copy=False)
+    array = np.asarray(graph.weight(param.stored)).astype(np.float32, copy=False)
     array = array.reshape(param.view)
     node = graph.at(param.node)
     for tensor, scale, zero in trait_of(node).quantised:

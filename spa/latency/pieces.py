@@ -33,20 +33,11 @@ class Piece:
 
 def pieces(coupling: Coupling) -> tuple[Piece, ...]:
     """Every node of the graph, each in one piece."""
-    owner = group_of(coupling)
+    owner = coupling.owner[coupling.root]
     known: dict[int, frozenset[int]] = {}
     return tuple(
         Piece(tuple(nodes), _axes(coupling, nodes, owner, known)) for nodes in _split(coupling)
     )
-
-
-def group_of(coupling: Coupling) -> NDArray[np.int64]:
-    """The group of every label, int64 `[labels]`, -1 for none."""
-    by_unit = np.full(coupling.notes.size, -1)
-    for group in coupling.groups:
-        by_unit[group.cells] = group.id
-    owner: NDArray[np.int64] = by_unit[coupling.root]
-    return owner
 
 
 def _split(coupling: Coupling) -> list[list[int]]:

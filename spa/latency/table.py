@@ -21,7 +21,7 @@ from spa.coupling.model import Coupling
 from spa.errors import ReadError
 from spa.events import Callback, Started, Step, quiet
 from spa.latency.extract import Trial, extract, timeable
-from spa.latency.pieces import Piece, group_of, pieces
+from spa.latency.pieces import Piece, pieces
 from spa.latency.stopwatch import Stopwatch
 from spa.latency.store import Store
 from spa.trace import Kept, MisplacedError
@@ -123,7 +123,7 @@ class Table:
         self.stopwatch, self.callback = stopwatch, callback
         self.tally = Tally()
         self._now, self._left = now, seconds
-        self._owner = group_of(coupling)
+        self._owner = coupling.owner[coupling.root]
         self._keys: dict[tuple[int, ...], str] = {}  # of pieces as they are
         self._own: set[str] = set()  # what this run has measured or looked up
         self._pieces = [(p, timeable(coupling, p)) for p in pieces(coupling)]

@@ -34,11 +34,6 @@ class Picture:
         """As people write it."""
         return ("flattened " if self.flat else "") + ("NHWC" if self.last else "NCHW")
 
-    @property
-    def axis(self) -> int:
-        """Where channels lie in a stack of pictures."""
-        return -1 if self.last else 1
-
     def arrange(self, pixels: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
         """From `[rows, channels, height, width]` to what the model takes."""
         laid = np.moveaxis(pixels, 1, -1) if self.last else pixels
