@@ -36,16 +36,8 @@ def mixed(
 ) -> tuple[ModelProto, tuple[str, ...]] | None:
     """The model in the basis that suits a cut, and the names of the tensors it has changed.
 
-    Args:
-        coupling: the analysed model.
-        parts: what may be mixed.
-        feeds: probe inputs, one dict per batch.
-        device: where to run.
-        batch_norm: see `survey`.
-        counted: hears of the sites that are looked at.
-
-    Returns:
-        None if the model would then compute something else: nothing is taken on trust.
+    `parts` may be mixed; `feeds` are probe inputs, one dict per batch.  None if the model would
+    then compute something else: nothing is taken on trust.
     """
     found = directions(coupling, parts, feeds, device, batch_norm, counted)
     model = _Mixed(coupling.graph)

@@ -32,15 +32,10 @@ LONGEST = 300  # characters of somebody else's words in one of our sentences
 
 @dataclass(frozen=True)
 class Score:
-    """What a check said.
+    """What a check said."""
 
-    Attributes:
-        value: the score, finite; None if it gave none.
-        trouble: why the check failed, in a few words; None if it did not.
-    """
-
-    value: float | None
-    trouble: str | None = None
+    value: float | None  # finite; None if it gave none
+    trouble: str | None = None  # why the check failed, in a few words
 
 
 def name_of(check: Check) -> str:

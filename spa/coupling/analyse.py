@@ -32,13 +32,9 @@ ROUNDS = 200
 def analyse(
     graph: Graph, *, strict: bool = False, heads: Heads = "free", callback: Callback = quiet
 ) -> Coupling:
-    """Find the groups of coupled channels of a graph.
+    """Find the groups of coupled channels of a graph; `heads` says how finely attention is cut.
 
-    Args:
-        graph: as read by `spa.graph.read`.
-        strict: let an error inside a rule through instead of freezing its node (for tests).
-        heads: how finely attention is cut.
-        callback: is called with every event of progress.
+    `strict` lets an error inside a rule through instead of freezing its node (for tests).
     """
     with _all_kept():
         notes = Collect(graph, strict).sweep()

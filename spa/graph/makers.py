@@ -40,11 +40,8 @@ class Makers:
     ) -> None:
         """Keep what takes fewer bytes than the tensors that are stored in its place.
 
-        Args:
-            nodes: those that are about to leave the graph.
-            tensors: what they may read, by name.
-            stored: their results that others read.
-            stay: the tensors that the file stores in any case.
+        `nodes` are about to leave the graph, may read `tensors`, and others read their results in
+        `stored`; tensors in `stay` are in the file in any case.
         """
         self.names.update(tensor.name for tensor in stored)
         stay = set(stay)
@@ -71,12 +68,8 @@ def cheapest(
     """The results that take fewer bytes in sum as nodes than as tensors.
 
     A closure of largest weight, which is a cut of least capacity: a result that is computed saves
-    its bytes and needs its node, which costs its own and needs what it reads.
-
-    Args:
-        stored: what each result takes as a tensor.
-        nodes: what may make it.
-        costs: what each tensor takes that the nodes may read.
+    its bytes and needs its node, which costs its own and needs what it reads.  `stored` is what a
+    result takes as a tensor, `costs` what each tensor takes that the nodes may read.
     """
     needs = _Needs(nodes, costs)
     results = [name for name in stored if name in needs.maker and name in needs.ready]

@@ -23,10 +23,7 @@ State = tuple[int, ...]
 class Mapped:
     """A model file that stays mapped as long as somebody may want its weights.
 
-    Args:
-        path: of the file.
-        state: of the file, as of `state_of`, when it was mapped.
-        data: the mapping of all of it.
+    `state` is what `state_of` said of the file when it was mapped.
     """
 
     def __init__(self, path: Path, state: State, data: mmap.mmap) -> None:

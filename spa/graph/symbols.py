@@ -69,12 +69,7 @@ def symbolic(
 ) -> dict[str, Mask]:
     """For every value that does not hold at every size: which of its elements do not.
 
-    Args:
-        nodes: in the order they run, those of bodies included.
-        seen: at the sizes of the analysis.
-        elsewhere: at other sizes.
-        consts: what the file stores.
-        open_loops: names of loops that data end.
+    `nodes` are in the order they run, those of bodies included; data end the `open_loops`.
     """
     tracking = _Tracking(seen, elsewhere, consts)
     for node in nodes:

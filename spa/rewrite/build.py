@@ -57,10 +57,10 @@ def rewrite(
     errors = [] if checked else check(left, coupling.graph.order)
     if errors:
         raise errors[0]
-    return _Builder(coupling, left, weights or {}).build()
+    return Builder(coupling, left, weights or {}).build()
 
 
-class _Builder:
+class Builder:
     """Collects new tensors and node edits, then writes them in one go."""
 
     def __init__(self, coupling: Coupling, left: Kept, weights: Weights) -> None:

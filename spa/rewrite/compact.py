@@ -29,9 +29,7 @@ Tensors = Mapping[str, TensorProto]
 def compact(model: ModelProto, graph: Graph) -> ModelProto:
     """The model as it is written: `model` itself where nothing of it takes fewer bytes computed.
 
-    Args:
-        model: what is left of the original, all its constants as tensors; not changed.
-        graph: the original.
+    It is what is left of the original `graph`, all its constants as tensors, and is not changed.
     """
     makers = graph.makers
     if makers is None or not makers.names:

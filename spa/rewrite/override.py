@@ -6,30 +6,19 @@ Where such an entry counts channels as well (tokens times channels, in one axis)
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto
 
 from spa.make import make
 
-
-class Writer(Protocol):
-    """What may be added to the model under construction."""
-
-    def constant(self, wanted: str, array: NDArray[Any]) -> str:
-        """Store a tensor; returns its name."""
-        ...
-
-    def insert(self, made: Callable[..., NodeProto], inputs: list[str], wanted: str) -> str:
-        """Insert a node; returns the name of its output."""
-        ...
+if TYPE_CHECKING:
+    from spa.rewrite.build import Builder
 
 
 def override(
-    writer: Writer,
+    writer: Builder,
     name: str,
     old: NDArray[Any],
     new: NDArray[Any],

@@ -11,12 +11,7 @@ from spa.trace import Kept, Param, merged
 
 
 def shrink(param: Param, array: NDArray[Any], left: Kept) -> NDArray[Any]:
-    """What is left of a stored tensor, in the tensor's own rank.
-
-    Args:
-        param: one use of the tensor.
-        array: the tensor, any dtype.
-        left: what the cut keeps.
+    """What the cut leaves of a stored tensor, of any dtype, in the tensor's own rank.
 
     Raises:
         MisplacedError: the living elements are no box.

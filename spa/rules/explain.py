@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from spa import labels
 from spa.graph.model import Graph, Node
 from spa.labels import Image
 from spa.rules.letters import Writer
@@ -26,20 +25,14 @@ class Labelled(Collect):
 
     def start(self, layouts: Layouts) -> Labelled:
         """Sweep, with index maps of new labels over the given axes of the inputs."""
-        for name in self.graph.inputs:
-            if name in self.graph.shapes:
-                self.images[name] = labels.frozen(self.graph.shapes[name])
-        for name in self.graph.consts:
-            self.images[name] = labels.frozen(self.graph.shapes.get(name, ()))
+        self.begin()
         for k, (name, layout) in enumerate(layouts.items()):
             view = self.graph.shapes[name]
             maps = tuple(self._make(axes, view, (-1, k, turn)) for turn, axes in enumerate(layout))
             self.images[name] = Image(view, maps)
             # as if a stored tensor made them
             self.params[-1, k] = Param(-1, k, name, view, tuple(("makes", p) for p in maps))
-        for node in self.graph.order:
-            if any(o not in self.graph.consts for o in node.outputs if o):
-                self._visit(node)
+        self.run()
         return self
 
 

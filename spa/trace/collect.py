@@ -215,7 +215,16 @@ class Collect(Listener):
     # the sweep
 
     def sweep(self) -> Collect:
-        """Run every rule once, in order."""
+        """Run every rule once, in order, and freeze the outputs."""
+        self.begin()
+        self.run()
+        for name in self.graph.outputs:
+            for p in self.images[name].maps if name in self.images else ():
+                self._frozen.append((np.unique(p.ids), Reason("graph output", "output", name)))
+        return self
+
+    def begin(self) -> None:
+        """Inputs and what is stored are frozen."""
         for name in self.graph.inputs:
             if name in self.graph.shapes:
                 self.images[name] = labels.frozen(self.graph.shapes[name])
@@ -223,14 +232,12 @@ class Collect(Listener):
             self._keep_whole(k, name)
         for name in self.graph.consts:
             self.images[name] = labels.frozen(self.graph.shapes.get(name, ()))
+
+    def run(self) -> None:
+        """The rules of all nodes."""
         for node in self.graph.order:
             if node.domain == FLOW or any([o and o not in self.stored for o in node.outputs]):
                 self._visit(node)
-        end = Reason("graph output", "", "")
-        for name in self.graph.outputs:
-            for p in self.images[name].maps if name in self.images else ():
-                self._frozen.append((np.unique(p.ids), Reason(end.text, "output", name)))
-        return self
 
     def _keep_whole(self, k: int, name: str) -> None:
         """Freeze all axes of an input with a default, for which a caller may have a value."""

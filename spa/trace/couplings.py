@@ -44,11 +44,7 @@ class _Numbers:
 class Couplings:
     """The index maps around every node, and their labels, each array once, end to end.
 
-    Args:
-        nodes: of the graph, numbered by `index`.
-        images: of the tensors, by name.
-        params: by node and input.
-        extra: boxes of no tensor, by node.
+    `params` are by node and input, `extra` are boxes of no tensor, by node.
     """
 
     def __init__(

@@ -32,10 +32,7 @@ class MisplacedError(Exception):
 class Kept:
     """What is left of every index map, image and param when only the units in `alive` are kept.
 
-    Args:
-        notes: the sweep over the original graph.
-        root: int[labels], the unit of every label.
-        alive: bool[labels], indexed by unit.
+    `root`, int `[labels]`, is the unit of every label; `alive`, bool `[labels]`, goes by unit.
     """
 
     def __init__(self, notes: Collect, root: Ids, alive: Flags) -> None:
@@ -173,9 +170,7 @@ class Kept:
     def kept(self, p: IndexMap, maps: Sequence[IndexMap]) -> NDArray[np.bool_]:
         """Which elements of an index map are kept, bool in its dense form.
 
-        Args:
-            p: one of the index maps of a tensor.
-            maps: the index maps of the tensor; those over just the axis of `p` cross it.
+        Of the `maps` of its tensor those over just its axis cross it.
         """
         kept = self.alive[p.dense]
         for q in maps if len(p.axes) == 1 else ():

@@ -33,7 +33,8 @@ EDITS = (
     Edit(
         "graph outputs may be cut",
         "spa/trace/collect.py",
-        '                self._frozen.append((np.unique(p.ids), Reason(end.text, "output", name)))',
+        "                self._frozen.append((np.unique(p.ids), "
+        'Reason("graph output", "output", name)))',
         "                pass",
         ("output_in_the_middle",),
     ),
