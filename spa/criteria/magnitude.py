@@ -7,8 +7,7 @@ import numpy as np
 from spa.criteria.aggregate import Elementwise, Weigh
 from spa.criteria.context import Context, Scores, criterion
 
-magnitudes = Elementwise(np.abs)
-"""|w| per weight; its sum over a channel is the L1 norm."""
+magnitudes = Elementwise(np.abs)  # |w| per weight; its sum over a channel is the L1 norm
 squares = Elementwise(np.square)
 """w² per weight; the root of its sum over a channel is the L2 norm (DepGraph's group norm)."""
 

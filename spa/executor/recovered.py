@@ -33,14 +33,11 @@ from spa.rules import trait_of
 
 SAMPLES = 24
 STEP = 2**0.5
-FARTHEST = 6
-"""Steps of the spread, up or down, at most."""
+FARTHEST = 6  # steps of the spread, up or down, at most
 TRUST = 0.35
 """Means of linear outputs, in standard deviations, beyond which the reasoning does not hold."""
-FARTHER = 2
-"""So many times as far, and a single output is left alone among others that are trusted."""
-FEW = 3
-"""Linear outputs below which there is no telling."""
+FARTHER = 2  # so many times as far, and a single output is left alone among others that are trusted
+FEW = 3  # linear outputs below which there is no telling
 TINY = 1e-4  # of the mean standard deviation of a tensor: a channel that varies less is dead
 Array = NDArray[Any]
 Feeds = Sequence[Mapping[str, Array]]

@@ -14,8 +14,7 @@ from spa.graph.model import Graph, Node
 from spa.rules import trait_of
 
 TINY = 1e-6  # of the largest gain: a row scaled by less says nothing about what is behind
-Step = tuple[Node, int]
-"""A node, and the number of one of its inputs."""
+Step = tuple[Node, int]  # a node, and the number of one of its inputs
 Gain = NDArray[np.float64]
 
 

@@ -26,8 +26,7 @@ from spa.trace import READS, Param
 Array = NDArray[Any]
 RUN, GRAM, SOLVE = 4e10, 6e10, 1e10
 """Multiply-accumulates per second: of a session, in single and in double precision."""
-EACH = 0.02
-"""Seconds for what every site takes: a session, and columns laid out."""
+EACH = 0.02  # seconds for what every site takes: a session, and columns laid out
 
 
 @dataclass(frozen=True, eq=False)

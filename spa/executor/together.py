@@ -17,10 +17,8 @@ from spa.errors import ReadError
 from spa.executor.stream import Stream
 from spa.graph.model import Graph
 
-ENOUGH = 4
-"""Runs that are compared."""
-CLOSE = 1e-4
-"""Of the largest number in an output: what another order of additions may make of it."""
+ENOUGH = 4  # runs that are compared
+CLOSE = 1e-4  # of the largest number in an output: what another order of additions may make of it
 Feeds = Mapping[str, NDArray[Any]]
 
 

@@ -25,8 +25,7 @@ Array = NDArray[Any]
 TELLING = 64
 """Elements up to which a constant's values count: axes, sizes and scalars steer kernels."""
 SPREAD = 0.1
-PICTURE = 4
-"""Axes of a tensor that may be laid out in blocks of channels."""
+PICTURE = 4  # axes of a tensor that may be laid out in blocks of channels
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,7 @@ from spa.coupling.model import Coupling, Group
 MOST = 6
 LIKED = (16, 8, 4)
 """Kernels work on blocks of so many channels: widths in between are measured last."""
-PAYS = 0.25
-"""A step must save this share of what channels of its group save on average."""
+PAYS = 0.25  # a step must save this share of what channels of its group save on average
 Milliseconds = Callable[[NDArray[np.bool_]], float]
 
 

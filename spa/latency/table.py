@@ -33,12 +33,10 @@ AT_ONCE, NUMBERS = 24, 1 << 25
 NEGLIGIBLE = 2e-4  # of the whole: its time is taken to follow its width
 STAGE = "measure"
 Point = tuple[int, ...]
-Axes = tuple[tuple[int, ...], ...]
-"""By axis, the groups along it."""
+Axes = tuple[tuple[int, ...], ...]  # by axis, the groups along it
 Cuts = tuple[tuple[tuple[int, ...], ...], ...]
 """By axis, level and group, how many units are removed per cell."""
-Levels = tuple[tuple[float, ...], ...]
-"""By axis and level, how many channels are kept."""
+Levels = tuple[tuple[float, ...], ...]  # by axis and level, how many channels are kept
 
 
 @dataclass(frozen=True, eq=False)

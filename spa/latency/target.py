@@ -27,8 +27,7 @@ from spa.rewrite import rewrite
 
 TOLERANCE = 0.01
 """Of the whole: how far below the target a measurement may be and count as having met it."""
-EXCESS = 0.03
-"""Of the whole: how far above the target nobody looks for a closer choice."""
+EXCESS = 0.03  # of the whole: how far above the target nobody looks for a closer choice
 TURNS = 6
 LEAST = 1e-3
 WIDTHS: tuple[int | Literal["auto"], ...] = ("auto", 8, 4)

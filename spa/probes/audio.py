@@ -16,8 +16,7 @@ from spa.probes.probe import inputs
 
 LOUDNESS = 0.1
 CHIRPS = 3
-STEEPEST = 1.5
-"""The amplitude of the noise falls off as 1/f to this power at most."""
+STEEPEST = 1.5  # the amplitude of the noise falls off as 1/f to this power at most
 
 
 @inputs(of="signals", noun="coloured noise and chirps")

@@ -28,8 +28,7 @@ from spa.rules import trait_of
 WEIGHT = ("calib", "pictures", "tokens", "signals", "numbers")
 """Where inputs come from or what they are, those first that say most about a model."""
 Numbers = float | Sequence[float] | None
-Source = str | Path | files.Data | Held
-"""Data by their path, or as they are."""
+Source = str | Path | files.Data | Held  # data by their path, or as they are
 
 
 @dataclass(frozen=True)

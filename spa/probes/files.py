@@ -24,8 +24,7 @@ Array = NDArray[Any]
 USUAL = ("images", "x", "X", "data", "input", "inputs", "arr_0")
 """Keys under which files keep the only input of a model."""
 PICTURES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm"))
-MOST = 4096
-"""Files of a folder that are read, in the order of their names."""
+MOST = 4096  # files of a folder that are read, in the order of their names
 
 
 @dataclass(frozen=True)

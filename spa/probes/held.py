@@ -23,8 +23,7 @@ from spa.recipe import Held
 Array = NDArray[Any]
 Part = Mapping[str, Array]
 Calib = str | os.PathLike[str] | Array | Mapping[str, Array] | Iterable[Array | Mapping[str, Array]]
-ONLY = ""
-"""The name of an array that was given none."""
+ONLY = ""  # the name of an array that was given none
 PYTHON = "a path, an array, a dict of arrays by input, or an iterable of either"
 
 

@@ -19,12 +19,10 @@ from spa.probes.probe import generator, inputs
 Floats = NDArray[np.float32]
 
 SHAPES = 96
-SMALLEST, LARGEST = 0.045, 0.6
-"""Radii, as shares of the shorter side."""
+SMALLEST, LARGEST = 0.045, 0.6  # radii, as shares of the shorter side
 CHROMA, TINT = 0.25, 0.24
 """How colourful shapes are, and the light of a whole picture: as much as in small photographs."""
-BRIGHTNESS = 0.36
-"""How far pictures differ in brightness."""
+BRIGHTNESS = 0.36  # how far pictures differ in brightness
 TEXTURE = 0.02
 SHADING = 0.06
 """How much a shape darkens from one side to the other, and a picture from corner to corner."""

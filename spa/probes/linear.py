@@ -21,8 +21,7 @@ from spa.probes.leaves import leaves
 from spa.probes.scale import Scale
 
 PICTURES = 8
-LARGEST = 1 << 18
-"""Pixels of a picture beyond which nothing is tried."""
+LARGEST = 1 << 18  # pixels of a picture beyond which nothing is tried
 
 
 def closest(graph: Graph, first: Node, scales: Sequence[Scale]) -> Scale | None:

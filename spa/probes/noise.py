@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from spa.probes.probe import generator, inputs
 
-MEAN, SPREAD = 0.45, 0.225
-"""Of the pixels of photographs, which Gaussian noise is given."""
+MEAN, SPREAD = 0.45, 0.225  # of the pixels of photographs, which Gaussian noise is given
 Floats = NDArray[np.float32]
 
 

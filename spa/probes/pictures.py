@@ -13,8 +13,7 @@ from spa.probes.uses import Entry
 from spa.rules import trait_of
 
 COLOURS = (1, 3, 4)
-SMALLEST = 8
-"""Pixels of the shorter side of anything that is a picture."""
+SMALLEST = 8  # pixels of the shorter side of anything that is a picture
 FLAT = {784: (28, 28, 1), 3072: (32, 32, 3)}
 """Pictures that come as one long row in well-known data sets."""
 

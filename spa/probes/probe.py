@@ -41,8 +41,7 @@ MEDIAN, SPREAD = 15.0, 0.55
 """Of the log-normal lengths of token sequences: those of English sentences."""
 TOGETHER, NUMBERS = 64, 1 << 20
 """Rows that are drawn together, and numbers, at most, where runs hold few."""
-FRESH = 1 << 20
-"""The first of the made-up rows that nothing is fitted on."""
+FRESH = 1 << 20  # the first of the made-up rows that nothing is fitted on
 SHARE, SPARED = 5, 64
 """One row of so many is not fitted on, where rows come from files, and at most so many rows."""
 

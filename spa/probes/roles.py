@@ -18,12 +18,9 @@ from spa.probes.uses import Integers
 from spa.registry import INPUTS
 from spa.rules import trait_of
 
-LONG = 256
-"""Numbers along an axis from which they may be a signal."""
-TYPES = 4
-"""Rows of a table of token types at most."""
-PLACES = 64
-"""Rows of a table of positions at least."""
+LONG = 256  # numbers along an axis from which they may be a signal
+TYPES = 4  # rows of a table of token types at most
+PLACES = 64  # rows of a table of positions at least
 
 
 @dataclass(frozen=True)

@@ -54,10 +54,8 @@ SCALES = (NORMAL, UNIT, SIGNED, BYTE, CENTRED)
 
 FITTING = 1.2
 """How far answers may be from the statistics, in logarithms of the spread plus deviations."""
-DEAD = 1e-3
-"""Of the largest spread: a channel of less was lost in training, and says nothing."""
-FAINT = 0.05
-"""Normalised pixels give answers of 0.2 to 3; where bytes are expected, less than 0.02."""
+DEAD = 1e-3  # of the largest spread: a channel of less was lost in training, and says nothing
+FAINT = 0.05  # normalised pixels give answers of 0.2 to 3; where bytes are expected, less than 0.02
 
 DOCUMENTED: Mapping[str, Scale] = {
     "Normalized_0_1": UNIT,

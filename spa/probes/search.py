@@ -23,12 +23,9 @@ from spa.runtime import Session
 LADDER = (1.0, 0.0, 0.5, 0.1, 10.0, 50.0, 100.0, 440.0, 1000.0, 8000.0, 16000.0)
 PAIRS = ((50.0, 8000.0), (0.0, 1.0), (0.1, 1.0), (1.0, 10.0), (0.0, 8000.0), (50.0, 1000.0))
 """Likely ends of a range; all others of `LADDER` follow."""
-LARGEST = 4
-"""Numbers in a row of an input that may have a meaning of its own."""
-MOST = 200
-"""Combinations that are tried."""
-ALL = 0.999
-"""Share of outputs that answer from which nothing better is looked for."""
+LARGEST = 4  # numbers in a row of an input that may have a meaning of its own
+MOST = 200  # combinations that are tried
+ALL = 0.999  # share of outputs that answer from which nothing better is looked for
 ROWS = 4
 DRAWS = 6
 """Numbers that must all serve where one number is for all rows: a lucky one proves nothing."""

@@ -24,14 +24,10 @@ from spa.rules import trait_of
 from spa.runtime import Session
 
 Ran = Callable[[Mapping[str, Array]], dict[str, Array]]
-RANK = 3
-"""Axes of a state at least; of keys and values that no output hands back, one more."""
-CONTEXTS = 16
-"""Different contents of a state to fit on, and as many to judge on."""
-STEPS = 8
-"""Runs at most that fill a state; what is new is repeated where they do not suffice."""
-_FULL = 3
-"""Runs, where a state keeps its size and nobody knows how much of it is new."""
+RANK = 3  # axes of a state at least; of keys and values that no output hands back, one more
+CONTEXTS = 16  # different contents of a state to fit on, and as many to judge on
+STEPS = 8  # runs at most that fill a state; what is new is repeated where they do not suffice
+_FULL = 3  # runs, where a state keeps its size and nobody knows how much of it is new
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,7 @@ from spa.probes.noise import drawn
 
 Ids = NDArray[np.int64]
 
-SCANNED = 1 << 26
-"""Entries of an embedding table up to which the norms of its rows are read."""
+SCANNED = 1 << 26  # entries of an embedding table up to which the norms of its rows are read
 HEAD = 150
 """How many of the commonest words have ids of their own side by side, where ids go by frequency."""
 
@@ -68,8 +67,7 @@ KNOWN: dict[int, tuple[str, int, int, int, tuple[int, ...], tuple[int, ...]]] = 
     151936: ("byte-level BPE", 256, 151642, 256, (), ()),
 }
 
-BYTES = range(256, 261)
-"""Sizes of tables that bytes index, with up to four marks behind them."""
+BYTES = range(256, 261)  # sizes of tables that bytes index, with up to four marks behind them
 LETTERS = "etaoinshrdlcumwfgypbvkjxqz"
 
 
@@ -101,8 +99,7 @@ def _trained(ids: Ids, table: NDArray[np.generic]) -> Ids:
     return kept if len(kept) > len(ids) // 2 else ids
 
 
-COMMON = 0.25
-"""The share of the commonest words, by Zipf's law."""
+COMMON = 0.25  # the share of the commonest words, by Zipf's law
 
 
 def tokens(

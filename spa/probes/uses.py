@@ -83,8 +83,7 @@ def reached(graph: Graph, name: str) -> Iterator[tuple[str, Node]]:
 
 Floats = NDArray[np.float64]
 
-MASKED = -1e3
-"""What is added to, or put in the place of, a score that must not count, or less."""
+MASKED = -1e3  # what is added to, or put in the place of, a score that must not count, or less
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,7 @@ from spa.storage.stale import MARK, clean, held
 LONGEST = 100  # letters of a name that its temporary name keeps, so that both fit
 
 
-DRAFTS: set[Path] = set()
-"""Those of this process that are being written."""
+DRAFTS: set[Path] = set()  # those of this process that are being written
 
 
 class Draft:

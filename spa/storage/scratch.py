@@ -17,8 +17,7 @@ from spa.storage.atomic import DRAFTS
 from spa.storage.locks import PATIENCE_SECONDS, REPLACING
 from spa.storage.stale import SCRATCH, clean, held, temporary_folder
 
-FOLDERS: set[Path] = set()
-"""Those of this process."""
+FOLDERS: set[Path] = set()  # those of this process
 
 
 class Scratch:

@@ -20,8 +20,7 @@ MARK = ".spa-tmp"
 DRAFT = re.compile(r"\..+\.[0-9a-f]{12}" + re.escape(MARK))
 """Names of files that are being written, beside the place that they will take."""
 
-SCRATCH = "spa-scratch-"
-"""How the names of temporary folders begin."""
+SCRATCH = "spa-scratch-"  # how the names of temporary folders begin
 
 
 def clean(*folders: Path) -> None:

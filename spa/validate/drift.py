@@ -16,8 +16,7 @@ from spa.validate.spread import Spread
 
 Floats = NDArray[np.float64]
 
-CLASSES = (3, 100_000)
-"""Lengths of a last axis that may hold scores of classes."""
+CLASSES = (3, 100_000)  # lengths of a last axis that may hold scores of classes
 STILL = "it does not vary over the rows"
 NOT_FINITE = "it has no finite numbers"
 NO_MATCH = "the two models give no tensors of one shape"

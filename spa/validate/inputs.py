@@ -19,12 +19,9 @@ Feeds = dict[str, NDArray[Any]]
 ROWS = 64
 """Rows the drift is measured on: a top-1 agreement of 90 % is then known to about 4 points."""
 FEWEST = 8
-WORK = 1e11
-"""Multiply-accumulates the original may spend on them: a few seconds on two cores."""
-NUMBERS = 2e9
-"""Numbers it may compute on them, for models that are bound by memory."""
-AT_ONCE = 1 << 23
-"""Numbers in the largest tensor of one run."""
+WORK = 1e11  # multiply-accumulates the original may spend on them: a few seconds on two cores
+NUMBERS = 2e9  # numbers it may compute on them, for models that are bound by memory
+AT_ONCE = 1 << 23  # numbers in the largest tensor of one run
 MOST_AT_ONCE = 16
 
 

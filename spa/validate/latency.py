@@ -21,16 +21,13 @@ from spa.runtime import Session
 
 BLOCK = 0.01
 """Seconds of a block, about: long beside a change of session, short beside a machine's moods."""
-WARM = 0.05
-"""Seconds that a session is warmed up for, at least."""
-FEWEST = 15
-"""Rounds of blocks before the ratios may be thought to agree."""
+WARM = 0.05  # seconds that a session is warmed up for, at least
+FEWEST = 15  # rounds of blocks before the ratios may be thought to agree
 AGREE = 1.04
 """Ends of the interval of a ratio, relative to each other, at which it is known well enough."""
 SECONDS, PATIENT = 1.0, 5.0
 """That measuring may take, and that it may where the interval holds a ratio someone asked for."""
-QUIET = 25
-"""Of the runs of a block the percentile that stands for them."""
+QUIET = 25  # of the runs of a block the percentile that stands for them
 Feed = Mapping[str, NDArray[Any]]
 Clock = Callable[[], float]
 

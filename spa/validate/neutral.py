@@ -19,8 +19,7 @@ from spa.make import make
 from spa.rules import trait_of
 from spa.rules.neutral import BOUND, Room, Step
 
-WIDE = 4
-"""A calm one divides by the usual size of a tensor, and bends what is so many times that."""
+WIDE = 4  # a calm one divides by the usual size of a tensor, and bends what is so many times that
 
 
 def neutralised(

@@ -25,8 +25,7 @@ from spa.validate.inputs import feeds_at
 from spa.validate.proof import LOOSEST, NOISE, tolerance
 from spa.validate.runs import Arrays, Runner
 
-OWN_RUNS = 2
-"""Model runs of a check that finds nothing."""
+OWN_RUNS = 2  # model runs of a check that finds nothing
 
 
 def check_own(graph: Graph, seed: int = 0, device: Device = "cpu", ran: Advance = unheard) -> None:

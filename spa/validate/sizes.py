@@ -14,12 +14,10 @@ from math import prod
 Sizes = Mapping[str, int]
 
 SMALLER, LARGER = -1, 1
-PATCH = 32
-"""Sizes from here on may have to be multiples of it, as nets halve pictures five times."""
+PATCH = 32  # sizes from here on may have to be multiples of it, as nets halve pictures five times
 HEAVY = 1 << 24
 """Elements of one tensor from which on a larger size may need more memory than there is."""
-MOST_REFUSED = 24
-"""Sizes in one direction that an original may refuse before no more are tried."""
+MOST_REFUSED = 24  # sizes in one direction that an original may refuse before no more are tried
 
 
 def steps(size: int, way: int, nearest: bool = False) -> list[int]:

@@ -28,8 +28,7 @@ APART = 10.0
 CAP = 2.0
 """The most a unit may drift for that counts, unless it holds most of the energy: outputs that have
 nothing to do with one another differ by 1.4, and a column that hardly ever fires by any number."""
-SUM = 1e-3
-"""Entries along an axis that sum to 1 so exactly are shares of one whole, so of one unit."""
+SUM = 1e-3  # entries along an axis that sum to 1 so exactly are shares of one whole, so of one unit
 
 
 @dataclass
