@@ -14,7 +14,6 @@ from onnx import ModelProto
 from spa.budgets.limits import Limit, limits
 from spa.budgets.moves import moves
 from spa.budgets.search import meet
-from spa.budgets.task import Choice
 from spa.coupling.analyse import misplaced
 from spa.coupling.model import Coupling
 from spa.errors import TargetError
@@ -166,10 +165,9 @@ class _Hunt:
     def _take(self, asked: float) -> tuple[Aim, bool]:
         """The choice for one predicted share, and whether it is all that can go."""
         self.turns += 1
-        part = replace(self.recipe, ratio=asked)
         deepest = False
         try:
-            alive = self._meet(part).alive
+            alive = self._met(replace(self.recipe, ratio=asked))
         except TargetError:
             alive, deepest = self._deepest(), True
         key = alive.tobytes()
@@ -192,12 +190,10 @@ class _Hunt:
         """
         sequence = moves(self.coupling, self.scores, self.bounds, "local")
         alive = sequence.alive(len(sequence.group))
-        if alive.all():
-            self._meet(self.recipe)
-        return alive
+        return self._met(self.recipe) if alive.all() else alive
 
-    def _meet(self, recipe: Recipe) -> Choice:
-        return meet(self.coupling, self.clock, self.scores, recipe, self.bounds)
+    def _met(self, recipe: Recipe) -> Alive:
+        return meet(self.coupling, self.clock, self.scores, recipe, self.bounds).alive
 
 
 def facts(reached: Reached, recipe: Recipe, table: Table, whole: Timed) -> dict[str, Any]:

@@ -180,14 +180,11 @@ class _Walk:
             self.done.append(Repaired(name, before, after, after < before))
 
     def visit(self, site: Site) -> None:
-        """Bring both streams to a site, and fit it."""
+        """Bring both streams to a site, fit it, and keep what helps."""
         self.dense.run_to(self.dense.find(site.y) + 1, (site.x, site.y))
         self.pruned.run_to(self.pruned.find(site.y))
-        if self.weights.own(site):
-            self._solve(site)
-
-    def _solve(self, site: Site) -> None:
-        """Fit one site, and keep what helps."""
+        if not self.weights.own(site):
+            return
         weight, bias, affine = self.weights.of(site)
         stored = self.weights.shape(site)
         parts = self.coupling, site, self.targets, self.fit, stored, weight, bias, affine
@@ -195,10 +192,11 @@ class _Walk:
         found = self.repair.function(fit)
         if found is None:
             return
-        if [part.shape for part in found] != [weight.shape, bias.shape]:
+        made, was = [part.shape for part in found], [weight.shape, bias.shape]
+        if made != was:
             raise UsageError(
-                f"the repair '{self.repair.name}' gives shapes {[part.shape for part in found]} at "
-                f"node {site.node.name}, not {[weight.shape, bias.shape]}, as they were"
+                f"the repair '{self.repair.name}' gives shapes {made} at node {site.node.name}, "
+                f"not {was}, as they were"
             )
         self._accept(replace(fit, batches=self.judge), found)
 

@@ -61,7 +61,7 @@ class _Held:
             if node.bodies:
                 self._enter(node, copy)
             else:
-                _hold_inside(self.model, self.coupling, self.left, node, copy)
+                self._hold_inside(node, copy)
                 self.zeros |= _zero_point(self.graph, node, self.zeros, self.wanted)
             written.append(copy)
             for k, name in enumerate(node.outputs):
@@ -107,31 +107,29 @@ class _Held:
             layout = Layout(layout.at(found), ()).tight()
         return _hold(self.model, name, layout, dtype, zero)
 
-
-def _hold_inside(
-    model: ModelProto, coupling: Coupling, left: Kept, node: Node, copy: NodeProto
-) -> None:
-    """Let a node use weights without the dead channels that nobody outside it can mask."""
-    notes = coupling.notes
-    params = [p for p in notes.couplings.params(node) if p.tensor is not None]
-    if not any(left.cuts(p) for p in params):
-        return
-    made = _labels([q for p in params for role, q in p.maps if role == MAKES])
-    shown = _labels([q for o in node.outputs if o in notes.images for q in notes.images[o].maps])
-    trait = trait_of(node)
-    points = {weight: point for _, weight, point in trait.bytes}
-    for param in params:
-        if param.input in points.values():
-            continue
-        mask = _within(param, left) if trait.inward else _inside(param, left, made, shown)
-        if mask.all():
-            continue
-        whole = coupling.graph.consts[param.tensor or ""]
-        mask = np.broadcast_to(mask, param.view).reshape(whole.shape)
-        copy.input[param.input] = f"{param.tensor}__inside_{node.index}"
-        zero = _zero_of(coupling, node, points.get(param.input), whole)
-        quiet = np.where(mask, whole, zero).astype(whole.dtype)
-        model.graph.initializer.append(numpy_helper.from_array(quiet, copy.input[param.input]))
+    def _hold_inside(self, node: Node, copy: NodeProto) -> None:
+        """Let a node use weights without the dead channels that nobody outside it can mask."""
+        left, notes = self.left, self.coupling.notes
+        params = [p for p in notes.couplings.params(node) if p.tensor is not None]
+        if not any(left.cuts(p) for p in params):
+            return
+        made = _labels([q for p in params for role, q in p.maps if role == MAKES])
+        images = [notes.images[o] for o in node.outputs if o in notes.images]
+        shown = _labels([q for image in images for q in image.maps])
+        trait = trait_of(node)
+        points = {weight: point for _, weight, point in trait.bytes}
+        for param in params:
+            if param.input in points.values():
+                continue
+            mask = _inside(param, left, trait.inward, made, shown)
+            if mask.all():
+                continue
+            name, whole = f"{param.stored}__inside_{node.index}", self.graph.consts[param.stored]
+            mask = np.broadcast_to(mask, param.view).reshape(whole.shape)
+            zero = _zero_of(self.coupling, node, points.get(param.input), whole)
+            quiet = np.where(mask, whole, zero).astype(whole.dtype)
+            self.model.graph.initializer.append(numpy_helper.from_array(quiet, name))
+            copy.input[param.input] = name
 
 
 def _zero_of(coupling: Coupling, node: Node, point: int | None, whole: np.ndarray) -> np.ndarray:
@@ -152,22 +150,17 @@ def _labels(maps: list[IndexMap]) -> Ids:
     return np.unique(np.concatenate([p.ids.ravel() for p in maps] or [np.zeros(0, np.int64)]))
 
 
-def _within(param: Param, left: Kept) -> NDArray[np.bool_]:
-    """Which elements live."""
-    mask = np.ones((1,) * len(param.view), bool)
-    for _, p in param.maps:
-        mask = mask & left.alive[p.ids]
-    return mask
-
-
-def _inside(param: Param, left: Kept, made: Ids, shown: Ids) -> NDArray[np.bool_]:
+def _inside(param: Param, left: Kept, inward: bool, made: Ids, shown: Ids) -> NDArray[np.bool_]:
     """Which elements live, or die with channels that can be seen from outside.
 
-    Those that the node reads again cannot, and neither can those that it does not hand out.
+    Those that the node reads again cannot, and neither can those that it does not hand out, nor
+    any of an `inward` one.
     """
     mask = np.ones((1,) * len(param.view), bool)
     for role, p in param.maps:
-        if left.touched(p) and role in (READS, MAKES, SCALES):
+        if inward:
+            mask = mask & left.alive[p.ids]
+        elif left.touched(p) and role in (READS, MAKES, SCALES):
             hidden = np.isin(p.ids, made) if role == READS else ~np.isin(p.ids, shown)
             mask = mask & (left.alive[p.ids] | ~hidden)
     return mask
