@@ -54,8 +54,7 @@ Spread = Annotated[
     tuple[Factor, ...], Meta(min_length=1, description="divides, so it must be above 0")
 ]
 Range = Annotated[
-    tuple[Finite, Finite],
-    Meta(description="must be two numbers, the lower one first, as in 0,255"),
+    tuple[Finite, Finite], Meta(description="must be two numbers, the lower one first, as in 0,255")
 ]
 Switch = Annotated[bool, Meta(description="must be true or false")]
 Path = Annotated[str, Meta(description="must be the path of a file")]

@@ -193,13 +193,7 @@ def _recipe(options: Mapping[str, Any]) -> Recipe:
 
 
 @spoken
-def plan(
-    model: Model,
-    ratio: float = 0.5,
-    *,
-    callback: Callback = quiet,
-    **options: Any,
-) -> Result:
+def plan(model: Model, ratio: float = 0.5, *, callback: Callback = quiet, **options: Any) -> Result:
     """Score and allocate, change nothing.
 
     Args:
@@ -242,12 +236,7 @@ def apply(
 
 
 @spoken
-def inspect(
-    model: Model,
-    *,
-    callback: Callback = quiet,
-    **options: Any,
-) -> Result:
+def inspect(model: Model, *, callback: Callback = quiet, **options: Any) -> Result:
     """The report of `spa inspect`: groups, what each costs, what is frozen and why.
 
     Args:

@@ -69,19 +69,8 @@ class Recipe:
     ratio: allowed.Ratio = asked(
         0.5, "How much", "Share to remove, 0 < RATIO < 1.", "-r", shown=True
     )
-    of: str = asked(
-        "macs",
-        "How much",
-        "What the ratio is a ratio of",
-        shown=True,
-    )
-    scorer: str = asked(
-        "auto",
-        "By what",
-        "How channels are judged",
-        "-s",
-        shown=True,
-    )
+    of: str = asked("macs", "How much", "What the ratio is a ratio of", shown=True)
+    scorer: str = asked("auto", "By what", "How channels are judged", "-s", shown=True)
     saliency: allowed.Path | None = asked(
         None,
         "By what",
@@ -139,10 +128,7 @@ class Recipe:
     device: str = asked("auto", "Model", "Where models run", shown=True)
     verify: Verify = asked("equivalence", "Checks", "How far the result is checked.")
     min_reduction: allowed.Share | None = asked(
-        None,
-        "Checks",
-        "Fail unless this share is gone.",
-        advice="0.4 demands that 40 % are gone",
+        None, "Checks", "Fail unless this share is gone.", advice="0.4 demands that 40 % are gone"
     )
     max_drift: allowed.Drift | None = asked(
         None, "Checks", "Fail if an output drifts more (NRMSE).", shown=True
@@ -204,16 +190,8 @@ class Recipe:
     samples: allowed.Count | None = asked(
         None, "Inputs", "How many inputs to fit on.  Default: by the model's size."
     )
-    allocation: str = asked(
-        "curves",
-        "How much",
-        "How one budget is shared out",
-    )
-    repair: str = asked(
-        "auto",
-        "Keeping accuracy",
-        "What is refitted",
-    )
+    allocation: str = asked("curves", "How much", "How one budget is shared out")
+    repair: str = asked("auto", "Keeping accuracy", "What is refitted")
     sequential: allowed.Switch = asked(
         True,
         "Keeping accuracy",
@@ -221,9 +199,7 @@ class Recipe:
         "--sequential/--parallel",
     )
     rotate: allowed.Switch = asked(
-        True,
-        "Keeping accuracy",
-        "Mix channels between linear maps first, so that few carry most.",
+        True, "Keeping accuracy", "Mix channels between linear maps first, so that few carry most."
     )
     batch_norm: allowed.Switch = asked(
         True,
@@ -255,10 +231,7 @@ class Recipe:
         form="LO,HI",
     )
     mean: allowed.Pixels | None = asked(
-        None,
-        "Inputs",
-        "Subtracted from pixels; one number, or one per channel.",
-        form="A,B,C",
+        None, "Inputs", "Subtracted from pixels; one number, or one per channel.", form="A,B,C"
     )
     std: allowed.Spread | None = asked(
         None, "Inputs", "Divides pixels; one number, or one per channel.", form="A,B,C"

@@ -154,9 +154,7 @@ _watches: list[Watch] = []
 
 @contextmanager
 def watching(
-    limits: Limits,
-    callback: Callable[[LimitError], None],
-    give_up: Callable[[LimitError], None],
+    limits: Limits, callback: Callable[[LimitError], None], give_up: Callable[[LimitError], None]
 ) -> Iterator[Watch]:
     """Let limits hold in the body.
 

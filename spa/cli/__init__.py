@@ -69,17 +69,10 @@ class LazyGroup(click.Group):
 
 
 @click.group(
-    cls=LazyGroup,
-    invoke_without_command=True,
-    context_settings=SETTINGS,
-    epilog=EXIT_CODES,
+    cls=LazyGroup, invoke_without_command=True, context_settings=SETTINGS, epilog=EXIT_CODES
 )
 @click.version_option(
-    __version__,
-    "-V",
-    "--version",
-    message="spa %(version)s",
-    allow_from_autoenv=False,
+    __version__, "-V", "--version", message="spa %(version)s", allow_from_autoenv=False
 )
 @click.pass_context
 def spa(ctx: click.Context) -> None:

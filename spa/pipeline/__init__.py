@@ -4,20 +4,10 @@ Everything above (the shell, the Python API) is a thin face over these functions
 """
 
 from spa.pipeline.bench import bench
-from spa.pipeline.doctor import doctor
+from spa.pipeline.machine import doctor
 from spa.pipeline.prune import apply, inspect, make_plan, prune
 from spa.pipeline.result import Result
 from spa.pipeline.sweep import sweep
 from spa.pipeline.verify import verify
 
-__all__ = [
-    "Result",
-    "apply",
-    "bench",
-    "doctor",
-    "inspect",
-    "make_plan",
-    "prune",
-    "sweep",
-    "verify",
-]
+__all__ = ["Result", "apply", "bench", "doctor", "inspect", "make_plan", "prune", "sweep", "verify"]

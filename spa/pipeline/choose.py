@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
@@ -12,18 +13,18 @@ from spa.config import as_json
 from spa.coupling import Coupling, analyse, misplaced, refine
 from spa.errors import TargetError
 from spa.graph import read
-from spa.pipeline.carry import carried
 from spa.pipeline.context import Context
 from spa.pipeline.repair import refitted
-from spa.pipeline.rotate import as_rotated
-from spa.pipeline.score import scores_of
+from spa.pipeline.score import as_rotated, scores_of
 from spa.pipeline.timed import allocated
 from spa.pipeline.values import Alive, Choice, Groups, Scores, Settled
 from spa.plans import Plan, place, plan_of
 from spa.recipe import GATES, Recipe
 from spa.reports.schema import LatencyBudget
 from spa.rewrite import rewrite
+from spa.trace import Param
 
+Values = NDArray[np.float64]
 ROUNDS = 30  # how often a choice that does not fit may be made again with less freedom
 LATER = frozenset(("device", "threads", "verify", "strict", "check", *GATES))
 """Fields of a recipe that have no say in what is kept."""
@@ -89,7 +90,7 @@ def _allocated(
     )
 
 
-def _again(scores: Scores, alive: Alive, settled: Settled, context: Context) -> NDArray[np.float64]:
+def _again(scores: Scores, alive: Alive, settled: Settled, context: Context) -> Values:
     """Scores of what is left, taken on the model that is left."""
     coupling = scores.coupling
     with context.stage("rewrite"):
@@ -107,3 +108,45 @@ def _left(coupling: Coupling, small: Any, settled: Settled, context: Context) ->
         base = coupling.graph.source.base_dir
         graph = read(small, input_shapes=settled.recipe.input_shape, base_dir=base)
         return analyse(graph, heads=coupling.heads)
+
+
+def carried(coupling: Coupling, alive: Alive, left: Coupling, old: Values, new: Values) -> Values:
+    """Scores of the original's units from those of the units that are left.
+
+    Args:
+        coupling: the analysed original.
+        alive: what is left of it, bool `[labels]` by unit.
+        left: the analysis of the model that is left.
+        old: scores by unit of `coupling`, kept where nothing better is known.
+        new: scores by unit of `left`.
+
+    Returns:
+        Scores by unit of `coupling`, the mean where one unit is several in `left`; what is gone
+        already goes first.
+    """
+    total, count = np.zeros(len(old)), np.zeros(len(old))
+    uses = _uses(left)
+    for tensor, params in _uses(coupling).items():
+        for before, after in zip(params, uses.get(tensor, ()), strict=False):
+            for (_, index_map), (_, rest) in zip(before.maps, after.maps, strict=False):
+                units, kept = coupling.root[index_map.ids].ravel(), left.root[rest.ids].ravel()
+                units = units[alive[units]]
+                if len(units) == len(kept):
+                    both = (units != 0) & (kept != 0)
+                    total += np.bincount(units[both], new[kept[both]], len(old))
+                    count += np.bincount(units[both], minlength=len(old))
+    result = np.where(count > 0, total / np.maximum(count, 1), old)
+    for group in coupling.groups:
+        gone = group.cells[~alive[group.cells]]
+        result[gone] = min(0.0, float(result[group.cells].min()))
+    return result
+
+
+def _uses(coupling: Coupling) -> dict[str, list[Param]]:
+    """Every use of every stored tensor, in the order of the graph."""
+    found: dict[str, list[Param]] = defaultdict(list)
+    for key in sorted(coupling.notes.params):
+        param = coupling.notes.params[key]
+        if param.tensor is not None:
+            found[param.tensor].append(param)
+    return found

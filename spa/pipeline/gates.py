@@ -10,8 +10,8 @@ from spa import check
 from spa.errors import VerifyError
 from spa.graph import Graph
 from spa.pipeline.context import Context
+from spa.pipeline.files import File, file_of
 from spa.pipeline.report import report_of
-from spa.pipeline.staged import File, file_of
 from spa.pipeline.values import Checked, Gated, Weighed
 from spa.recipe import Recipe
 from spa.reports.facts import gate_words, proof_words

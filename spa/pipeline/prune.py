@@ -19,7 +19,7 @@ from spa.events import Callback, quiet
 from spa.graph import save
 from spa.pipeline.choose import choose, follow
 from spa.pipeline.context import Context
-from spa.pipeline.files import check_output, files_read
+from spa.pipeline.files import check_output, files_read, staged
 from spa.pipeline.gates import check_gates, score_original
 from spa.pipeline.load import couple, load, sizes_note
 from spa.pipeline.repair import cut, repair
@@ -28,8 +28,7 @@ from spa.pipeline.result import Result
 from spa.pipeline.score import score
 from spa.pipeline.settle import heads_of, settle
 from spa.pipeline.sign import sign
-from spa.pipeline.staged import staged
-from spa.pipeline.values import Choice, Delivered, Groups, Options, Planned, Settled, Written
+from spa.pipeline.values import Choice, Groups, Options, Planned, Settled, Written
 from spa.pipeline.verdict import judge
 from spa.plans import Plan
 from spa.recipe import Recipe
@@ -48,20 +47,10 @@ def prune(
     plan: Place | Plan | Result | None = None,
     command: str = "prune",
 ) -> Result:
-    """Prune one model.
+    """Prune one model (a path, bytes, a stream or a ModelProto), by its scores or as a plan says.
 
-    Args:
-        model: a path, bytes, a stream or a ModelProto.
-        recipe: what to do; `recipe.ratio` is ignored when a plan is given.
-        callback: is called with every event of progress.
-        output: where to write the model; without it nothing is written.
-        force: whether an existing output may be replaced.
-        dry_run: do everything but write.
-        plan: a plan, its path, or a result that has one, to follow instead of scoring.
-        command: what the report calls this.
-
-    Raises:
-        SpaError: with the partial report as its attribute `report`.
+    A dry run does everything but write; the report calls what is done `command`.  Raises SpaError,
+    with the partial report as attribute `report`.
     """
     context = Context(command, callback)
     with reporting(context):
@@ -175,7 +164,7 @@ def deliver(
     """Write the model; it has passed everything."""
     source = written.original.graph.source
     kept: dict[str, Any] = {"base_dir": source.base_dir, "source": source.path}
-    context.reach(Delivered(save(written.file, output, force=force, reads=reads, **kept)))
+    context.reach(save(written.file, output, force=force, reads=reads, **kept))
 
 
 def result_of(

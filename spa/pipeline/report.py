@@ -15,13 +15,13 @@ from spa.budgets.units import removed
 from spa.config import as_json
 from spa.coupling.cost import Cost, Sizes, reduction
 from spa.coupling.model import Coupling
+from spa.graph import Saved
 from spa.pipeline.context import Context
 from spa.pipeline.groups import group_facts
 from spa.pipeline.machine import peak_memory, versions
 from spa.pipeline.values import (
     Checked,
     Choice,
-    Delivered,
     Gated,
     Groups,
     Options,
@@ -168,8 +168,8 @@ def _(value: Gated, report: Report) -> None:
 
 
 @put.register
-def _(value: Delivered, report: Report) -> None:
-    saved, output = value.saved, report["output"]
+def _(saved: Saved, report: Report) -> None:
+    output = report["output"]
     _weighed(report, saved.bytes)
     assert output is not None
     output["path"], output["sha256"] = str(saved.path), saved.sha256

@@ -2,15 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.coupling import Coupling
+from spa.bases import Free, free, mixed, tensors_of
+from spa.budgets.limits import limits
+from spa.coupling import Coupling, analyse
 from spa.criteria import Context as Judged
 from spa.criteria import score as scored
+from spa.graph import read
 from spa.pipeline.context import Context
-from spa.pipeline.rotate import rotated
 from spa.pipeline.values import Groups, Scores, Settled
+from spa.plans import Plan
+
+Rotated = tuple[Coupling, tuple[str, ...]]
+
+
+def rotated(groups: Groups, settled: Settled, context: Context) -> Rotated:
+    """The model with free bases changed, and the stored tensors that this has changed.
+
+    The model itself, and nothing, where the recipe does not ask for it or no basis is free.
+    """
+    coupling, recipe = groups.coupling, settled.recipe
+    if not (recipe.rotate and recipe.measures and recipe.repairs):
+        return coupling, ()
+    cut = [len(limit.steps) > 1 for limit in limits(coupling, recipe)]
+    return _mixed(coupling, [p for p in free(coupling) if cut[p.group]], settled, context)
+
+
+def as_rotated(groups: Groups, plan: Plan, settled: Settled, context: Context) -> Rotated:
+    """The same, where a plan counts positions in another basis."""
+    coupling, names = groups.coupling, frozenset(plan.rotated)
+    parts = [p for p in free(coupling) if tensors_of(p, coupling.graph) <= names] if names else []
+    return _mixed(coupling, parts, settled, context)
+
+
+def _mixed(coupling: Coupling, parts: list[Free], settled: Settled, context: Context) -> Rotated:
+    if not parts:
+        return coupling, ()
+    recipe, feeds = settled.recipe, settled.feeds
+    with context.stage("rotate"):
+        found = mixed(coupling, parts, feeds, recipe.device, recipe.batch_norm, context.counted)
+        if found is None:
+            context.note("no basis is changed, as rounding would show in the outputs")
+            return coupling, ()
+        model, names = found
+        source = coupling.graph.source
+        graph = read(model, input_shapes=recipe.input_shape, base_dir=source.base_dir)
+        context.note(
+            f"{len(parts)} groups of channels between linear maps take the basis in which few of "
+            "them carry most (--set rotate=false leaves it)"
+        )
+        return analyse(replace(graph, source=source), heads=coupling.heads), names
 
 
 def score(groups: Groups, settled: Settled, context: Context) -> Scores:

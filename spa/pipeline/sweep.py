@@ -52,22 +52,11 @@ def sweep(
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
 ) -> Result:
-    """Try several ratios on one model; without a list of them, search.
+    """Try several ratios on one model; without a list of them, search by bisection.
 
-    Args:
-        model: a path, bytes, a stream or a ModelProto.
-        recipe: what to do; its ratio does not count, its gates say which models pass.
-        callback: is called with every event of progress.
-        ratios: shares to remove; none: the largest that passes is sought by bisection.
-        precision: how finely, as a share.
-        output: where to write the smallest model that passes; without it nothing is written.
-        force: whether an existing output may be replaced.
-
-    Returns:
-        The sweep, also where no model passes: then its exit code is not 0.
-
-    Raises:
-        SpaError: nothing could be tried; with the partial report as its attribute `report`.
+    The recipe's ratio does not count, its gates say which models pass; the smallest of them is
+    written.  Where none passes the exit code of the result is not 0.  Raises SpaError where nothing
+    could be tried, with the partial report as attribute `report`.
     """
     context = Context("sweep", callback)
     with reporting(context):

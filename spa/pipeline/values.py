@@ -20,7 +20,6 @@ from spa.coupling import Coupling
 from spa.coupling.cost import Cost, Sizes
 from spa.executor.survey import Runs
 from spa.graph import Graph
-from spa.graph.write import Saved
 from spa.latency import Whole
 from spa.pipeline.groups import group_facts
 from spa.plans import Plan
@@ -207,10 +206,3 @@ class Gated:
     """The demands of the user, and which of them are met."""
 
     gates: tuple[Gate, ...]
-
-
-@dataclass(frozen=True)
-class Delivered:
-    """What was written, and where."""
-
-    saved: Saved

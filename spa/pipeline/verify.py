@@ -14,13 +14,13 @@ from spa.events import Advance, Callback, Counted, quiet
 from spa.executor.samples import check_room
 from spa.graph import Graph, read
 from spa.pipeline.context import Context
+from spa.pipeline.files import file_of
 from spa.pipeline.gates import check_gates, score_original
 from spa.pipeline.load import load
 from spa.pipeline.report import report_of, reporting
 from spa.pipeline.result import Result
 from spa.pipeline.settle import heads_of, judged
 from spa.pipeline.sign import carried_plan, is_refitted
-from spa.pipeline.staged import file_of
 from spa.pipeline.values import Groups, Pair, Settled
 from spa.pipeline.verdict import compare, failing
 from spa.plans import place
@@ -42,15 +42,9 @@ def verify(
 ) -> Result:
     """Compare a pruned model with its original: loads, ports, shapes, drift, latency, gates.
 
-    A model that spa wrote carries its plan, so it can also be compared with the masked original.
-
-    Args:
-        original: path, bytes, stream or ModelProto.
-        pruned: likewise.
-        recipe: gates, input shapes, seed and device.
-        callback: is called with every event of progress.
-        level: `run`, `equivalence` (demands the plan in the file), or `auto`: equivalence if the
-            file carries a plan that fits this original, else run.
+    A model that spa wrote carries its plan, so it can also be compared with the masked original:
+    the level is `run`, `equivalence` (demands that plan), or `auto`, equivalence where the plan
+    fits this original, else run.
 
     Raises:
         VerifyError: the two do not match or a gate failed.

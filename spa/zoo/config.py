@@ -54,6 +54,17 @@ def jobs_of(found: Iterable[Found], common: Common, rules: Rules, dest: Path) ->
     hashes: dict[str, str] = {}
     for each in found:
         given: dict[str, Any] = {}
+        plain = Job(
+            name=each.name,
+            source=each.source,
+            size=each.size,
+            sha256=each.sha256,
+            recipe=_plain(common.recipe),
+            options="",
+            dest=str(dest),
+            retries=common.retries,
+            force=common.force,
+        )
         try:
             for glob, table in rules:
                 if fnmatchcase(each.name, glob):
@@ -62,12 +73,12 @@ def jobs_of(found: Iterable[Found], common: Common, rules: Rules, dest: Path) ->
                 raise each.error
             given |= options_of(each.options, f"the options of {each.name}", OF_A_MODEL)
             if not given.pop("skip", False):
-                jobs.append(_job(each, common, given, dest, hashes))
+                jobs.append(_job(plain, common, given, hashes))
         except SpaError as error:
             if isinstance(error, _NoRatio):
                 raise  # what the command left out
             errors.append(error)
-            jobs.append(_refused(each, common, error, dest))
+            jobs.append(replace(plain, size=0, refused=(error.exit_code, str(error))))
     if errors and len(errors) == len(jobs):
         raise errors[0]
     return jobs
@@ -77,51 +88,25 @@ class _NoRatio(UsageError):
     """Neither the command nor the options of a model say how much is to go."""
 
 
-def _refused(found: Found, common: Common, error: SpaError, dest: Path) -> Job:
-    """The job of a model of which nothing can be made, so that the others are."""
-    return Job(
-        name=found.name,
-        source=found.source,
-        size=0,
-        sha256=found.sha256,
-        recipe=_plain(common.recipe),
-        options="",
-        dest=str(dest),
-        refused=(error.exit_code, str(error)),
-    )
-
-
-def _job(
-    found: Found, common: Common, given: dict[str, Any], dest: Path, hashes: dict[str, str]
-) -> Job:
+def _job(plain: Job, common: Common, given: dict[str, Any], hashes: dict[str, str]) -> Job:
+    """The job of a model with options of its own."""
     timeout = given.pop("timeout", common.timeout)
     memory = given.pop("memory", common.memory)
-    _check_limits(found.name, timeout, memory)
+    _check_limits(plain.name, timeout, memory)
     if not common.ratio_given and "ratio" not in given:
         raise _NoRatio(
-            f"nothing says how much of {found.name} is to go; give --ratio (0.5 removes half) or "
+            f"nothing says how much of {plain.name} is to go; give --ratio (0.5 removes half) or "
             "a ratio in --config"
         )
     try:
         recipe = replace(common.recipe, **given).validate()
     except UsageError as error:
-        raise UsageError(f"{found.name}: {error}" if given else str(error)) from error
+        raise UsageError(f"{plain.name}: {error}" if given else str(error)) from error
     options = _hash(recipe, hashes)
     if memory is not None:
         recipe = replace(recipe, memory=memory)
-    return Job(
-        name=found.name,
-        source=found.source,
-        size=found.size,
-        sha256=found.sha256,
-        recipe=_plain(recipe),
-        options=options,
-        dest=str(dest),
-        timeout=timeout,
-        memory=memory,
-        retries=common.retries,
-        force=common.force,
-    )
+    made = _plain(recipe)
+    return replace(plain, recipe=made, options=options, timeout=timeout, memory=memory)
 
 
 def _check_limits(name: str, timeout: object, memory: object) -> None:

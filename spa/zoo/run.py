@@ -107,10 +107,7 @@ def _gather(
     plan: Plan, jobs: Sequence[Job], rows: dict[str, Row], reused: set[str], listen: Listen
 ) -> None:
     engine = engine_of(
-        plan.engine,
-        jobs=plan.jobs,
-        address=plan.address,
-        begun=lambda name: listen(Begun(name)),
+        plan.engine, jobs=plan.jobs, address=plan.address, begun=lambda name: listen(Begun(name))
     )
     try:
         for job, row, known in _answers(engine, jobs):

@@ -90,13 +90,7 @@ class _Attempt:
     """What is fixed while one model is being pruned."""
 
     def __init__(
-        self,
-        job: Job,
-        layout: Layout,
-        folder: Path,
-        lock: int,
-        stopped: Stopped,
-        places: Places,
+        self, job: Job, layout: Layout, folder: Path, lock: int, stopped: Stopped, places: Places
     ) -> None:
         self.job, self.layout, self.folder, self.places = job, layout, folder, places
         self.lock, self.stopped = lock, stopped

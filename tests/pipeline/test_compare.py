@@ -238,7 +238,7 @@ def test_doctor():
 def test_doctor_names_problems_and_their_remedy(monkeypatch):
     import importlib
 
-    module = importlib.import_module("spa.pipeline.doctor")
+    module = importlib.import_module("spa.pipeline.machine")
 
     def none():
         raise ReadError('onnxruntime is not installed; install it with pip install "onnx-spa[cpu]"')

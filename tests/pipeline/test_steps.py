@@ -13,7 +13,7 @@ from spa.coupling import analyse
 from spa.criteria import Context, score
 from spa.events import Done, Started
 from spa.graph import read
-from spa.pipeline.carry import carried
+from spa.pipeline.choose import carried
 from spa.recipe import Recipe
 from spa.rewrite import rewrite
 from tests import oracles
