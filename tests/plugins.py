@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-from importlib.util import find_spec
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from tests import warm
+from tests.warm import ROOT
 
 
 def install(folder: Path, source: str, *, name: str = "my-package", **groups: str) -> Path:
@@ -28,13 +27,5 @@ def install(folder: Path, source: str, *, name: str = "my-package", **groups: st
 
 def spa(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the shell where the packages in a folder are installed."""
-    found = find_spec("spa")
-    assert found is not None and found.origin is not None
-    path = os.pathsep.join([str(folder), str(Path(found.origin).parents[1])])
-    return subprocess.run(
-        [sys.executable, "-m", "spa", *words],
-        env={**os.environ, "PYTHONPATH": path, "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    path = os.pathsep.join([str(folder), str(ROOT)])
+    return warm.run("spa", *words, env={**os.environ, "PYTHONPATH": path, "COLUMNS": "200"})

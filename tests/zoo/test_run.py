@@ -37,7 +37,7 @@ def worked(dest="out"):
     return [line["name"] for line in lines(dest)]
 
 
-def test_a_zoo_is_pruned_and_a_second_run_has_nothing_to_do(shell, models):
+def test_a_zoo_is_pruned_and_a_second_run_has_nothing_to_do(shell, models, processes):
     ran = shell(models, "-d", "out", *QUICK, "--jobs", 2)
     assert ran.code == 0, ran.err
     assert set(statuses().values()) == {"pruned"} and partial("out") == []
@@ -156,7 +156,7 @@ def test_a_result_of_other_options_does_not_outlive_a_failure(shell, models):
     assert [*Path("out").glob("large*")] == []
 
 
-def test_time_and_memory_limits_hurt_one_model_and_are_tried_again(shell, models):
+def test_time_and_memory_limits_hurt_one_model_and_are_tried_again(shell, models, processes):
     Path("rules.toml").write_text(
         '["one.onnx"]\ntimeout = 0.01\n["*/two.onnx"]\nmemory = 67108864\nverify = "run"\n'
     )
