@@ -9,8 +9,6 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "spa").rglob("*.py"))
 LARGEST_FILE = 400
@@ -46,6 +44,8 @@ def name_of(path: Path) -> str:
 
 
 MODULES = {name_of(path): path for path in FILES}
+TEXTS = {path: path.read_text(encoding="utf-8") for path in FILES}
+TREES = {path: ast.parse(text) for path, text in TEXTS.items()}
 
 
 def part_of(module: str) -> str:
@@ -66,7 +66,7 @@ def statements(tree: ast.AST, lazy: bool = False) -> Iterator[tuple[ast.AST, boo
 def imports(path: Path) -> list[tuple[str, bool]]:
     """What a file imports, with full names, and whether it does so later than at its start."""
     found = []
-    for node, lazy in statements(ast.parse(path.read_text(encoding="utf-8"))):
+    for node, lazy in statements(TREES[path]):
         if isinstance(node, ast.Import):
             found += [(alias.name, lazy) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -105,18 +105,16 @@ def test_every_part_has_its_layer():
     assert parts <= RANK.keys(), f"add {parts - RANK.keys()} to the layers"
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_nobody_imports_what_lies_above(module):
+def test_nobody_imports_what_lies_above():
     """Lazy imports too, and those for typing: a layer that reaches up later still reaches up."""
-    own = part_of(module)
-    if not own:
-        return  # the front door opens lazily, by name
-    for target in targets(module, lazy=True):
-        part = part_of(target)
-        if part == "":
-            assert own in ("api", "cli", "__main__"), f"{module} imports spa itself"
-            continue
-        assert RANK[part] <= RANK[own], f"{module} imports {target}, which lies above"
+    for module in MODULES:
+        own = part_of(module)
+        for target in targets(module, lazy=True) if own else ():  # `spa` opens lazily, by name
+            part = part_of(target)
+            if part == "":
+                assert own in ("api", "cli", "__main__"), f"{module} imports spa itself"
+            else:
+                assert RANK[part] <= RANK[own], f"{module} imports {target}, which lies above"
 
 
 def test_no_cycles_between_modules():
@@ -154,8 +152,8 @@ def test_no_module_takes_the_place_of_a_function():
     """Importing `spa.a.b` sets `b` in `spa.a`, and a function `b` defined there would be gone."""
     for module, path in MODULES.items():
         if path.name == "__init__.py":
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            defined = {n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+            body = TREES[path].body
+            defined = {n.name for n in body if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
             inside = {m.rpartition(".")[2] for m in MODULES if m.rpartition(".")[0] == module}
             assert not defined & inside, f"{module}: {defined & inside}"
 
@@ -164,7 +162,7 @@ def test_the_architecture_page_tells_of_every_part_and_stage():
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     parts = [path.name for path in (ROOT / "spa").iterdir() if (path / "__init__.py").exists()]
     assert [part for part in parts if not re.search(rf"\bspa/{part}\b|`{part}`", page)] == []
-    values = ast.parse((ROOT / "spa" / "pipeline" / "values.py").read_text(encoding="utf-8"))
+    values = TREES[MODULES["spa.pipeline.values"]]
     known = {node.name for node in values.body if isinstance(node, ast.ClassDef)}
     drawn = set(re.findall(r"\b[A-Z][a-z]+\b", page.split("```")[1])) - {"Graph"}
     assert drawn <= known and len(drawn) > 6
@@ -201,25 +199,27 @@ def test_the_algebra_knows_no_onnx():
         assert not outside(package) & algebra - {"spa.rules.standard"}
 
 
-@pytest.mark.parametrize("path", FILES, ids=map(name_of, FILES))
-def test_only_the_shell_prints(path):
-    if part_of(name_of(path)) == "cli":
-        return
-    for node, _ in statements(ast.parse(path.read_text(encoding="utf-8"))):
+def calls(path: Path) -> Iterator[tuple[str, bool, str]]:
+    """What a file calls, whether later than when it is loaded, and where that stands."""
+    for node, lazy in statements(TREES[path]):
         if isinstance(node, ast.Call):
-            called = ast.unparse(node.func)
-            assert called not in ("print", "sys.stdout.write", "sys.stderr.write"), called
+            yield ast.unparse(node.func), lazy, f"{path.name}:{node.lineno}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=map(name_of, FILES))
-def test_nothing_happens_at_import(path):
+def test_only_the_shell_prints():
+    for path in (path for module, path in MODULES.items() if part_of(module) != "cli"):
+        for called, _, place in calls(path):
+            assert called not in ("print", "sys.stdout.write", "sys.stderr.write"), place
+
+
+def test_nothing_happens_at_import():
     """No environment is read, no logger set up, no warning filtered where a module is loaded."""
-    for node, lazy in statements(ast.parse(path.read_text(encoding="utf-8"))):
-        if lazy or not isinstance(node, ast.Call):
-            continue
-        called = ast.unparse(node.func)
-        assert not re.match(r"(os\.(environ|getenv)|logging\.basicConfig|warnings\.)", called)
-        assert called not in ("open", "print")
+    harm = r"(os\.(environ|getenv)|logging\.basicConfig|warnings\.)|(open|print)$"
+    for path in FILES:
+        found = [
+            place for called, lazy, place in calls(path) if not lazy and re.match(harm, called)
+        ]
+        assert not found
 
 
 # What never appears
@@ -249,10 +249,10 @@ def code_words(path: Path) -> Iterator[tuple[str, int]]:
                 yield word.lower(), token.start[0]
 
 
-@pytest.mark.parametrize("path", FILES, ids=map(name_of, FILES))
-def test_no_architecture_is_named(path):
-    for word, line in code_words(path):
-        assert word not in ARCHITECTURES, f"{path.name}:{line} names {word}"
+def test_no_architecture_is_named():
+    for path in FILES:
+        for word, line in code_words(path):
+            assert word not in ARCHITECTURES, f"{path.name}:{line} names {word}"
 
 
 def test_architectures_would_be_found(tmp_path):
@@ -263,14 +263,12 @@ def test_architectures_would_be_found(tmp_path):
     assert "llama" in {w for w, _ in code_words(path)}
 
 
-@pytest.mark.parametrize("path", FILES, ids=map(name_of, FILES))
-def test_no_file_is_too_long(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= LARGEST_FILE
+def test_no_file_is_too_long():
+    assert not [p for p, text in TEXTS.items() if len(text.splitlines()) > LARGEST_FILE]
 
 
-@pytest.mark.parametrize("path", FILES, ids=map(name_of, FILES))
-def test_nothing_is_left_for_later(path):
+def test_nothing_is_left_for_later():
     """No reminder is left in the code, and every module says what it is for."""
-    text = path.read_text(encoding="utf-8")
-    assert not re.search(r"\b(TODO|FIXME|XXX|HACK|NotImplementedError)\b", text)
-    assert ast.get_docstring(ast.parse(text)), "a module needs a docstring"
+    later = re.compile(r"\b(TODO|FIXME|XXX|HACK|NotImplementedError)\b")
+    assert not [path for path, text in TEXTS.items() if later.search(text)]
+    assert not [path for path, tree in TREES.items() if not ast.get_docstring(tree)]

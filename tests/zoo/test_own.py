@@ -166,7 +166,7 @@ def test_options_that_only_one_model_minds(shell, models):
     assert [row["status"] for row in rows().values()] == ["pruned", "pruned", "refused"]
 
 
-def test_a_result_that_finds_no_room_is_tried_again(shell, models):
+def test_a_result_that_finds_no_room_is_tried_again(shell, models, processes):
     resource = pytest.importorskip("resource")
     assert shell(models, "-d", "full", *QUICK, "-q").code == 0
     (data,) = Path("full/deep").glob("large.*.data")
