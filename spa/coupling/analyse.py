@@ -17,7 +17,6 @@ from spa.coupling.heads import alike, tie, wide
 from spa.coupling.model import Coupling
 from spa.coupling.partition import Partition, partition, rooted
 from spa.coupling.shared import tie_shared
-from spa.events import Callback, quiet
 from spa.graph.model import Graph, Node
 from spa.labels import Ids, IndexMap
 from spa.recipe import Heads
@@ -29,9 +28,7 @@ TRIALS = (0.5, 0.0, 0.25, 0.75)  # shares of every cell to drop, but at least on
 ROUNDS = 200
 
 
-def analyse(
-    graph: Graph, *, strict: bool = False, heads: Heads = "free", callback: Callback = quiet
-) -> Coupling:
+def analyse(graph: Graph, *, strict: bool = False, heads: Heads = "free") -> Coupling:
     """Find the groups of coupled channels of a graph; `heads` says how finely attention is cut.
 
     `strict` lets an error inside a rule through instead of freezing its node (for tests).

@@ -7,7 +7,6 @@ import mmap
 import os
 import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,7 +19,6 @@ import onnx
 
 from spa import watch
 from spa.errors import ReadError, SpaError, first_line
-from spa.events import Callback, Done, Started, quiet
 from spa.graph import dims as sizes_of
 from spa.graph.caches import caches
 from spa.graph.facts import Facts, static_shape
@@ -47,7 +45,6 @@ from spa.graph.tensors import (
 from spa.runtime import infer_node
 
 Model = str | os.PathLike[str] | bytes | onnx.ModelProto | BinaryIO
-STAGE = "read"
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,6 @@ def read(
     model: Model,
     *,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
-    callback: Callback = quiet,
     base_dir: str | os.PathLike[str] | None = None,
 ) -> Graph:
     """Read, check and normalise a model; the caller's `ModelProto` is left as it is.
@@ -76,17 +72,14 @@ def read(
     Args:
         model: a path, `"-"` for standard input, the bytes of a file, a binary stream or a model.
         input_shapes: sizes for inputs whose shape is symbolic.
-        callback: is called when reading starts and ends.
         base_dir: the folder of external data, where `model` is not a path.
 
     Raises:
         ReadError: the model is missing, damaged, hostile or not supported.
     """
-    callback(Started(STAGE))
-    begin = time.perf_counter()
     label = _label(model)
     try:
-        graph = _graph(_open(model, label, base_dir), input_shapes)
+        return _graph(_open(model, label, base_dir), input_shapes)
     except SpaError as error:
         raise type(error)(" ".join(str(error).split())) from error.__cause__
     except (MemoryError, RecursionError) as error:
@@ -104,8 +97,6 @@ def read(
             f"{label} cannot be read as an ONNX model ({text}); "
             "check it with onnx.checker and export it again"
         ) from error
-    callback(Done(STAGE, time.perf_counter() - begin))
-    return graph
 
 
 def _label(model: Model) -> str:

@@ -57,7 +57,7 @@ def couple(loaded: Loaded, recipe: Recipe, context: Context) -> Groups:
         ReadError: an operator is unknown, and `recipe.strict` forbids that.
     """
     with context.stage("couple"):
-        coupling = analyse(loaded.graph, heads=recipe.heads, callback=context.callback)
+        coupling = analyse(loaded.graph, heads=recipe.heads)
         sizes = Cost(coupling)(coupling.everything())
     groups = context.reach(Groups(coupling, sizes, loaded.given))
     unknown = coupling.notes.unknown

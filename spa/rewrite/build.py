@@ -30,14 +30,12 @@ from spa.trace import Fixes, Kept, MisplacedError, Param
 from spa.trace.check import check, refit
 
 PLAIN = frozenset(("float32", "float64", "float16", "int64", "int32", "int8", "uint8"))
-Weights = Mapping[tuple[int, int], NDArray[Any]]
 Made = Callable[[], NDArray[Any]]
 
 
 def rewrite(
     coupling: Coupling,
     alive: NDArray[np.bool_],
-    weights: Weights | None = None,
     *,
     checked: bool = False,
 ) -> ModelProto:
@@ -46,7 +44,6 @@ def rewrite(
     Args:
         coupling: the analysed graph; not changed.
         alive: bool `[labels]`, indexed by unit.
-        weights: repaired values of params, by (node, input), already shrunken.
         checked: `misplaced` has just found nothing wrong with this very choice, and it is balanced:
             as many units of every cell of a group are kept.
 
@@ -57,15 +54,14 @@ def rewrite(
     errors = [] if checked else check(left, coupling.graph.order)
     if errors:
         raise errors[0]
-    return Builder(coupling, left, weights or {}).build()
+    return Builder(coupling, left).build()
 
 
 class Builder:
     """Collects new tensors and node edits, then writes them in one go."""
 
-    def __init__(self, coupling: Coupling, left: Kept, weights: Weights) -> None:
+    def __init__(self, coupling: Coupling, left: Kept) -> None:
         self.graph, self.notes, self.left = coupling.graph, coupling.notes, left
-        self.weights = weights
         self.nodes: list[NodeProto] = []
         self.fresh: dict[str, Made] = {}  # made one by one, each in the memory of the last
         self.taken = {n for node in self.graph.order for n in (*node.inputs, *node.outputs)}
@@ -158,11 +154,7 @@ class Builder:
             param = self.notes.params.get((node.index, i))
             if param is None or param.tensor is None:
                 continue
-            key = (node.index, i)
-            if key in self.weights:
-                made = partial(self.weights.__getitem__, key)
-                self._use(copy, at, name, made, repr(key).encode())
-            elif self.left.cuts(param):
+            if self.left.cuts(param):
                 shared = self.uses[name] > 1
                 mark = signature(param, self.left) if shared else b"once"
                 self._use(copy, at, name, partial(self._shrunken, param), mark)

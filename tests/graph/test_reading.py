@@ -16,7 +16,6 @@ import pytest
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from spa.errors import ReadError, first_line
-from spa.events import Done, Event, Started
 from spa.graph import read
 from tests.graph.small import check_against_engine, linear, model, ops
 
@@ -211,12 +210,6 @@ def test_sparse_initializers_are_no_constants_but_have_a_shape() -> None:
     proto.graph.sparse_initializer.append(helper.make_sparse_tensor(values, index, [4]))
     graph = read(proto)
     assert "w" not in graph.consts and graph.shapes["w"] == (4,) == graph.shapes["y"]
-
-
-def test_progress_is_told() -> None:
-    heard: list[Event] = []
-    read(linear(), callback=heard.append)
-    assert isinstance(heard[0], Started) and isinstance(heard[-1], Done)
 
 
 def test_the_package_does_not_import_onnx() -> None:
