@@ -18,7 +18,7 @@ from spa.devices import Device
 from spa.errors import ReadError
 from spa.events import Counted, uncounted
 from spa.graph.model import Graph
-from spa.graph.names import unused
+from spa.graph.normalize import unused
 from spa.graph.tensors import copied
 
 ROUNDING = 1e-3  # relative L2 up to which two models compute the same

@@ -10,8 +10,7 @@ from collections import Counter
 
 from onnx import GraphProto, NodeProto, helper
 
-from spa.graph.names import defined_in
-from spa.graph.normalize import captured_names, lift_constants, replace_nodes
+from spa.graph.normalize import captured_names, defined_in, lift_constants, replace_nodes
 from spa.graph.tensors import Consts, weights_of
 
 

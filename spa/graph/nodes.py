@@ -20,8 +20,7 @@ from spa.graph.bodies import trips_of
 from spa.graph.evaluate import attribute_of, has_subgraph
 from spa.graph.facts import Facts, Program
 from spa.graph.model import FLOW, Node
-from spa.graph.names import unused
-from spa.graph.normalize import captured_names
+from spa.graph.normalize import captured_names, unused
 from spa.graph.scopes import is_open, states_of
 
 PRODUCTS = ("Conv", "MatMul", "Gemm", "Einsum", "Attention", "LSTM", "GRU", "RNN", "MoE")

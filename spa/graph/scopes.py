@@ -13,13 +13,15 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from spa.graph.evaluate import QUANTIZERS, attribute_of, is_pure
 from spa.graph.flatten import drop_initializers
-from spa.graph.names import defined_in, mentioned_in, unused
 from spa.graph.normalize import (
     captured_names,
     constant_of,
+    defined_in,
     graphs_in,
+    mentioned_in,
     opsets_of,
     replace_nodes,
+    unused,
 )
 
 FIRST_SCAN = 9

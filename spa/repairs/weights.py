@@ -12,7 +12,7 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 from spa.executor.sites import Site
 from spa.executor.stream import Stream, names_in
 from spa.graph.model import Node
-from spa.graph.names import unused
+from spa.graph.normalize import unused
 from spa.rules import trait_of
 
 Matrix = NDArray[np.float64]

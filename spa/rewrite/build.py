@@ -19,8 +19,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 from spa.coupling.model import Coupling
 from spa.graph.evaluate import has_subgraph
 from spa.graph.model import Node
-from spa.graph.names import unused
-from spa.graph.normalize import captured_names
+from spa.graph.normalize import captured_names, unused
 from spa.graph.spill import Spill
 from spa.graph.tensors import copied, shell_of
 from spa.rewrite.override import override

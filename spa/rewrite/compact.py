@@ -14,8 +14,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 from spa.graph import Graph
 from spa.graph.forms import Form, same, smallest
 from spa.graph.makers import Makers, cheapest, framed, length_of
-from spa.graph.names import mentioned_in, unused
-from spa.graph.normalize import opsets_of
+from spa.graph.normalize import mentioned_in, opsets_of, unused
 from spa.graph.tensors import copied, is_external, shell_of, to_array
 from spa.make import make
 from spa.runtime import evaluate_constants
