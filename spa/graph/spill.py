@@ -12,7 +12,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from spa.errors import UsageError
-from spa.graph.tensors import OWN_FILES, bits_of
+from spa.graph.tensors import OWN_FILES, bits_of, lies_at
 from spa.storage import Scratch, temporary_folder
 
 HELD = 1 << 30
@@ -44,10 +44,8 @@ class Spill:
             return False
         tensor.name, tensor.data_type = name, kind
         tensor.dims.extend(array.shape)
-        tensor.data_location = TensorProto.EXTERNAL
         begin = self._append(array)
-        for key, value in (("location", self._path), ("offset", begin), ("length", array.nbytes)):
-            tensor.external_data.add(key=key, value=str(value))
+        lies_at(tensor, self._path, begin, array.nbytes)
         return True
 
     def _append(self, array: np.ndarray) -> int:

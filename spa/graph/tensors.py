@@ -84,6 +84,13 @@ def location_of(tensor: TensorProto) -> tuple[str, int, int | None]:
     )
 
 
+def lies_at(tensor: TensorProto, location: str, offset: int, length: int) -> None:
+    """Let an empty tensor say where its data lie."""
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", offset), ("length", length)):
+        tensor.external_data.add(key=key, value=str(value))
+
+
 def external_bytes(tensor: TensorProto) -> int:
     """Bytes of `tensor` that lie in another file."""
     return raw_bytes(tensor) if is_external(tensor) else 0

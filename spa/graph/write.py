@@ -24,6 +24,7 @@ from spa.graph.tensors import (
     data_file,
     external_bytes,
     is_external,
+    lies_at,
     location_of,
     raw_bytes,
     shell_of,
@@ -104,10 +105,7 @@ def save(
         if contents is None:
             saved = _save_parts(model, target, external, folder, [*beside, *others])
         else:
-            with drafted(target) as draft:
-                draft.file.write(contents)
-                _commit(draft, target, None, [*beside, *others])
-            saved = Saved(target, hashlib.sha256(contents).hexdigest(), len(contents))
+            saved = _save_whole(contents, target, [*beside, *others])
     clean(target.parent)
     return saved
 
@@ -122,6 +120,13 @@ def _serialized(model: ModelProto) -> bytes | None:
     except Exception:  # protobuf has an EncodeError of its own, without type stubs
         return None
     return contents if len(contents) <= LARGEST_FILE else None
+
+
+def _save_whole(contents: bytes, target: Path, reads: list[Path]) -> Saved:
+    with drafted(target) as draft:
+        draft.file.write(contents)
+        _commit(draft, target, None, reads)
+    return Saved(target, hashlib.sha256(contents).hexdigest(), len(contents))
 
 
 def _save_parts(
@@ -142,10 +147,8 @@ def _save_parts(
             data_type=tensor.data_type,
             dims=tensor.dims,
             doc_string=tensor.doc_string,
-            data_location=TensorProto.EXTERNAL,
         )
-        for key, value in (("location", NOT_YET), ("offset", size), ("length", length)):
-            stub.external_data.add(key=key, value=str(value))
+        lies_at(stub, NOT_YET, size, length)
         moved.append((tensor, size))
         size += length
     for tensor, _ in tensors_of(shell):
@@ -153,10 +156,7 @@ def _save_parts(
             tensor.CopyFrom(_inside(tensor, folder))
     contents = _contents(shell, target)  # too large: better said before the data are written
     if not moved:
-        with drafted(target) as draft:
-            draft.file.write(contents)
-            _commit(draft, target, None, reads)
-        return Saved(target, hashlib.sha256(contents).hexdigest(), len(contents))
+        return _save_whole(contents, target, reads)
     with drafted(target) as data, drafted(target) as draft:
         digest = _stream(data.file, moved, folder)
         place = target.with_name(data_name(target, digest))
