@@ -27,7 +27,7 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
         def missing() -> None:
             raise ReadError("onnxruntime is not installed")
 
-        monkeypatch.setattr(devices, "engine", missing)
+        monkeypatch.setattr(devices, "library", missing)
     return str(request.param)
 
 
