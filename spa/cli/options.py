@@ -114,20 +114,22 @@ def _hidden(parameter: click.Parameter) -> bool:
     return isinstance(parameter, click.Option) and parameter.hidden
 
 
-def recipe(*sections: str, without: Sequence[str] = ()) -> tuple[Decorator, ...]:
+def recipe(
+    *sections: str, without: Sequence[str] = (), unlisted: Sequence[str] = ()
+) -> tuple[Decorator, ...]:
     """The options of a recipe's fields, by the headings that a command has."""
     return tuple(
-        _field(name)
+        _field(name, said.shown and name not in unlisted)
         for section in sections
         for name, said in OPTIONS.items()
         if said.section == section and name not in without
     )
 
 
-def _field(name: str) -> Decorator:
+def _field(name: str, shown: bool) -> Decorator:
     said, default = OPTIONS[name], getattr(DEFAULT, name)
     spelt = f"--{name.replace('_', '-')}"
-    settings: dict[str, Any] = {"help": said.help, "hidden": not said.shown}
+    settings: dict[str, Any] = {"help": said.help, "hidden": not shown}
     if name == "ratio":  # somebody has to say it
         default = None
     if said.form is not None:

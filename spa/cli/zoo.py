@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from spa.zoo.run import Plan
 
 
+OF_ONE = ("saliency", "ignore", "only", "input_shape")
+"""Options that name parts of one model, which a config has under a glob; `--help` lists others."""
 RUNNING = (
     declare.option(
         "Running",
@@ -90,7 +92,7 @@ RUNNING = (
 @command(
     "zoo",
     RUNNING,
-    declare.recipe(*declare.SECTIONS, without=("memory",)),
+    declare.recipe(*declare.SECTIONS, without=("memory",), unlisted=OF_ONE),
     declare.CONFIG,
     declare.SET,
 )

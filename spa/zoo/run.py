@@ -10,9 +10,9 @@ from pathlib import Path
 
 from spa.errors import ReadError, UsageError
 from spa.reports.zoo import Row, Zoo, is_failure, summarize
-from spa.zoo import config, shard, sources, summary
+from spa.zoo import config, sources, summary
 from spa.zoo.deliver import check_summaries, claim_summaries
-from spa.zoo.engines import Engine, check, engine_of
+from spa.zoo.engines import Engine, engine_of
 from spa.zoo.model import Begun, Ended, Job, Layout, Listen, deaf
 
 AGAIN_SECONDS = 0.5
@@ -85,11 +85,12 @@ def prepared(plan: Plan) -> list[Job]:
             "onnxruntime is not installed; install it with "
             'pip install "onnx-spa[cpu]" or "onnx-spa[gpu]"'
         )
-    check(plan.engine, plan.address)
+    if plan.engine == "local" and plan.address is not None:
+        raise UsageError("--address is where a cluster answers; add --engine dask or ray")
     dest = plan.dest.absolute()
     found = sources.find(plan.sources, dest)
     if plan.shard is not None:
-        found = shard.parse(plan.shard).of(found)
+        found = sources.share(found, plan.shard)
     jobs = config.jobs_of(found, plan.common, plan.rules, dest)
     try:
         layout, files = Layout(dest), summary.names(plan.shard)

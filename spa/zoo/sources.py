@@ -7,6 +7,7 @@ alone, so that adding another source moves nothing.
 from __future__ import annotations
 
 import glob as globs
+import hashlib
 import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,6 +52,27 @@ def find(sources: Iterable[str], dest: Path) -> list[Found]:
                     "destination; name a folder above both, or use one destination for each"
                 )
     return sorted(places.values(), key=lambda each: (-each.size, each.name))
+
+
+def share(found: Iterable[Found], text: str) -> list[Found]:
+    """Part i of n of the models, written i/n.
+
+    A model's share follows from its name alone.  So machines that see different listings, because
+    a file was added in between, still never take one model twice, and none that all see is lost.
+
+    Raises:
+        UsageError: it is not written so, or i is not in 1..n.
+    """
+    first, mark, second = text.partition("/")
+    if not (mark and first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second)):
+        raise UsageError(f"--shard {text!r} is not a part of a whole; write 1/4 to 4/4")
+    return [each for each in found if _number(each.name) % int(second) == int(first) - 1]
+
+
+def _number(name: str) -> int:
+    return int.from_bytes(
+        hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:8], "big"
+    )
 
 
 def _placed(found: Found, dest: str) -> Found:

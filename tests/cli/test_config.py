@@ -85,8 +85,9 @@ def test_what_help_shows_is_what_people_decide(command, shell):
     assert all(name in text.split("More, by --set")[1] for name in ("steps", "repair", "seed"))
 
 
-def test_prune_shows_at_most_thirty_options():
-    shown = [p for p in spa.get_command(None, "prune").params if not getattr(p, "hidden", False)]
+@pytest.mark.parametrize("command", ["prune", "zoo"])
+def test_at_most_thirty_options_are_shown(command):
+    shown = [p for p in spa.get_command(None, command).params if not getattr(p, "hidden", False)]
     assert len(shown) - 1 < 30  # and --help
 
 

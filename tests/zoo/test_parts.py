@@ -14,7 +14,7 @@ import pytest
 from spa.config import read_config, recipe_from
 from spa.errors import SpaError, UsageError
 from spa.recipe import OPTIONS, Recipe
-from spa.zoo import child, config, shard
+from spa.zoo import child, config, sources
 from spa.zoo.lock import claimed, held
 from spa.zoo.manifest import Manifest
 from spa.zoo.model import Found
@@ -145,21 +145,21 @@ FOUND = [Found(f"folder{k % 7}/model{k}.onnx", f"s{k}") for k in range(200)]
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
 def test_shards_part_the_zoo(count):
-    parts = [shard.parse(f"{k}/{count}").of(FOUND) for k in range(1, count + 1)]
+    parts = [sources.share(FOUND, f"{k}/{count}") for k in range(1, count + 1)]
     names = [each.name for part in parts for each in part]
     assert sorted(names) == sorted(each.name for each in FOUND)
     assert all(200 / count * 0.5 < len(part) < 200 / count * 1.5 for part in parts)
 
 
 def test_a_share_does_not_depend_on_the_others():
-    some = shard.parse("2/3").of(FOUND[:50])
-    assert some == [each for each in shard.parse("2/3").of(FOUND) if each in FOUND[:50]]
+    some = sources.share(FOUND[:50], "2/3")
+    assert some == [each for each in sources.share(FOUND, "2/3") if each in FOUND[:50]]
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0", "-1/2", "1/2/3", ""])
 def test_a_shard_that_is_no_part_is_refused(text):
     with pytest.raises(UsageError, match="1/4"):
-        shard.parse(text)
+        sources.share(FOUND, text)
 
 
 # Options

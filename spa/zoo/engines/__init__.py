@@ -6,11 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Protocol, cast
 
-from spa.errors import UsageError
 from spa.zoo.model import Job
 from spa.zoo.work import Answer
-
-ENGINES = ("local", "dask", "ray")
 
 
 class Engine(Protocol):
@@ -26,23 +23,11 @@ class Engine(Protocol):
         """Let go of workers and connections."""
 
 
-def check(name: str, address: str | None) -> None:
-    """Refuse an engine that does not exist, or an address where none is asked.
-
-    Raises:
-        UsageError: the options do not fit each other.
-    """
-    if name not in ENGINES:
-        raise UsageError(f"--engine {name!r} is unknown; choose from {', '.join(ENGINES)}")
-    if name == "local" and address is not None:
-        raise UsageError("--address is where a cluster answers; add --engine dask or ray")
-
-
 def engine_of(name: str, *, jobs: int, address: str | None, begun: Callable[[str], None]) -> Engine:
     """The engine of a name.
 
     Args:
-        name: one of ENGINES.
+        name: a module of this package.
         jobs: how many models at once, where the engine is this machine.
         address: where the cluster answers.
         begun: hears when a job begins, where that can be seen.
