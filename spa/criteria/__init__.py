@@ -29,11 +29,8 @@ def score(
 ) -> Scores:
     """Importance per unit, float64 `[labels]`, made comparable between groups.
 
-    Args:
-        context: what there is to judge by.
-        scorer: the name of a criterion; ignored when `saliency` is given.
-        saliency: .npz or .safetensors with one array per initializer, of the initializer's shape.
-        normalize: `none`, `mean`, `max` or `gaussian` within the group, of what is not comparable.
+    The criterion `scorer` tells, or the file `saliency`: .npz or .safetensors with one array per
+    initializer, of its shape.  What is not comparable is divided within the group (`normalize`).
 
     Raises:
         ReadError: a score is no number, as weights are none.

@@ -24,10 +24,8 @@ FEWEST = 4  # where activations are so large that a sample has places by the hun
 def samples_for(graph: Graph, memory: int | None = None) -> int:
     """Number of samples, between `FEWEST` and 2048, for a graph as analysed.
 
-    Args:
-        graph: the model.
-        memory: bytes that the process may hold; None: what is usual, but no more than if it were
-            what is free.
+    `memory` is the bytes that the process may hold; None: what is usual, but no more than if it
+    were what is free.
     """
     room = (memory or _free()) // (2 * PARTS)
     if memory is None:
@@ -42,11 +40,7 @@ def samples_for(graph: Graph, memory: int | None = None) -> int:
 
 
 def check_room(graph: Graph, memory: int | None = None) -> None:
-    """Refuse a model of which the smallest run does not fit in the memory there is.
-
-    Args:
-        graph: the model as analysed.
-        memory: bytes that the process may hold; None: what is usual.
+    """Refuse a model of which the smallest run does not fit in `memory` (bytes, or what is usual).
 
     Raises:
         LimitError: what one sample, or the whole of a fixed batch, holds at a time is more.

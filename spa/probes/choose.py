@@ -62,18 +62,11 @@ def probe_for(
     batch: int | None = None,
     counted: Counted = uncounted,
 ) -> Probe:
-    """Inputs for a model.
+    """Inputs for a model, from `calib` or made up; `counted` hears of what is tried out.
 
-    Args:
-        graph: the model.
-        kind: the name of a kind; for inputs it does not suit, one is chosen as with `auto`.
-        seed: of everything random.
-        calib: a file, a folder, or arrays, to take inputs from instead.
-        input_range: lowest and highest value of a pixel, before `mean` and `std`.
-        mean: subtracted from pixels; one number or one per channel.
-        std: divides pixels; one number or one per channel.
-        batch: how many rows run at once unless `Probe.batches` is told otherwise.
-        counted: hears of what is tried out.
+    `kind` is the name of a kind; for inputs it does not suit, one is chosen as with `auto`.  Pixels
+    lie in `input_range` before `mean` is subtracted and `std` divides them, each one number or one
+    per channel.  So many rows as `batch` run at once unless `Probe.batches` is told otherwise.
 
     Raises:
         UsageError: the options make no sense, or the data does not fit the model.

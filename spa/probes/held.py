@@ -83,7 +83,7 @@ def fitting(calib: Held, graph: Graph, sizes: Sizes, pictures: Iterable[str]) ->
         UsageError: names, numbers of axes, types or shapes are not those of the inputs.
     """
     shown = set(pictures)
-    names = {key: _input(key, graph, shown) for key in calib.parts[0]}
+    names = {key: _input(key, graph) for key in calib.parts[0]}
     found: dict[str, Array] = {}
     for key, name in names.items():
         wanted = _Wanted(graph, sizes, name, name in shown)
@@ -98,7 +98,7 @@ def fitting(calib: Held, graph: Graph, sizes: Sizes, pictures: Iterable[str]) ->
     return Data(found)
 
 
-def _input(key: str, graph: Graph, pictures: set[str]) -> str:
+def _input(key: str, graph: Graph) -> str:
     """The input that a key means."""
     if key in graph.inputs:
         return key

@@ -23,16 +23,10 @@ Matrix = NDArray[np.float64]
 class Fit:
     """One site to be refitted.
 
-    Attributes:
-        coupling: the analysed original.
-        site: the node, and which of its inputs is the weight.
-        targets: what it is fitted on, and towards what.
-        batches: those that may shape a solution; others judge it.
-        stored: the shape of its weight in the pruned model.
-        weight: as it was cut, `[groups, rows, features]`.
-        bias: `[groups, rows]`.
-        affine: whether the bias may change.
-        strength: ridge, as a share of the mean of the Gram matrix's diagonal.
+    `targets` say what it is fitted on, and towards what; only `batches` may shape a solution.  The
+    `weight` as it was cut is `[groups, rows, features]`, and of shape `stored` in the pruned model;
+    the `bias` is `[groups, rows]`, and may change where `affine`.  The ridge has the `strength` of
+    a share of the mean of the Gram matrix's diagonal.
     """
 
     coupling: Coupling

@@ -66,18 +66,11 @@ def reconstruct(
 ) -> tuple[ModelProto, tuple[Repaired, ...]]:
     """A copy of the cut model `small` with its weights refitted on probe inputs.
 
-    Args:
-        coupling: the analysed original.
-        alive: what was kept, bool `[labels]` by unit.
-        small: the original without the rest.
-        feeds: probe inputs, one dict per batch.
-        mode: the name of a repair.
-        sequential: fit on what the pruned model computes, towards what the dense one does;
-            otherwise every site on the inputs it has in the dense model.
-        batch_norm: fit with BatchNormalization on the statistics of the probe (see `survey`).
-        strength: ridge, as a share of the mean of the Gram matrix's diagonal.
-        device: where the streams run.
-        callback: is called with every event of progress.
+    `alive` is what was kept, bool `[labels]` by unit; `mode` is the name of a repair.  Where
+    `sequential`, sites are fitted on what the pruned model computes, towards what the dense one
+    does; otherwise on the inputs they have in the dense model.  `batch_norm` fits with
+    BatchNormalization on the statistics of the probe (see `survey`); `strength` is the ridge, as a
+    share of the mean of the Gram matrix's diagonal.
     """
     walk = _Walk(coupling, alive, small, feeds, mode, sequential, batch_norm, strength, device)
     sites = walk.sites()
