@@ -29,8 +29,7 @@ Alive = NDArray[np.bool_]
 Item = tuple[list[int], float, float, float]
 """Factors (arrays of labels; rows), elements outside them, MACs and parameters per element."""
 UNCOUNTED = frozenset(("int64", "int32", "bool", "object", "uint64", "uint32"))
-UNCOUNTED_IN_BODIES = frozenset((6, 7, 8, 9, 12, 13))
-"""The same as numbers of TensorProto.DataType."""
+UNCOUNTED_IN_BODIES = frozenset((6, 7, 8, 9, 12, 13))  # the same as numbers of TensorProto.DataType
 
 
 @dataclass(frozen=True)

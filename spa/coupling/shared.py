@@ -13,7 +13,6 @@ from spa.labels import IndexMap
 from spa.trace import MAKES, READS, TIED, Collect, Param, Reason
 
 LIGHT = 0.01  # of all parameters: copies that weigh less are made where uses go apart
-
 Place = tuple[tuple[int, ...], tuple[int, ...], int]
 """Where an index map lies: its axes, its lengths along them, and which of those there it is."""
 

@@ -20,12 +20,8 @@ from spa.graph.facts import (
     value_of,
 )
 
-MOST_ROUNDS = 4
-"""Walks over a body in search of types that hold in every iteration."""
-
-MOST_TRIPS = 1 << 20
-"""A Loop that may run more often is one that its condition ends."""
-
+MOST_ROUNDS = 4  # walks over a body in search of types that hold in every iteration
+MOST_TRIPS = 1 << 20  # a Loop that may run more often is one that its condition ends
 Types = Mapping[str, TypeProto]
 Kinds = list[TypeProto | None]
 

@@ -16,15 +16,9 @@ from spa.graph.evaluate import attribute_of, windows, words
 Shape = tuple[int, ...]
 
 MADE = 1 << 28
-TIMES = 4
-"""Bytes that folding may make: so many, or so many times what the file stores."""
-
-WORK = 1 << 33
-"""Multiply-adds that an engine may do for it."""
-
-SLOW_WORK = 1 << 27
-"""The same for ONNX's reference code, which is not made for speed."""
-
+TIMES = 4  # bytes that folding may make: so many, or so many times what the file stores
+WORK = 1 << 33  # multiply-adds that an engine may do for it
+SLOW_WORK = 1 << 27  # the same for ONNX's reference code, which is not made for speed
 SLOW_PRODUCT = 64
 """How much slower a multiply-add of the reference may be than a step of an element-wise op."""
 

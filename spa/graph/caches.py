@@ -20,8 +20,7 @@ ALIKE = words("Cast Identity Add Sub Mul Div Neg Not And Or Where Equal Less Gre
 """What leaves axes where they are."""
 INTO = words("ScatterND ScatterElements TensorScatter")
 PRODUCTS = words("MatMul Einsum")
-PAST = 3
-"""The first input of an operator for attention that may be a mask or a cache."""
+PAST = 3  # the first input of an operator for attention that may be a mask or a cache
 Axes = tuple[int, ...]
 """Which axis of the input each axis of a tensor is; empty where that is not known."""
 

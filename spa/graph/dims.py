@@ -54,8 +54,7 @@ ELSEWHERE = (
 )
 """Further sizes to look at, per kind: times the first number, plus the second."""
 
-ENOUGH = 2
-"""Walks at further sizes."""
+ENOUGH = 2  # walks at further sizes
 
 
 @dataclass(frozen=True)

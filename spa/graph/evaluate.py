@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-SMALL = 4096
-"""Elements up to which a tensor counts as small enough to be evaluated and kept."""
+SMALL = 4096  # elements up to which a tensor counts as small enough to be evaluated and kept
 
 
 def words(text: str) -> frozenset[str]:

@@ -46,8 +46,7 @@ LARGEST_WEIGHT = 1 << 28
 MOST_MADE = 1 << 31
 """Bytes that may follow from constants alone: what is not folded an engine computes as it loads."""
 
-DEEPEST = 8
-"""Ifs inside each other that are resolved."""
+DEEPEST = 8  # Ifs inside each other that are resolved
 
 
 def fold(

@@ -17,8 +17,7 @@ from spa.graph.evaluate import words
 from spa.graph.makers import framed
 
 Array = NDArray[np.generic]
-Name = Callable[[str], str]
-"""From the name that is wanted to one that the file does not have."""
+Name = Callable[[str], str]  # from the name that is wanted to one that the file does not have
 
 FILLED, EXPANDED = 9, 8
 """The opsets from which on ConstantOfShape and Expand are there."""

@@ -16,18 +16,10 @@ from spa.graph.evaluate import schema_of
 from spa.graph.tensors import bits_of, data_file, is_external, location_of, raw_bytes, tensors_of
 
 PROTOBUF_LIMIT = (1 << 31) - 1
-LARGEST_DIM = 1 << 48
-"""No axis and no tensor may have more elements than this."""
-
-MOST_NODES = 20_000
-"""Nodes that functions may unfold into; a file may hold more than that itself."""
-
-DEEPEST_CALL = 200
-"""Functions that may call each other in a row."""
-
-STANDARD = frozenset(("", "ai.onnx"))
-"""The names of the domain of ONNX's own operators."""
-
+LARGEST_DIM = 1 << 48  # no axis and no tensor may have more elements than this
+MOST_NODES = 20_000  # nodes that functions may unfold into; a file may hold more than that itself
+DEEPEST_CALL = 200  # functions that may call each other in a row
+STANDARD = frozenset(("", "ai.onnx"))  # the names of the domain of ONNX's own operators
 Key = tuple[str, str]
 
 SIGNATURES = (

@@ -15,8 +15,7 @@ from onnx import NodeProto, TensorProto
 from spa.graph.evaluate import has_subgraph
 from spa.graph.tensors import copied, external_bytes
 
-LARGEST_FLOW = 1 << 30
-"""What a capacity may be; larger sizes are counted in larger units."""
+LARGEST_FLOW = 1 << 30  # what a capacity may be; larger sizes are counted in larger units
 
 
 @dataclass

@@ -13,9 +13,7 @@ import numpy as np
 GRAPH, INITIALIZER, NAME, RAW_DATA = 7, 5, 8, 9
 """Field numbers of onnx.proto: of ModelProto, GraphProto and (two) TensorProto."""
 
-LEAST = 1 << 15
-"""Bytes from which on a tensor is worth looking for in the file."""
-
+LEAST = 1 << 15  # bytes from which on a tensor is worth looking for in the file
 Span = tuple[int, int]
 State = tuple[int, ...]
 

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from spa.graph.makers import Makers
 
 
-FLOW = "spa.flow"
-"""The domain of what happens at the borders of bodies; no file has such nodes."""
+FLOW = "spa.flow"  # the domain of what happens at the borders of bodies; no file has such nodes
 
 
 Attributes: TypeAlias = Mapping[str, Any]

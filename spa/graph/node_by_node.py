@@ -17,9 +17,7 @@ from spa.graph.evaluate import evaluate
 from spa.graph.facts import Facts, Program, Step
 from spa.runtime import evaluate_constants, single
 
-TRIED = 4096
-"""Nodes that an engine is started for; what is left after so many is for the reference."""
-
+TRIED = 4096  # nodes that an engine is started for; what is left after so many is for the reference
 Arrays = dict[str, np.ndarray]
 
 

@@ -24,8 +24,7 @@ from spa.graph.normalize import (
     unused,
 )
 
-FIRST_SCAN = 9
-"""Before this opset a Scan runs over a batch, too."""
+FIRST_SCAN = 9  # before this opset a Scan runs over a batch, too
 
 
 def is_open(node: NodeProto, opset: int) -> bool:

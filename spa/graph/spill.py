@@ -15,9 +15,7 @@ from spa.errors import UsageError
 from spa.graph.tensors import OWN_FILES, bits_of, lies_at
 from spa.storage import Scratch, temporary_folder
 
-HELD = 1 << 30
-"""Bytes of new tensors that a model may keep in memory."""
-
+HELD = 1 << 30  # bytes of new tensors that a model may keep in memory
 LEAST = 1 << 20
 CHUNK = 1 << 22
 

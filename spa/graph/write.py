@@ -42,9 +42,7 @@ from spa.storage import (
     same_file,
 )
 
-LARGEST_FILE = (1 << 31) - (1 << 20)
-"""Bytes that a model file may have: protobuf ends at 2 GiB."""
-
+LARGEST_FILE = (1 << 31) - (1 << 20)  # bytes that a model file may have: protobuf ends at 2 GiB
 SMALLEST_EXTERNAL = 1024
 CHUNK = 1 << 22
 ZEROS = bytes(CHUNK)
@@ -169,8 +167,7 @@ def _save_parts(
     return Saved(target, hashlib.sha256(contents).hexdigest(), len(contents) + size, place, digest)
 
 
-NOT_YET = "\0"
-"""Stands for the name of a data file until its digest is known; no file can have it."""
+NOT_YET = "\0"  # stands for the name of a data file until its digest is known; no file can have it
 
 
 def _contents(shell: ModelProto, target: Path) -> bytes:

@@ -19,9 +19,7 @@ from spa.graph.tensors import copied, is_external, shell_of, to_array
 from spa.make import make
 from spa.runtime import evaluate_constants
 
-LEAST = 1024
-"""Bytes of a tensor for which a file that does not grow anyway takes nodes instead."""
-
+LEAST = 1024  # bytes of a tensor for which a file that does not grow anyway takes nodes instead
 Tensors = Mapping[str, TensorProto]
 
 

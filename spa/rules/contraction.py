@@ -10,8 +10,7 @@ from typing import Literal
 from spa.graph.model import Attributes, Node
 from spa.labels import Shape
 
-Terms = tuple[tuple[str, ...], ...]
-"""Letters of the axes of both inputs and of the output."""
+Terms = tuple[tuple[str, ...], ...]  # letters of the axes of both inputs and of the output
 
 
 @dataclass(frozen=True)

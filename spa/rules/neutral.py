@@ -44,8 +44,7 @@ class Room:
         return name
 
 
-BOUND = "Tanh"
-"""What keeps values bounded, element by element."""
+BOUND = "Tanh"  # what keeps values bounded, element by element
 Neutral = Callable[[Node, Room], "list[Step] | None"]
 
 

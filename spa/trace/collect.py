@@ -28,8 +28,7 @@ log = logging.getLogger(__name__)
 Origin = tuple[int, int, int]
 """Where labels were made: the node's number, its input (`FRESH`: none), and which time there."""
 FRESH = 1 << 30
-OPTION = -2
-"""In place of a node's number: an input with a default."""
+OPTION = -2  # in place of a node's number: an input with a default
 NONE_ALIKE: Mapping[Origin, Ids] = MappingProxyType({})
 Factors = Mapping[tuple[int, int], tuple[Shape, ...]]
 """By node and input, for every axis of a stored tensor, the axes it is made of."""

@@ -8,9 +8,7 @@ from typing import Any, Literal, TypeVar
 from spa.graph.model import Node
 from spa.labels import Image
 
-MICROSOFT = "com.microsoft"
-"""The domain of what onnxruntime adds to the standard."""
-
+MICROSOFT = "com.microsoft"  # the domain of what onnxruntime adds to the standard
 Fixes = dict[str | int, Any]
 Status = Literal["ruled", "lossy", "frozen"]
 Rule = Callable[..., Image | list[Image]]
