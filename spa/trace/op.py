@@ -40,18 +40,9 @@ class Listener(ABC):
     def attr(self, node: Node, name: str, default: object) -> Any:
         return node.attrs.get(name, default)
 
-    def symbolic(self, node: Node, i: int) -> np.ndarray | None:
-        return self.graph.symbolic.get(node.inputs[i])
-
     def sized(self, node: Node, i: int) -> np.ndarray | None:
         known = self.graph.values.get(node.inputs[i])
         return known if known is not None else self.graph.consts.get(node.inputs[i])
-
-    def is_float(self, node: Node, i: int) -> bool:
-        return is_float(self.graph.dtypes.get(node.inputs[i]))
-
-    def is_number(self, node: Node, i: int) -> bool:
-        return is_number(self.graph.dtypes.get(node.inputs[i]))
 
     def shape(self, node: Node, i: int) -> Shape | None:
         return self.graph.shapes.get(node.inputs[i])
@@ -106,6 +97,9 @@ class NodeView:
         """The node's attribute, or `default`."""
         return self._at.attr(self.node, name, default)
 
+    def _name(self, i: int) -> str:
+        return self.node.inputs[self._places[i]]
+
     def has(self, i: int) -> bool:
         """Whether optional input `i` is given."""
         if i >= len(self._places):
@@ -132,11 +126,11 @@ class NodeView:
         return mask
 
     def _mask(self, i: int) -> NDArray[np.bool_] | None:
-        return self._at.symbolic(self.node, self._places[i]) if self.has(i) else None
+        return self._at.graph.symbolic.get(self._name(i)) if self.has(i) else None
 
     def is_const(self, i: int) -> bool:
         """Whether input `i` is stored in the file."""
-        return self.has(i) and self.node.inputs[self._places[i]] in self._at.stored
+        return self.has(i) and self._name(i) in self._at.stored
 
     @property
     def moving(self) -> bool:
@@ -145,11 +139,11 @@ class NodeView:
 
     def is_float(self, i: int) -> bool:
         """Whether input `i` has a floating-point type."""
-        return self._at.is_float(self.node, self._places[i])
+        return is_float(self._at.graph.dtypes.get(self._name(i)))
 
     def is_number(self, i: int) -> bool:
         """Whether channels may be stored in the type of input `i`: floats, and short integers."""
-        return self._at.is_number(self.node, self._places[i])
+        return is_number(self._at.graph.dtypes.get(self._name(i)))
 
     def shape(self, i: int) -> Shape:
         """Shape of input `i`."""
