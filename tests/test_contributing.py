@@ -39,7 +39,7 @@ def commands(page):
 @pytest.fixture
 def tree(tmp_path):
     """The project as a contributor has it, to write files into."""
-    shutil.copytree(ROOT / "spa", tmp_path / "spa", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "spa", tmp_path / "spa", ignore=shutil.ignore_patterns("*.pyc.*"))
     (tmp_path / "tests").symlink_to(ROOT / "tests")
     return tmp_path
 

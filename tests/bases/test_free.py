@@ -9,6 +9,7 @@ from spa.bases import free, mix, mixed
 from spa.bases.directions import _root
 from spa.coupling import analyse
 from spa.graph import read
+from tests.carried import coupling_of
 from tests.nets import MOTIFS, Net, random_net
 from tests.support import needs_runtime
 
@@ -53,16 +54,15 @@ def at_random(coupling, parts, feeds, *_):
 
 @pytest.mark.parametrize(("name", "count"), FREE.items())
 def test_attention_is_free_where_nothing_tells_channels_apart(name, count):
-    coupling = coupled(MOTIFS[name].build())
-    assert len(free(coupling)) == count
+    assert len(free(coupling_of(name))) == count
 
 
 @pytest.mark.parametrize("name", sorted(MOTIFS))
 def test_what_is_free_may_be_mixed_at_random(name, monkeypatch):
-    needs_runtime(MOTIFS[name].build())
-    coupling = coupled(MOTIFS[name].build())
+    coupling = coupling_of(name)
     parts = free(coupling)
     if parts:
+        needs_runtime(MOTIFS[name].build())
         monkeypatch.setattr(mix, "directions", at_random)
         found = mixed(coupling, parts, feeds_of(coupling.graph))
         assert found is not None and found[1]
@@ -70,10 +70,10 @@ def test_what_is_free_may_be_mixed_at_random(name, monkeypatch):
 
 @pytest.mark.parametrize("seed", range(60))
 def test_random_nets_compute_the_same_in_a_free_basis(seed, monkeypatch):
-    needs_runtime(random_net(seed).model)
     coupling = coupled(random_net(seed).model)
     parts = free(coupling)
     if parts:
+        needs_runtime(random_net(seed).model)
         monkeypatch.setattr(mix, "directions", at_random)
         assert mixed(coupling, parts, feeds_of(coupling.graph)) is not None
 
