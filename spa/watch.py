@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spa.errors import LimitError
+from spa.storage import abandon
 
 LOOK_SECONDS = 0.1
 
@@ -172,6 +173,19 @@ def watching(
     finally:
         _watches.remove(watch)
         watch.close()
+
+
+def leaving(last_words: Callable[[LimitError], object]) -> Callable[[LimitError], None]:
+    """What ends the process, after these words and with nothing half written."""
+
+    def give_up(error: LimitError) -> None:
+        try:
+            last_words(error)
+            abandon()
+        finally:
+            os._exit(EXIT_CODE)
+
+    return give_up
 
 
 @contextmanager

@@ -8,7 +8,6 @@ the process ends (see `spa.watch`).
 from __future__ import annotations
 
 import _thread
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +17,6 @@ from types import FrameType
 from spa import watch
 from spa.errors import LimitError, UsageError
 from spa.events import Callback, Event
-from spa.storage import abandon
 
 # Rung again so soon where an error would be lost or leave something half done.
 SOON_SECONDS = 0.005
@@ -53,14 +51,6 @@ def limited(
         raise UsageError(f"--timeout must be above 0 seconds, not {seconds:g}")
     run = watch.RUN_SECONDS if seconds is None else None
     limits = watch.Limits(seconds, memory, run)
-
-    def give_up(error: LimitError) -> None:
-        try:
-            last_words(error)
-            abandon()
-        finally:
-            os._exit(watch.EXIT_CODE)
-
     found = [] if seconds is None else [watch.late(seconds)]
     with _interruption(found) as ring:
 
@@ -68,7 +58,7 @@ def limited(
             found[:] = [error]
             ring()
 
-        with watch.watching(limits, interrupt, give_up) as guard:
+        with watch.watching(limits, interrupt, watch.leaving(last_words)) as guard:
 
             def watched(event: Event) -> None:
                 if guard.error is not None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 from spa.cli import spa
 from spa.cli.failure import complain
-from spa.cli.signals import terminable
+
+ASKING = ("SIGTERM", "SIGHUP")
+"""What schedulers send before they kill, and what a terminal sends when it is closed."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -29,3 +35,26 @@ def run(argv: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         return complain(error, verbose=not {"-v", "-vv", "--verbose"}.isdisjoint(arguments))
     return code if isinstance(code, int) else 0
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Raise KeyboardInterrupt in the body when the system asks the process to end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {}
+    for name in ASKING:
+        number = getattr(signal, name, None)
+        # What is ignored (as under nohup) or handled already stays so.
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            before[number] = signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

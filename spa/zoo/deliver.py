@@ -14,8 +14,7 @@ from typing import Any
 
 from spa.errors import UsageError
 from spa.storage import alone, move, replaced
-from spa.zoo.known import is_intact
-from spa.zoo.manifest import Line
+from spa.zoo.manifest import Line, is_intact
 from spa.zoo.model import Layout
 from spa.zoo.paths import is_inside, sha256, stamp
 
@@ -41,12 +40,8 @@ class Places:
 
     def check(self, path: str) -> None:
         """Refuse a place where a file of somebody else lies."""
-        place = self._layout.dest / path
-        if path not in self.paths and (place.exists() or place.is_symlink()):
-            raise UsageError(
-                f"{place} exists, and no record says that this zoo wrote it; move it, or choose "
-                "another destination"
-            )
+        if path not in self.paths:
+            _check_free(self._layout.dest / path)
 
     def replace(self, made: Path) -> Files:
         """Move all files of a folder to where the model's results lie, the model last.
@@ -122,12 +117,16 @@ def check_summaries(layout: Layout, files: list[str]) -> None:
     if layout.manifest.exists() and not layout.summary("x").parent.exists():
         return  # versions before this one kept no record of them
     for name in files:
-        place = layout.dest / name
-        if (place.exists() or place.is_symlink()) and not layout.summary(name).exists():
-            raise UsageError(
-                f"{place} exists, and no record says that this zoo wrote it; move it, or choose "
-                "another destination"
-            )
+        if not layout.summary(name).exists():
+            _check_free(layout.dest / name)
+
+
+def _check_free(place: Path) -> None:
+    if place.exists() or place.is_symlink():
+        raise UsageError(
+            f"{place} exists, and no record says that this zoo wrote it; move it, or choose "
+            "another destination"
+        )
 
 
 def claim_summaries(layout: Layout, files: list[str]) -> None:

@@ -11,12 +11,12 @@ import json
 import os
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from spa import watch
-from spa.errors import LimitError, ReadError, UsageError
-from spa.storage import abandon
+from spa.errors import ReadError, UsageError
 from spa.zoo.paths import is_inside, sha256, stamp
 
 
@@ -74,13 +74,7 @@ def _prune(order: dict[str, Any], looked: dict[str, Any]) -> int:
     """Prune, and leave a report whatever happens."""
     from spa import reports
 
-    def give_up(error: LimitError) -> None:
-        try:
-            _failed(order, error)
-            abandon()
-        finally:
-            os._exit(watch.EXIT_CODE)
-
+    give_up = watch.leaving(partial(_failed, order))
     # The process that waits for this one looks at the limits of the whole.
     limits = watch.Limits(run=watch.RUN_SECONDS if order["timeout"] is None else None)
     try:

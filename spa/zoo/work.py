@@ -22,9 +22,8 @@ from spa.reports.zoo import Row
 from spa.storage import move
 from spa.zoo import child, remote
 from spa.zoo.deliver import Places
-from spa.zoo.known import beside_url, is_settled, is_unchanged
 from spa.zoo.lock import claimed
-from spa.zoo.manifest import Line, Manifest, manifest_of
+from spa.zoo.manifest import Line, Manifest, beside_url, is_settled, is_unchanged, manifest_of
 from spa.zoo.model import Job, Layout
 from spa.zoo.paths import is_inside, is_url
 from spa.zoo.rows import broken, failed, row_of
