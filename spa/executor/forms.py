@@ -80,41 +80,21 @@ class Convolution:
 
 @dataclass(frozen=True)
 class Product:
-    """MatMul, Gemm and Einsum of an activation and a weight: axes are letters.
-
-    Letters of both and of the output are groups, those summed are features, those that the weight
-    brings are rows, and what is left of the activation are positions.
-    """
+    """MatMul, Gemm and Einsum of an activation and a weight: axes are letters."""
 
     x: Letters
     w: Letters
     y: Letters
+    shared: Letters  # by both and by the output: groups
+    summed: Letters  # over: features
+    brought: Letters  # by the weight: rows
+    over: Letters  # left of the activation: positions
 
     @property
     def axis(self) -> int | None:
         """The axis of the output that the rows lie along; None if there are several."""
         letters = (*self.shared, *self.brought)
         return self.y.index(letters[0]) if len(letters) == 1 else None
-
-    @property
-    def shared(self) -> Letters:
-        """Letters of groups."""
-        return tuple(c for c in self.w if c in self.x and c in self.y)
-
-    @property
-    def summed(self) -> Letters:
-        """Letters of features."""
-        return tuple(c for c in self.w if c in self.x and c not in self.y)
-
-    @property
-    def brought(self) -> Letters:
-        """Letters of rows."""
-        return tuple(c for c in self.w if c not in self.x)
-
-    @property
-    def over(self) -> Letters:
-        """Letters of positions."""
-        return tuple(c for c in self.y if c not in self.w)
 
     def matrix(self, weight: Array, groups: int) -> Array:
         """The weight as `[groups, rows, features]`."""
@@ -193,5 +173,9 @@ def _product(
         if any(n != full.get(c, n) for c, n in zip(term, shape, strict=True)):
             return None  # broadcast
     alone = [c for t, u in ((x, w), (w, x)) for c in t if c not in u and c not in y]
-    form = Product(x, w, y)
-    return None if alone or not form.summed or not form.brought else form
+    summed = tuple(c for c in w if c in x and c not in y)
+    brought = tuple(c for c in w if c not in x)
+    if alone or not summed or not brought:
+        return None
+    shared, over = tuple(c for c in w if c in x and c in y), tuple(c for c in y if c not in w)
+    return Product(x, w, y, shared, summed, brought, over)

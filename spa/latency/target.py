@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -112,26 +112,24 @@ def reach(
     )
 
 
+@dataclass(eq=False)
 class _Hunt:
     """One search, with widths of one kind."""
 
-    def __init__(
-        self,
-        coupling: Coupling,
-        scores: NDArray[np.float64],
-        recipe: Recipe,
-        allowed: Sequence[Limit],
-        clock: Clock,
-        whole: Timed,
-    ) -> None:
-        self.coupling, self.scores, self.recipe = coupling, scores, recipe
-        self.clock, self.whole = clock, whole
-        self.bounds = paying(coupling, allowed, self.clock)
+    coupling: Coupling
+    scores: NDArray[np.float64]
+    recipe: Recipe
+    allowed: Sequence[Limit]
+    clock: Clock
+    whole: Timed
+    turns: int = 0
+    known: dict[bytes, Aim] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.bounds = paying(self.coupling, self.allowed, self.clock)
         if all(len(limit.steps) == 1 for limit in self.bounds):
-            self.bounds = tuple(allowed)  # where no width pays, let the measurement say so
-        self.full = self.clock(coupling.everything())
-        self.turns = 0
-        self.known: dict[bytes, Aim] = {}
+            self.bounds = tuple(self.allowed)  # where no width pays, let the measurement say so
+        self.full = self.clock(self.coupling.everything())
 
     def run(self) -> Aim:
         """The least choice that meets the target, else the one that goes furthest."""

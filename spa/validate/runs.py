@@ -7,6 +7,7 @@ say), the part before them is run: what enters them is an output then.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +27,22 @@ from spa.validate.neutral import all_graphs, nodes_inside
 Arrays = Mapping[str, NDArray[Any]]
 
 
+@dataclass(eq=False)
 class Runner:
     """Runs one model, with onnxruntime's optimizer or without.
 
     `ran` hears of every run; `integers` says whether the optimizer may compute in integers what is
-    beside quantisers.
+    beside quantisers; `unknown` are the nodes that it ends before, once it has run.
     """
 
-    def __init__(
-        self,
-        model: ModelProto,
-        base_dir: Path | None,
-        device: Device,
-        ran: Advance = unheard,
-        integers: bool = True,
-    ) -> None:
-        self.model, self.base_dir, self.device = model, base_dir, device
-        self.ran, self.integers = ran, integers
-        self._sessions: dict[bool, Session] = {}
-        self.unknown: tuple[NodeProto, ...] = ()
-        self._last: tuple[Arrays, bool, dict[str, Any]] | None = None
+    model: ModelProto
+    base_dir: Path | None
+    device: Device
+    ran: Advance = unheard
+    integers: bool = True
+    unknown: tuple[NodeProto, ...] = ()
+    _sessions: dict[bool, Session] = field(default_factory=dict)
+    _last: tuple[Arrays, bool, dict[str, Any]] | None = None
 
     def __call__(self, feeds: Arrays, optimize: bool) -> dict[str, Any]:
         """The outputs by name, known already where the last run was the same.

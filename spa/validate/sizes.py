@@ -8,6 +8,7 @@ out.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from itertools import combinations
 from math import prod
 
@@ -51,7 +52,8 @@ def each_other(
     opposite = {dims[symbol] for symbol in batches}
     for way in (SMALLER, LARGER):
         ways = {s: -way if n in opposite else way for s, n in dims.items()}
-        search = _Search(dims, ways, accepted, nearest)
+        tried = {s: steps(n, ways[s], nearest) for s, n in dims.items()}
+        search = _Search(dims, tried, accepted)
         search.all_at_once()
         search.one_by_one()
         search.in_pairs()
@@ -59,21 +61,18 @@ def each_other(
     return found
 
 
+@dataclass
 class _Search:
     """Other sizes in one direction: `open` are the symbols that none was found of yet."""
 
-    def __init__(
-        self,
-        dims: Sizes,
-        ways: Mapping[str, int],
-        accepted: Callable[[Sizes], bool],
-        nearest: bool,
-    ) -> None:
-        self.dims, self.accepted = dims, accepted
-        self.steps = {s: steps(n, ways[s], nearest) for s, n in dims.items()}
-        self.open = {s for s in dims if self.steps[s]}
-        self.found: list[Sizes] = []
-        self.refused: list[Sizes] = []
+    dims: Sizes
+    steps: Mapping[str, list[int]]
+    accepted: Callable[[Sizes], bool]
+    found: list[Sizes] = field(default_factory=list)
+    refused: list[Sizes] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.open = {s for s in self.dims if self.steps[s]}
 
     def all_at_once(self) -> None:
         levels = max((len(self.steps[s]) for s in self.open), default=0)
