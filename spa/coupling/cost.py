@@ -163,12 +163,7 @@ class Cost:
         channels = sum(
             n * len(group.cells) for n, group in zip(kept, self.coupling.groups, strict=True)
         )
-        rest = zip(
-            self._params,
-            elements * self._times,
-            elements * self._counted,
-            strict=True,
-        )
+        rest = zip(self._params, elements * self._times, elements * self._counted, strict=True)
         return self._sizes(elements, channels), tuple(rest)
 
     def _elements(self, kept: NDArray[Any], rows: Sequence[float]) -> NDArray[np.float64]:

@@ -10,15 +10,7 @@ import onnx
 from onnx import TypeProto
 
 from spa.graph.evaluate import attribute_of
-from spa.graph.facts import (
-    Facts,
-    Program,
-    Step,
-    prepare,
-    static_shape,
-    tensor_type,
-    value_of,
-)
+from spa.graph.facts import Facts, Program, Step, prepare, static_shape, tensor_type, value_of
 
 MOST_ROUNDS = 4  # walks over a body in search of types that hold in every iteration
 MOST_TRIPS = 1 << 20  # a Loop that may run more often is one that its condition ends

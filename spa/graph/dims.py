@@ -26,21 +26,10 @@ GAPS = {"batch": 1, "image": 32, "length": 2}
 """How far the sizes of two symbols of one kind lie apart where they can be told apart."""
 
 PLAN = (
-    (2, 0, True),
-    (2, 0, False),
-    (1, 0, True),
-    (2, 5, True),
-    (2, 5, False),
-    (2, 6, False),
-    (1, 5, False),
-    (2, 1, False),
-    (2, 4, False),
-    (2, 7, False),
-    (1, 0, False),
-    (1, 4, False),
-    (1, 6, False),
-    (1, 7, False),
-)
+    (2, 0, True), (2, 0, False), (1, 0, True), (2, 5, True), (2, 5, False),
+    (2, 6, False), (1, 5, False), (2, 1, False), (2, 4, False), (2, 7, False),
+    (1, 0, False), (1, 4, False), (1, 6, False), (1, 7, False),
+)  # fmt: skip
 """Batch size, step of the ladders, whether symbols get sizes of their own: likely ones first."""
 
 MOST_TRIES = 16
@@ -144,9 +133,7 @@ def concrete(
 
 
 def hinted(
-    inputs: Sequence[onnx.ValueInfoProto],
-    axes: Axes,
-    shapes: Mapping[str, Sequence[int]] | None,
+    inputs: Sequence[onnx.ValueInfoProto], axes: Axes, shapes: Mapping[str, Sequence[int]] | None
 ) -> dict[str, int]:
     """Sizes that the user's input shapes give to symbols."""
     sizes: dict[str, int] = {}

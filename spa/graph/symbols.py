@@ -81,10 +81,7 @@ class _Tracking:
     """One pass over the nodes."""
 
     def __init__(
-        self,
-        seen: Seen,
-        elsewhere: Sequence[Seen],
-        consts: Mapping[str, NDArray[np.generic]],
+        self, seen: Seen, elsewhere: Sequence[Seen], consts: Mapping[str, NDArray[np.generic]]
     ) -> None:
         self.seen, self.elsewhere, self.consts = seen, elsewhere, consts
         self.masks: dict[str, Mask] = {}

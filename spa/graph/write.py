@@ -31,16 +31,7 @@ from spa.graph.tensors import (
     tensors_of,
     to_array,
 )
-from spa.storage import (
-    Draft,
-    alone,
-    check_place,
-    clashes,
-    clean,
-    drafted,
-    refused,
-    same_file,
-)
+from spa.storage import Draft, alone, check_place, clashes, clean, drafted, refused, same_file
 
 LARGEST_FILE = (1 << 31) - (1 << 20)  # bytes that a model file may have: protobuf ends at 2 GiB
 SMALLEST_EXTERNAL = 1024

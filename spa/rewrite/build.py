@@ -32,12 +32,7 @@ PLAIN = frozenset(("float32", "float64", "float16", "int64", "int32", "int8", "u
 Made = Callable[[], NDArray[Any]]
 
 
-def rewrite(
-    coupling: Coupling,
-    alive: NDArray[np.bool_],
-    *,
-    checked: bool = False,
-) -> ModelProto:
+def rewrite(coupling: Coupling, alive: NDArray[np.bool_], *, checked: bool = False) -> ModelProto:
     """The model without the units that are not in `alive`.
 
     Args:

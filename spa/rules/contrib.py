@@ -64,11 +64,7 @@ def skip_layer_normalization(op: Op, *_: Image) -> list[Image]:  # * c, * c, c, 
 
 
 trait("SkipLayerNormalization", domain=MICROSOFT, neutral=neutral.skipped)
-trait(
-    "SkipSimplifiedLayerNormalization",
-    domain=MICROSOFT,
-    neutral=neutral.skipped_without_shift,
-)
+trait("SkipSimplifiedLayerNormalization", domain=MICROSOFT, neutral=neutral.skipped_without_shift)
 
 
 @rule("EmbedLayerNormalization", "QEmbedLayerNormalization", domain=MICROSOFT, lossy=MEAN)

@@ -42,12 +42,7 @@ def attention_of_bytes(op: Op, x: Image, *_: Image) -> list[Image]:  # b s i, i 
     return _projected(op, x, (k, v), 8)
 
 
-trait(
-    "QAttention",
-    domain=MICROSOFT,
-    bytes=((0, 1, 7),),
-    quantised=((0, 3, 6), (1, 4, 7)),
-)
+trait("QAttention", domain=MICROSOFT, bytes=((0, 1, 7),), quantised=((0, 3, 6), (1, 4, 7)))
 
 
 def _labels(op: Op) -> tuple[Ids, Ids]:

@@ -180,10 +180,7 @@ for alone in ("LeakyRelu", "Sigmoid", "Softmax", "ReduceMean", "AveragePool", "G
     trait(f"QLinear{alone}", domain=MICROSOFT, zero=4, quantised=((0, 1, 2),))
 trait("QLinearSoftmax", domain=MICROSOFT, neutral=neutral.bounded_bytes)
 trait(
-    "MatMulIntegerToFloat",
-    domain=MICROSOFT,
-    bytes=((0, 1, 5),),
-    quantised=((0, 2, 4), (1, 3, 5)),
+    "MatMulIntegerToFloat", domain=MICROSOFT, bytes=((0, 1, 5),), quantised=((0, 2, 4), (1, 3, 5))
 )
 trait(
     "DynamicQuantizeMatMul",

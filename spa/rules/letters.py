@@ -160,11 +160,8 @@ class Writer:
                 if np.array_equal(np.frombuffer(seen, np.int64), ids[at : at + len(seen) // 8])
             ]
             if fits:
-                words, at, met = (
-                    [*words, self._group(fits[0][1])],
-                    at + len(fits[0][0]) // 8,
-                    met + 1,
-                )
+                words.append(self._group(fits[0][1]))
+                at, met = at + len(fits[0][0]) // 8, met + 1
             else:
                 sort, n = ("*", "new")[int(ids[at] != 0)], 1
                 if words and words[-1].endswith(f" {sort}"):
