@@ -61,8 +61,7 @@ def conv_transpose(
     return _result(op, make, read, 2)
 
 
-trait("ConvTranspose", macs=of_transposed)
-trait("ConvTranspose", contracts=Contraction(window="writes", bias=2))
+trait("ConvTranspose", macs=of_transposed, contracts=Contraction(window="writes", bias=2))
 
 
 @rule("DeformConv")

@@ -111,6 +111,5 @@ def split_sizes(new: Sizes) -> Fixes:
     return {"split": sizes.tolist()} if new.version < 13 else {1: sizes, "num_outputs": None}
 
 
-trait("Split", sized=(1,))
+trait("Split", sized=(1,), linear="moves")
 trait("Concat", linear="joins")
-trait("Split", linear="moves")

@@ -129,5 +129,4 @@ def _rebound(kept: NDArray[np.bool_], start: int, end: int, step: int) -> tuple[
     return found.pop()
 
 
-trait("Slice", sized=(1, 2, 3, 4))
-trait("Slice", linear="moves")
+trait("Slice", sized=(1, 2, 3, 4), linear="moves")
