@@ -81,9 +81,11 @@ def _translate(report: Any) -> None:
             part["error"] = in_python(part["error"])
 
 
-def _documented(function: Callable[..., object]) -> str:
+def _documented(function: Callable[..., object]) -> str | None:
     """The docstring with all arguments, those that it lacks from `ARGUMENTS` or a field."""
-    text = python.cleandoc(function.__doc__ or "")
+    if function.__doc__ is None:  # as under -OO
+        return None
+    text = python.cleandoc(function.__doc__)
     own = dict(re.findall(r"^    (\w+): (.+(?:\n     +.+)*)", text, re.MULTILINE))
     known = {name: in_python(SHELL.sub("", said.help)) for name, said in OPTIONS.items()}
     known |= {**ARGUMENTS, **own}

@@ -80,6 +80,14 @@ def test_importing_spa_imports_nothing_heavy():
     assert done.stdout == "[]\n"
 
 
+def test_python_may_be_told_to_strip_docstrings():
+    done = subprocess.run(
+        [sys.executable, "-OO", "-c", "import spa; print(spa.prune.__doc__)"],
+        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert done.stdout == "None\n", done.stderr
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_function_documents_its_arguments_and_errors(name):
     function = getattr(spa, name)
