@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+
+from tests.nets.layers import products
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("zoo_table", "zoo")
@@ -33,24 +33,7 @@ def part(name: str) -> Any:
 
 
 def save(path: Path, hidden: int = 8) -> Path:
-    """Two products with something non-linear between them."""
-    rng = np.random.default_rng(0)
-    weights = [
-        numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name)
-        for name, shape in (("w1", (6, hidden)), ("w2", (hidden, 3)))
-    ]
-    nodes = [
-        helper.make_node("MatMul", ["x", "w1"], ["a"]),
-        helper.make_node("Relu", ["a"], ["b"]),
-        helper.make_node("MatMul", ["b", "w2"], ["y"]),
-    ]
-    ends = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-        for name, shape in (("x", [2, 6]), ("y", [2, 3]))
-    ]
-    graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.save(model, path)
+    onnx.save(products(6, hidden, 3, bias=False), path)
     return path
 
 

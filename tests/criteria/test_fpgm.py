@@ -12,7 +12,8 @@ from spa.criteria.fpgm import fpgm
 from spa.graph import read
 from spa.trace import MAKES
 from tests.carried import coupling_of
-from tests.nets import MOTIFS, Net
+from tests.nets import MOTIFS
+from tests.nets.layers import convolutions
 
 
 def vectors(coupling):
@@ -64,9 +65,7 @@ def test_more_weights_than_one_chunk(monkeypatch):
 
 def test_equal_channels_in_the_middle_matter_least():
     """Of four filters, two alike lie between the others; norms would keep them."""
-    n = Net(opset=17)
-    n_ = n.Relu(n.conv(n.input("x", 3, 4, 4), 3, 4))
-    model = n.done(n.head(n_, 4))
+    model = convolutions(3, 4, area=(4, 4), head=5)
     weight = next(t for t in model.graph.initializer if len(t.dims) == 4)
     filters = np.ones((4, *weight.dims[1:]), np.float32)
     filters *= np.array([1.0, 10.0, 10.0, 19.5], np.float32).reshape(4, 1, 1, 1)
@@ -78,8 +77,7 @@ def test_equal_channels_in_the_middle_matter_least():
 
 def test_filters_that_are_equal_lie_at_no_distance():
     """Rounding must not give what is the same a distance."""
-    n = Net(opset=17)
-    model = n.done(n.head(n.Relu(n.conv(n.input("x", 3, 4, 4), 3, 4)), 4))
+    model = convolutions(3, 4, area=(4, 4), head=5)
     weight = next(t for t in model.graph.initializer if len(t.dims) == 4)
     same = np.broadcast_to(np.float32([1e4, 0.1, 3.0]).reshape(1, 3, 1, 1), tuple(weight.dims))
     weight.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(same), weight.name))

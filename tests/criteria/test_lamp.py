@@ -9,7 +9,7 @@ from spa.coupling import analyse
 from spa.criteria import Context, score
 from spa.criteria.lamp import weigh
 from spa.graph import read
-from tests.nets import Net
+from tests.nets.layers import convolutions
 
 
 def test_a_weight_is_a_share_of_those_that_are_no_smaller():
@@ -28,8 +28,7 @@ def test_zeros_are_worth_nothing():
 
 def two_layers():
     """Channels 0..2 are made by w_1 [3, 2, 1, 1] and read by the head's w [2, 3]."""
-    n = Net(opset=17)
-    model = n.done(n.head(n.Relu(n.conv(n.input("x", 2, 4, 4), 2, 3)), 3, 2))
+    model = convolutions(2, 3, area=(4, 4), head=2)
     values = {
         4: np.array([[1, 2], [3, 0], [1, 1]], np.float32),
         3: np.array([9, 9, 9], np.float32),

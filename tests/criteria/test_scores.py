@@ -14,6 +14,7 @@ from spa.errors import UsageError
 from spa.graph import read
 from tests.carried import coupling_of
 from tests.nets import Net
+from tests.nets.layers import convolutions
 
 DATA_FREE = ("l1", "l2", "random")
 
@@ -183,8 +184,7 @@ def test_unknown_names_are_usage_errors(coupling, context, options, words):
 
 
 def test_weights_of_every_type_are_scored():
-    n = Net(opset=17, dtype=np.float16)
-    model = n.done(n.head(n.Relu(n.conv(n.input("x", 3, 4, 4), 3, 8)), 8))
+    model = convolutions(3, 8, area=(4, 4), head=5, dtype=np.float16)
     coupling = analyse(read(model), strict=True)
     found = score(Context(coupling), "l2", normalize="none")[coupling.groups[0].cells]
     assert found.dtype == np.float64 and (found > 0).all()

@@ -9,14 +9,12 @@ from spa.executor.samples import FEWEST, LEAST, MOST, check_room, samples_for
 from spa.graph import read
 from spa.pipeline import prune
 from spa.recipe import Recipe
-from tests.nets import Net
+from tests.nets.layers import convolutions
 
 
 def graph_of(channels, pixels, head):
-    n = Net(opset=17, batch="N")
-    y = n.Relu(n.conv(n.input("x", channels, pixels, pixels), channels, 8))
-    y = n.Relu(n.conv(y, 8, head))
-    return read(n.done(n.MatMul(n.Flatten(n.GlobalAveragePool(y)), n.weight(head, 5))))
+    area = pixels, pixels
+    return read(convolutions(channels, 8, head, area=area, head=5, batch="N"))
 
 
 def test_small_pictures_are_many():
@@ -38,9 +36,7 @@ def test_where_one_is_too_large_for_memory_there_are_fewest():
 
 def test_a_model_of_which_not_one_sample_fits_is_refused_before_it_is_run():
     """Its file is small; the shape that it declares is not."""
-    n = Net(opset=17, batch="N")
-    y = n.Relu(n.conv(n.input("x", 3, 1 << 14, 1 << 13), 3, 8))
-    model = n.done(n.conv(y, 8, 4))
+    model = convolutions(3, 8, 4, area=(1 << 14, 1 << 13), batch="N")
     for scorer in ("auto", "l2"):
         with pytest.raises(
             LimitError, match=r"about [\d.]+ GiB .* or give --memory \d+G"
@@ -55,9 +51,7 @@ def test_a_model_of_which_not_one_sample_fits_is_refused_before_it_is_run():
 def test_a_fixed_batch_is_run_as_a_whole_and_counts_as_one():
     """Of a free batch the smallest run is one row."""
     for batch, fits in ((1 << 20, False), ("N", True)):
-        n = Net(opset=17, batch=batch)
-        y = n.Relu(n.conv(n.input("x", 1, 8, 8), 1, 16))
-        graph = read(n.done(n.conv(y, 16, 4)))
+        graph = read(convolutions(1, 16, 4, batch=batch))
         if fits:
             check_room(graph)
         else:

@@ -16,16 +16,14 @@ from spa.graph import read, spill
 from spa.graph.tensors import OWN_FILES, is_external, to_array
 from spa.rewrite import rewrite
 from tests import oracles
-from tests.nets import Net
+from tests.nets.layers import products
 
 
 def stored_outside(folder: Path, dtype: type = np.float32) -> Path:
     """A model of three layers, 2 MiB in all, whose weights lie in a file of their own."""
-    n = Net(dtype=dtype)
-    y = n.Relu(n.linear(n.input("x", 4, 5), 5, 700))
-    y = n.linear(n.Relu(n.linear(y, 700, 700)), 700, 5)
     path = folder / "model.onnx"
-    onnx.save(n.done(y), path, save_as_external_data=True, location="w.bin", size_threshold=64)
+    model = products(5, 700, 700, 5, shape=(4,), dtype=dtype)
+    onnx.save(model, path, save_as_external_data=True, location="w.bin", size_threshold=64)
     return path
 
 
@@ -73,9 +71,7 @@ def test_what_is_set_aside_is_what_was_cut(little: None, tmp_path: Path) -> None
 
 
 def test_a_model_in_one_piece_stays_in_memory(little: None) -> None:
-    n = Net()
-    y = n.linear(n.Relu(n.linear(n.input("x", 4, 5), 5, 2000)), 2000, 5)
-    coupling = analyse(read(n.done(y)), strict=True)
+    coupling = analyse(read(products(5, 2000, 5, shape=(4,))), strict=True)
     small = rewrite(coupling, oracles.scattered(0.5, 0)(coupling))
     assert not any(is_external(t) for t in small.graph.initializer)
 

@@ -28,6 +28,7 @@ from spa.recipe import Recipe
 from spa.reports import empty_report
 from tests.carried import DIGITS, FASHION
 from tests.nets import BATCH, MOTIFS, Net
+from tests.nets.layers import convolutions
 from tests.reports.valid import validate
 
 cutting = importlib.import_module("spa.pipeline.repair")
@@ -277,8 +278,7 @@ def test_a_symbolic_batch_stays_open(name, sizes):
 
 def open_sizes():
     """Height and width are symbols."""
-    n = Net(opset=17, batch=BATCH)
-    return n.done(n.head(n.Relu(n.conv(n.input("x", 3, "h", "w"), 3, 16)), 16))
+    return convolutions(3, 16, area=("h", "w"), head=5, batch=BATCH)
 
 
 def test_macs_are_counted_where_the_report_says():

@@ -15,6 +15,7 @@ from spa.graph import read
 from spa.repairs import full, reconstruct, sequential
 from spa.rewrite import rewrite
 from tests.nets import Net
+from tests.nets.layers import convolutions
 
 
 def halves(build, feeds, keep=0.5, strength=1e-8, **options):
@@ -123,9 +124,7 @@ def test_what_is_fitted_on_batch_statistics_is_exact_with_them():
 
 @pytest.mark.parametrize("mode", ["bias", "mix", "full"])
 def test_modes_help_the_more_the_more_they_may_change(mode):
-    n = Net(opset=17, batch="N")
-    deep = n.Relu(n.conv(n.input("x", 3, 8, 8), 3, 12))
-    model = n.done(n.conv(deep, 12, 6))
+    model = convolutions(3, 12, 6, batch="N")
     feeds = inputs(16, 3, 8, 8)
     errors = [
         miss(c, m, feeds)
@@ -137,9 +136,7 @@ def test_modes_help_the_more_the_more_they_may_change(mode):
 
 
 def test_in_parallel_every_site_is_fitted_on_what_it_had():
-    n = Net(opset=17, batch="N")
-    deep = n.Relu(n.conv(n.input("x", 3, 8, 8), 3, 12))
-    model = n.done(n.conv(n.Relu(n.conv(deep, 12, 12)), 12, 6))
+    model = convolutions(3, 12, 12, 6, batch="N")
     feeds = inputs(16, 3, 8, 8)
     coupling, cut, small, done = halves(model, feeds, sequential=False)
     _, _, other, _ = halves(model, feeds)

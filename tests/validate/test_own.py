@@ -13,15 +13,14 @@ from spa.errors import ReadError
 from spa.graph import read
 from spa.rules import TRAITS
 from spa.validate.own import check_own
-from tests.nets import Net
+from tests.nets.layers import convolutions
 from tests.validate.test_borders import drawn, first, largest, tied
 from tests.validate.test_runs import plugged
 from tests.validate.test_verify import changed, weights
 
 
 def plain():
-    n = Net(batch="N")
-    return n.done(n.conv(n.Relu(n.conv(n.input("x", 3, 8, 8), 3, 8)), 8, 4))
+    return convolutions(3, 8, 4, batch="N")
 
 
 def with_function(name):

@@ -10,9 +10,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+
+from tests.nets import Net
+from tests.nets.layers import products
 
 ROOT = Path(__file__).parents[2]
 QUICK = (
@@ -31,31 +32,9 @@ QUICK = (
 )
 
 
-def tiny(seed=0, hidden=16, out=4):
-    """Two matrix products with a width between them that can be cut, and a bias that cannot."""
-    random = np.random.default_rng(seed)
-    weights = {"a": (8, hidden), "b": (hidden, out), "c": (out,)}
-    stored = [
-        numpy_helper.from_array(random.normal(size=shape).astype(np.float32), name)
-        for name, shape in weights.items()
-    ]
-    nodes = [
-        helper.make_node("MatMul", ["x", "a"], ["h"]),
-        helper.make_node("Relu", ["h"], ["r"]),
-        helper.make_node("MatMul", ["r", "b"], ["s"]),
-        helper.make_node("Add", ["s", "c"], ["y"]),
-    ]
-    ports = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size])
-        for name, size in (("x", 8), ("y", out))
-    ]
-    graph = helper.make_graph(nodes, "tiny", ports[:1], ports[1:], stored)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-
-
 def save(path, seed=0, hidden=16, out=4, **how):
     path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(tiny(seed, hidden, out), path, **how)
+    onnx.save(products(8, hidden, out, batch=1, seed=seed), path, **how)
     return path
 
 
@@ -75,10 +54,8 @@ def build(folder):
 
 def rigid(path):
     """A model without a weight: nothing can be pruned."""
-    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 4]) for n in "xy"]
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "r", ports[:1], ports[1:])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, path)
+    n = Net(batch=1)
+    onnx.save(n.done(n.Relu(n.input("x", 4))), path)
     return path
 
 
