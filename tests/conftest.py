@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import math
 import signal
+import subprocess
+from types import SimpleNamespace
 
 import pytest
+
+from spa.zoo import child
+from tests import warm
 
 
 def pytest_configure() -> None:
     """Hear interrupts and hang-ups: a shell and nohup let what they start ignore them."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    hang_up = getattr(signal, "SIGHUP", None)
+    if hang_up is not None and signal.getsignal(hang_up) is signal.SIG_IGN:
+        signal.signal(hang_up, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
@@ -22,10 +30,20 @@ def timed_in_brief(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr("spa.validate.latency.WARM", 0.0)
 
 
+@pytest.fixture
+def processes() -> None:
+    """For tests that are of processes, which are then started as they are for a user."""
+
+
+@pytest.fixture(autouse=True)
+def started_at_once(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Processes of a zoo are forked: importing takes longer than all they do."""
+    if warm.POSSIBLE and "processes" not in request.fixturenames:
+        known = {**vars(subprocess), "Popen": warm.Process}
+        monkeypatch.setattr(child, "subprocess", SimpleNamespace(**known))
+
+
 @pytest.fixture(autouse=True)
 def nothing_about_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine, no stage takes so long that a log would be told."""
     monkeypatch.setattr("spa.cli.progress.EVERY_SECONDS", math.inf)
-    hang_up = getattr(signal, "SIGHUP", None)
-    if hang_up is not None and signal.getsignal(hang_up) is signal.SIG_IGN:
-        signal.signal(hang_up, signal.SIG_DFL)

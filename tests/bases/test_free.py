@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from spa.bases import free, mix, mixed
-from spa.bases.directions import _root
 from spa.coupling import analyse
 from spa.graph import read
 from tests.carried import coupling_of
@@ -129,12 +128,3 @@ def test_a_change_that_shows_is_refused(monkeypatch):
 
     monkeypatch.setattr(mix, "directions", wrong)
     assert mixed(coupling, free(coupling), feeds_of(coupling.graph)) is None
-
-
-def test_roots_multiply_to_what_they_are_roots_of():
-    rng = np.random.default_rng(0)
-    half = rng.standard_normal((3, 5, 5))
-    gram = half @ half.swapaxes(1, 2)
-    root, inverse = _root(gram)
-    np.testing.assert_allclose(root @ root, gram, atol=1e-8)
-    np.testing.assert_allclose(root @ inverse, np.broadcast_to(np.eye(5), (3, 5, 5)), atol=1e-8)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import types
 
 import pytest
 
 from spa.cli.main import run
-from spa.zoo import child
-from tests import warm
 from tests.zoo.samples import build
 
 
@@ -22,19 +19,6 @@ def clean_environment(monkeypatch, tmp_path):
             monkeypatch.delenv(name)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def processes():
-    """For tests that are of processes, which are then started as they are for a user."""
-
-
-@pytest.fixture(autouse=True)
-def started_at_once(monkeypatch, request):
-    """Processes of models are forked: importing takes longer than all they do."""
-    if warm.POSSIBLE and "processes" not in request.fixturenames:
-        known = {**vars(subprocess), "Popen": warm.Process}
-        monkeypatch.setattr(child, "subprocess", types.SimpleNamespace(**known))
 
 
 @pytest.fixture
