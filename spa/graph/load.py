@@ -7,8 +7,8 @@ import mmap
 import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -31,6 +31,7 @@ from spa.graph.nodes import ends_by_data, nodes_of
 from spa.graph.normalize import count_ops, normalize, opsets_of
 from spa.graph.scopes import open_bodies
 from spa.graph.single import single
+from spa.graph.stored import Stored, stored_in
 from spa.graph.stretch import stretched
 from spa.graph.symbols import Seen, symbolic
 from spa.graph.tensors import (
@@ -78,8 +79,51 @@ def read(
         ReadError: the model is missing, damaged, hostile or not supported.
     """
     label = _label(model)
-    try:
+    with _in_a_sentence(label):
         return _graph(_open(model, label, base_dir), input_shapes)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model that passed every guard, in its normal form, with nothing folded.
+
+    Attributes:
+        proto: functions inlined, `Constant` nodes lifted to initializers, nodes sorted.
+        stored: what the file as it was given stores in its graphs (see `spa.graph.stored`).
+        source: where it came from.
+    """
+
+    proto: onnx.ModelProto
+    stored: Stored
+    source: Source
+
+
+def opened(model: Model, *, base_dir: str | os.PathLike[str] | None = None) -> Opened:
+    """Read and check a model as `read` does, and leave its constants where they are.
+
+    Args:
+        model: as for `read`.
+        base_dir: likewise.
+
+    Raises:
+        ReadError: the model is missing, damaged, hostile or not supported.
+    """
+    label = _label(model)
+    with _in_a_sentence(label):
+        origin = _open(model, label, base_dir)
+        check_model(origin.proto, origin.label, origin.base_dir)
+        watch.sized(_bytes(origin, origin.proto))
+        ops, stored = count_ops(origin.proto), stored_in(origin.proto.graph)
+        proto = normalize(origin.proto, origin.label)
+        check_graph(proto.graph, opsets_of(proto), origin.label)
+        return Opened(proto, stored, _source(origin, proto, 0, ops))
+
+
+@contextmanager
+def _in_a_sentence(label: str) -> Iterator[None]:
+    """Turn whatever goes wrong with a model into one sentence."""
+    try:
+        yield
     except SpaError as error:
         raise type(error)(" ".join(str(error).split())) from error.__cause__
     except (MemoryError, RecursionError) as error:

@@ -1,0 +1,224 @@
+"""From a graph of a file to a `Program`: places for names, functions with attributes bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
+from torch import Tensor
+
+from spa.errors import ReadError
+from spa.graph.normalize import captured_names, constant_of, graphs_in
+from spa.graph.stored import Place, step_of
+from spa.graph.stored import Path as Inside
+from spa.graph.tensors import to_array
+from spa.torch.program import Mode, Program, Step
+from spa.torch.registry import FREE, Operator, find
+from spa.torch.values import FLOATS, HALF, tensor_of
+
+
+@dataclass(eq=False)
+class Held:
+    """A constant of a graph before it is decided whether it is trained.
+
+    Attributes:
+        place: where its file stores it.
+        program: in which it is read.
+        slot: its place there.
+        tensor: its value.
+        trained: whether a gradient can reach it.
+    """
+
+    place: Place
+    program: Program
+    slot: int
+    tensor: Tensor
+    trained: bool = False
+    norm: bool = False
+
+
+@dataclass(eq=False)
+class Builder:
+    """Makes the programs of a model.
+
+    Attributes:
+        opsets: version by domain.
+        base_dir: the folder of external data.
+        mode: what functions ask for while they run.
+    """
+
+    opsets: Mapping[str, int]
+    base_dir: Path | None
+    mode: Mode
+    held: list[Held] = field(default_factory=list)
+
+    def program(self, graph: GraphProto, path: Inside = (), options: bool = True) -> Program:
+        """The program of a graph; its constants are added to `held`."""
+        made = Program()
+        fed = [info.name for info in graph.input]
+        for tensor in graph.initializer:
+            self._constant(made, path, tensor)
+        for sparse in graph.sparse_initializer:
+            value = tensor_of(_dense(sparse, self.base_dir))
+            self.held.append(Held((path, sparse.values.name), made, made.place(sparse.values.name), value))
+        made.inputs = tuple(made.place(name) for name in fed)
+        for node in graph.node:
+            constant = constant_of(node)
+            if constant is not None:
+                self._constant(made, path, constant)
+            elif _is_sparse(node):
+                value = tensor_of(_dense(node.attribute[0].sparse_tensor, self.base_dir))
+                self.held.append(Held((path, node.output[0]), made, made.place(node.output[0]), value))
+            else:
+                made.steps.append(self._step(made, node, path))
+        made.outputs = tuple(made.place(info.name) for info in graph.output)
+        return made
+
+    def _constant(self, program: Program, path: Inside, tensor: TensorProto) -> None:
+        name = tensor.name
+        value = tensor_of(to_array(tensor, self.base_dir), f"initializer '{name}'")
+        self.held.append(Held((path, name), program, program.place(name), value))
+
+    def _step(self, program: Program, node: NodeProto, path: Inside) -> Step:
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        version = self.opsets.get(domain, 1)
+        named = f"{node.op_type} node '{node.name or next(iter(node.output), '')}'"
+        operator = find(domain, node.op_type, version)
+        if operator is None:
+            raise _unknown(named, domain, version)
+        bodies: dict[str, Program] = {}
+        captured = captured_names(node) if any(True for _ in graphs_in(node)) else ()
+        attributes = {}
+        for each in node.attribute:
+            if each.type == AttributeProto.GRAPH:
+                body = self.program(each.g, (*path, step_of(node, each.name)))
+                body.outer = [
+                    (place, body.places[name])
+                    for place, name in enumerate(captured)
+                    if name in body.places and not _own(each.g, name)
+                ]
+                bodies[each.name] = body
+            else:
+                attributes[each.name] = _attribute(each, named)
+        call = self._bound(operator, node, named, version, {**attributes, **bodies})
+        ins = [program.place(name) for name in node.input]
+        while ins and not bodies and ins[-1] == 0:
+            ins.pop()
+        ins += [program.place(name) for name in captured]
+        outs = [program.place(name) for name in node.output]
+        while len(outs) > 1 and outs[-1] == 0:
+            outs.pop()
+        return Step(call, tuple(ins), tuple(outs), operator, named, tuple(bodies.values()))
+
+    def _bound(
+        self,
+        operator: Operator,
+        node: NodeProto,
+        named: str,
+        version: int,
+        attributes: Mapping[str, object],
+    ) -> Callable[..., object]:
+        told = {name: value for name, value in attributes.items() if name not in FREE}
+        unknown = told.keys() - operator.names
+        if unknown:
+            raise ReadError(
+                f"{named} has the attribute '{min(unknown)}', which has no meaning in gradients "
+                "here; export the model again without it"
+            )
+        asked: dict[str, object] = {
+            "version": version,
+            "inputs": len(node.input),
+            "outputs": len(node.output),
+            "state": self.mode,
+            "soft": False,
+        }
+        told.update({name: asked[name] for name in operator.asks})
+        return partial(operator.function, **told) if told else operator.function
+
+
+def _own(graph: GraphProto, name: str) -> bool:
+    """Whether a body defines a name itself from the start, so that it hides one outside."""
+    return any(info.name == name for info in graph.input) or any(
+        tensor.name == name for tensor in graph.initializer
+    )
+
+
+def _is_sparse(node: NodeProto) -> bool:
+    return (
+        node.op_type == "Constant"
+        and node.domain in ("", "ai.onnx")
+        and bool(node.attribute)
+        and node.attribute[0].name == "sparse_value"
+    )
+
+
+def _dense(sparse: onnx.SparseTensorProto, base_dir: Path | None) -> np.ndarray:
+    values = to_array(sparse.values, base_dir)
+    indices = to_array(sparse.indices, base_dir)
+    made = np.zeros(tuple(sparse.dims), values.dtype)
+    if indices.ndim == 2:
+        made[tuple(indices.T)] = values
+    else:
+        made.reshape(-1)[indices] = values
+    return made
+
+
+def _attribute(attribute: AttributeProto, named: str) -> object:
+    if attribute.type in (AttributeProto.TENSOR, AttributeProto.SPARSE_TENSOR):
+        if attribute.type == AttributeProto.TENSOR:
+            return tensor_of(to_array(attribute.t), f"attribute '{attribute.name}' of {named}")
+        return tensor_of(_dense(attribute.sparse_tensor, None))
+    value = onnx.helper.get_attribute_value(attribute)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in value]
+    return value
+
+
+def _unknown(named: str, domain: str, version: int) -> ReadError:
+    where = f"version {version} of {domain or 'ai.onnx'}"
+    return ReadError(
+        f"{named} is of an operator ({where}) that has no gradients here; prune the model without "
+        "torch, take that part out of it, or register a function for the operator with "
+        "spa.torch.registry.op"
+    )
+
+
+def settle(held: Sequence[Held], program: Program) -> None:
+    """Mark the constants that a gradient can reach, from the outputs of a program backwards."""
+    _reach(program, set(program.outputs))
+    for each in held:
+        each.trained = each.slot in each.program.reached and each.tensor.dtype in FLOATS
+
+
+def _reach(program: Program, wanted: set[int]) -> set[int]:
+    """Places of a program from which data flow to `wanted`."""
+    for _ in range(2 if program.outer else 1):
+        for step in reversed(program.steps):
+            if not wanted.intersection(step.outs) - {0}:
+                continue
+            steer = step.operator.steer
+            for k, place in enumerate(step.ins):
+                if k not in steer:
+                    wanted.add(place)
+            for body in step.bodies:
+                _reach(body, set(body.outputs))
+    program.reached = frozenset(wanted)
+    return wanted
+
+
+def is_half(held: Sequence[Held], graph: GraphProto) -> bool:
+    """Whether a model computes in half precision anywhere."""
+    halves = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+    if any(each.tensor.dtype in HALF for each in held):
+        return True
+    infos = (*graph.input, *graph.output, *graph.value_info)
+    if any(info.type.tensor_type.elem_type in halves for info in infos):
+        return True
+    return any(a.name == "to" and a.i in halves for node in graph.node for a in node.attribute)

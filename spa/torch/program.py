@@ -1,0 +1,240 @@
+"""A graph made ready to run: every name is a place in a list, every attribute is bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, cast
+
+import torch
+from torch import Tensor
+
+from spa.errors import ReadError, first_line
+from spa.torch.registry import Operator
+from spa.torch.values import HALF
+
+FAILURES = (RuntimeError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError)
+"""What torch raises where inputs do not fit."""
+
+Value: TypeAlias = "Tensor | list[Tensor] | None"
+"""A tensor, a sequence of them, or what was left out."""
+
+
+class Mode:
+    """What a module's functions ask at every run.
+
+    Attributes:
+        training: as of `Module.train`.
+        norms: "frozen", "train" or "batch".
+        seen: how many batches each normalization has averaged over, by its place.
+    """
+
+    def __init__(self, norms: str) -> None:
+        self.training, self.norms = False, norms
+        self.seen: dict[int, int] = {}
+
+
+@dataclass(eq=False)
+class Step:
+    """One node: which places it reads and writes.
+
+    Attributes:
+        call: takes the inputs by position.
+        ins: places of inputs; 0 holds None.
+        outs: places of outputs; 0 where nobody wants one.
+        operator: whose it is.
+        named: what an error calls the node.
+        bodies: what it carries.
+        soft: takes the place of `call` where only what undoes a quantiser sees the result.
+    """
+
+    call: Callable[..., object]
+    ins: tuple[int, ...]
+    outs: tuple[int, ...]
+    operator: Operator
+    named: str
+    bodies: tuple[Program, ...] = ()
+    soft: Callable[..., object] | None = None
+
+
+@dataclass(eq=False)
+class Plan:
+    """Steps to run, the places to look at in the end, and after each step what nobody reads more."""
+
+    rows: list[Row]
+    want: tuple[int, ...]
+    missing: str = ""
+
+
+Row: TypeAlias = (
+    "tuple[Callable[..., object], tuple[int, ...], int | tuple[int, ...], tuple[int, ...], Step]"
+)
+
+
+@dataclass(eq=False)
+class Program:
+    """The steps of one graph.
+
+    Attributes:
+        places: by name of a tensor, where it is kept.
+        base: what is in every place before a run: constants, None elsewhere.
+        live: constants that are parameters or buffers: place, the dict of the module that holds
+            it, and the key there.
+        inputs, outputs: places.
+        outer: places of tensors of the enclosing graph, and where they go here.
+    """
+
+    places: dict[str, int] = field(default_factory=dict)
+    base: list[Value] = field(default_factory=lambda: [None])
+    live: list[tuple[int, dict[str, Tensor | None], str]] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
+    outer: list[tuple[str, int]] = field(default_factory=list)
+    careful: bool = False
+    half: bool = False
+    plans: dict[object, Plan] = field(default_factory=dict)
+    soft: set[int] = field(default_factory=set)
+    reached: frozenset[int] = frozenset()
+
+    def place(self, name: str) -> int:
+        """Where a tensor is kept; a new place for a new name."""
+        if not name:
+            return 0
+        found = self.places.get(name)
+        if found is None:
+            found = self.places[name] = len(self.base)
+            self.base.append(None)
+        return found
+
+    def set_careful(self, careful: bool) -> None:
+        """Whether devices may meet."""
+        self.careful = careful or self.half
+        for step in self.steps:
+            for body in step.bodies:
+                body.set_careful(careful)
+
+    def plan(self, want: tuple[int, ...], given: frozenset[int]) -> Plan:
+        """What to run so that all of `want` is there, where `given` is there already."""
+        key = want, given
+        found = self.plans.get(key)
+        if found is None:
+            found = self.plans[key] = self._plan(want, given)
+        return found
+
+    def _plan(self, want: tuple[int, ...], given: frozenset[int]) -> Plan:
+        needed, kept = set(want) - given, set(want)
+        chosen: list[Step] = []
+        for step in reversed(self.steps):
+            if needed.intersection(step.outs) - {0}:
+                chosen.append(step)
+                needed.update(i for i in step.ins if i not in given)
+        last: dict[int, int] = {}
+        rows: list[Row] = []
+        chosen.reverse()
+        for k, step in enumerate(chosen):
+            last.update((i, k) for i in (*step.ins, *step.outs))
+        constants = {k for k, value in enumerate(self.base) if value is not None}
+        constants.update(place for place, _, _ in self.live)
+        dying: dict[int, list[int]] = {}
+        for place, k in last.items():
+            if place and place not in kept and place not in constants:
+                dying.setdefault(k, []).append(place)
+        seen = bool(kept & self.soft)
+        for k, step in enumerate(chosen):
+            outs = step.outs[0] if len(step.outs) == 1 else step.outs
+            call = step.call if seen or step.soft is None else step.soft
+            rows.append((call, step.ins, outs, tuple(dying.get(k, ())), step))
+        gaps = [i for i in self.inputs if i in needed and i not in given and i not in constants]
+        names = {place: name for name, place in self.places.items()} if gaps else {}
+        return Plan(rows, want, names[gaps[0]] if gaps else "")
+
+    def run(self, given: Iterable[tuple[int, Value]], plan: Plan) -> list[Value]:
+        """Run a plan.
+
+        Args:
+            given: places and what to put there.
+            plan: of this program.
+        """
+        env = self.base.copy()
+        for place, held, key in self.live:
+            env[place] = held[key]
+        for place, value in given:
+            env[place] = value
+        if self.careful:
+            _carefully(env, plan)
+        else:
+            _plainly(env, plan)
+        return [env[place] for place in plan.want]
+
+
+def _plainly(env: list[Value], plan: Plan) -> None:
+    """Run the rows of a plan where all lies on the CPU and nothing is in half precision."""
+    step = None
+    try:
+        for call, ins, outs, dead, step in plan.rows:  # noqa: B007
+            made: Any = call(*[env[i] for i in ins])
+            if type(outs) is int:
+                env[outs] = made
+            else:
+                for place, value in zip(outs, made):  # noqa: B905
+                    env[place] = value
+                env[0] = None
+            for place in dead:
+                env[place] = None
+    except FAILURES as error:
+        raise _failed(step, error) from error
+
+
+def _carefully(env: list[Value], plan: Plan) -> None:
+    """The same where devices or precisions meet.
+
+    What steers stays on the CPU, the rest follows the device of the data.  On the CPU, arithmetic
+    in half precision is done in float32, and its results are rounded.
+    """
+    step = None
+    try:
+        for call, ins, outs, dead, step in plan.rows:  # noqa: B007
+            made: Any = _one(call, [env[i] for i in ins], step.operator)
+            if type(outs) is int:
+                env[outs] = made
+            else:
+                for place, value in zip(outs, made):  # noqa: B905
+                    env[place] = value
+                env[0] = None
+            for place in dead:
+                env[place] = None
+    except FAILURES as error:
+        raise _failed(step, error) from error
+
+
+def _one(call: Callable[..., object], values: list[Value], operator: Operator) -> object:
+    tensors = [v for k, v in enumerate(values) if isinstance(v, Tensor) and k not in operator.host]
+    away = next((v.device for v in tensors if v.device.type != "cpu"), None)
+    if away is not None:
+        values = [
+            v.to(away) if isinstance(v, Tensor) and v.device != away and k not in operator.host else v
+            for k, v in enumerate(values)
+        ]
+        return call(*values)
+    narrow = next((v.dtype for v in tensors if v.dtype in HALF), None)
+    if narrow is None or operator.moves:
+        return call(*values)
+    wide = [v.float() if isinstance(v, Tensor) and v.dtype in HALF else v for v in values]
+    made = call(*wide)
+    if isinstance(made, Tensor):
+        return made.to(narrow) if made.dtype == torch.float32 else made
+    several = cast("Sequence[Value]", made)
+    return [
+        v.to(narrow) if isinstance(v, Tensor) and v.dtype == torch.float32 else v for v in several
+    ]
+
+
+def _failed(step: Step | None, error: Exception) -> Exception:
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return error
+    named = step.named if step is not None else "a node"
+    return ReadError(
+        f"{named} cannot be computed on these inputs ({first_line(error)}); "
+        "check their shapes and types against the model's"
+    )
