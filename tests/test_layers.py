@@ -20,6 +20,7 @@ allowed
 devices labels make watch runtime check recipe storage
 config spelling
 graph
+torch
 trace
 rules
 coupling
@@ -182,6 +183,13 @@ def test_the_checks_above_can_fail():
 
 def test_only_two_modules_import_onnxruntime():
     assert outside("onnxruntime") <= {"spa.devices", "spa.runtime"}
+
+
+def test_torch_is_an_extra():
+    """Only one part imports it, and nothing imports that part before it is asked for."""
+    assert outside("torch") <= below("torch")
+    for module in MODULES.keys() - below("torch"):
+        assert not any(t.startswith("spa.torch") for t in targets(module, lazy=False)), module
 
 
 def test_only_the_shell_imports_click():

@@ -63,11 +63,13 @@ def _kind(attribute: AttributeProto) -> Kind | None:
 
 def tensor_at(graph: GraphProto, name: str) -> TensorProto | AttributeProto | None:
     """Where a graph stores a tensor: an initializer, or the attribute of a `Constant`."""
+    tensor: TensorProto
     for tensor in graph.initializer:
         if tensor.name == name:
             return tensor
     for node in graph.node:
         if node.op_type == "Constant" and name in node.output and node.attribute:
-            held = node.attribute[0]
-            return held.t if held.name == "value" else held
+            held: AttributeProto = node.attribute[0]
+            inside: TensorProto = held.t
+            return inside if held.name == "value" else held
     return None

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from spa.errors import ReadError
 from spa.graph.normalize import captured_names, constant_of, graphs_in
-from spa.graph.stored import Place, step_of
 from spa.graph.stored import Path as Inside
+from spa.graph.stored import Place, step_of
 from spa.graph.tensors import to_array
 from spa.torch.program import Mode, Program, Step
 from spa.torch.registry import FREE, Operator, find
-from spa.torch.values import FLOATS, HALF, tensor_of
+from spa.torch.values import DTYPES, FLOATS, WIDER, tensor_of
 
 
 @dataclass(eq=False)
@@ -57,15 +57,18 @@ class Builder:
     mode: Mode
     held: list[Held] = field(default_factory=list)
 
-    def program(self, graph: GraphProto, path: Inside = (), options: bool = True) -> Program:
+    def program(self, graph: GraphProto, path: Inside = ()) -> Program:
         """The program of a graph; its constants are added to `held`."""
         made = Program()
         fed = [info.name for info in graph.input]
+        kinds = _kinds(graph)
         for tensor in graph.initializer:
             self._constant(made, path, tensor)
         for sparse in graph.sparse_initializer:
             value = tensor_of(_dense(sparse, self.base_dir))
-            self.held.append(Held((path, sparse.values.name), made, made.place(sparse.values.name), value))
+            self.held.append(
+                Held((path, sparse.values.name), made, made.place(sparse.values.name), value)
+            )
         made.inputs = tuple(made.place(name) for name in fed)
         for node in graph.node:
             constant = constant_of(node)
@@ -73,9 +76,11 @@ class Builder:
                 self._constant(made, path, constant)
             elif _is_sparse(node):
                 value = tensor_of(_dense(node.attribute[0].sparse_tensor, self.base_dir))
-                self.held.append(Held((path, node.output[0]), made, made.place(node.output[0]), value))
+                self.held.append(
+                    Held((path, node.output[0]), made, made.place(node.output[0]), value)
+                )
             else:
-                made.steps.append(self._step(made, node, path))
+                made.steps.append(self._step(made, node, path, kinds))
         made.outputs = tuple(made.place(info.name) for info in graph.output)
         return made
 
@@ -84,7 +89,15 @@ class Builder:
         value = tensor_of(to_array(tensor, self.base_dir), f"initializer '{name}'")
         self.held.append(Held((path, name), program, program.place(name), value))
 
-    def _step(self, program: Program, node: NodeProto, path: Inside) -> Step:
+    def _dense(
+        self, program: Program, path: Inside, name: str, sparse: onnx.SparseTensorProto
+    ) -> None:
+        value = tensor_of(_dense(sparse, self.base_dir))
+        self.held.append(Held((path, name), program, program.place(name), value))
+
+    def _step(
+        self, program: Program, node: NodeProto, path: Inside, kinds: Mapping[str, int]
+    ) -> Step:
         domain = "" if node.domain == "ai.onnx" else node.domain
         version = self.opsets.get(domain, 1)
         named = f"{node.op_type} node '{node.name or next(iter(node.output), '')}'"
@@ -98,14 +111,14 @@ class Builder:
             if each.type == AttributeProto.GRAPH:
                 body = self.program(each.g, (*path, step_of(node, each.name)))
                 body.outer = [
-                    (place, body.places[name])
-                    for place, name in enumerate(captured)
+                    (k, body.places[name])
+                    for k, name in enumerate(captured)
                     if name in body.places and not _own(each.g, name)
                 ]
                 bodies[each.name] = body
             else:
                 attributes[each.name] = _attribute(each, named)
-        call = self._bound(operator, node, named, version, {**attributes, **bodies})
+        call = self._bound(operator, node, named, version, {**attributes, **bodies}, kinds)
         ins = [program.place(name) for name in node.input]
         while ins and not bodies and ins[-1] == 0:
             ins.pop()
@@ -122,6 +135,7 @@ class Builder:
         named: str,
         version: int,
         attributes: Mapping[str, object],
+        kinds: Mapping[str, int],
     ) -> Callable[..., object]:
         told = {name: value for name, value in attributes.items() if name not in FREE}
         unknown = told.keys() - operator.names
@@ -136,9 +150,17 @@ class Builder:
             "outputs": len(node.output),
             "state": self.mode,
             "soft": False,
+            "kinds": tuple(kinds.get(name, 0) for name in node.input),
         }
         told.update({name: asked[name] for name in operator.asks})
         return partial(operator.function, **told) if told else operator.function
+
+
+def _kinds(graph: GraphProto) -> dict[str, int]:
+    """Element types that a graph states of its tensors."""
+    infos = (*graph.input, *graph.value_info, *graph.output)
+    found = {info.name: info.type.tensor_type.elem_type for info in infos}
+    return found | {tensor.name: tensor.data_type for tensor in graph.initializer}
 
 
 def _own(graph: GraphProto, name: str) -> bool:
@@ -213,12 +235,59 @@ def _reach(program: Program, wanted: set[int]) -> set[int]:
     return wanted
 
 
-def is_half(held: Sequence[Held], graph: GraphProto) -> bool:
-    """Whether a model computes in half precision anywhere."""
-    halves = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
-    if any(each.tensor.dtype in HALF for each in held):
+def fold(program: Program) -> None:
+    """Run once and for all what only depends on small integers of the file."""
+    live = {place for place, _, _ in program.live} | set(program.inputs)
+    kept = []
+    for step in program.steps:
+        for body in step.bodies:
+            fold(body)
+        known = [program.base[place] for place in step.ins]
+        if (
+            step.bodies
+            or not step.operator.bounded
+            or not any(isinstance(v, Tensor) for v in known)
+            or any(place and v is None for place, v in zip(step.ins, known, strict=True))
+            or live.intersection(step.ins)
+            or not _folded(program, step, known)
+        ):
+            kept.append(step)
+    program.steps = kept
+
+
+def _folded(program: Program, step: Step, known: Sequence[object]) -> bool:
+    """Put what a step makes of constants into their places, if it is integers."""
+    try:
+        made = step.call(*known)
+    except (RuntimeError, TypeError, ValueError, IndexError):
+        return False  # it may never run, and else says so then
+    values = made if isinstance(made, tuple | list) else (made,)
+    if not all(isinstance(v, Tensor) and not v.is_floating_point() for v in values):
+        return False
+    for place, value in zip(step.outs, values, strict=False):
+        if place:
+            program.base[place] = value
+    return True
+
+
+def is_narrow(held: Sequence[Held], graph: GraphProto) -> bool:
+    """Whether a model computes in a type anywhere that is widened on the CPU."""
+    kinds = {kind for kind, dtype in DTYPES.items() if dtype in WIDER}
+    if any(each.tensor.dtype in WIDER for each in held):
         return True
     infos = (*graph.input, *graph.output, *graph.value_info)
-    if any(info.type.tensor_type.elem_type in halves for info in infos):
+    if any(_elem_type(info.type) in kinds for info in infos):
         return True
-    return any(a.name == "to" and a.i in halves for node in graph.node for a in node.attribute)
+    asked = ("to", "dtype", "output_dtype", "output_datatype")
+    return any(a.name in asked and a.i in kinds for node in graph.node for a in node.attribute)
+
+
+def _elem_type(kind: onnx.TypeProto) -> int:
+    """Of a tensor, or of what a sequence or an optional value holds."""
+    while kind.WhichOneof("value") in ("sequence_type", "optional_type"):
+        kind = (
+            kind.sequence_type.elem_type
+            if kind.HasField("sequence_type")
+            else kind.optional_type.elem_type
+        )
+    return int(kind.tensor_type.elem_type)

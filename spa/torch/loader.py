@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from typing import BinaryIO, TypeAlias
+from typing import TypeAlias
 
 import onnx
-import torch
-from torch import Tensor
 
 from spa.errors import UsageError
 from spa.graph.load import Model, Opened, opened
 from spa.graph.names import unused
 from spa.graph.normalize import opsets_of
 from spa.graph.tensors import defaults_of
-from spa.torch.build import Builder, Held, is_half, settle
+from spa.torch.build import Builder, Held, fold, is_narrow, settle
 from spa.torch.module import OnnxModule
 from spa.torch.program import Mode, Program
 from spa.torch.soft import soften
@@ -65,7 +63,7 @@ def load(
     mode = Mode(norms)
     builder = Builder(opsets_of(source.proto), source.source.base_dir, mode)
     program = builder.program(graph)
-    half = is_half(builder.held, graph)
+    narrow = is_narrow(builder.held, graph)
     settle(builder.held, program)
     soften(program)
     options = defaults_of(graph)
@@ -79,7 +77,8 @@ def load(
     )
     _hold(module, builder.held, source)
     _choose(module, trainable)
-    _halves(program, half)
+    fold(program)
+    _narrow(program, narrow)
     module.refresh()
     return module
 
@@ -142,8 +141,8 @@ def _choose(module: OnnxModule, trainable: Trainable) -> None:
         module.parameter(name).requires_grad_(name in wanted)
 
 
-def _halves(program: Program, half: bool) -> None:
-    program.half = half
+def _narrow(program: Program, narrow: bool) -> None:
+    program.narrow = narrow
     for step in program.steps:
         for body in step.bodies:
-            _halves(body, half)
+            _narrow(body, narrow)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
@@ -16,7 +16,7 @@ from spa.graph.stored import Place
 from spa.torch.program import Mode, Program, Value
 from spa.torch.values import tensor_of
 
-Feed: TypeAlias = "Tensor | np.ndarray | Sequence[Tensor]"
+Feed: TypeAlias = "Tensor | np.ndarray | Sequence[Tensor] | None"
 
 
 class Names(torch.nn.Module):
@@ -87,7 +87,7 @@ class OnnxModule(torch.nn.Module):
             raise UsageError(
                 f"the module has no parameter '{name}'; named_parameters() lists those there are"
             )
-        return cast("torch.nn.Parameter", found)
+        return found
 
     @property
     def source(self) -> Source:
@@ -120,7 +120,7 @@ class OnnxModule(torch.nn.Module):
         return slot
 
     def train(self, mode: bool = True) -> OnnxModule:
-        """As of every module: Dropout and BatchNormalization follow what the file and `norms` say."""
+        """As of every module; Dropout and norms follow what the file and `norms` say."""
         super().train(mode)
         self._mode.training = mode
         self._mode.seen.clear()
@@ -146,7 +146,11 @@ class OnnxModule(torch.nn.Module):
             raise UsageError(f"input '{min(twice)}' is given twice, by order and by name")
         feeds.update(by_name)
         found = self._values(feeds, self.output_names)
-        return cast("Tensor", found[0]) if len(found) == 1 else cast("tuple[Tensor, ...]", tuple(found))
+        return (
+            cast("Tensor", found[0])
+            if len(found) == 1
+            else cast("tuple[Tensor, ...]", tuple(found))
+        )
 
     def run(
         self, feeds: Mapping[str, Feed], want: Sequence[str] | None = None
@@ -181,12 +185,12 @@ class OnnxModule(torch.nn.Module):
         return program.run(given, plan)
 
     def _fed(self, value: Feed, name: str) -> Value:
-        if isinstance(value, Tensor):
+        if isinstance(value, Tensor) or value is None:
             return value
         if isinstance(value, np.ndarray | np.generic):
             made = tensor_of(np.asarray(value), f"input '{name}'")
             return made.to(self.device)
-        if isinstance(value, Sequence) and not isinstance(value, str):
+        if isinstance(value, list | tuple):
             return [cast("Tensor", self._fed(each, name)) for each in value]
         raise UsageError(
             f"input '{name}' is a {type(value).__name__}; give a torch.Tensor or a numpy.ndarray"

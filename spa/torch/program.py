@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from spa.errors import ReadError, first_line
-from spa.torch.registry import Operator
-from spa.torch.values import HALF
+from spa.torch.registry import ALL, Operator
+from spa.torch.values import WIDER
 
 FAILURES = (RuntimeError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError)
 """What torch raises where inputs do not fit."""
@@ -59,7 +59,7 @@ class Step:
 
 @dataclass(eq=False)
 class Plan:
-    """Steps to run, the places to look at in the end, and after each step what nobody reads more."""
+    """What to run, the places to look at in the end, and what nobody reads after each step."""
 
     rows: list[Row]
     want: tuple[int, ...]
@@ -90,9 +90,9 @@ class Program:
     steps: list[Step] = field(default_factory=list)
     inputs: tuple[int, ...] = ()
     outputs: tuple[int, ...] = ()
-    outer: list[tuple[str, int]] = field(default_factory=list)
+    outer: list[tuple[int, int]] = field(default_factory=list)
     careful: bool = False
-    half: bool = False
+    narrow: bool = False
     plans: dict[object, Plan] = field(default_factory=dict)
     soft: set[int] = field(default_factory=set)
     reached: frozenset[int] = frozenset()
@@ -109,7 +109,7 @@ class Program:
 
     def set_careful(self, careful: bool) -> None:
         """Whether devices may meet."""
-        self.careful = careful or self.half
+        self.careful = careful or self.narrow
         for step in self.steps:
             for body in step.bodies:
                 body.set_careful(careful)
@@ -174,7 +174,7 @@ def _plainly(env: list[Value], plan: Plan) -> None:
     try:
         for call, ins, outs, dead, step in plan.rows:  # noqa: B007
             made: Any = call(*[env[i] for i in ins])
-            if type(outs) is int:
+            if isinstance(outs, int):
                 env[outs] = made
             else:
                 for place, value in zip(outs, made):  # noqa: B905
@@ -194,9 +194,9 @@ def _carefully(env: list[Value], plan: Plan) -> None:
     """
     step = None
     try:
-        for call, ins, outs, dead, step in plan.rows:  # noqa: B007
+        for call, ins, outs, dead, step in plan.rows:
             made: Any = _one(call, [env[i] for i in ins], step.operator)
-            if type(outs) is int:
+            if isinstance(outs, int):
                 env[outs] = made
             else:
                 for place, value in zip(outs, made):  # noqa: B905
@@ -213,21 +213,29 @@ def _one(call: Callable[..., object], values: list[Value], operator: Operator) -
     away = next((v.device for v in tensors if v.device.type != "cpu"), None)
     if away is not None:
         values = [
-            v.to(away) if isinstance(v, Tensor) and v.device != away and k not in operator.host else v
+            v.to(away)
+            if isinstance(v, Tensor) and v.device != away and k not in operator.host
+            else v
             for k, v in enumerate(values)
         ]
         return call(*values)
-    narrow = next((v.dtype for v in tensors if v.dtype in HALF), None)
+    narrow = next((v.dtype for v in tensors if v.dtype in WIDER), None)
     if narrow is None or operator.moves:
         return call(*values)
-    wide = [v.float() if isinstance(v, Tensor) and v.dtype in HALF else v for v in values]
-    made = call(*wide)
-    if isinstance(made, Tensor):
-        return made.to(narrow) if made.dtype == torch.float32 else made
-    several = cast("Sequence[Value]", made)
-    return [
-        v.to(narrow) if isinstance(v, Tensor) and v.dtype == torch.float32 else v for v in several
+    carrier = WIDER[narrow]
+    wide = [
+        v.to(WIDER[v.dtype]) if isinstance(v, Tensor) and v.dtype in WIDER else v for v in values
     ]
+    made = call(*wide)
+    if operator.steer is ALL:  # truth or places, which are in a type of their own
+        return made
+    if isinstance(made, Tensor):
+        return made.to(narrow) if made.dtype == carrier else made
+    several = list(cast("Sequence[Value]", made))
+    for k, v in enumerate(several):  # a second integer is a place or a count
+        if isinstance(v, Tensor) and v.dtype == carrier and (k == 0 or v.is_floating_point()):
+            several[k] = v.to(narrow)
+    return several
 
 
 def _failed(step: Step | None, error: Exception) -> Exception:

@@ -26,7 +26,7 @@ MICROSOFT = "com.microsoft"
 ALL = frozenset(range(1000))
 """Every input."""
 
-ASKED = frozenset(("version", "inputs", "outputs", "state", "soft"))
+ASKED = frozenset(("version", "inputs", "outputs", "state", "soft", "kinds"))
 """Keywords that are no attributes: the opset's version, how many inputs and outputs the node has,
 the module's `Mode`, and whether what is quantised only feeds what undoes it."""
 
@@ -45,7 +45,8 @@ class Operator:
         host: inputs that are read as Python numbers; they stay on the CPU.
         steer: inputs that no gradient reaches: they are not trained (`host` is among them).
         moves: whether it only moves elements about, so that it needs no arithmetic.
-        names: attributes that it takes, None where it takes any.
+        bounded: whether it makes no more than it reads, whatever the numbers are that it reads.
+        names: attributes that it takes.
         asks: what it asks for, of `ASKED`.
     """
 
@@ -55,6 +56,7 @@ class Operator:
     host: frozenset[int]
     steer: frozenset[int]
     moves: bool
+    bounded: bool
     names: frozenset[str]
     asks: frozenset[str]
 
@@ -72,6 +74,7 @@ def op(
     host: Iterable[int] = (),
     steer: Iterable[int] = (),
     moves: bool = False,
+    bounded: bool = False,
 ) -> Callable[[F], F]:
     """Register the function of one or more operators; for the arguments see `Operator`."""
 
@@ -85,6 +88,7 @@ def op(
             held,
             held | frozenset(steer),
             moves,
+            bounded or not held,
             frozenset(keywords - ASKED),
             frozenset(keywords & ASKED),
         )

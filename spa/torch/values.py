@@ -43,6 +43,13 @@ BITS = {21: (0, 15), 22: (-8, 7), 25: (0, 3), 26: (-2, 1)}
 """Least and greatest value of element types that torch holds in bytes."""
 
 HALF = frozenset((torch.float16, torch.bfloat16))
+WIDER: dict[torch.dtype, torch.dtype] = dict.fromkeys(HALF, torch.float32) | {
+    getattr(torch, name): torch.int64
+    for name in ("uint16", "uint32", "uint64")
+    if hasattr(torch, name)
+}
+"""What arithmetic on the CPU is done in, where torch has no kernels for a type or slow ones."""
+
 FLOATS = frozenset((torch.float32, torch.float64, *HALF))
 """What can be trained."""
 

@@ -106,15 +106,16 @@ def _original(module: OnnxModule) -> tuple[ModelProto, bytes | None]:
     try:
         contents = given.read_bytes() if isinstance(given, Path) else given
     except OSError as error:
-        raise _gone(f"'{given}'") from error
+        raise _gone(source.path) from error
     if contents is None or hashlib.sha256(contents).hexdigest() != source.sha256:
-        raise _gone(f"'{given}'" if isinstance(given, Path) else "the stream")
+        raise _gone(source.path)
     model = ModelProto()
     model.ParseFromString(contents)
     return model, contents
 
 
-def _gone(label: str) -> ReadError:
+def _gone(path: Path | None) -> ReadError:
+    label = "the model" if path is None else f"'{path}'"
     return ReadError(
         f"{label}, which the module was read from, is gone or was changed since, and saving "
         "needs all of it that is no weight; put it back as it was"

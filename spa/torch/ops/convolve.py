@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,11 @@ SPREAD = {
     2: functional.conv_transpose2d,
     3: functional.conv_transpose3d,
 }
-MAXIMUM = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
+MAXIMUM: dict[int, Callable[..., Any]] = {
+    1: functional.max_pool1d,
+    2: functional.max_pool2d,
+    3: functional.max_pool3d,
+}
 Ints = Sequence[int]
 
 
@@ -111,13 +116,13 @@ def max_pool(
     else:
         values, near = padded(values, how.pads, -math.inf), (0,) * rank
         size = values.shape[2:]
-    made = MAXIMUM[rank](
-        values, how.kernel, how.strides, near, how.dilations, False, outputs > 1
-    )
+    made = MAXIMUM[rank](values, how.kernel, how.strides, near, how.dilations, False, outputs > 1)
     if outputs == 1:
         return made if x.is_floating_point() else made.to(x.dtype)
     pooled, index = made
-    place = _in_input(index, size, how.pads if size != x.shape[2:] else (0,) * 2 * rank, x.shape[2:])
+    place = _in_input(
+        index, size, how.pads if size != x.shape[2:] else (0,) * 2 * rank, x.shape[2:]
+    )
     if storage_order:
         place = _column_first(place, x.shape[2:])
     base = torch.arange(x.shape[0] * x.shape[1], device=x.device).reshape(*x.shape[:2], *[1] * rank)
@@ -230,7 +235,9 @@ def max_unpool(
         (n - 1) * s - around[k] - around[k + rank] + kernel_shape[k]
         for k, (n, s) in enumerate(zip(x.shape[2:], step, strict=True))
     ]
-    made = x.new_zeros(math.prod((*x.shape[:2], *size))).scatter(0, index.reshape(-1), x.reshape(-1))
+    made = x.new_zeros(math.prod((*x.shape[:2], *size))).scatter(
+        0, index.reshape(-1), x.reshape(-1)
+    )
     made = made.reshape(*x.shape[:2], *size)
     if shape is None:
         return made

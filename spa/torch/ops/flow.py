@@ -10,10 +10,10 @@ from torch import Tensor
 from spa.torch.program import Program, Value
 from spa.torch.registry import ALL, op
 
-Sequences = list[Tensor]
+Tensors = list[Tensor]
 
 
-def _ran(body: Program, outer: Sequence[Value], given: Sequence[Value]) -> list[Value]:
+def ran(body: Program, outer: Sequence[Value], given: Sequence[Value]) -> list[Value]:
     """The outputs of a body."""
     feeds = [(place, outer[k]) for k, place in body.outer]
     feeds += zip(body.inputs, given, strict=True)
@@ -30,7 +30,7 @@ def if_(
     condition: Tensor, *outer: Value, then_branch: Program, else_branch: Program, outputs: int
 ) -> Value | tuple[Value, ...]:
     body = then_branch if bool(condition.reshape(-1)[0]) else else_branch
-    return _made(_ran(body, outer, ()), outputs)
+    return _made(ran(body, outer, ()), outputs)
 
 
 @op("Loop", moves=True)
@@ -43,7 +43,7 @@ def loop(*values: Value, body: Program, inputs: int, outputs: int) -> Value | tu
     stacked: list[list[Tensor]] = [[] for _ in body.outputs[1 + len(states) :]]
     turn = 0
     while goes_on and (most is None or turn < most):
-        made = _ran(body, outer, (torch.tensor(turn), torch.tensor(True), *states))
+        made = ran(body, outer, (torch.tensor(turn), torch.tensor(True), *states))
         goes_on = bool(_one(made[0]))
         states = made[1 : 1 + len(states)]
         for each, value in zip(stacked, made[1 + len(states) :], strict=True):
@@ -84,7 +84,7 @@ def scan(
     walked = [v[::-1] if back else v for v, back in zip(walked, backwards, strict=True)]
     stacked: list[list[Tensor]] = [[] for _ in body.outputs[number:]]
     for row in zip(*walked, strict=True):
-        made = _ran(body, outer, (*states, *row))
+        made = ran(body, outer, (*states, *row))
         states = made[:number]
         for each, value in zip(stacked, made[number:], strict=True):
             each.append(_tensor(value))
@@ -132,42 +132,42 @@ def scan_8(
 
 
 @op("SequenceConstruct", moves=True)
-def sequence_construct(*tensors: Tensor) -> Sequences:
+def sequence_construct(*tensors: Tensor) -> Tensors:
     return list(tensors)
 
 
 @op("SequenceEmpty", moves=True)
-def sequence_empty(*, dtype: int = 1) -> Sequences:
+def sequence_empty(*, dtype: int = 1) -> Tensors:
     return []
 
 
 @op("SequenceAt", steer=(1,), moves=True)
-def sequence_at(sequence: Sequences, place: Tensor) -> Tensor:
+def sequence_at(sequence: Tensors, place: Tensor) -> Tensor:
     return sequence[int(place.item())]
 
 
 @op("SequenceInsert", steer=(2,), moves=True)
-def sequence_insert(sequence: Sequences, x: Tensor, place: Tensor | None = None) -> Sequences:
+def sequence_insert(sequence: Tensors, x: Tensor, place: Tensor | None = None) -> Tensors:
     at = len(sequence) if place is None else int(place.item())
     at = at + len(sequence) if at < 0 else at
     return [*sequence[:at], x, *sequence[at:]]
 
 
 @op("SequenceErase", steer=(1,), moves=True)
-def sequence_erase(sequence: Sequences, place: Tensor | None = None) -> Sequences:
+def sequence_erase(sequence: Tensors, place: Tensor | None = None) -> Tensors:
     at = (-1 if place is None else int(place.item())) % len(sequence)
     return [*sequence[:at], *sequence[at + 1 :]]
 
 
 @op("SequenceLength", steer=ALL, moves=True)
-def sequence_length(sequence: Sequences) -> Tensor:
+def sequence_length(sequence: Tensors) -> Tensor:
     return torch.tensor(len(sequence))
 
 
 @op("SplitToSequence", host=(1,), moves=True)
 def split_to_sequence(
     x: Tensor, split: Tensor | None = None, *, axis: int = 0, keepdims: int = 1
-) -> Sequences:
+) -> Tensors:
     if split is None:
         parts = list(x.split(1, axis))
         return parts if keepdims else [p.squeeze(axis) for p in parts]
@@ -175,7 +175,7 @@ def split_to_sequence(
 
 
 @op("ConcatFromSequence", moves=True)
-def concat_from_sequence(sequence: Sequences, *, axis: int, new_axis: int = 0) -> Tensor:
+def concat_from_sequence(sequence: Tensors, *, axis: int, new_axis: int = 0) -> Tensor:
     return torch.stack(sequence, axis) if new_axis else torch.cat(sequence, axis)
 
 
@@ -186,8 +186,7 @@ def sequence_map(
     given, outer = values[:inputs], values[inputs:]
     number = len(given[0]) if isinstance(given[0], list) else 0
     made = [
-        _ran(body, outer, [v[k] if isinstance(v, list) else v for v in given])
-        for k in range(number)
+        ran(body, outer, [v[k] if isinstance(v, list) else v for v in given]) for k in range(number)
     ]
     return _made([[_tensor(v) for v in column] for column in zip(*made, strict=True)], outputs)
 
@@ -205,4 +204,3 @@ def optional_get_element(value: Value) -> Value:
 @op("OptionalHasElement", steer=ALL, moves=True)
 def optional_has_element(value: Value = None) -> Tensor:
     return torch.tensor(value is not None)
-

@@ -39,9 +39,7 @@ def gather_nd(x: Tensor, index: Tensor, *, batch_dims: int = 0) -> Tensor:
     at = index.long()
     batch = x.shape[:batch_dims]
     own = [
-        torch.arange(n, device=x.device).reshape(
-            *[1] * k, n, *[1] * (index.dim() - 2 - k)
-        )
+        torch.arange(n, device=x.device).reshape(*[1] * k, n, *[1] * (index.dim() - 2 - k))
         for k, n in enumerate(batch)
     ]
     return x[(*own, *at.unbind(-1))]
@@ -108,16 +106,12 @@ def top_k(
 
 
 @op("ArgMax", steer=ALL)
-def arg_max(
-    x: Tensor, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0
-) -> Tensor:
+def arg_max(x: Tensor, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Tensor:
     return _arg(x, axis, keepdims, select_last_index, True)
 
 
 @op("ArgMin", steer=ALL)
-def arg_min(
-    x: Tensor, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0
-) -> Tensor:
+def arg_min(x: Tensor, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Tensor:
     return _arg(x, axis, keepdims, select_last_index, False)
 
 
@@ -146,9 +140,9 @@ def reverse_sequence(
 
 
 @op("Unique", steer=ALL, moves=True)
-def unique(x: Tensor, *, axis: int | None = None, sorted: int = 1, outputs: int) -> (
-    Tensor | tuple[Tensor, ...]
-):
+def unique(
+    x: Tensor, *, axis: int | None = None, sorted: int = 1, outputs: int
+) -> Tensor | tuple[Tensor, ...]:
     """As of numpy, with the place of the first of each."""
     along = x.reshape(-1) if axis is None else x
     dim = 0 if axis is None else axis

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.nn import Parameter, functional
 
 from spa.torch.program import Mode
 from spa.torch.registry import MICROSOFT, op
@@ -66,9 +66,15 @@ def _normalized(
     momentum: float,
     state: Mode,
 ) -> Tensor:
-    """On stored statistics, or on those of the batch, which the stored ones then follow."""
+    """On stored statistics, or on those of the batch, which the stored ones then follow.
+
+    Statistics that a file shares with a weight are no place for those of a batch.
+    """
     if not state.training or state.norms == "frozen":
+        mean, var = mean.detach(), var.detach()
         return functional.batch_norm(x, mean, var, scale, shift, False, 0.0, epsilon)
+    if isinstance(mean, Parameter) or isinstance(var, Parameter):
+        return functional.batch_norm(x, None, None, scale, shift, True, 0.0, epsilon)
     follow = 1 - momentum
     if state.norms == "batch":
         before = state.seen.get(id(mean), 0)

@@ -42,7 +42,9 @@ def pad(
 
 def _padded(x: Tensor, pads: Ints, axes: Ints, mode: str, value: float) -> Tensor:
     number = len(axes)
-    around = {a: (pads[k], pads[k + number]) for k, a in enumerate(axes) if pads[k] or pads[k + number]}
+    around = {
+        a: (pads[k], pads[k + number]) for k, a in enumerate(axes) if pads[k] or pads[k + number]
+    }
     if not around:
         return x
     if mode == "constant":

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spa.torch.registry import ALL, op
-from spa.torch.values import dtype_of
+from spa.torch.values import BITS, dtype_of
 
 op("Add")(torch.add)
 op("Sub")(torch.sub)
@@ -47,10 +47,10 @@ op("Or", steer=ALL)(torch.logical_or)
 op("Xor", steer=ALL)(torch.logical_xor)
 op("Not", steer=ALL)(torch.logical_not)
 op("IsNaN", steer=ALL)(torch.isnan)
-op("BitwiseAnd", steer=ALL)(torch.bitwise_and)
-op("BitwiseOr", steer=ALL)(torch.bitwise_or)
-op("BitwiseXor", steer=ALL)(torch.bitwise_xor)
-op("BitwiseNot", steer=ALL)(torch.bitwise_not)
+op("BitwiseAnd")(torch.bitwise_and)
+op("BitwiseOr")(torch.bitwise_or)
+op("BitwiseXor")(torch.bitwise_xor)
+op("BitwiseNot")(torch.bitwise_not)
 
 
 @op("Sign")
@@ -79,7 +79,7 @@ def mod(x: Tensor, y: Tensor, *, fmod: int = 0) -> Tensor:
     return torch.fmod(x, y) if fmod else torch.remainder(x, y)
 
 
-@op("BitShift", steer=ALL)
+@op("BitShift")
 def bit_shift(x: Tensor, y: Tensor, *, direction: str) -> Tensor:
     wide, by = x.to(torch.int64), y.to(torch.int64)
     return (wide << by if direction == "LEFT" else wide >> by).to(x.dtype)
@@ -126,35 +126,65 @@ def least(x: Tensor, *more: Tensor) -> Tensor:
 
 @op("Clip", until=10)
 def clip_6(x: Tensor, *, min: float = -math.inf, max: float = math.inf) -> Tensor:
-    return torch.clamp(x, min, max)
+    return clamped(x, min, max)
 
 
-@op("Clip", since=11, host=(1, 2))
+@op("Clip", since=11, host=(1, 2), bounded=True)
 def clip(x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
-    """Where the bounds are in the wrong order the upper one wins."""
+    return clamped(x, None if low is None else low.item(), None if high is None else high.item())
+
+
+def clamped(x: Tensor, low: float | None, high: float | None) -> Tensor:
+    """Between bounds, of which the upper one wins; by the kernels with the cheapest gradient."""
     if low is None and high is None:
         return x
-    return torch.clamp(
-        x, None if low is None else low.item(), None if high is None else high.item()
-    )
+    if x.is_floating_point() and low is not None:
+        if low == 0 and (high is None or high == math.inf):
+            return torch.relu(x)
+        if high is not None and low < high and x.dtype in (torch.float32, torch.float64):
+            return functional.hardtanh(x, low, high)
+    return torch.clamp(x, low, high)
 
 
 @op("Cast", moves=True)
 def cast(x: Tensor, *, to: int, saturate: int = 1, round_mode: str = "up") -> Tensor:
-    """Numbers become truth where they are not 0; float8 is clamped where it saturates."""
-    dtype = dtype_of(to, "a cast")
-    if dtype == x.dtype:
-        return x
-    if saturate and dtype.is_floating_point and dtype.itemsize == 1:
-        bound = torch.finfo(dtype).max
-        finite = x.clamp(-bound, bound) if x.is_floating_point() else x
-        return torch.where(torch.isnan(x), x, finite).to(dtype)
-    return x.to(dtype)
+    """Float8 is clamped where it saturates; integers that torch holds in bytes wrap around."""
+    return _as(x, dtype_of(to, "a cast"), to, saturate)
 
 
 @op("CastLike", moves=True, steer=(1,))
-def cast_like(x: Tensor, other: Tensor, *, saturate: int = 1, round_mode: str = "up") -> Tensor:
-    return x.to(other.dtype)
+def cast_like(
+    x: Tensor,
+    other: Tensor,
+    *,
+    saturate: int = 1,
+    round_mode: str = "up",
+    kinds: tuple[int, ...],
+) -> Tensor:
+    return _as(x, other.dtype, kinds[1], saturate)
+
+
+def _as(x: Tensor, dtype: torch.dtype, kind: int, saturate: int) -> Tensor:
+    if kind in BITS:
+        low, high = BITS[kind]
+        return ((x.to(torch.int64) - low) % (high - low + 1) + low).to(dtype)
+    if dtype == x.dtype:
+        return x
+    if dtype.is_floating_point and dtype.itemsize == 1 and x.dtype != torch.bool:
+        return _as_float8(x, dtype, saturate)
+    return x.to(dtype)
+
+
+def _as_float8(x: Tensor, dtype: torch.dtype, saturate: int) -> Tensor:
+    """Beyond the greatest value that value where it saturates, and else what is no number."""
+    bound = torch.finfo(dtype).max
+    wide = x.float()
+    finite = wide.clamp(-bound, bound)
+    if saturate:
+        return torch.where(wide.isnan(), wide, finite).to(dtype)
+    if dtype == torch.float8_e4m3fn:  # has no infinity, and torch saturates
+        wide = wide.masked_fill(wide.abs() > bound * (1 + 1 / 28), math.nan)
+    return wide.to(dtype)
 
 
 @op("Relu")
@@ -191,7 +221,9 @@ def selu(
 
 @op("HardSigmoid")
 def hard_sigmoid(x: Tensor, *, alpha: float = 0.2, beta: float = 0.5) -> Tensor:
-    return torch.clamp(alpha * x + beta, 0, 1)
+    if beta == 0.5 and abs(alpha - 1 / 6) < 1e-6:
+        return functional.hardsigmoid(x)
+    return clamped(alpha * x + beta, 0.0, 1.0)
 
 
 @op("HardSwish")

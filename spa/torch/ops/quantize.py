@@ -1,4 +1,4 @@
-"""Quantisers, with straight-through estimates: rounding passes gradients on, clamping stops them."""
+"""Quantisers, straight through: rounding passes gradients on, clamping stops them."""
 
 from __future__ import annotations
 
@@ -47,15 +47,17 @@ def quantize_linear(
     precision: int = 0,
     saturate: int = 1,
     soft: bool,
+    kinds: tuple[int, ...],
 ) -> Tensor:
-    dtype = zero.dtype if zero is not None else DTYPES[output_dtype or 2]
+    kind = (kinds[2] if len(kinds) > 2 else 0) or output_dtype
+    dtype = DTYPES[kind or 2] if zero is None or kind else zero.dtype
     by = spread(scale, x, axis, block_size)
     exact = x / by if x.is_floating_point() else x.to(by.dtype) / by
     if dtype.is_floating_point:
         low, high = bounds(dtype)
         kept = exact.clamp(low, high) if saturate else exact
         return kept + (kept.to(dtype).to(kept.dtype) - kept).detach() if soft else kept.to(dtype)
-    low, high = bounds(dtype, output_dtype)
+    low, high = bounds(dtype, kind)
     made = rounded(exact)
     if zero is not None:
         made = made + spread(zero, x, axis, block_size)

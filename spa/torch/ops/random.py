@@ -41,7 +41,12 @@ def dropout(
 
 @op("RandomNormal")
 def random_normal(
-    *, dtype: int = 1, mean: float = 0.0, scale: float = 1.0, seed: float = 0.0, shape: Sequence[int]
+    *,
+    dtype: int = 1,
+    mean: float = 0.0,
+    scale: float = 1.0,
+    seed: float = 0.0,
+    shape: Sequence[int],
 ) -> Tensor:
     return (torch.randn(tuple(shape)) * scale + mean).to(dtype_of(dtype, "noise"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -11,8 +12,8 @@ from torch import Tensor
 from spa.torch.ops.activations import activate
 from spa.torch.registry import op
 
-Cell = Callable[[Tensor, "list[Tensor]", int], "list[Tensor]"]
-Result = Tensor | tuple[Tensor, ...]
+Cell: TypeAlias = "Callable[[Tensor, list[Tensor], int], list[Tensor]]"
+Result: TypeAlias = "Tensor | tuple[Tensor, ...]"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ class Layer:
     lengths: Tensor | None
     reversals: tuple[bool, ...]
 
-    def run(self, cell: Callable[[int], Cell], states: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def run(
+        self, cell: Callable[[int], Cell], states: Sequence[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
         """All directions: outputs `[time, directions, batch, size]`, and last states."""
         rows, ends = [], []
         for k, back in enumerate(self.reversals):
@@ -99,7 +102,9 @@ def _acts(
     alphas: Sequence[float] | None,
     betas: Sequence[float] | None,
 ) -> Acts:
-    return Acts(tuple(names or tuple(default) * directions), tuple(alphas or ()), tuple(betas or ()))
+    return Acts(
+        tuple(names or tuple(default) * directions), tuple(alphas or ()), tuple(betas or ())
+    )
 
 
 def _start(state: Tensor | None, layer: Layer, size: int, layout: int) -> Tensor:
@@ -143,7 +148,7 @@ def rnn(
     layout: int = 0,
     outputs: int,
 ) -> Result:
-    """h' = f(x W^T + h R^T + b)."""
+    """H' = f(x W^T + h R^T + b)."""
     layer, size = _layer(x, lengths, direction, layout), r.shape[2]
     acts = _acts(activations, ("Tanh",), len(layer.reversals), activation_alpha, activation_beta)
     bound = _bound(clip)
@@ -263,7 +268,7 @@ def lstm(
 def _by_kernel(
     layer: Layer, w: Tensor, r: Tensor, b: Tensor | None, start: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
-    """torch's LSTM, whose gates come in the order i, f, c, o."""
+    """Torch's LSTM, whose gates come in the order i, f, c, o."""
     made, ends = [], []
     for k, back in enumerate(layer.reversals):
         weights = [_ordered(w[k]), _ordered(r[k])]

@@ -67,7 +67,9 @@ REDUCTIONS: dict[str, Reduction] = {
     "ReduceProd": _product,
     "ReduceL1": lambda x, a, k: _sum(x.abs(), a, k),
     "ReduceL2": lambda x, a, k: (
-        _sum(x * x, a, k).sqrt() if x.is_floating_point() else _sum(x * x, a, k).double().sqrt().to(x.dtype)
+        _sum(x * x, a, k).sqrt()
+        if x.is_floating_point()
+        else _sum(x * x, a, k).double().sqrt().to(x.dtype)
     ),
     "ReduceSumSquare": lambda x, a, k: _sum(x * x, a, k),
     "ReduceLogSum": lambda x, a, k: _log(_sum(x, a, k)),
@@ -96,17 +98,19 @@ def _register(name: str, reduction: Reduction, moved: int) -> None:
             if noop_with_empty_axes:
                 return reduction(x.unsqueeze(0), (0,), False)
             along = tuple(range(x.dim()))
-        return reduction(x, along, bool(keepdims)) if along else reduction(x.unsqueeze(0), (0,), False)
+        return (
+            reduction(x, along, bool(keepdims)) if along else reduction(x.unsqueeze(0), (0,), False)
+        )
 
     op(name, until=moved - 1)(by_attribute)
-    op(name, since=moved, host=(1,))(by_input)
+    op(name, since=moved, host=(1,), bounded=True)(by_input)
 
 
 for _name, _reduction in REDUCTIONS.items():
     _register(_name, _reduction, 13 if _reduction is _sum else 18)
 
 
-@op("CumSum", host=(1,))
+@op("CumSum", host=(1,), bounded=True)
 def cum_sum(x: Tensor, axis: Tensor, *, exclusive: int = 0, reverse: int = 0) -> Tensor:
     return _running(x, int(axis.item()), exclusive, reverse, torch.cumsum, 0)
 

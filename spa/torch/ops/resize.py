@@ -93,9 +93,7 @@ def resize(
     return resized(x, size, times, along, area, way)
 
 
-def resized(
-    x: Tensor, size: Ints, scales: Floats, axes: Ints, roi: Floats, way: Way
-) -> Tensor:
+def resized(x: Tensor, size: Ints, scales: Floats, axes: Ints, roi: Floats, way: Way) -> Tensor:
     """A tensor with some axes resized; integers are rounded."""
     fast = _known(x, size, scales, axes, way)
     if fast is not None:
@@ -132,7 +130,7 @@ def _known(x: Tensor, size: Ints, scales: Floats, axes: Ints, way: Way) -> Tenso
     if way.mode == "nearest":
         whole = exact and all(s == int(s) for _, s in spatial)
         floors = way.coordinates == "asymmetric" and way.nearest == "floor"
-        halves = way.coordinates in ("half_pixel", "pytorch_half_pixel") and min(target) > 1
+        halves = way.coordinates == "half_pixel" and way.nearest.startswith("round")
         if whole and (floors or halves):
             return functional.interpolate(x, size=target, mode="nearest")
         return None

@@ -35,7 +35,7 @@ def reshape_1(x: Tensor, *, shape: Ints) -> Tensor:
     return _reshaped(x, shape, 0)
 
 
-@op("Reshape", since=5, host=(1,), moves=True)
+@op("Reshape", since=5, host=(1,), bounded=True, moves=True)
 def reshape(x: Tensor, shape: Tensor, *, allowzero: int = 0) -> Tensor:
     return _reshaped(x, shape.tolist(), allowzero)
 
@@ -60,7 +60,7 @@ def squeeze_1(x: Tensor, *, axes: Ints | None = None) -> Tensor:
     return x.squeeze() if axes is None else x.squeeze(tuple(axes))
 
 
-@op("Squeeze", since=13, host=(1,), moves=True)
+@op("Squeeze", since=13, host=(1,), bounded=True, moves=True)
 def squeeze(x: Tensor, axes: Tensor | None = None) -> Tensor:
     return x.squeeze() if axes is None else x.squeeze(tuple(ints(axes)))
 
@@ -73,14 +73,14 @@ def unsqueeze_1(x: Tensor, *, axes: Ints) -> Tensor:
     return x
 
 
-@op("Unsqueeze", since=13, host=(1,), moves=True)
+@op("Unsqueeze", since=13, host=(1,), bounded=True, moves=True)
 def unsqueeze(x: Tensor, axes: Tensor) -> Tensor:
     return unsqueeze_1(x, axes=ints(axes))
 
 
 @op("Transpose", moves=True)
 def transpose(x: Tensor, *, perm: Ints | None = None) -> Tensor:
-    return x.permute(tuple(reversed(range(x.dim()))) if perm is None else perm)
+    return x.permute(tuple(reversed(range(x.dim())) if perm is None else perm))
 
 
 @op("Expand", host=(1,), moves=True)
@@ -123,7 +123,7 @@ def split_2(
     return made[0] if outputs == 1 else tuple(made)
 
 
-@op("Split", since=13, host=(1,), moves=True)
+@op("Split", since=13, host=(1,), bounded=True, moves=True)
 def split(
     x: Tensor,
     sizes: Tensor | None = None,
@@ -146,7 +146,7 @@ def slice_1(x: Tensor, *, axes: Ints | None = None, ends: Ints, starts: Ints) ->
     return _sliced(x, starts, ends, axes or range(len(starts)), [1] * len(starts))
 
 
-@op("Slice", since=10, host=(1, 2, 3, 4), moves=True)
+@op("Slice", since=10, host=(1, 2, 3, 4), bounded=True, moves=True)
 def slice_(
     x: Tensor,
     starts: Tensor,
@@ -156,7 +156,8 @@ def slice_(
 ) -> Tensor:
     low = starts.tolist()
     along = range(len(low)) if axes is None else axes.tolist()
-    return _sliced(x, low, ends.tolist(), along, [1] * len(low) if steps is None else steps.tolist())
+    by = [1] * len(low) if steps is None else steps.tolist()
+    return _sliced(x, low, ends.tolist(), along, by)
 
 
 def _sliced(x: Tensor, starts: Ints, ends: Ints, axes: Ints, steps: Ints) -> Tensor:
@@ -168,18 +169,13 @@ def _sliced(x: Tensor, starts: Ints, ends: Ints, axes: Ints, steps: Ints) -> Ten
             if begin or end < number:
                 x = x.narrow(axis, begin, max(0, end - begin))
         else:
-            places = torch.arange(begin, end, step, device=x.device) if _any(begin, end, step) else (
-                torch.empty(0, dtype=torch.int64, device=x.device)
-            )
+            inside = range(begin, end, step)
+            places = torch.tensor(inside, dtype=torch.int64, device=x.device)
             x = x.index_select(axis, places)
     return x
 
 
-def _any(begin: int, end: int, step: int) -> bool:
-    return begin < end if step > 0 else begin > end
-
-
-@op("Trilu", host=(1,), moves=True)
+@op("Trilu", host=(1,), bounded=True, moves=True)
 def trilu(x: Tensor, k: Tensor | None = None, *, upper: int = 1) -> Tensor:
     place = 0 if k is None else int(k.item())
     return torch.triu(x, place) if upper else torch.tril(x, place)
