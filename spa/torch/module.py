@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -145,12 +145,8 @@ class OnnxModule(torch.nn.Module):
         if twice:
             raise UsageError(f"input '{min(twice)}' is given twice, by order and by name")
         feeds.update(by_name)
-        found = self._values(feeds, self.output_names)
-        return (
-            cast("Tensor", found[0])
-            if len(found) == 1
-            else cast("tuple[Tensor, ...]", tuple(found))
-        )
+        found: Any = self._values(feeds, self.output_names)
+        return found[0] if len(found) == 1 else tuple(found)
 
     def run(
         self, feeds: Mapping[str, Feed], want: Sequence[str] | None = None
