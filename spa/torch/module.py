@@ -20,7 +20,14 @@ Feed: TypeAlias = "Tensor | np.ndarray | Sequence[Tensor] | None"
 
 
 class Names(torch.nn.Module):
-    """A part of the names of parameters, between two dots."""
+    """A part of the names of parameters, between two dots.
+
+    A name may be both, `a` and `a.b`: as an attribute it is the module, which leads to the rest.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        inner = self.__dict__.get("_modules", {}).get(name)
+        return super().__getattr__(name) if inner is None else inner
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class Slot:
         return cast("Tensor", self.owner._buffers[self.key] if found is None else found)
 
 
-class OnnxModule(torch.nn.Module):
+class OnnxModule(Names):
     """An ONNX file as a module; `spa.torch.load` makes it.
 
     Parameters have the names of the file's initializers: `named_parameters()` and `state_dict()`

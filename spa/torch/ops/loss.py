@@ -10,7 +10,7 @@ from spa.torch.registry import op
 from spa.torch.values import dtype_of
 
 
-@op("NegativeLogLikelihoodLoss", steer=(1,))
+@op("NegativeLogLikelihoodLoss", steer=(1, 2))
 def negative_log_likelihood_loss(
     x: Tensor,
     target: Tensor,
@@ -23,7 +23,7 @@ def negative_log_likelihood_loss(
     return functional.nll_loss(x, target.long(), weight, ignore_index=skipped, reduction=reduction)
 
 
-@op("SoftmaxCrossEntropyLoss", steer=(1,))
+@op("SoftmaxCrossEntropyLoss", steer=(1, 2))
 def softmax_cross_entropy_loss(
     x: Tensor,
     target: Tensor,

@@ -163,7 +163,7 @@ def _aligned(
         extent = extent if half else [e.clamp(min=1.0) for e in extent]
         each = [ratio or math.ceil(e.item() / n) for e, n in zip(extent, size, strict=True)]
         places = [
-            first + (torch.arange(n * m, device=x.device) + 0.5) * e / (n * m)
+            first + (torch.arange(n * m, device=x.device, dtype=x.dtype) + 0.5) * e / (n * m)
             for first, e, n, m in zip((top, left), extent, size, each, strict=True)
         ]
         taps = _bilinear(x[which], *places)
