@@ -11,8 +11,10 @@ from pathlib import Path
 
 from onnx import defs
 
+from spa.graph.model import FLOW
 from spa.rules import NOTES, RULES, TRAITS, Trait, standard
 from spa.rules.traits import NONE
+from spa.torch.registry import listed as gradients
 
 ROOT = Path(__file__).parents[1] / "spa"
 OPERATORS = {op for _, op in (*NOTES, *standard.reasons())} | {
@@ -66,6 +68,15 @@ def reaches(function, text: str, seen: set[str]) -> bool:
     return bool(re.search(text, inspect.getsource(function))) or any(
         f.__qualname__ not in seen and reaches(f, text, seen) for f in more
     )
+
+
+WITHOUT_GRADIENTS: dict[tuple[str, str], str] = {}
+"""Operators that have a rule but no function of torch, and why: none today."""
+
+
+def test_every_ruled_operator_is_written_in_torch():
+    ruled = {key for key in RULES if key[0] != FLOW}
+    assert ruled - gradients().keys() == WITHOUT_GRADIENTS.keys()
 
 
 def told(name: str) -> set[tuple[str, str]]:

@@ -30,6 +30,7 @@ from spa.registry import NAMED, REPORTS
 from spa.reports import schema
 from spa.reports.ops import MEANINGS
 from spa.rules import catalogue
+from spa.torch.registry import listed as gradients
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 BAR = "&#124;"
@@ -269,16 +270,30 @@ def entries(text: str) -> Iterator[tuple[str, str]]:
 def operators() -> Iterator[str]:
     """What `spa ops` lists."""
     yield from ["# Operators", "", MARK, ""]
-    yield "What `spa ops` lists: operators by domain, and what is done with channels at each."
+    yield "What `spa ops` lists: operators by domain, and what is done with channels at each;"
+    yield "*torch* says which have [gradients](../howto/train_in_torch.md)."
     yield ""
     yield from table("status", "meaning")((f"*{key}*", words) for key, words in MEANINGS.items())
-    facts = catalogue()
+    facts, known = catalogue(), gradients()
     for domain in dict.fromkeys(fact["domain"] for fact in facts):
         found = [fact for fact in facts if fact["domain"] == domain]
         yield from [f"## {domain or 'ai.onnx'}", ""]
-        yield from table("operator", "status", "note")(
-            (f"`{fact['op']}`", fact["status"], fact["note"]) for fact in found
+        yield from table("operator", "status", "torch", "note")(
+            (
+                f"`{fact['op']}`",
+                fact["status"],
+                "yes" if (domain, fact["op"]) in known else "",
+                fact["note"],
+            )
+            for fact in found
         )
+    more = sorted(
+        f"`{op}`"
+        for domain, op in known
+        if (domain, op) not in {(fact["domain"], fact["op"]) for fact in facts}
+    )
+    if more:
+        yield from [f"With gradients alone: {', '.join(more)}.", ""]
 
 
 def choices() -> Iterator[str]:

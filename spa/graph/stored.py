@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
-from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
+from onnx import AttributeProto, GraphProto, NodeProto, SparseTensorProto, TensorProto
 
 Path: TypeAlias = tuple[tuple[str, str], ...]
 """From the main graph inwards: the first output of a node, and which of its bodies."""
@@ -59,6 +59,15 @@ def _kind(attribute: AttributeProto) -> Kind | None:
     several = len(attribute.floats) + len(attribute.ints)
     shape = (several,) if attribute.name.endswith("s") else ()
     return shape, NUMBERS[attribute.name]
+
+
+def sparse_of(node: NodeProto) -> SparseTensorProto | None:
+    """The sparse tensor that a `Constant` node holds; None of any other node."""
+    if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or not node.attribute:
+        return None
+    held: AttributeProto = node.attribute[0]
+    found: SparseTensorProto = held.sparse_tensor
+    return found if held.name == "sparse_value" else None
 
 
 def tensor_at(graph: GraphProto, name: str) -> TensorProto | AttributeProto | None:

@@ -170,15 +170,6 @@ def _own(graph: GraphProto, name: str) -> bool:
     )
 
 
-def _is_sparse(node: NodeProto) -> bool:
-    return (
-        node.op_type == "Constant"
-        and node.domain in ("", "ai.onnx")
-        and bool(node.attribute)
-        and node.attribute[0].name == "sparse_value"
-    )
-
-
 def _dense(sparse: onnx.SparseTensorProto, base_dir: Path | None) -> np.ndarray:
     values = to_array(sparse.values, base_dir)
     indices = to_array(sparse.indices, base_dir)

@@ -10,8 +10,7 @@ import onnx
 
 from spa.errors import UsageError
 from spa.graph.load import Model, Opened, opened
-from spa.graph.names import unused
-from spa.graph.normalize import opsets_of
+from spa.graph.normalize import opsets_of, unused
 from spa.graph.tensors import defaults_of
 from spa.torch.build import Builder, Held, fold, is_narrow, settle
 from spa.torch.module import OnnxModule

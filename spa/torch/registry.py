@@ -11,6 +11,7 @@ what a function may ask for, see `ASKED`.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -117,6 +118,20 @@ def imported() -> None:
     folder = Path(__file__).parent / "ops"
     for each in iter_modules([str(folder)]):
         import_module(f"spa.torch.ops.{each.name}")
+
+
+def listed() -> dict[tuple[str, str], str]:
+    """All operators that have a function, and in which file: read from the sources."""
+    found = {}
+    for path in sorted((Path(__file__).parent / "ops").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("op", "both"):
+                domain = next((k.value for k in node.keywords if k.arg == "domain"), None)
+                where = domain.value if isinstance(domain, ast.Constant) else MICROSOFT
+                for name in node.args:
+                    if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                        found["" if domain is None else str(where), name.value] = path.stem
+    return found
 
 
 def find(domain: str, name: str, version: int) -> Operator | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections import Counter
 from functools import lru_cache
@@ -15,6 +16,7 @@ torch = pytest.importorskip("torch")
 
 import spa.torch  # noqa: E402
 from spa.errors import ReadError  # noqa: E402
+from spa.torch import registry  # noqa: E402
 from spa.torch.values import array_of, tensor_of  # noqa: E402
 
 pytestmark = pytest.mark.corpus
@@ -28,6 +30,9 @@ NOT_LOADED = {
     "ImageDecoder": "reads files of pictures",
 }
 """Operators without a function, and why."""
+
+RENAMED = ("bilinear", "linear")
+"""What the mode of GridSample was called, and is."""
 
 RANDOM = ("test_bernoulli", "test_training_dropout")
 NO_TYPE = ("FLOAT4E2M1", "float4e2m1", "FLOAT8E8M0", "equal_string")
@@ -100,6 +105,53 @@ def judged(case):
             if not same(each, value(wanted), case.rtol, case.atol):
                 return "other value"
     return "as expected"
+
+
+def test_every_version_has_a_function():
+    """Of an operator that has one, from opset 7 on; what is converted has no older ones."""
+    registry.imported()
+    gaps = [
+        (schema.name, schema.since_version)
+        for schema in onnx.defs.get_all_schemas_with_history()
+        if (schema.domain, schema.name) in registry.OPERATORS
+        and (schema.domain or schema.since_version >= 7)
+        and not schema.deprecated
+        and registry.find(schema.domain, schema.name, schema.since_version) is None
+    ]
+    assert gaps == []
+
+
+def test_attributes_have_the_defaults_of_the_standard():
+    registry.imported()
+    for schema in onnx.defs.get_all_schemas_with_history():
+        operator = registry.find(schema.domain, schema.name, schema.since_version)
+        if operator is None or schema.deprecated or schema.since_version < 7:
+            continue
+        try:
+            parameters = inspect.signature(operator.function).parameters
+        except ValueError:
+            assert not schema.attributes.keys() - {"axis", "broadcast"}, schema.name
+            continue
+        missing = schema.attributes.keys() - parameters.keys()
+        assert not missing, (schema.name, schema.since_version, missing)
+        for name, attribute in schema.attributes.items():
+            stated = attribute.default_value
+            if not stated.name or name not in parameters:
+                continue
+            wanted = onnx.helper.get_attribute_value(stated)
+            wanted = wanted.decode() if isinstance(wanted, bytes) else wanted
+            found = parameters[name].default
+            if found is inspect.Parameter.empty or found is None:
+                continue
+            if isinstance(wanted, float):
+                assert found == pytest.approx(wanted, rel=1e-6), (schema.name, name)
+            elif not isinstance(wanted, list | tuple) and (wanted, found) != RENAMED:
+                assert found == wanted, (schema.name, schema.since_version, name)
+
+
+def test_what_is_listed_without_torch_is_what_there_is():
+    registry.imported()
+    assert registry.listed().keys() == registry.OPERATORS.keys()
 
 
 def test_node_tests():

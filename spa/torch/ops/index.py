@@ -95,6 +95,11 @@ def compress(x: Tensor, condition: Tensor, *, axis: int | None = None) -> Tensor
     return x.reshape(-1)[at] if axis is None else x.index_select(axis, at)
 
 
+@op("TopK", until=9)
+def top_k_1(x: Tensor, *, axis: int = -1, k: int) -> tuple[Tensor, Tensor]:
+    return top_k(x, torch.tensor([k]), axis=axis)
+
+
 @op("TopK", since=10, host=(1,))
 def top_k(
     x: Tensor, k: Tensor, *, axis: int = -1, largest: int = 1, sorted: int = 1

@@ -94,7 +94,7 @@ def instance_normalization(
     return centred * torch.rsqrt(var + epsilon) * scale.reshape(shape) + shift.reshape(shape)
 
 
-@op("LayerNormalization", since=17)
+@op("LayerNormalization")  # optimisers leave it in files of older opsets, too
 def layer_normalization(
     x: Tensor,
     scale: Tensor,

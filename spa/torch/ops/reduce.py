@@ -55,32 +55,8 @@ def _empty(x: Tensor, axes: tuple[int, ...], keep: bool, top: bool) -> Tensor:
     return torch.full(shape, bound, dtype=x.dtype, device=x.device)
 
 
-def _log(x: Tensor) -> Tensor:
-    return x.log() if x.is_floating_point() else x.double().log().to(x.dtype)
-
-
-REDUCTIONS: dict[str, Reduction] = {
-    "ReduceSum": _sum,
-    "ReduceMean": _mean,
-    "ReduceMax": _largest,
-    "ReduceMin": _least,
-    "ReduceProd": _product,
-    "ReduceL1": lambda x, a, k: _sum(x.abs(), a, k),
-    "ReduceL2": lambda x, a, k: (
-        _sum(x * x, a, k).sqrt()
-        if x.is_floating_point()
-        else _sum(x * x, a, k).double().sqrt().to(x.dtype)
-    ),
-    "ReduceSumSquare": lambda x, a, k: _sum(x * x, a, k),
-    "ReduceLogSum": lambda x, a, k: _log(_sum(x, a, k)),
-    "ReduceLogSumExp": lambda x, a, k: (
-        x.logsumexp(a, k) if x.is_floating_point() else x.double().logsumexp(a, k).to(x.dtype)
-    ),
-}
-
-
-def _register(name: str, reduction: Reduction, moved: int) -> None:
-    """Axes became an input: of ReduceSum in opset 13, of the others in 18."""
+def both(name: str, reduction: Reduction, moved: int = 18) -> None:
+    """Register a reduction whose axes are an attribute, and an input from an opset on."""
 
     def by_attribute(x: Tensor, *, axes: Ints | None = None, keepdims: int = 1) -> Tensor:
         along = tuple(range(x.dim())) if axes is None else tuple(axes)
@@ -106,8 +82,28 @@ def _register(name: str, reduction: Reduction, moved: int) -> None:
     op(name, since=moved, host=(1,), bounded=True)(by_input)
 
 
-for _name, _reduction in REDUCTIONS.items():
-    _register(_name, _reduction, 13 if _reduction is _sum else 18)
+def _exact(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A function of floats on any numbers, in their type."""
+    return lambda x: function(x) if x.is_floating_point() else function(x.double()).to(x.dtype)
+
+
+_root, _log = _exact(torch.sqrt), _exact(torch.log)
+
+
+def _log_sum_exp(x: Tensor, axes: tuple[int, ...], keep: bool) -> Tensor:
+    return _exact(lambda each: each.logsumexp(axes, keep))(x)
+
+
+both("ReduceSum", _sum, 13)
+both("ReduceMean", _mean)
+both("ReduceMax", _largest)
+both("ReduceMin", _least)
+both("ReduceProd", _product)
+both("ReduceL1", lambda x, axes, keep: _sum(x.abs(), axes, keep))
+both("ReduceL2", lambda x, axes, keep: _root(_sum(x * x, axes, keep)))
+both("ReduceSumSquare", lambda x, axes, keep: _sum(x * x, axes, keep))
+both("ReduceLogSum", lambda x, axes, keep: _log(_sum(x, axes, keep)))
+both("ReduceLogSumExp", _log_sum_exp)
 
 
 @op("CumSum", host=(1,), bounded=True)
