@@ -64,21 +64,15 @@ class Builder:
         kinds = _kinds(graph)
         for tensor in graph.initializer:
             self._constant(made, path, tensor)
-        for sparse in graph.sparse_initializer:
-            value = tensor_of(_dense(sparse, self.base_dir))
-            self.held.append(
-                Held((path, sparse.values.name), made, made.place(sparse.values.name), value)
-            )
+        for each in graph.sparse_initializer:
+            self._sparse(made, path, each.values.name, each)
         made.inputs = tuple(made.place(name) for name in fed)
         for node in graph.node:
             constant = constant_of(node)
             if constant is not None:
                 self._constant(made, path, constant)
-            elif _is_sparse(node):
-                value = tensor_of(_dense(node.attribute[0].sparse_tensor, self.base_dir))
-                self.held.append(
-                    Held((path, node.output[0]), made, made.place(node.output[0]), value)
-                )
+            elif (sparse := sparse_of(node)) is not None:
+                self._sparse(made, path, node.output[0], sparse)
             else:
                 made.steps.append(self._step(made, node, path, kinds))
         made.outputs = tuple(made.place(info.name) for info in graph.output)
@@ -89,7 +83,7 @@ class Builder:
         value = tensor_of(to_array(tensor, self.base_dir), f"initializer '{name}'")
         self.held.append(Held((path, name), program, program.place(name), value))
 
-    def _dense(
+    def _sparse(
         self, program: Program, path: Inside, name: str, sparse: onnx.SparseTensorProto
     ) -> None:
         value = tensor_of(_dense(sparse, self.base_dir))
