@@ -15,7 +15,7 @@ from torch import Tensor
 from spa.errors import ReadError
 from spa.graph.normalize import captured_names, constant_of, graphs_in
 from spa.graph.stored import Path as Inside
-from spa.graph.stored import Place, step_of
+from spa.graph.stored import Place, sparse_of, step_of
 from spa.graph.tensors import to_array
 from spa.torch.program import Mode, Program, Step
 from spa.torch.registry import FREE, Operator, find
