@@ -101,6 +101,12 @@ class OnnxModule(Names):
         """Where the model came from."""
         return self._source
 
+    def computed(self) -> list[str]:
+        """Tensors that nodes of the main graph compute, in the order in which they do."""
+        names = {place: name for name, place in self._program.places.items()}
+        found = (names.get(place) for step in self._program.steps for place in step.outs if place)
+        return [name for name in found if name is not None]
+
     def slots(self) -> Iterator[tuple[str, Slot]]:
         """What a file stores of the module, by name: parameters, and what training may change."""
         for name, slot in self._slots.items():

@@ -1,0 +1,73 @@
+"""Checkpoints: one file per pair of models and setting, replaced at once, removed when it is done."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spa.errors import UsageError
+from spa.storage import replaced
+
+ADVICE = "make room there, or turn checkpoints off with SPA_CACHE=off"
+
+
+class Store:
+    """Where the state of one run lies between two processes.
+
+    Args:
+        path: of the file; None where nothing is kept.
+        resume: whether to go on from what is there.
+    """
+
+    def __init__(self, path: Path | None, *, resume: bool = False) -> None:
+        self.path, self.resume = path, resume
+
+    def read(self) -> dict[str, Any] | None:
+        """The state to go on from; None to begin anew.
+
+        Raises:
+            UsageError: going on was asked for, and there is nothing to go on from.
+        """
+        if not self.resume:
+            return None
+        if self.path is None:
+            raise UsageError("nothing was kept to resume, as SPA_CACHE is off; leave out --resume")
+        try:
+            found = torch.load(self.path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            found = None
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise UsageError(
+                f"the checkpoint {self.path} cannot be read; leave out --resume to begin anew"
+            ) from error
+        if not isinstance(found, dict):
+            raise UsageError(
+                "there is no unfinished run of these two models, inputs, budget and seed to resume; "
+                "leave out --resume to begin one"
+            )
+        return found
+
+    def write(self, state: dict[str, Any]) -> None:
+        """Keep a state in place of the one before.
+
+        Raises:
+            UsageError: there is no room for it.
+        """
+        if self.path is None:
+            return
+        held = io.BytesIO()
+        torch.save(state, held)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot make {self.path.parent}; {ADVICE}") from error
+        replaced(self.path, held.getvalue(), "the checkpoint", ADVICE)
+
+    def done(self) -> None:
+        """Nothing is left to go on with."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)

@@ -1,0 +1,197 @@
+"""Gradient steps: Adam with a warm-up and one cosine to zero, on the distance to the original."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from spa.torch.module import OnnxModule
+from spa.torch.tuning.match import Matched
+from spa.torch.tuning.rows import Chunk, Order, Pool, chunks
+from spa.torch.tuning.teacher import Teacher, on
+from spa.torch.values import HALF
+
+BETAS = (0.9, 0.99)
+WARM = 20
+"""Steps in which the rate rises, of a run that is long enough."""
+LEAST_SIZE = 1e-3
+"""Root mean square of a tensor that a relative rate is taken of, at least."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How large steps are: for all weights alike, or `relative` to the size of each tensor."""
+
+    value: float
+    relative: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.value:g}{' of each tensor' if self.relative else ''}"
+
+
+RATES = (Rate(1e-3), Rate(3e-4), Rate(1e-2, relative=True))
+"""What is tried, see `spa.torch.tuning.run`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """The model that is changed, what it is held against, and on which rows."""
+
+    small: OnnxModule
+    pools: Sequence[Pool]
+    matched: Matched
+    teacher: Teacher
+    batch: int
+    seed: int
+
+    def loss(self, part: Sequence[Chunk]) -> float:
+        """Add up the gradients of the loss on some chunks; the loss."""
+        rows, total = sum(chunk.rows for chunk in part), 0.0
+        for chunk in part:
+            loss = self._loss(chunk) * (chunk.rows / rows)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        return total
+
+    def _loss(self, chunk: Chunk) -> Tensor:
+        pool, names = self.pools[chunk.pool], self.matched.names
+        labels = pool.labels
+        first = self.small.output_names[0]
+        want = names if labels is None else tuple(dict.fromkeys((*names, first)))
+        found = self.small.run(on(pool.taken(chunk.index), self.small.device), want)
+        targets = self.teacher.targets(chunk)
+        parts = [
+            (found[name].float() - target).square().mean() * scale
+            for name, target, scale in zip(names, targets, self.teacher.scales, strict=True)
+        ]
+        features = len(self.matched.features)
+        loss = torch.zeros((), device=self.small.device)
+        for group in (parts[:features], parts[features:]):
+            if group:
+                loss = loss + torch.stack(group).mean()
+        if labels is not None:
+            own = labels if chunk.index is None else labels[chunk.index]
+            loss = loss + cross_entropy(found[first].float(), own.to(loss.device))
+        return loss
+
+    def order(self) -> Order:
+        """The rows of all steps of a run."""
+        return Order(self.pools, self.batch, self.seed)
+
+
+class Fit:
+    """One run of so many steps, that can be stopped, kept and gone on with.
+
+    Args:
+        work: what is done.
+        rate: how large steps are.
+        total: how many steps there will be.
+    """
+
+    def __init__(self, work: Work, rate: Rate, total: int) -> None:
+        self.work, self.rate, self.total, self.done = work, rate, total, 0
+        self._order = work.order()
+        self._own = [p for p in work.small.parameters() if p.requires_grad]
+        # Adam's steps are far below what half precision can tell apart.
+        self._master = [
+            torch.nn.Parameter(p.detach().float().clone()) if p.dtype in HALF else p
+            for p in self._own
+        ]
+        groups = [{"params": [p], "lr": 0.0, "base": self._base(p)} for p in self._master]
+        self._adam = torch.optim.Adam(groups, betas=BETAS)
+
+    def _base(self, parameter: Tensor) -> float:
+        if not self.rate.relative or not parameter.numel():
+            return self.rate.value
+        size = float(parameter.detach().square().mean().sqrt())
+        return self.rate.value * max(size, LEAST_SIZE)
+
+    def step(self) -> float:
+        """Take the next step; the loss before it."""
+        warm = min(WARM, max(1, self.total // 5))
+        share = 0.5 * (1 + math.cos(math.pi * self.done / self.total))
+        for group in self._adam.param_groups:
+            group["lr"] = group["base"] * share * min(1.0, (self.done + 1) / warm)
+        self.work.small.zero_grad(set_to_none=True)
+        loss = self.work.loss(self._order.step())
+        self._adam_step()
+        self.done += 1
+        return loss
+
+    def _adam_step(self) -> None:
+        pairs = [(m, p) for m, p in zip(self._master, self._own, strict=True) if m is not p]
+        for master, own in pairs:
+            master.grad = None if own.grad is None else own.grad.float()
+        self._adam.step()
+        with torch.no_grad():
+            for master, own in pairs:
+                own.copy_(master)
+
+    def state(self) -> dict[str, Any]:
+        """All that going on needs, on the CPU or not, as tensors and numbers."""
+        return {
+            "done": self.done,
+            "adam": self._adam.state_dict(),
+            "weights": [p.detach() for p in self._master],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of a run of the same length, rate and seed."""
+        self.done = int(state["done"])
+        with torch.no_grad():
+            for master, own, held in zip(self._master, self._own, state["weights"], strict=True):
+                master.copy_(held)
+                if master is not own:
+                    own.copy_(master)
+        self._adam.load_state_dict(cast("dict[str, Any]", state["adam"]))
+        self._order.skip(self.done)
+
+
+def weights_of(small: OnnxModule) -> list[Tensor]:
+    """A copy of all weights that may change."""
+    return [p.detach().clone() for p in small.parameters() if p.requires_grad]
+
+
+def put(small: OnnxModule, weights: Sequence[Tensor]) -> None:
+    """Put a copy back."""
+    own = [p for p in small.parameters() if p.requires_grad]
+    with torch.no_grad():
+        for parameter, held in zip(own, weights, strict=True):
+            parameter.copy_(held)
+
+
+class Judge:
+    """How far the small model's outputs are from the original's, on rows that nothing is fitted on.
+
+    The error is a sum of squares over the sum of squares around the mean of the rows, averaged
+    over the outputs (over the features where no output can be compared): NRMSE, squared.
+    """
+
+    def __init__(self, work: Work) -> None:
+        matched = work.matched
+        self._work = work
+        self._first = len(matched.features) if matched.outputs else 0
+        self._names = matched.names[self._first :]
+
+    def __call__(self) -> float:
+        """The error of the weights as they are; infinite where it is no number."""
+        work = self._work
+        off, count = [0.0] * len(self._names), [0] * len(self._names)
+        with torch.no_grad():
+            for chunk in chunks(work.pools, work.batch):
+                feeds = on(work.pools[chunk.pool].taken(chunk.index), work.small.device)
+                found = work.small.run(feeds, self._names)
+                targets = work.teacher.targets(chunk)[self._first :]
+                for k, (name, target) in enumerate(zip(self._names, targets, strict=True)):
+                    off[k] += float((found[name].double() - target.double()).square().sum())
+                    count[k] += target.numel()
+        scales = work.teacher.scales[self._first :]
+        parts = [o / max(n, 1) * s for o, n, s in zip(off, count, scales, strict=True)]
+        error = sum(parts) / len(parts)
+        return error if math.isfinite(error) else math.inf

@@ -1,0 +1,306 @@
+"""Tuning from beginning to end: what is matched, how fast, how long, and what is kept.
+
+Everything is settled before the first step that counts: how many steps fit into the time, as
+measured on a few of them, and which rate does best on a short run.  From then on nothing depends
+on the clock, so that the same seed and number of steps give the same bits on one machine.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spa.errors import UsageError
+from spa.events import Advance, Counted
+from spa.torch.module import OnnxModule
+from spa.torch.tuning.checkpoint import Store
+from spa.torch.tuning.fit import RATES, Fit, Judge, Rate, Work, put, weights_of
+from spa.torch.tuning.match import Matched, matched
+from spa.torch.tuning.rows import Pool, chunks
+from spa.torch.tuning.teacher import Teacher
+
+TIMED = 4
+"""Steps whose time is measured, the first left out."""
+TRIAL_SHARE, FEWEST_TRIED, MOST_TRIED = 15, 8, 60
+"""Every so many steps one is for each rate that is tried, within these bounds."""
+LOOKS = 10
+"""Times that the held-back rows are looked at."""
+LOST = 4.0
+"""Times the error at the start from which on, past the middle, nothing more is hoped for."""
+FEWEST, MOST = 20, 100_000
+KEPT_SECONDS = 30.0
+"""Between two checkpoints."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to tune: seconds, or a number of steps."""
+
+    seconds: float | None = None
+    steps: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What tuning is told.
+
+    Attributes:
+        budget: how long.
+        batch: rows of a step.
+        seed: of the order of the rows.
+        room: bytes that the original's values may take.
+        counted: begins to count steps of progress.
+        stopped: tells, between two steps, whether a person wants an end.
+    """
+
+    budget: Budget
+    batch: int
+    seed: int
+    room: int
+    counted: Counted
+    stopped: Callable[[], bool]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came of it; errors are squared NRMSE on the held-back rows.
+
+    Attributes:
+        before, after: of what came in, and of what the module holds now.
+        steps: that were taken; `planned`: that there were to be.
+        rate: that was chosen; `tried`: the error of each after its short run, by its words.
+        stopped: why it ended: "end", "interrupted", "lost".
+        matched: what was compared.
+        kept: whether weights changed; else all are as they were.
+    """
+
+    before: float
+    after: float
+    steps: int
+    planned: int
+    rate: str
+    tried: dict[str, float]
+    stopped: str
+    matched: Matched
+    kept: bool
+
+
+def run(
+    dense: OnnxModule,
+    small: OnnxModule,
+    fit: Sequence[Pool],
+    held: Sequence[Pool],
+    setting: Setting,
+    store: Store,
+) -> Outcome:
+    """Tune `small`, which holds the best weights afterwards: never worse on `held` than before.
+
+    Args:
+        dense: the original.
+        small: what is changed.
+        fit: rows to tune on.
+        held: rows to judge on.
+        setting: how.
+        store: where checkpoints lie.
+
+    Raises:
+        VerifyError: the two models do not belong together.
+        UsageError: labels do not fit the outputs.
+    """
+    began = time.perf_counter()
+    _check_labels(small, fit)
+    found = matched(dense, small, max((*held, *fit), key=lambda pool: pool.rows))
+    if not found.divisible:
+        fit, held = _whole(fit, setting.batch), _whole(held, setting.batch)
+    works = _works(dense, small, (fit, held), found, setting)
+    judge, start = Judge(works[1]), weights_of(small)
+    before = judge()
+    known = store.read()
+    if known is None:
+        known = _settled(works[0], judge, start, setting, began)
+    return _Run(works[0], judge, start, before, known, setting, store).outcome(found)
+
+
+def _works(
+    dense: OnnxModule,
+    small: OnnxModule,
+    both: Sequence[Sequence[Pool]],
+    found: Matched,
+    setting: Setting,
+) -> list[Work]:
+    rows = sum(pool.rows for pools in both for pool in pools)
+    told = setting.counted(rows, "rows")
+    works = []
+    for pools in both:
+        teacher = Teacher(dense, pools, found, setting.batch, setting.room, told)
+        works.append(Work(small, pools, found, teacher, setting.batch, setting.seed))
+    return works
+
+
+def _settled(
+    work: Work, judge: Judge, start: list[Tensor], setting: Setting, began: float
+) -> dict[str, Any]:
+    """How many steps there will be, and at which rate."""
+    steps = setting.budget.steps or _affordable(work, judge, start, setting.budget, began)
+    trial = min(MOST_TRIED, max(FEWEST_TRIED, steps // TRIAL_SHARE))
+    told = setting.counted(trial * len(RATES) + steps, "steps")
+    tried: dict[str, float] = {}
+    for rate in RATES:
+        fit = Fit(work, rate, trial)
+        for _ in range(trial):
+            if setting.stopped():
+                break
+            fit.step()
+            told()
+        tried[str(rate)] = judge()
+        put(work.small, start)
+    best = min(RATES, key=lambda rate: tried[str(rate)])
+    return {"total": steps, "rate": RATES.index(best), "tried": tried, "trial": trial}
+
+
+def _affordable(
+    work: Work, judge: Judge, start: list[Tensor], budget: Budget, began: float
+) -> int:
+    """How many steps fit into the time that is left, the trials and the looks included."""
+    assert budget.seconds is not None
+    fit, spent = Fit(work, RATES[1], 1 << 20), []
+    for _ in range(TIMED):
+        since = time.perf_counter()
+        fit.step()
+        spent.append(time.perf_counter() - since)
+    put(work.small, start)
+    since = time.perf_counter()
+    judge()
+    look = time.perf_counter() - since
+    step = sorted(spent[1:])[len(spent[1:]) // 2]
+    left = budget.seconds - (time.perf_counter() - began) - look * (LOOKS + len(RATES))
+    trials = 1 + len(RATES) / TRIAL_SHARE
+    steps = left / step / trials
+    if steps / TRIAL_SHARE > MOST_TRIED:
+        steps = left / step - len(RATES) * MOST_TRIED
+    return int(min(MOST, max(FEWEST, steps)))
+
+
+class _Run:
+    """The steps that count."""
+
+    def __init__(
+        self,
+        work: Work,
+        judge: Judge,
+        start: list[Tensor],
+        before: float,
+        known: dict[str, Any],
+        setting: Setting,
+        store: Store,
+    ) -> None:
+        self.judge, self.start, self.before, self.known = judge, start, before, known
+        self.setting, self.store, self.small = setting, store, work.small
+        self.fit = Fit(work, RATES[known["rate"]], known["total"])
+        self.best, self.weights = before, start
+        self._saved = time.perf_counter()
+        if "fit" in known:
+            self.fit.restore(known["fit"])
+            self.best, self.weights = float(known["best"]), list(known["weights"])
+
+    def outcome(self, found: Matched) -> Outcome:
+        """Take them, and put the best weights into the module."""
+        stopped = self._steps(self._counted())
+        kept = self.best < self.before
+        put(self.small, self.weights if kept else self.start)
+        if stopped == "end":
+            self.store.done()
+        return Outcome(
+            self.before,
+            self.best if kept else self.before,
+            self.fit.done,
+            self.fit.total,
+            str(self.fit.rate),
+            dict(self.known["tried"]),
+            stopped,
+            found,
+            kept,
+        )
+
+    def _counted(self) -> Advance:
+        told = self.setting.counted(self.fit.total, "steps")
+        if self.fit.done:
+            told(self.fit.done)
+        return told
+
+    def _steps(self, told: Advance) -> str:
+        every = max(1, self.fit.total // LOOKS)
+        while self.fit.done < self.fit.total:
+            if self.setting.stopped():
+                self._look()
+                self._save()
+                return "interrupted"
+            loss = self.fit.step()
+            told()
+            last = self.fit.done == self.fit.total
+            if self.fit.done % every == 0 or last or not math.isfinite(loss):
+                error = self._look()
+                half = self.fit.done * 2 >= self.fit.total
+                if not math.isfinite(error) or (half and error > LOST * self.before):
+                    return "lost"
+            if time.perf_counter() - self._saved > KEPT_SECONDS and not last:
+                self._save()
+        return "end"
+
+    def _look(self) -> float:
+        """Judge the weights as they are, and keep them where they are the best."""
+        error = self.judge()
+        if error < self.best:
+            self.best, self.weights = error, weights_of(self.small)
+        return error
+
+    def _save(self) -> None:
+        self._saved = time.perf_counter()
+        held = {"fit": self.fit.state(), "best": self.best, "weights": self.weights}
+        with suppress(UsageError):  # a checkpoint that cannot be kept costs time, not the run
+            self.store.write({**self.known, **held})
+
+
+def _whole(pools: Sequence[Pool], batch: int) -> list[Pool]:
+    """The same rows in pools that are only run as they are."""
+    return [
+        Pool(
+            pools[chunk.pool].taken(chunk.index),
+            pools[chunk.pool].axes,
+            chunk.rows,
+            True,
+            None if (own := pools[chunk.pool].labels) is None or chunk.index is None
+            else own[chunk.index],
+        )
+        for chunk in chunks(pools, batch)
+    ]
+
+
+def _check_labels(small: OnnxModule, pools: Sequence[Pool]) -> None:
+    """Raise UsageError unless the first output has a row of classes for each label."""
+    for pool in pools[:1]:
+        if pool.labels is None:
+            return
+        few = None if pool.whole else torch.arange(min(2, pool.rows))
+        name = small.output_names[0]
+        with torch.no_grad():
+            found = small.run(pool.taken(few), (name,))[name]
+        if found.dim() != 2 or found.shape[0] != (pool.rows if few is None else len(few)):
+            raise UsageError(
+                f"--labels are classes, and output '{name}' of shape {list(found.shape)} does not "
+                "have a row of scores for each input; leave the labels out"
+            )
+        largest = max(int(p.labels.max()) for p in pools if p.labels is not None)
+        least = min(int(p.labels.min()) for p in pools if p.labels is not None)
+        if largest >= found.shape[1] or least < 0:
+            raise UsageError(
+                f"--labels go from {least} to {largest}, and output '{name}' has "
+                f"{found.shape[1]} classes, of which the first is 0"
+            )
