@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from spa._version import __version__
-    from spa.api import apply, bench, inspect, plan, prune, read, sweep, verify
+    from spa.api import apply, bench, inspect, plan, prune, read, sweep, tune, verify
     from spa.config import recipe_of
     from spa.errors import (
         LimitError,
@@ -44,6 +44,7 @@ __all__ = [
     "read",
     "recipe_of",
     "sweep",
+    "tune",
     "verify",
 ]
 

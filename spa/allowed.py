@@ -57,6 +57,13 @@ Range = Annotated[
     tuple[Finite, Finite], Meta(description="must be two numbers, the lower one first, as in 0,255")
 ]
 Switch = Annotated[bool, Meta(description="must be true or false")]
+Budget = Annotated[
+    str,
+    Meta(
+        pattern=r"^\s*\d+(\.\d+)?\s*(s|m|min|h)\s*$|^\s*[1-9]\d*\s*steps\s*$",
+        description="must be a time such as 5m, 90s or 1h, or a number of steps such as 400steps",
+    ),
+]
 Path = Annotated[str, Meta(description="must be the path of a file")]
 
 
@@ -146,6 +153,16 @@ def size(text: str) -> int:
     if found is None:
         raise ValueError(f"{text!r} is no size; write 4G or 512M")
     return int(float(found[1]) * (1 << UNITS[found[2].lower()]))
+
+
+def budget(text: str) -> tuple[float | None, int | None]:
+    """Seconds, or a number of steps, of a `Budget` such as 5m or 400steps."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", text)
+    assert found is not None  # as its type has it
+    number, unit = found.groups()
+    if unit == "steps":
+        return None, int(number)
+    return float(number) * {"s": 1, "m": 60, "min": 60, "h": 3600}[unit], None
 
 
 def chosen(value: object, choices: Collection[str], words: str) -> object:

@@ -29,7 +29,7 @@ Model = Union[str, "os.PathLike[str]", bytes, BinaryIO, "onnx.ModelProto", "Resu
 
 P = ParamSpec("P")
 
-__all__ = ["apply", "bench", "inspect", "plan", "prune", "read", "sweep", "verify"]
+__all__ = ["apply", "bench", "inspect", "plan", "prune", "read", "sweep", "tune", "verify"]
 
 
 ARGUMENTS = {
@@ -137,6 +137,7 @@ def prune(
     repair: str = "auto",
     sequential: bool = True,
     rotate: bool = True,
+    tune: str | None = None,
     batch_norm: bool = True,
     steps: int = 1,
     memory: int | None = None,
@@ -274,6 +275,51 @@ def verify(
     """
     pair = _model(original), _model(pruned)
     return pipeline.verify(*pair, _recipe(options), callback, level=level)
+
+
+@spoken
+def tune(
+    dense: Model,
+    small: Model,
+    time: str = "5m",
+    *,
+    steps: int | None = None,
+    labels: object = None,
+    resume: bool = False,
+    output: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    callback: Callback = quiet,
+    **options: Any,
+) -> Result:
+    """Tune a pruned model by gradients, with its original for a teacher; no labels are needed.
+
+    Args:
+        dense: the original: path, bytes, stream or ModelProto.
+        small: its pruned version, likewise; the same graph is given back with other weights.
+        time: how long, such as 90s, 5m or 1h.
+        steps: so many steps in place of a time; with the same seed they give the same bits.
+        labels: classes of the rows of `calib`, an array or the path of one, whose cross-entropy
+            is added.
+        resume: whether to go on from where a run of the same kind was interrupted.
+        options: `calib`, `probe`, `samples`, `seed`, `device`, gates and so on, as for `prune`.
+
+    Returns:
+        The tuned model, and a report with `tune`; an `exit_code` of 130 where Ctrl-C ended it.
+
+    Raises:
+        UsageError: PyTorch is not installed, or an option is wrong.
+        VerifyError: the two models do not belong together, or a gate failed.
+    """
+    recipe = _recipe({**options, "tune": time if steps is None else f"{steps}steps"})
+    return pipeline.tune(
+        _model(dense),
+        _model(small),
+        recipe,
+        callback,
+        extras=pipeline.Extras(labels, resume),
+        output=output,
+        force=force,
+    )
 
 
 @spoken

@@ -201,6 +201,14 @@ class Recipe:
     rotate: allowed.Switch = asked(
         True, "Keeping accuracy", "Mix channels between linear maps first, so that few carry most."
     )
+    tune: allowed.Budget | None = asked(
+        None,
+        "Keeping accuracy",
+        "Tune what stays by gradients for so long (5m, or 400steps): the original teaches, no "
+        "labels are needed.  Needs PyTorch.",
+        form="TIME",
+        shown=True,
+    )
     batch_norm: allowed.Switch = asked(
         True,
         "Keeping accuracy",

@@ -19,6 +19,7 @@ COMMANDS = {
     "inspect": "Show coupled-channel groups: what can be cut, what is frozen and why",
     "plan": "Score and allocate, write plan.json, change nothing",
     "apply": "Apply a plan to a model or to a fresh export of it",
+    "tune": "Teach a pruned model by its original: gradients, no labels needed",
     "verify": "Compare two models: loads, shapes, drift, latency; gates for CI",
     "bench": "Latency and memory in onnxruntime, side by side in one run",
     "sweep": "Try several ratios, or find the smallest model that passes its gates",

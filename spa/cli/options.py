@@ -32,6 +32,7 @@ FORMS: Mapping[str, Mapping[str, Any]] = {
     "FILE": {"type": click.Path()},
     "PATH": {"type": click.Path()},
     "COMMAND": {},
+    "TIME": {},
 }
 """What reads a value, by how it is written."""
 

@@ -8,6 +8,20 @@ from spa.pipeline.machine import doctor
 from spa.pipeline.prune import apply, inspect, make_plan, prune
 from spa.pipeline.result import Result
 from spa.pipeline.sweep import sweep
+from spa.pipeline.tune import tune
+from spa.pipeline.tuning import Extras
 from spa.pipeline.verify import verify
 
-__all__ = ["Result", "apply", "bench", "doctor", "inspect", "make_plan", "prune", "sweep", "verify"]
+__all__ = [
+    "Extras",
+    "Result",
+    "apply",
+    "bench",
+    "doctor",
+    "inspect",
+    "make_plan",
+    "prune",
+    "sweep",
+    "tune",
+    "verify",
+]

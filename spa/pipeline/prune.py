@@ -1,6 +1,6 @@
 """From a model to a smaller, verified one, and the parts of that way which have names of their own.
 
-    load → couple → settle → score → choose → cut → repair → sign → judge → gates → deliver
+    load → couple → settle → score → choose → cut → repair → heal → sign → judge → gates → deliver
 
 `inspect` ends after `couple`, `plan` after `choose`; `apply` follows a plan in place of scoring.
 """
@@ -28,6 +28,7 @@ from spa.pipeline.result import Result
 from spa.pipeline.score import score
 from spa.pipeline.settle import heads_of, settle
 from spa.pipeline.sign import sign
+from spa.pipeline.tuning import heal
 from spa.pipeline.values import Choice, Groups, Options, Planned, Settled, Written
 from spa.pipeline.verdict import judge
 from spa.plans import Plan
@@ -61,6 +62,7 @@ def prune(
         settled = context.reach(settle(groups, recipe, context, given))
         choice = _chosen(groups, settled, given, context)
         made = repair(cut(choice, context, checked=given is None), settled, context)
+        made = heal(made, groups, settled, context)
         written = finish(sign(made, groups, context), settled, context, output)
         reads = files_read(groups.graph, recipe, plan)
         if target is not None:
@@ -172,4 +174,5 @@ def result_of(
 ) -> Result:
     """What a run gives back."""
     base, plan = written.original.graph.source.base_dir, written.repaired.cut.choice.plan
-    return Result(report_of(context, status), written.file, plan, 0, base, reads)
+    report = report_of(context, status)
+    return Result(report, written.file, plan, report["exit_code"], base, reads)

@@ -28,6 +28,7 @@ from spa.pipeline.values import (
     Pair,
     Planned,
     Settled,
+    Tuned,
     Verdict,
     Weighed,
     Written,
@@ -37,7 +38,8 @@ from spa.reports.schema import FileFacts, Report, Status, empty_report
 from spa.validate import Verdict as Proof
 
 Port = list[Any]
-NO_RATIO = ("apply", "inspect", "verify")
+INTERRUPTED = 130
+NO_RATIO = ("apply", "inspect", "tune", "verify")
 """Commands in which the ratio of a recipe has no say."""
 
 
@@ -58,7 +60,20 @@ def report_of(context: Context, status: Status | None = None) -> Report:
     report["peak_rss_bytes"], report["versions"] = peak_memory(), versions()
     if status is not None:
         report["status"], report["exit_code"] = status, 0
+        _interrupted(report)
     return report
+
+
+def _interrupted(report: Report) -> None:
+    """A run whose tuning a person ended has delivered its best so far, and says that it ended."""
+    tuned = report.get("tune")
+    if tuned and tuned["stopped"] == "interrupted":
+        report["status"], report["exit_code"] = "interrupted", INTERRUPTED
+        again = "; --resume goes on" if report["command"] == "tune" and tuned["steps"] else ""
+        report["error"] = (
+            f"interrupted at step {tuned['steps']} of {tuned['planned']}; the best so far was "
+            f"checked and delivered{again}"
+        )
 
 
 @contextmanager
@@ -143,6 +158,11 @@ def _(value: Pair, report: Report) -> None:
     _weighed(report, value.pruned.graph.source.bytes)
     ops = [dict(each.graph.source.ops) for each in (value.original, value.pruned)]
     report["ops"] = {"before": ops[0], "after": ops[1]}
+
+
+@put.register
+def _(value: Tuned, report: Report) -> None:
+    report["tune"] = value.facts
 
 
 @put.register

@@ -28,6 +28,7 @@ from spa.pipeline.result import Result
 from spa.pipeline.score import score
 from spa.pipeline.settle import settle
 from spa.pipeline.sign import sign
+from spa.pipeline.tuning import heal
 from spa.pipeline.values import Choice, Groups, Scores, Settled, Written
 from spa.recipe import GATES, Recipe, asks
 from spa.reports.schema import Report
@@ -221,6 +222,7 @@ class _Trials:
 
     def _written(self, choice: Choice, settled: Settled, branch: Context) -> Written:
         made = repair(cut(choice, branch, checked=True), settled, branch)
+        made = heal(made, self.groups, settled, branch)
         written = sign(made, self.groups, branch)
         return finish(written, settled, branch, self.output, weigh=True)
 

@@ -25,7 +25,7 @@ from spa.pipeline.groups import group_facts
 from spa.plans import Plan
 from spa.probes import Data, Probe
 from spa.recipe import Held, Recipe
-from spa.reports.schema import CheckFacts, Gate, Latency, LatencyBudget, OpCounts
+from spa.reports.schema import CheckFacts, Gate, Latency, LatencyBudget, OpCounts, TuneFacts
 from spa.validate import Verdict as Proof
 from spa.validate.inputs import Inputs
 
@@ -158,6 +158,13 @@ class Written:
         """The groups as a report has them."""
         choice = self.repaired.cut.choice
         return group_facts(choice.coupling, choice.alive, Cost(choice.coupling))
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """How gradients went; the weights are in what stands beside it."""
+
+    facts: TuneFacts
 
 
 @dataclass(frozen=True, eq=False)

@@ -63,7 +63,7 @@ def judge(written: Written, settled: Settled, context: Context) -> Verdict | Non
                 after = verify(coupling, alive, repaired.model, level="run", **asked)
                 proof = replace(proof, drift=after.drift)
             verdict = compare(
-                original, written.file, settled, context, proof, fitted=bool(settled.feeds)
+                original, written.file, settled, context, proof, fitted=bool(settled.feeds) or refit
             )
         _warn(verdict, original.graph, recipe, context)
     return verdict

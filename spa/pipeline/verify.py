@@ -53,12 +53,12 @@ def verify(
     context = Context("verify", callback)
     with reporting(context):
         recipe = context.reach(recipe.validate())
-        pair = _coupled(original, pruned, recipe, context)
+        pair = coupled(original, pruned, recipe, context)
         first, second = pair.original.graph, pair.pruned.graph
         check_room(first, recipe.memory)
         score_original(first, recipe, context)
         with failing("run", context):
-            _same_ports(first, second)
+            same_ports(first, second)
         settled = judged(Settled(replace(recipe, verify="run")), pair.original, context)
         with context.stage("verify"), failing("run", context):
             ran = context.counted(OWN_RUNS, "runs")
@@ -71,7 +71,7 @@ def verify(
     return Result(report_of(context, "ok"), second.proto, carried_plan(second.proto))
 
 
-def _coupled(original: Any, pruned: Any, recipe: Recipe, context: Context) -> Pair:
+def coupled(original: Any, pruned: Any, recipe: Recipe, context: Context) -> Pair:
     """Both models, analysed as finely as the plan that the second one carries."""
     loaded = load(original, recipe, context)
     with context.stage("load"):
@@ -85,7 +85,7 @@ def _coupled(original: Any, pruned: Any, recipe: Recipe, context: Context) -> Pa
     return context.reach(Pair(*groups))
 
 
-def _same_ports(first: Graph, second: Graph) -> None:
+def same_ports(first: Graph, second: Graph) -> None:
     """Inputs and outputs must have the same names and types."""
     for kind in ("inputs", "outputs"):
         a, b = getattr(first, kind), getattr(second, kind)

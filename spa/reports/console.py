@@ -33,6 +33,8 @@ def _summary(report: Report) -> Iterator[RenderableType]:
     yield from _verification(report)
     for k, words in enumerate(run.budget(report)):
         yield line("" if k else "Budget", words, "dim" if k else "plain")
+    for k, words in enumerate(run.tuned(report)):
+        yield line("" if k else "Tuned", words, "dim" if k else "plain")
     yield from _warnings(report)
     for words in report.get("notes") or []:
         yield line("Note", words, "dim")

@@ -93,3 +93,23 @@ def budget(report: Report) -> list[str]:
         fixed = "" if bottleneck["shrinks"] else " (fixed)"
         named.append(f"{name} {wording.percent(bottleneck['share'])}{fixed}")
     return [shares, timed, f"time before: {', '.join(named)}"]
+
+
+def tuned(report: Report) -> list[str]:
+    """Say of tuning what it brought, at which rate, and how long it took."""
+    told = report.get("tune")
+    if not told:
+        return []
+    before, after = wording.measure(told["before"]), wording.measure(told["after"])
+    on = f"{told['held_rows']:,} held-back inputs"
+    brought = f"drift {before} → {after} on {on}"
+    if not told["kept"]:
+        brought = f"drift {before} on {on}, which nothing brought down: weights are as they came in"
+    ended = "" if told["stopped"] == "end" else f" of {told['planned']:,} ({told['stopped']})"
+    rates = ", ".join(f"{rate}: {wording.measure(d)}" for rate, d in told["rates"].items())
+    how = (
+        f"{told['steps']:,}{ended} steps on {told['rows']:,} inputs at a rate of {told['rate']} "
+        f"(after short runs {rates}), seed {told['seed']}, {told['device']}, "
+        f"{wording.seconds(told['seconds'])}"
+    )
+    return [brought, how]

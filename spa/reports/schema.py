@@ -202,6 +202,34 @@ class LatencyBudget(TypedDict):
     bottlenecks: list[BottleneckFacts]
 
 
+class TuneFacts(TypedDict):
+    """How the original taught the pruned model by gradients, and what came of it.
+
+    `before` and `after` are the drift (NRMSE) of the outputs on `held_rows` rows that nothing was
+    fitted on; `rates` has that of every rate after its short run. `steps` of those `planned` were
+    taken; a budget of so many steps with the same seed repeats them on the same machine. `stopped`
+    is "end", "interrupted", or "lost" where the error grew. Where no weights were better than
+    those that came in these stay, and `kept` is false.
+    """
+
+    seconds: float
+    steps: int
+    planned: int
+    rate: str
+    rates: dict[str, float | None]
+    seed: int
+    batch: int
+    device: str
+    inputs: str
+    rows: int
+    held_rows: int
+    before: float | None
+    after: float | None
+    features: list[str]
+    stopped: str
+    kept: bool
+
+
 class Gate(TypedDict):
     """One demand, by the name of its option; value None: not measured."""
 
@@ -281,6 +309,7 @@ class Report(_Report, Origin, total=False):
     gates: list[Gate]
     check: CheckFacts
     latency_budget: LatencyBudget
+    tune: TuneFacts
     notes: list[str]
 
 

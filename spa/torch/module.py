@@ -102,10 +102,10 @@ class OnnxModule(Names):
         return self._source
 
     def computed(self) -> list[str]:
-        """Tensors that nodes of the main graph compute, in the order in which they do."""
+        """Tensors that nodes of the main graph compute and do not only move, in their order."""
         names = {place: name for name, place in self._program.places.items()}
-        found = (names.get(place) for step in self._program.steps for place in step.outs if place)
-        return [name for name in found if name is not None]
+        steps = (step for step in self._program.steps if not step.operator.moves)
+        return [names[place] for step in steps for place in step.outs if place in names]
 
     def slots(self) -> Iterator[tuple[str, Slot]]:
         """What a file stores of the module, by name: parameters, and what training may change."""

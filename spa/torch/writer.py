@@ -95,6 +95,30 @@ def save(module: OnnxModule, path: str | os.PathLike[str], *, force: bool = Fals
     clean(target.parent)
 
 
+def model_of(module: OnnxModule) -> ModelProto:
+    """The model that a module came from, with the values it has now; data files are not changed.
+
+    What differs from a data file lies in the model itself, the rest still in that file.
+
+    Raises:
+        ReadError: the file that the module was read from is gone or was changed.
+    """
+    model, _ = _original(module)
+    by_path = dict(graphs_of(model.graph))
+    for name, slot in module.slots():
+        path, own = slot.place
+        holder = tensor_at(by_path[path], own)
+        if isinstance(holder, TensorProto) and is_external(holder):
+            stored = to_array(holder, module.source.base_dir)
+            new = _as_stored(array_of(slot.value), holder, stored, name)
+            if new is not None:
+                del holder.external_data[:]
+                holder.data_location = TensorProto.DEFAULT
+                holder.raw_data = new.tobytes()
+    _put(module, model, module.source.base_dir, {})
+    return model
+
+
 def _original(module: OnnxModule) -> tuple[ModelProto, bytes | None]:
     """The model as it was given, and its bytes where it was given as such."""
     source = module.source

@@ -1,4 +1,4 @@
-"""Checkpoints: one file per pair of models and setting, replaced at once, removed when it is done."""
+"""Checkpoints: one file per pair of models and setting, replaced at once, removed in the end."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Store:
             ) from error
         if not isinstance(found, dict):
             raise UsageError(
-                "there is no unfinished run of these two models, inputs, budget and seed to resume; "
+                "there is no unfinished run of this pair, inputs, budget and seed to resume; "
                 "leave out --resume to begin one"
             )
         return found

@@ -48,6 +48,7 @@ class Matched:
         return all(self.axes[name] is not None for name in self.names)
 
 
+@torch.no_grad()
 def matched(dense: OnnxModule, small: OnnxModule, pool: Pool) -> Matched:
     """What both models have in common.
 
@@ -132,7 +133,9 @@ def _axes(dense: OnnxModule, pool: Pool, names: Sequence[str]) -> dict[str, int 
     return axes
 
 
-def variances(values: Mapping[str, Sequence[Tensor]], axes: Mapping[str, int | None]) -> list[float]:
+def variances(
+    values: Mapping[str, Sequence[Tensor]], axes: Mapping[str, int | None]
+) -> list[float]:
     """By tensor, the variance of its values around the mean of the rows, where it has rows."""
     found = []
     for name, parts in values.items():

@@ -157,13 +157,15 @@ class Order:
         return [made[k] for k in turn]
 
 
-def digest(pools: Sequence[Pool]) -> str:
+def digest_of_rows(pools: Sequence[Pool]) -> str:
     """What rows are, as a short text."""
     found = hashlib.sha256()
     for pool in pools:
         for name, tensor in sorted(pool.feeds.items()):
             found.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-            found.update(tensor.contiguous().view(torch.uint8).numpy().tobytes())
+            found.update(
+                tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+            )
         if pool.labels is not None:
             found.update(pool.labels.numpy().tobytes())
     return found.hexdigest()

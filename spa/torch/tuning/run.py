@@ -21,7 +21,7 @@ from spa.errors import UsageError
 from spa.events import Advance, Counted
 from spa.torch.module import OnnxModule
 from spa.torch.tuning.checkpoint import Store
-from spa.torch.tuning.fit import RATES, Fit, Judge, Rate, Work, put, weights_of
+from spa.torch.tuning.fit import RATES, Fit, Judge, Work, put, weights_of
 from spa.torch.tuning.match import Matched, matched
 from spa.torch.tuning.rows import Pool, chunks
 from spa.torch.tuning.teacher import Teacher
@@ -124,8 +124,13 @@ def run(
     before = judge()
     known = store.read()
     if known is None:
-        known = _settled(works[0], judge, start, setting, began)
-    return _Run(works[0], judge, start, before, known, setting, store).outcome(found)
+        settled = _settled(works[0], judge, start, setting, began)
+        if settled is None:
+            return Outcome(before, before, 0, 0, "", {}, "interrupted", found, kept=False)
+        known, told = settled
+    else:
+        told = setting.counted(known["total"], "steps")
+    return _Run(works[0], judge, start, before, known, setting, store).outcome(found, told)
 
 
 def _works(
@@ -146,8 +151,8 @@ def _works(
 
 def _settled(
     work: Work, judge: Judge, start: list[Tensor], setting: Setting, began: float
-) -> dict[str, Any]:
-    """How many steps there will be, and at which rate."""
+) -> tuple[dict[str, Any], Advance] | None:
+    """How many steps there will be, and at which rate; None where a person does not wait."""
     steps = setting.budget.steps or _affordable(work, judge, start, setting.budget, began)
     trial = min(MOST_TRIED, max(FEWEST_TRIED, steps // TRIAL_SHARE))
     told = setting.counted(trial * len(RATES) + steps, "steps")
@@ -156,18 +161,17 @@ def _settled(
         fit = Fit(work, rate, trial)
         for _ in range(trial):
             if setting.stopped():
-                break
+                put(work.small, start)
+                return None
             fit.step()
             told()
         tried[str(rate)] = judge()
         put(work.small, start)
     best = min(RATES, key=lambda rate: tried[str(rate)])
-    return {"total": steps, "rate": RATES.index(best), "tried": tried, "trial": trial}
+    return {"total": steps, "rate": RATES.index(best), "tried": tried}, told
 
 
-def _affordable(
-    work: Work, judge: Judge, start: list[Tensor], budget: Budget, began: float
-) -> int:
+def _affordable(work: Work, judge: Judge, start: list[Tensor], budget: Budget, began: float) -> int:
     """How many steps fit into the time that is left, the trials and the looks included."""
     assert budget.seconds is not None
     fit, spent = Fit(work, RATES[1], 1 << 20), []
@@ -210,9 +214,11 @@ class _Run:
             self.fit.restore(known["fit"])
             self.best, self.weights = float(known["best"]), list(known["weights"])
 
-    def outcome(self, found: Matched) -> Outcome:
+    def outcome(self, found: Matched, told: Advance) -> Outcome:
         """Take them, and put the best weights into the module."""
-        stopped = self._steps(self._counted())
+        if self.fit.done:
+            told(self.fit.done)
+        stopped = self._steps(told)
         kept = self.best < self.before
         put(self.small, self.weights if kept else self.start)
         if stopped == "end":
@@ -229,18 +235,12 @@ class _Run:
             kept,
         )
 
-    def _counted(self) -> Advance:
-        told = self.setting.counted(self.fit.total, "steps")
-        if self.fit.done:
-            told(self.fit.done)
-        return told
-
     def _steps(self, told: Advance) -> str:
         every = max(1, self.fit.total // LOOKS)
         while self.fit.done < self.fit.total:
             if self.setting.stopped():
+                self._save()  # first: a look off the schedule is no part of what goes on later
                 self._look()
-                self._save()
                 return "interrupted"
             loss = self.fit.step()
             told()
@@ -276,7 +276,8 @@ def _whole(pools: Sequence[Pool], batch: int) -> list[Pool]:
             pools[chunk.pool].axes,
             chunk.rows,
             True,
-            None if (own := pools[chunk.pool].labels) is None or chunk.index is None
+            None
+            if (own := pools[chunk.pool].labels) is None or chunk.index is None
             else own[chunk.index],
         )
         for chunk in chunks(pools, batch)

@@ -1,0 +1,129 @@
+"""`tune`: gradients for a pruned model that exists already; the original is the teacher.
+
+load → couple → settle → tune → judge → gates → deliver
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from onnx import ModelProto
+
+from spa.events import Callback, quiet
+from spa.executor.samples import check_room
+from spa.graph import Graph, Saved, save
+from spa.graph.distinct import check_files
+from spa.pipeline.context import Context
+from spa.pipeline.files import file_of, files_read, staged
+from spa.pipeline.gates import check_gates, score_original
+from spa.pipeline.load import sizes_note
+from spa.pipeline.report import report_of, reporting
+from spa.pipeline.result import Result
+from spa.pipeline.settle import judged
+from spa.pipeline.sign import REFITTED, carried_plan, is_refitted
+from spa.pipeline.tuning import Extras, tune_stage
+from spa.pipeline.values import Pair, Settled
+from spa.pipeline.verdict import compare, failing
+from spa.pipeline.verify import coupled, same_ports
+from spa.recipe import Recipe
+from spa.validate import Verdict as Proof
+from spa.validate import drift
+from spa.validate.inputs import feeds_at
+from spa.validate.runs import Runner
+
+NOTHING = Extras()
+
+
+def tune(
+    dense: Any,
+    small: Any,
+    recipe: Recipe,
+    callback: Callback = quiet,
+    *,
+    extras: Extras = NOTHING,
+    output: str | os.PathLike[str] | None = None,
+    force: bool = False,
+) -> Result:
+    """Tune a pruned model with its original for a teacher; its graph stays, weights change.
+
+    `recipe.tune` says how long.  Where no weights are nearer to the original on held-back inputs
+    than those that came in, what came in is delivered.  Ctrl-C ends it early, with the best so far
+    and exit code 130.
+
+    Raises:
+        UsageError: PyTorch is missing, or an option is wrong.
+        VerifyError: the models do not belong together, or a gate failed.
+        ReadError: one cannot be read, or not as a module of PyTorch.
+    """
+    context = Context("tune", callback)
+    with reporting(context):
+        recipe = context.reach(replace(recipe, verify="run").validate())
+        labels = extras.labels if isinstance(extras.labels, str | os.PathLike) else None
+        others = {"an input of --calib": recipe.calib, "the file of --labels": labels}
+        check_files([dense, small], others, [output])
+        pair = coupled(dense, small, recipe, context)
+        first, second = pair.original.graph, pair.pruned.graph
+        check_room(first, recipe.memory)
+        with failing("run", context):
+            same_ports(first, second)
+        score_original(first, recipe, context)
+        settled = judged(Settled(recipe), pair.original, context)
+        given = (second.source.given, second.source.base_dir)
+        _, made = tune_stage(pair.original, given, settled, extras, context)
+        if made is not None:
+            _sign(made)
+        _check(pair, made, settled, context)
+        reads = (*files_read(first, recipe), *files_read(second, recipe))
+        if output is not None:
+            context.reach(_delivered(second, made, output, force, reads))
+    model = second.proto if made is None else made
+    report, plan = report_of(context, "ok"), carried_plan(model)
+    return Result(report, model, plan, report["exit_code"], second.source.base_dir, reads)
+
+
+def _sign(made: ModelProto) -> None:
+    """Say that weights are no longer those of the original, where the file says what was cut."""
+    if carried_plan(made) is not None and not is_refitted(made):
+        made.metadata_props.add(key=REFITTED, value="true")
+
+
+def _check(pair: Pair, made: ModelProto | None, settled: Settled, context: Context) -> None:
+    """Measure drift and latency of what will be delivered, and hold it against the gates."""
+    first, second = pair.original.graph, pair.pruned.graph
+    model, base = second.proto if made is None else made, second.source.base_dir
+    sizes_note(first, context)
+    with context.stage("verify"), failing("run", context):
+        feeds, device = feeds_at(first, settled.recipe.seed), settled.recipe.device
+        before = Runner(first.proto, first.source.base_dir, device)(feeds, True)
+        after = Runner(model, base, device)(feeds, True)
+        proof = Proof("run", drift(before, after), None, (), (dict(first.dims),))
+        compare(pair.original, model, settled, context, proof, fitted=True, base_dir=base)
+    check_gates(
+        settled.recipe,
+        context,
+        lambda: file_of(second) if made is None else staged(made, base, "model.onnx"),
+    )
+
+
+def _delivered(
+    second: Graph,
+    made: ModelProto | None,
+    output: str | os.PathLike[str],
+    force: bool,
+    reads: tuple[Path, ...],
+) -> Saved:
+    """Write the tuned model, or the very bytes that came in."""
+    source = second.source
+    if made is not None:
+        kept: dict[str, Any] = {"base_dir": source.base_dir, "source": source.path}
+        return save(made, output, force=force, reads=reads, **kept)
+    import spa.torch
+
+    module = spa.torch.load(source.given, base_dir=source.base_dir)
+    spa.torch.save(module, output, force=force)
+    contents = Path(output).read_bytes()
+    return Saved(Path(output), sha256(contents).hexdigest(), len(contents))

@@ -1,0 +1,126 @@
+"""Inputs to tune on, and others of the same source to judge on that nothing is fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa.errors import ReadError, UsageError
+from spa.graph import Graph
+from spa.probes import Probe
+
+Array = NDArray[Any]
+
+MOST_ROWS = 1024
+"""Made-up rows that are tuned on."""
+HELD = 128
+"""Rows to judge on; with 50 the better of two results is often the worse one."""
+LEAST_HELD = 100
+"""Fewer are worth a warning."""
+EVERY = 5
+"""Of rows from files one in so many may be kept for judging."""
+WORK = 5e11
+"""Multiply-accumulates that the original may spend on them: a minute on two cores."""
+ROOM = 1 << 28
+"""Bytes that they may take."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Numbers of rows of a probe: to tune on, and to judge on."""
+
+    fit: tuple[int, ...]
+    held: tuple[int, ...]
+
+
+def rows_of(probe: Probe, graph: Graph, macs: float, samples: int | None) -> Rows:
+    """Which rows to tune on, and which to judge on; these also hold those that drift is told of.
+
+    Args:
+        probe: what feeds the model.
+        graph: the model.
+        macs: what one row costs.
+        samples: the most to tune on, where a person says so.
+
+    Raises:
+        UsageError: none can be spared to judge on.
+    """
+    if probe.available is None:
+        held, apart = probe.fresh(HELD)
+        size = sum(prod(graph.shapes[s.name]) * s.dtype.itemsize for s in probe.streams)
+        few = min(MOST_ROWS, WORK / max(macs, 1), ROOM / max(size, 1))
+        fit = probe.fitting(samples or max(EVERY, int(few)))
+    else:
+        spared, apart = probe.fresh(probe.available)
+        rest = probe.fitting(probe.available)
+        more = _evenly(rest, probe.rows or 1, min(HELD - len(spared), len(rest) // EVERY))
+        held = sorted((*spared, *more))
+        fit = [row for row in rest if row not in set(more)][:samples]
+    if not apart or not fit:
+        raise UsageError(
+            "tuning is judged on inputs that nothing is fitted on, and there are none to spare; "
+            "give 100 or more different ones with --calib"
+        )
+    return Rows(tuple(fit), tuple(held))
+
+
+def _evenly(rows: Sequence[int], size: int, count: int) -> list[int]:
+    """About so many of these rows, spread evenly; runs of `size` stay together."""
+    runs = len(rows) // size
+    few = min(runs - 1, max(0, count) // size)
+    starts = [k * runs // few for k in range(few)] if few > 0 else []
+    return [row for start in starts for row in rows[start * size : (start + 1) * size]]
+
+
+def ordered(probe: Probe, rows: Sequence[int]) -> list[int]:
+    """Rows in the order in which `Probe.runs` gives them."""
+    lengths = probe.lengths
+    if lengths is None or probe.rows is not None:
+        return list(rows)
+    return sorted(rows, key=lambda row: (lengths.of(row), row))
+
+
+def labels_of(given: object, available: int | None) -> Array:
+    """Classes of all rows of `--calib`, int64 `[rows]`.
+
+    Args:
+        given: an array, or the path of a .npy or .npz file that holds one.
+        available: how many rows there are; None where they are made up.
+
+    Raises:
+        UsageError: they are no classes, or not as many as there are inputs.
+        ReadError: the file cannot be read.
+    """
+    if available is None:
+        raise UsageError("--labels are those of inputs that are given; add --calib FILE")
+    found = np.asarray(given) if hasattr(given, "__array__") else _read(str(given))
+    if found.ndim == 2 and found.shape[1] == 1:
+        found = found[:, 0]
+    if found.ndim != 1 or found.dtype.kind not in "iu":
+        raise UsageError(
+            f"--labels are whole numbers, one per input, not {found.dtype} {list(found.shape)}"
+        )
+    if len(found) != available:
+        raise UsageError(
+            f"--labels holds {len(found)} and --calib {available} inputs; give one label for each"
+        )
+    return found.astype(np.int64)
+
+
+def _read(path: str) -> Array:
+    try:
+        found = np.load(Path(path), allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ReadError(f"--labels {path} cannot be read; give a .npy or .npz file") from error
+    if isinstance(found, np.ndarray):
+        return found
+    if len(found.files) != 1:
+        names = ", ".join(found.files)
+        raise UsageError(f"--labels {path} holds {names or 'nothing'}; give a file of one array")
+    return np.asarray(found[found.files[0]])

@@ -1,0 +1,261 @@
+"""The stage that tunes: the original teaches the small model by gradients, no labels needed.
+
+The work itself is that of `spa.torch.tuning`; here inputs are chosen, a person may stop it, and
+what came of it is held against onnxruntime.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from onnx import ModelProto
+
+from spa import runtime
+from spa._version import __version__
+from spa.allowed import budget
+from spa.errors import VerifyError
+from spa.pipeline.context import Context
+from spa.pipeline.inputs import probe_of
+from spa.pipeline.tune_rows import LEAST_HELD, Rows, labels_of, ordered, rows_of
+from spa.pipeline.values import Groups, Repaired, Settled, Tuned
+from spa.probes import Probe
+from spa.recipe import Recipe
+from spa.reports.schema import TuneFacts
+from spa.storage import cache_folder
+from spa.validate.runs import session_of
+
+if TYPE_CHECKING:
+    from spa.torch import OnnxModule
+    from spa.torch.tuning import Outcome
+
+BATCH = 64
+ROOM = 1 << 30
+"""Bytes that the original's values may take, where the recipe sets no limit."""
+CLOSE, CLOSE_HALF = 1e-3, 3e-2
+"""How far the module's outputs may be from onnxruntime's, over their largest value."""
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What only `spa tune` is told: labels, and whether to go on from a checkpoint."""
+
+    labels: object = None
+    resume: bool = False
+
+
+def heal(made: Repaired, original: Groups, settled: Settled, context: Context) -> Repaired:
+    """Tune a repaired model, where the recipe asks for it.
+
+    Raises:
+        UsageError: PyTorch is not installed, or there are no inputs to judge on.
+    """
+    if settled.recipe.tune is None:
+        return made
+    base = original.graph.source.base_dir
+    _, model = tune_stage(original, (made.model, base), settled, Extras(), context)
+    return made if model is None else replace(made, model=model)
+
+
+def tune_stage(
+    original: Groups,
+    small: tuple[Any, Path | None],
+    settled: Settled,
+    extras: Extras,
+    context: Context,
+) -> tuple[OnnxModule, ModelProto | None]:
+    """Tune a model that stands beside its original.
+
+    Args:
+        original: the analysed original.
+        small: the pruned model, and the folder of its external data where it is no path.
+        settled: with the recipe; `recipe.tune` says how long.
+        extras: labels and the like.
+        context: of the run.
+
+    Returns:
+        The module with the best weights, and its model; None in place of that where no weights
+        were better than those that came in.
+    """
+    import spa.torch
+
+    recipe, graph = settled.recipe, original.graph
+    load = spa.torch.load  # says in a sentence where torch is missing
+    with context.stage("tune"):
+        began = time.perf_counter()
+        probe = settled.probe or probe_of(original, recipe, context)
+        rows = rows_of(probe, graph, original.sizes.macs, recipe.samples)
+        if len(rows.held) < LEAST_HELD:
+            context.warn(
+                f"tuning is judged on {len(rows.held)} inputs only; give {LEAST_HELD * 5} or more "
+                "to know which weights are better"
+            )
+        dense = load(graph.proto, base_dir=graph.source.base_dir)
+        module = load(small[0], base_dir=small[1])
+        outcome, device = _worked(dense, module, (probe, rows), recipe, extras, context)
+        facts = _facts(outcome, probe, rows, recipe, device, time.perf_counter() - began)
+        context.reach(Tuned(facts))
+        _told(facts, context)
+        if not outcome.kept:
+            return module, None
+        from spa.torch.writer import model_of
+
+        model = model_of(module)
+        base = graph.source.base_dir if small[1] is None else small[1]
+        feeds = next(iter(probe.runs(rows.held[: max(8, probe.rows or 1)], BATCH)))
+        agree(module, model, base, feeds)
+    return module, model
+
+
+def _worked(
+    dense: OnnxModule,
+    module: OnnxModule,
+    inputs: tuple[Probe, Rows],
+    recipe: Recipe,
+    extras: Extras,
+    context: Context,
+) -> tuple[Outcome, str]:
+    """What `spa.torch.tuning` makes of it, and on which device."""
+    from spa.torch.tuning import (
+        Budget,
+        Setting,
+        Store,
+        device_of,
+        digest_of_model,
+        digest_of_rows,
+        pools_of,
+        run,
+    )
+
+    probe, rows = inputs
+    labels = None
+    if extras.labels is not None:
+        labels = labels_of(extras.labels, probe.available)[ordered(probe, rows.fit)]
+    axes = {stream.name: stream.axis for stream in probe.streams}
+    whole = probe.rows is not None
+    fit = pools_of(probe.runs(rows.fit, BATCH), axes, whole=whole, labels=labels)
+    held = pools_of(probe.runs(rows.held, BATCH), axes, whole=whole)
+    seconds, steps = budget(str(recipe.tune))
+    device = device_of(recipe.device)
+    words = (
+        __version__,
+        digest_of_model(dense),
+        digest_of_model(module),
+        digest_of_rows((*fit, *held)),
+        f"{recipe.seed} {seconds} {steps} {device.type}",
+    )
+    key = hashlib.sha256("\n".join(words).encode()).hexdigest()[:32]
+    folder = cache_folder()
+    store = Store(folder and folder / "tune" / f"{key}.pt", resume=extras.resume)
+    room = ROOM if recipe.memory is None else recipe.memory // 8
+    dense.to(device), module.to(device)
+    with stoppable() as stopped:
+        setting = Setting(
+            Budget(seconds, steps), BATCH, recipe.seed, room, context.counted, stopped
+        )
+        outcome = run(dense, module, fit, held, setting, store)
+    module.to("cpu")
+    return outcome, device.type
+
+
+def _facts(
+    outcome: Outcome, probe: Probe, rows: Rows, recipe: Recipe, device: str, seconds: float
+) -> TuneFacts:
+    return {
+        "seconds": seconds,
+        "steps": outcome.steps,
+        "planned": outcome.planned,
+        "rate": outcome.rate,
+        "rates": {rate: _root(error) for rate, error in outcome.tried.items()},
+        "seed": recipe.seed,
+        "batch": BATCH,
+        "device": device,
+        "inputs": probe.kind,
+        "rows": len(rows.fit),
+        "held_rows": len(rows.held),
+        "before": _root(outcome.before),
+        "after": _root(outcome.after),
+        "features": list(outcome.matched.features),
+        "stopped": outcome.stopped,
+        "kept": outcome.kept,
+    }
+
+
+def _root(error: float) -> float | None:
+    return float(np.sqrt(error)) if np.isfinite(error) else None
+
+
+def _told(facts: TuneFacts, context: Context) -> None:
+    """Say what a person should know of how it went."""
+    if facts["stopped"] == "interrupted":
+        context.warn(
+            f"tuning was interrupted at step {facts['steps']} of {facts['planned']}; the best "
+            "weights so far are delivered"
+        )
+    elif facts["stopped"] == "lost":
+        context.warn("tuning was ended early, as the error grew; the best weights are delivered")
+    if not facts["kept"]:
+        context.warn(
+            f"tuning did not bring the outputs nearer to the original's on {facts['held_rows']} "
+            "held-back inputs, so that all weights stay as they came in"
+        )
+
+
+def agree(module: OnnxModule, model: ModelProto, base_dir: Path | None, feeds: Any) -> None:
+    """Hold what the module computes against what onnxruntime does with its file.
+
+    Raises:
+        VerifyError: they differ by more than rounding.
+    """
+    session, unknown = session_of(model, device="cpu", base_dir=base_dir)
+    if unknown:
+        return
+    from spa.torch.tuning import outputs_of
+
+    want: Mapping[str, Any] = runtime.run(session, feeds)
+    for name, own in outputs_of(module, feeds).items():
+        known = want.get(name)
+        if not isinstance(known, np.ndarray):
+            continue
+        most = CLOSE_HALF if known.dtype.itemsize < 4 else CLOSE
+        known = known.astype(np.float64)
+        largest = float(np.abs(known[np.isfinite(known)]).max(initial=0.0))
+        same = np.isclose(own, known, rtol=0, atol=most * largest + 1e-6, equal_nan=True)
+        if own.shape != known.shape or not same.all():
+            raise VerifyError(
+                f"output '{name}' of the tuned model is not the same in onnxruntime and in "
+                "PyTorch; nothing was written, please report this model"
+            )
+
+
+@contextmanager
+def stoppable() -> Iterator[Callable[[], bool]]:
+    """What tells whether Ctrl-C was pressed in the body; a second one interrupts as ever."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def heard(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        yield asked.is_set
+        return
+    signal.signal(signal.SIGINT, heard)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)

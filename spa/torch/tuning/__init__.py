@@ -1,0 +1,64 @@
+"""Distillation without labels: the original teaches its pruned version by gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spa.errors import UsageError
+from spa.torch.module import OnnxModule
+from spa.torch.tuning.checkpoint import Store
+from spa.torch.tuning.match import Matched
+from spa.torch.tuning.rows import Pool, digest_of_rows, pools_of
+from spa.torch.tuning.run import Budget, Outcome, Setting, run
+
+__all__ = [
+    "Budget",
+    "Matched",
+    "Outcome",
+    "Pool",
+    "Setting",
+    "Store",
+    "device_of",
+    "digest_of_model",
+    "digest_of_rows",
+    "outputs_of",
+    "pools_of",
+    "run",
+]
+
+
+def device_of(name: str) -> torch.device:
+    """Where to compute: "cpu", "cuda", or "auto", which is a GPU where PyTorch has one.
+
+    Raises:
+        UsageError: this PyTorch has no GPU.
+    """
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise UsageError(
+            "--device cuda needs a PyTorch that sees a GPU, and this one does not; install one "
+            "for CUDA, or leave the option out"
+        )
+    return torch.device("cuda" if there and name in ("auto", "cuda") else "cpu")
+
+
+def digest_of_model(module: OnnxModule) -> str:
+    """What the weights of a module are, as a short text."""
+    pool = Pool(dict(module.state_dict()), {}, 0, whole=True)
+    return digest_of_rows([pool])
+
+
+def outputs_of(module: OnnxModule, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The outputs that are floating, float64 by name."""
+    with torch.no_grad():
+        found = module.run(feeds)
+    return {
+        name: np.asarray(value.double().cpu().numpy())
+        for name, value in found.items()
+        if isinstance(value, torch.Tensor) and value.is_floating_point()
+    }
