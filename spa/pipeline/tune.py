@@ -13,6 +13,7 @@ from typing import Any
 
 from onnx import ModelProto
 
+from spa.errors import VerifyError
 from spa.events import Callback, quiet
 from spa.executor.samples import check_room
 from spa.graph import Graph, Saved, save
@@ -28,7 +29,7 @@ from spa.pipeline.sign import REFITTED, carried_plan, is_refitted
 from spa.pipeline.tuning import Extras, tune_stage
 from spa.pipeline.values import Pair, Settled
 from spa.pipeline.verdict import compare, failing
-from spa.pipeline.verify import coupled, same_ports
+from spa.pipeline.verify import OWN, coupled, same_ports
 from spa.recipe import Recipe
 from spa.validate import Verdict as Proof
 from spa.validate import drift
@@ -70,6 +71,7 @@ def tune(
         check_room(first, recipe.memory)
         with failing("run", context):
             same_ports(first, second)
+            _same_sizes(first, second)
         score_original(first, recipe, context)
         settled = judged(Settled(recipe), pair.original, context)
         given = (second.source.given, second.source.base_dir)
@@ -83,6 +85,20 @@ def tune(
     model = second.proto if made is None else made
     report, plan = report_of(context, "ok"), carried_plan(model)
     return Result(report, model, plan, report["exit_code"], second.source.base_dir, reads)
+
+
+def _same_sizes(first: Graph, second: Graph) -> None:
+    """Inputs must have the same sizes where neither model leaves them open."""
+    for name in first.inputs:
+        shapes = first.shapes[name], second.shapes[name]
+        symbols = [g.dynamic.get(name) or (None,) * len(g.shapes[name]) for g in (first, second)]
+        rows = zip(*shapes, *symbols, strict=False)
+        differ = any(a != b and one is other is None for a, b, one, other in rows)
+        if differ or len(shapes[0]) != len(shapes[1]):
+            raise VerifyError(
+                f"input {name!r} has the shape {list(shapes[0])} in one model and "
+                f"{list(shapes[1])} in the other; {OWN}"
+            )
 
 
 def _sign(made: ModelProto) -> None:

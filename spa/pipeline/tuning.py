@@ -137,13 +137,16 @@ def _worked(
     )
 
     probe, rows = inputs
-    labels = None
+    labels: list[Any] = [None, None]
     if extras.labels is not None:
-        labels = labels_of(extras.labels, probe.available)[ordered(probe, rows.fit)]
+        known = labels_of(extras.labels, probe.available)
+        labels = [known[ordered(probe, part)] for part in (rows.fit, rows.held)]
     axes = {stream.name: stream.axis for stream in probe.streams}
     whole = probe.rows is not None
-    fit = pools_of(probe.runs(rows.fit, BATCH), axes, whole=whole, labels=labels)
-    held = pools_of(probe.runs(rows.held, BATCH), axes, whole=whole)
+    fit, held = (
+        pools_of(probe.runs(part, BATCH), axes, whole=whole, labels=own)
+        for part, own in zip((rows.fit, rows.held), labels, strict=True)
+    )
     seconds, steps = budget(str(recipe.tune))
     device = device_of(recipe.device)
     words = (
@@ -175,15 +178,15 @@ def _facts(
         "steps": outcome.steps,
         "planned": outcome.planned,
         "rate": outcome.rate,
-        "rates": {rate: _root(error) for rate, error in outcome.tried.items()},
+        "rates": {rate: _root(score.drift) for rate, score in outcome.tried.items()},
         "seed": recipe.seed,
         "batch": BATCH,
         "device": device,
         "inputs": probe.kind,
         "rows": len(rows.fit),
         "held_rows": len(rows.held),
-        "before": _root(outcome.before),
-        "after": _root(outcome.after),
+        "before": _root(outcome.before.drift),
+        "after": _root(outcome.after.drift),
         "features": list(outcome.matched.features),
         "stopped": outcome.stopped,
         "kept": outcome.kept,

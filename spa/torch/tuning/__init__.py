@@ -14,7 +14,7 @@ from spa.torch.module import OnnxModule
 from spa.torch.tuning.checkpoint import Store
 from spa.torch.tuning.match import Matched
 from spa.torch.tuning.rows import Pool, digest_of_rows, pools_of
-from spa.torch.tuning.run import Budget, Outcome, Setting, run
+from spa.torch.tuning.tuner import Budget, Outcome, Setting, run
 
 __all__ = [
     "Budget",

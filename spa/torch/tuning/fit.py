@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -36,7 +36,7 @@ class Rate:
 
 
 RATES = (Rate(1e-3), Rate(3e-4), Rate(1e-2, relative=True))
-"""What is tried, see `spa.torch.tuning.run`."""
+"""What is tried, see `spa.torch.tuning.tuner`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +75,15 @@ class Work:
         for group in (parts[:features], parts[features:]):
             if group:
                 loss = loss + torch.stack(group).mean()
-        if labels is not None:
-            own = labels if chunk.index is None else labels[chunk.index]
-            loss = loss + cross_entropy(found[first].float(), own.to(loss.device))
-        return loss
+        return loss + self.labelled(chunk, found[first]) if labels is not None else loss
+
+    def labelled(self, chunk: Chunk, scores: Tensor) -> Tensor:
+        """The cross-entropy of the labels of a chunk; 0 where there are none."""
+        labels = self.pools[chunk.pool].labels
+        if labels is None:
+            return torch.zeros((), device=scores.device)
+        own = labels if chunk.index is None else labels[chunk.index]
+        return cross_entropy(scores.float(), own.to(scores.device))
 
     def order(self) -> Order:
         """The rows of all steps of a run."""
@@ -166,12 +171,20 @@ def put(small: OnnxModule, weights: Sequence[Tensor]) -> None:
             parameter.copy_(held)
 
 
-class Judge:
-    """How far the small model's outputs are from the original's, on rows that nothing is fitted on.
+class Score(NamedTuple):
+    """What weights are worth on rows that nothing is fitted on, the lower the better.
 
-    The error is a sum of squares over the sum of squares around the mean of the rows, averaged
-    over the outputs (over the features where no output can be compared): NRMSE, squared.
+    `total` is what decides; `drift` is the squared error of the outputs over their variance,
+    averaged over the outputs (over the features where no output can be compared): NRMSE, squared.
+    They differ by the cross-entropy of labels where there are any.
     """
+
+    total: float
+    drift: float
+
+
+class Judge:
+    """Scores the small model as it is on rows that nothing is fitted on."""
 
     def __init__(self, work: Work) -> None:
         matched = work.matched
@@ -179,19 +192,23 @@ class Judge:
         self._first = len(matched.features) if matched.outputs else 0
         self._names = matched.names[self._first :]
 
-    def __call__(self) -> float:
-        """The error of the weights as they are; infinite where it is no number."""
-        work = self._work
+    def __call__(self) -> Score:
+        """The score of the weights as they are; infinite where it is no number."""
+        work, first = self._work, self._work.small.output_names[0]
         off, count = [0.0] * len(self._names), [0] * len(self._names)
+        labelled, rows = 0.0, 0
         with torch.no_grad():
             for chunk in chunks(work.pools, work.batch):
                 feeds = on(work.pools[chunk.pool].taken(chunk.index), work.small.device)
-                found = work.small.run(feeds, self._names)
+                found = work.small.run(feeds, tuple(dict.fromkeys((*self._names, first))))
                 targets = work.teacher.targets(chunk)[self._first :]
                 for k, (name, target) in enumerate(zip(self._names, targets, strict=True)):
                     off[k] += float((found[name].double() - target.double()).square().sum())
                     count[k] += target.numel()
+                loss = work.labelled(chunk, found[first])
+                labelled, rows = labelled + float(loss) * chunk.rows, rows + chunk.rows
         scales = work.teacher.scales[self._first :]
         parts = [o / max(n, 1) * s for o, n, s in zip(off, count, scales, strict=True)]
-        error = sum(parts) / len(parts)
-        return error if math.isfinite(error) else math.inf
+        drift = sum(parts) / len(parts)
+        total = drift + labelled / max(rows, 1)
+        return Score(*(each if math.isfinite(each) else math.inf for each in (total, drift)))

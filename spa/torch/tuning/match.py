@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spa.errors import VerifyError
+from spa.errors import UsageError, VerifyError
 from spa.torch.module import OnnxModule
 from spa.torch.tuning.rows import Pool
 
@@ -48,7 +48,6 @@ class Matched:
         return all(self.axes[name] is not None for name in self.names)
 
 
-@torch.no_grad()
 def matched(dense: OnnxModule, small: OnnxModule, pool: Pool) -> Matched:
     """What both models have in common.
 
@@ -60,6 +59,11 @@ def matched(dense: OnnxModule, small: OnnxModule, pool: Pool) -> Matched:
     Raises:
         VerifyError: the outputs have other shapes, or there is nothing finite to compare.
     """
+    with torch.no_grad():
+        return _matched(dense, small, pool)
+
+
+def _matched(dense: OnnxModule, small: OnnxModule, pool: Pool) -> Matched:
     count = None if pool.whole else torch.arange(min(LOOKED_AT, pool.rows))
     feeds = pool.taken(count)
     want, have = dense.run(feeds), small.run(feeds)
@@ -148,3 +152,26 @@ def variances(
             count += value.numel()
         found.append(max(total / max(count, 1), TINY))
     return found
+
+
+def check_labels(small: OnnxModule, pools: Sequence[Pool]) -> None:
+    """Raise UsageError unless the first output has a row of classes for each label."""
+    for pool in pools[:1]:
+        if pool.labels is None:
+            return
+        few = None if pool.whole else torch.arange(min(2, pool.rows))
+        name = small.output_names[0]
+        with torch.no_grad():
+            found = small.run(pool.taken(few), (name,))[name]
+        if found.dim() != 2 or found.shape[0] != (pool.rows if few is None else len(few)):
+            raise UsageError(
+                f"--labels are classes, and output '{name}' of shape {list(found.shape)} does not "
+                "have a row of scores for each input; leave the labels out"
+            )
+        largest = max(int(p.labels.max()) for p in pools if p.labels is not None)
+        least = min(int(p.labels.min()) for p in pools if p.labels is not None)
+        if largest >= found.shape[1] or least < 0:
+            raise UsageError(
+                f"--labels go from {least} to {largest}, and output '{name}' has "
+                f"{found.shape[1]} classes, of which the first is 0"
+            )

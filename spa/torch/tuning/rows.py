@@ -116,6 +116,22 @@ def chunks(pools: Sequence[Pool], batch: int) -> Iterator[Chunk]:
             yield Chunk(k, part, len(part))
 
 
+def whole(pools: Sequence[Pool], batch: int) -> list[Pool]:
+    """The same rows in pools that are only run as they are."""
+    return [
+        Pool(
+            pools[chunk.pool].taken(chunk.index),
+            pools[chunk.pool].axes,
+            chunk.rows,
+            True,
+            None
+            if (own := pools[chunk.pool].labels) is None or chunk.index is None
+            else own[chunk.index],
+        )
+        for chunk in chunks(pools, batch)
+    ]
+
+
 class Order:
     """Random chunks without end; every row comes about as often as any other.
 

@@ -14,16 +14,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from spa.errors import UsageError
 from spa.events import Advance, Counted
 from spa.torch.module import OnnxModule
 from spa.torch.tuning.checkpoint import Store
-from spa.torch.tuning.fit import RATES, Fit, Judge, Work, put, weights_of
-from spa.torch.tuning.match import Matched, matched
-from spa.torch.tuning.rows import Pool, chunks
+from spa.torch.tuning.fit import RATES, Fit, Judge, Score, Work, put, weights_of
+from spa.torch.tuning.match import Matched, check_labels, matched
+from spa.torch.tuning.rows import Pool, whole
 from spa.torch.tuning.teacher import Teacher
 
 TIMED = 4
@@ -70,23 +69,23 @@ class Setting:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came of it; errors are squared NRMSE on the held-back rows.
+    """What came of it; scores are those of the held-back rows.
 
     Attributes:
         before, after: of what came in, and of what the module holds now.
         steps: that were taken; `planned`: that there were to be.
-        rate: that was chosen; `tried`: the error of each after its short run, by its words.
+        rate: that was chosen; `tried`: the score of each after its short run, by its words.
         stopped: why it ended: "end", "interrupted", "lost".
         matched: what was compared.
         kept: whether weights changed; else all are as they were.
     """
 
-    before: float
-    after: float
+    before: Score
+    after: Score
     steps: int
     planned: int
     rate: str
-    tried: dict[str, float]
+    tried: dict[str, Score]
     stopped: str
     matched: Matched
     kept: bool
@@ -115,10 +114,10 @@ def run(
         UsageError: labels do not fit the outputs.
     """
     began = time.perf_counter()
-    _check_labels(small, fit)
+    check_labels(small, fit)
     found = matched(dense, small, max((*held, *fit), key=lambda pool: pool.rows))
     if not found.divisible:
-        fit, held = _whole(fit, setting.batch), _whole(held, setting.batch)
+        fit, held = whole(fit, setting.batch), whole(held, setting.batch)
     works = _works(dense, small, (fit, held), found, setting)
     judge, start = Judge(works[1]), weights_of(small)
     before = judge()
@@ -156,7 +155,7 @@ def _settled(
     steps = setting.budget.steps or _affordable(work, judge, start, setting.budget, began)
     trial = min(MOST_TRIED, max(FEWEST_TRIED, steps // TRIAL_SHARE))
     told = setting.counted(trial * len(RATES) + steps, "steps")
-    tried: dict[str, float] = {}
+    tried: dict[str, Score] = {}
     for rate in RATES:
         fit = Fit(work, rate, trial)
         for _ in range(trial):
@@ -168,7 +167,8 @@ def _settled(
         tried[str(rate)] = judge()
         put(work.small, start)
     best = min(RATES, key=lambda rate: tried[str(rate)])
-    return {"total": steps, "rate": RATES.index(best), "tried": tried}, told
+    kept = {words: tuple(score) for words, score in tried.items()}
+    return {"total": steps, "rate": RATES.index(best), "tried": kept}, told
 
 
 def _affordable(work: Work, judge: Judge, start: list[Tensor], budget: Budget, began: float) -> int:
@@ -200,7 +200,7 @@ class _Run:
         work: Work,
         judge: Judge,
         start: list[Tensor],
-        before: float,
+        before: Score,
         known: dict[str, Any],
         setting: Setting,
         store: Store,
@@ -212,7 +212,7 @@ class _Run:
         self._saved = time.perf_counter()
         if "fit" in known:
             self.fit.restore(known["fit"])
-            self.best, self.weights = float(known["best"]), list(known["weights"])
+            self.best, self.weights = Score(*known["best"]), list(known["weights"])
 
     def outcome(self, found: Matched, told: Advance) -> Outcome:
         """Take them, and put the best weights into the module."""
@@ -229,7 +229,7 @@ class _Run:
             self.fit.done,
             self.fit.total,
             str(self.fit.rate),
-            dict(self.known["tried"]),
+            {words: Score(*score) for words, score in self.known["tried"].items()},
             stopped,
             found,
             kept,
@@ -248,13 +248,15 @@ class _Run:
             if self.fit.done % every == 0 or last or not math.isfinite(loss):
                 error = self._look()
                 half = self.fit.done * 2 >= self.fit.total
-                if not math.isfinite(error) or (half and error > LOST * self.before):
+                if not math.isfinite(error.total) or (
+                    half and error.total > LOST * self.before.total
+                ):
                     return "lost"
             if time.perf_counter() - self._saved > KEPT_SECONDS and not last:
                 self._save()
         return "end"
 
-    def _look(self) -> float:
+    def _look(self) -> Score:
         """Judge the weights as they are, and keep them where they are the best."""
         error = self.judge()
         if error < self.best:
@@ -263,45 +265,6 @@ class _Run:
 
     def _save(self) -> None:
         self._saved = time.perf_counter()
-        held = {"fit": self.fit.state(), "best": self.best, "weights": self.weights}
+        held = {"fit": self.fit.state(), "best": tuple(self.best), "weights": self.weights}
         with suppress(UsageError):  # a checkpoint that cannot be kept costs time, not the run
             self.store.write({**self.known, **held})
-
-
-def _whole(pools: Sequence[Pool], batch: int) -> list[Pool]:
-    """The same rows in pools that are only run as they are."""
-    return [
-        Pool(
-            pools[chunk.pool].taken(chunk.index),
-            pools[chunk.pool].axes,
-            chunk.rows,
-            True,
-            None
-            if (own := pools[chunk.pool].labels) is None or chunk.index is None
-            else own[chunk.index],
-        )
-        for chunk in chunks(pools, batch)
-    ]
-
-
-def _check_labels(small: OnnxModule, pools: Sequence[Pool]) -> None:
-    """Raise UsageError unless the first output has a row of classes for each label."""
-    for pool in pools[:1]:
-        if pool.labels is None:
-            return
-        few = None if pool.whole else torch.arange(min(2, pool.rows))
-        name = small.output_names[0]
-        with torch.no_grad():
-            found = small.run(pool.taken(few), (name,))[name]
-        if found.dim() != 2 or found.shape[0] != (pool.rows if few is None else len(few)):
-            raise UsageError(
-                f"--labels are classes, and output '{name}' of shape {list(found.shape)} does not "
-                "have a row of scores for each input; leave the labels out"
-            )
-        largest = max(int(p.labels.max()) for p in pools if p.labels is not None)
-        least = min(int(p.labels.min()) for p in pools if p.labels is not None)
-        if largest >= found.shape[1] or least < 0:
-            raise UsageError(
-                f"--labels go from {least} to {largest}, and output '{name}' has "
-                f"{found.shape[1]} classes, of which the first is 0"
-            )
