@@ -28,7 +28,7 @@ from spa.pipeline.result import Result
 from spa.pipeline.score import score
 from spa.pipeline.settle import heads_of, settle
 from spa.pipeline.sign import sign
-from spa.pipeline.tuning import heal
+from spa.pipeline.tuning import check_torch, heal
 from spa.pipeline.values import Choice, Groups, Options, Planned, Settled, Written
 from spa.pipeline.verdict import judge
 from spa.plans import Plan
@@ -57,6 +57,7 @@ def prune(
     with reporting(context):
         target = None if dry_run else output
         recipe, given = _asked(model, recipe, context, target, plan)
+        check_torch(recipe)
         groups = couple(load(model, recipe, context), recipe, context)
         score_original(groups.graph, recipe, context)
         settled = context.reach(settle(groups, recipe, context, given))

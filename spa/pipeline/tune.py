@@ -26,7 +26,7 @@ from spa.pipeline.report import report_of, reporting
 from spa.pipeline.result import Result
 from spa.pipeline.settle import judged
 from spa.pipeline.sign import REFITTED, carried_plan, is_refitted
-from spa.pipeline.tuning import Extras, tune_stage
+from spa.pipeline.tuning import Extras, check_torch, tune_stage
 from spa.pipeline.values import Pair, Settled
 from spa.pipeline.verdict import compare, failing
 from spa.pipeline.verify import OWN, coupled, same_ports
@@ -63,6 +63,7 @@ def tune(
     context = Context("tune", callback)
     with reporting(context):
         recipe = context.reach(replace(recipe, verify="run").validate())
+        check_torch(recipe)
         labels = extras.labels if isinstance(extras.labels, str | os.PathLike) else None
         others = {"an input of --calib": recipe.calib, "the file of --labels": labels}
         check_files([dense, small], others, [output])

@@ -53,6 +53,18 @@ class Extras:
     resume: bool = False
 
 
+def check_torch(recipe: Recipe) -> None:
+    """Say at once where what the recipe asks for is not installed.
+
+    Raises:
+        UsageError: it asks for tuning, and there is no PyTorch.
+    """
+    if recipe.tune is not None:
+        import spa.torch
+
+        _ = spa.torch.load
+
+
 def heal(made: Repaired, original: Groups, settled: Settled, context: Context) -> Repaired:
     """Tune a repaired model, where the recipe asks for it.
 

@@ -1,0 +1,50 @@
+"""Tuning is an extra: without PyTorch one sentence says what to install."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+import spa
+from spa.allowed import budget
+from spa.cli.main import run as shell
+from spa.errors import UsageError
+from tests.carried import DIGITS
+
+
+@pytest.fixture
+def without(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+
+def test_tune_says_what_to_install(without, tmp_path, capsys):
+    small = tmp_path / "small.onnx"
+    spa.prune(DIGITS, 0.3, scorer="l2", repair="none", verify="none", output=small)
+    with pytest.raises(UsageError, match=r"pip install 'onnx-spa\[torch\]'"):
+        spa.tune(DIGITS, small)
+    code = shell(["tune", str(DIGITS), str(small), "-o", str(tmp_path / "out.onnx")])
+    (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
+    assert code == 2 and "onnx-spa[torch]" in line
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_prune_says_so_before_anything_is_scored(without):
+    with pytest.raises(UsageError, match=r"onnx-spa\[torch\]") as error:
+        spa.prune(DIGITS, 0.3, scorer="l2", tune="1m")
+    assert "couple" not in error.value.report["timings"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("5m", (300, None)), ("90 s", (90, None)), ("1.5h", (5400, None)), ("400steps", (None, 400))],
+)
+def test_a_budget_is_a_time_or_a_number_of_steps(text, found):
+    assert spa.Recipe(tune=text).validate().tune == text
+    assert budget(text) == found
+
+
+@pytest.mark.parametrize("text", ["5", "0s", "m", "0steps", "1.5steps", "5 parsecs", "-3s", "5M"])
+def test_other_budgets_are_refused(text):
+    with pytest.raises(UsageError, match="400steps"):
+        spa.Recipe(tune=text).validate()
