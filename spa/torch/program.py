@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from spa.errors import ReadError, first_line
+from spa.torch.fuse import fused
 from spa.torch.registry import ALL, Operator
 from spa.torch.values import WIDER
 
-FAILURES = (RuntimeError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError)
+FAILURES = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 """What torch raises where inputs do not fit."""
 
 Value: TypeAlias = "Tensor | list[Tensor] | None"
@@ -132,6 +133,7 @@ class Program:
         last: dict[int, int] = {}
         rows: list[Row] = []
         chosen.reverse()
+        chosen = fused(chosen, kept | given)
         for k, step in enumerate(chosen):
             last.update((i, k) for i in (*step.ins, *step.outs))
         constants = {k for k, value in enumerate(self.base) if value is not None}
