@@ -43,6 +43,10 @@ Memory = Annotated[int, Meta(ge=1 << 20, description="must be at least 1M, in wh
 Multiple = Annotated[
     Count | Literal["auto"], Meta(description='must be a whole number of at least 1 or "auto"')
 ]
+Moved = Annotated[
+    Annotated[float, Meta(gt=0, le=LARGEST)] | Literal["auto", "off"],
+    Meta(description='must be a number of seconds above 0, "auto" or "off"'),
+]
 Globs = Annotated[tuple[str, ...], Meta(description="must be a sequence of globs")]
 Sizes = Annotated[
     tuple[Count, ...], Meta(description="must be whole sizes of at least 1, as in 1,3,224,224")

@@ -132,6 +132,7 @@ def prune(
     reconstruct: bool | None = None,
     calib: Calib | None = None,
     probe: str = "auto",
+    invert: float | Literal["auto", "off"] = "auto",
     samples: int | None = None,
     allocation: str = "curves",
     repair: str = "auto",

@@ -187,6 +187,14 @@ class Recipe:
         shown=True,
     )
     probe: str = asked("auto", "Inputs", "Kind of synthetic inputs")
+    invert: allowed.Moved = asked(
+        "auto",
+        "Inputs",
+        "With PyTorch, move synthetic inputs by gradients until they agree with what the file "
+        "tells, for so many seconds at most; auto: pictures, 300 s.",
+        form="SECONDS|off",
+        shown=True,
+    )
     samples: allowed.Count | None = asked(
         None, "Inputs", "How many inputs to fit on.  Default: by the model's size."
     )

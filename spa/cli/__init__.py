@@ -23,6 +23,7 @@ COMMANDS = {
     "verify": "Compare two models: loads, shapes, drift, latency; gates for CI",
     "bench": "Latency and memory in onnxruntime, side by side in one run",
     "sweep": "Try several ratios, or find the smallest model that passes its gates",
+    "probe": "Write inputs for a model that nobody has data for, for other tools",
     "zoo": "Prune many models: isolated, resumable, parallel, on one machine or a cluster",
     "ops": "List the supported operators",
     "doctor": "Versions, providers, limits; paste this into a bug report",

@@ -24,6 +24,7 @@ CONFIG_KEY = "spa.config"
 FORMS: Mapping[str, Mapping[str, Any]] = {
     "SIZE": {"type": values.memory},
     "INT|auto": {"type": values.round_to},
+    "SECONDS|off": {"type": values.seconds},
     "GLOB": {"multiple": True},
     "GLOB=FLOAT": {"type": values.LAYER_RATIO, "multiple": True, "callback": values.unique},
     "NAME:1,3,224,224": {"type": values.INPUT_SHAPE, "multiple": True, "callback": values.unique},

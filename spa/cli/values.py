@@ -35,6 +35,14 @@ def round_to(text: Any) -> int | str:
         raise click.BadParameter(f"{text!r} is neither a whole number nor auto") from None
 
 
+def seconds(text: Any) -> float | str:
+    """A number of seconds, "auto" or "off"."""
+    try:
+        return str(text) if text in ("auto", "off") else float(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no number of seconds, auto or off") from None
+
+
 def _sizes(text: str) -> tuple[int, ...]:
     return tuple(int(size) for size in text.split(",")) if text else ()
 

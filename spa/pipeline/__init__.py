@@ -5,6 +5,7 @@ Everything above (the shell, the Python API) is a thin face over these functions
 
 from spa.pipeline.bench import bench
 from spa.pipeline.machine import doctor
+from spa.pipeline.probe import probe
 from spa.pipeline.prune import apply, inspect, make_plan, prune
 from spa.pipeline.result import Result
 from spa.pipeline.sweep import sweep
@@ -20,6 +21,7 @@ __all__ = [
     "doctor",
     "inspect",
     "make_plan",
+    "probe",
     "prune",
     "sweep",
     "tune",

@@ -68,7 +68,10 @@ def follow(groups: Groups, plan: Plan, settled: Settled, context: Context) -> Ch
 
 def recipe_facts(recipe: Recipe) -> dict[str, Any]:
     """The options that decide what is kept."""
-    return {name: value for name, value in as_json(recipe).items() if name not in LATER}
+    told = {name: value for name, value in as_json(recipe).items() if name not in LATER}
+    if not recipe.measures or told["invert"] == "off":
+        del told["invert"]  # which then had no say
+    return told
 
 
 def _allocated(

@@ -24,6 +24,7 @@ from spa.executor.stream import Stream
 from spa.graph import Graph
 from spa.pipeline.context import Context
 from spa.pipeline.inputs import feeds_from, probe_of
+from spa.pipeline.invert import improved
 from spa.pipeline.timed import reachable
 from spa.pipeline.values import Groups, Settled
 from spa.plans import Plan
@@ -153,7 +154,10 @@ def _measured(settled: Settled, groups: Groups, context: Context) -> Settled:
             raise ReadError("a model without inputs cannot be measured; choose --scorer l2")
         _answers(groups.coupling, *loaded, probe, recipe)
         feeds = feeds_from(probe, graph, recipe, context)
-    return replace(settled, probe=probe, feeds=feeds)
+    better = improved(feeds, probe, groups, recipe, context)
+    if better is feeds:
+        recipe = replace(recipe, invert="off")
+    return replace(settled, recipe=recipe, probe=probe, feeds=better)
 
 
 def _answers(

@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -31,13 +31,14 @@ from spa.torch.pixels import Layout, Span, blurred, jittered, variation
 from spa.torch.terms import Answers, Term, answers_of, centred_terms, entropy, stored_terms
 from spa.torch.workload import FEWEST, Work
 
-Array: TypeAlias = "NDArray[np.generic]"
+Array: TypeAlias = "NDArray[Any]"
 Feeds: TypeAlias = "Sequence[Mapping[str, Array]]"
 
 FOLDS = 4
 """One in so many terms is left out of a batch's loss."""
 FEW = 3
 """Terms below which none can be left out."""
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -69,16 +70,16 @@ class Inverted:
     """What came of it.
 
     Attributes:
-        feeds: inputs, one dict per run; those that were moved are of half precision at most.
-        rows: how many inputs they hold.
+        name: the input that was moved.
+        inputs: `[rows, ...]` in the input's type, every number one of half precision.
         steps: how often each was moved.
         before, after: what held-back terms miss, on the start and on what it was moved to.
         words: what these are.
         complete: whether all that was planned was done.
     """
 
-    feeds: list[dict[str, Array]] = field(repr=False)
-    rows: int
+    name: str
+    inputs: Array = field(repr=False)
     steps: int
     before: float
     after: float
@@ -92,6 +93,8 @@ class Told:
 
     module: OnnxModule
     moved: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
     layout: Layout
     span: Span
     terms: tuple[Term, ...]
@@ -125,12 +128,14 @@ def tell(graph: Graph, feeds: Feeds, *, pictured: bool = True, device: str = "cp
     span = Span.of([feed[moved] for feed in feeds], layout, device)
     with torch.no_grad():
         answers = answers_of(module.run(_on(feeds[0], device)))
-    stored = stored_terms(graph)
+    stored = stored_terms(graph, device)
     terms = stored or centred_terms(graph, feeds)
     if not terms and answers is None:
         raise ReadError("the file has no statistics and gives no scores of classes")
     weights = STORED if stored else CENTRED if terms else ALONE
-    return Told(module, moved, layout, span, tuple(_to(terms, device)), answers, weights)
+    return Told(
+        module, moved, shape, feeds[0][moved].dtype, layout, span, tuple(terms), answers, weights
+    )
 
 
 def _none(name: str) -> bool:
@@ -143,18 +148,6 @@ def _moved(graph: Graph) -> str:
     if len(names) != 1 or len(graph.inputs) != 1:
         raise ReadError("not just one input of numbers is there to be moved")
     return names[0]
-
-
-def _to(terms: Sequence[Term], device: str) -> list[Term]:
-    from dataclasses import fields, is_dataclass, replace
-
-    made: list[Term] = []
-    for term in terms:
-        assert is_dataclass(term)
-        held = {f.name: getattr(term, f.name) for f in fields(term)}
-        tensors = {k: v.to(device) for k, v in held.items() if isinstance(v, Tensor)}
-        made.append(replace(term, **tensors))  # type: ignore[arg-type]
-    return made
 
 
 def _on(feed: Mapping[str, Array], device: str) -> dict[str, Tensor]:
@@ -209,12 +202,9 @@ def invert(
     if not made:
         return None
     before, after = (float(np.mean([each[k] for each in made])) for k in (1, 2))
-    arrays = [each[0] for each in made]
+    inputs = np.concatenate([each[0] for each in made])
     words = "misfit of statistics left out" if len(told.terms) >= FEW else "entropy of answers"
-    return Inverted(
-        [{told.moved: x} for x in arrays], sum(map(len, arrays)), work.steps,
-        before, after, words, complete,
-    )  # fmt: skip
+    return Inverted(told.moved, inputs, work.steps, before, after, words, complete)
 
 
 def _batches(told: Told, feeds: Feeds, work: Work) -> list[Array]:

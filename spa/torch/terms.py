@@ -98,8 +98,8 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     return mean, variance
 
 
-def stored_terms(graph: Graph) -> list[Term]:
-    """One term per normalization with statistics that are constants."""
+def stored_terms(graph: Graph, device: str) -> list[Term]:
+    """One term per normalization with statistics that are constants, on a device of torch."""
     found: list[Term] = []
     for node in graph.nodes:
         if trait_of(node).statistics is None:
@@ -110,7 +110,8 @@ def stored_terms(graph: Graph) -> list[Term]:
         mean, variance = (np.asarray(each, np.float32) for each in told)
         usable = np.isfinite(mean).all() and np.isfinite(variance).all()
         if usable and variance.min() >= 0 and variance.max() > 0:
-            found.append(Stored(node.inputs[0], torch.tensor(mean), torch.tensor(variance)))
+            wanted = (torch.tensor(each, device=device) for each in (mean, variance))
+            found.append(Stored(node.inputs[0], *wanted))
     return found
 
 
