@@ -98,9 +98,7 @@ def improved(
     better = made.after < BETTER * made.before
     told = f"{made.words} {made.before:.3g} before and {made.after:.3g} after"
     if not better:
-        context.note(
-            f"inputs moved by gradients are not used, as held back they fit no better: {told}"
-        )
+        context.note(f"inputs moved by gradients are not used; held back: {told}")
         return feeds
     some = "" if made.complete else f", as many as {seconds:.0f} s were enough for"
     context.note(

@@ -28,7 +28,7 @@ from spa.graph import Graph
 from spa.torch.loader import load
 from spa.torch.module import OnnxModule
 from spa.torch.pixels import Layout, Span, blurred, jittered, variation
-from spa.torch.terms import Answers, Term, answers_of, centred_terms, entropy, stored_terms
+from spa.torch.terms import Answers, Term, answers_of, centred_terms, stored_terms, vague
 from spa.torch.workload import FEWEST, Work
 
 Array: TypeAlias = "NDArray[Any]"
@@ -203,7 +203,7 @@ def invert(
         return None
     before, after = (float(np.mean([each[k] for each in made])) for k in (1, 2))
     inputs = np.concatenate([each[0] for each in made])
-    words = "misfit of statistics left out" if len(told.terms) >= FEW else "entropy of answers"
+    words = "misfit of statistics left out" if len(told.terms) >= FEW else "what blurred inputs leave open of the answers"
     return Inverted(told.moved, inputs, work.steps, before, after, words, complete)
 
 
@@ -262,7 +262,7 @@ class _Batch:
             if answers is None:
                 return float(told.lost(self.used, self.run(self.pixels, self.used)))
             got = self.run(blurred(self.pixels, told.layout), ())
-            return entropy(answers.scores(got[answers.name].float()))
+            return vague(answers.scores(got[answers.name].float()))
 
     def step(self) -> None:
         """Move once."""

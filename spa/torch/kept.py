@@ -46,7 +46,7 @@ def kept(place: Path | None, told: Told) -> Inverted | None:
     if place is None or not place.is_file():
         return None
     try:
-        with np.load(place, allow_pickle=False) as file:
+        with place.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             inputs = file["inputs"].astype(told.dtype)
             steps, complete = (int(n) for n in file["counts"])
             before, after = (float(n) for n in file["misfits"])

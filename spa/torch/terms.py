@@ -133,7 +133,14 @@ def answers_of(outputs: Mapping[str, Tensor]) -> Answers | None:
     return None
 
 
-def entropy(scores: Tensor) -> float:
-    """How open answers are: mean entropy over that of a fair draw, 0 to 1."""
+def vague(scores: Tensor) -> float:
+    """What answers leave open: 1 - I / log(classes), with I the mutual information.
+
+    That is the entropy of the mean answer less the mean entropy of an answer: 0 where every answer
+    is sure and no class is preferred, 1 where all rows get one answer or none is sure.
+    """
     logs = scores.log_softmax(1)
-    return float(-(logs.exp() * logs).sum(1).mean()) / math.log(scores.shape[1])
+    each = -(logs.exp() * logs).sum(1).mean()
+    mean = logs.exp().mean(0).clamp_min(1e-12)
+    most = math.log(max(2, min(scores.shape)))
+    return 1 - float(-(mean * mean.log()).sum() - each) / most
