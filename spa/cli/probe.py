@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from spa.cli import files
 from spa.cli import options as declare
 from spa.cli.shell import Answer, Task, command
+from spa.errors import UsageError
 from spa.events import Callback
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 OUTPUT = "Default: INPUT's stem + .inputs.npz."
 PLAIN = declare.option(
@@ -58,27 +54,22 @@ def probe(source: str, **options: Any) -> Task:
     """
     output = files.output_name(source, options["output"], ".inputs.npz")
     files.check(options, source, output=output)
-    return Task(lambda callback: _probe(source, output, options, callback), _show, source)
 
+    def work(callback: Callback) -> Answer:
+        recipe = declare.recipe_of({k: v for k, v in options.items() if k != "samples"})
+        if output == files.STREAM:
+            raise UsageError("inputs are written to a file; give -o FILE")
+        from spa import pipeline
 
-def _probe(source: str, output: str, options: dict[str, Any], callback: Callback) -> Answer:
-    recipe = declare.recipe_of({k: v for k, v in options.items() if k != "samples"})
-    files.check_output(output, force=options["force"])
-    from spa import pipeline
+        made = pipeline.probe(
+            files.model_from(source),
+            recipe,
+            callback,
+            output=output,
+            samples=options["samples"],
+            minutes=None if options["plain"] else options["minutes"],
+            force=options["force"],
+        )
+        return Answer(made)
 
-    made = pipeline.probe(
-        files.model_from(source),
-        recipe,
-        callback,
-        output=output,
-        samples=options["samples"],
-        minutes=None if options["plain"] else options["minutes"],
-        force=options["force"],
-    )
-    return Answer(made)
-
-
-def _show(made: Any, written: Sequence[Path]) -> RenderableType:
-    from spa.reports import probe
-
-    return probe.screen(made)
+    return Task(work, "probe:screen", source)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from spa.errors import ReadError, UsageError
+from spa.executor import remembered
 from spa.executor.samples import BATCH
 from spa.executor.survey import Runs
 from spa.pipeline.context import Context
@@ -135,13 +136,15 @@ def inverted(
     Raises:
         ReadError: nothing is known to move them to, or the model has no gradients.
     """
-    from spa.torch.invert import invert, tell
+    from spa.torch.invert import device_of, invert, tell
     from spa.torch.kept import kept, place_of, remember
     from spa.torch.workload import price_of, work_for
 
     graph = groups.graph
-    device = _device(recipe.device)
-    told = tell(graph, feeds, pictured=pictured, device=device)
+    device = device_of(recipe.device)
+    known = remembered.stored(graph)
+    means = () if known else remembered.centred(graph, feeds)
+    told = tell(graph, feeds, known, means, pictured=pictured, device=device)
     price = price_of(graph, float(groups.sizes.macs))
     rows = sum(len(feed[told.moved]) for feed in feeds)
     work = work_for(
@@ -165,10 +168,3 @@ def inverted(
     if made is not None and place is not None and (made.complete or not keep):
         remember(place, made)
     return made
-
-
-def _device(name: str) -> str:
-    """Of torch, for what a recipe says of onnxruntime."""
-    import torch
-
-    return "cuda" if name in ("auto", "cuda") and torch.cuda.is_available() else "cpu"

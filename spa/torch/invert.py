@@ -19,7 +19,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from spa.errors import ReadError
@@ -28,16 +27,19 @@ from spa.graph import Graph
 from spa.torch.loader import load
 from spa.torch.module import OnnxModule
 from spa.torch.pixels import Layout, Span, blurred, jittered, variation
-from spa.torch.terms import Answers, Term, answers_of, centred_terms, stored_terms, vague
+from spa.torch.terms import Answers, Array, Term, answers_of, terms_of, vague
 from spa.torch.workload import FEWEST, Work
 
-Array: TypeAlias = "NDArray[Any]"
 Feeds: TypeAlias = "Sequence[Mapping[str, Array]]"
 
 FOLDS = 4
 """One in so many terms is left out of a batch's loss."""
 FEW = 3
 """Terms below which none can be left out."""
+
+
+LEFT_OUT = "misfit of statistics left out"
+OPEN = "what blurred inputs leave open of the answers"
 
 
 @dataclass(frozen=True)
@@ -106,12 +108,22 @@ class Told:
         return torch.stack([each.misfit(got[each.name].float()) for each in terms]).mean()
 
 
-def tell(graph: Graph, feeds: Feeds, *, pictured: bool = True, device: str = "cpu") -> Told:
+def tell(
+    graph: Graph,
+    feeds: Feeds,
+    stored: Mapping[str, tuple[Array, Array]],
+    centred: Sequence[str] = (),
+    *,
+    pictured: bool = True,
+    device: str = "cpu",
+) -> Told:
     """What a file tells of its inputs.
 
     Args:
         graph: the model, as read by `spa.graph.read`.
         feeds: made-up inputs, one dict per run.
+        stored: means and variances of channels, float32 `[channels]`, by tensor.
+        centred: tensors whose channels have mean 0; they count where nothing is stored.
         pictured: whether they are pictures.
         device: of torch.
 
@@ -128,14 +140,16 @@ def tell(graph: Graph, feeds: Feeds, *, pictured: bool = True, device: str = "cp
     span = Span.of([feed[moved] for feed in feeds], layout, device)
     with torch.no_grad():
         answers = answers_of(module.run(_on(feeds[0], device)))
-    stored = stored_terms(graph, device)
-    terms = stored or centred_terms(graph, feeds)
+    terms = terms_of(stored, centred, device)
     if not terms and answers is None:
         raise ReadError("the file has no statistics and gives no scores of classes")
     weights = STORED if stored else CENTRED if terms else ALONE
-    return Told(
-        module, moved, shape, feeds[0][moved].dtype, layout, span, tuple(terms), answers, weights
-    )
+    return Told(module, moved, shape, feeds[0][moved].dtype, layout, span, terms, answers, weights)
+
+
+def device_of(name: str) -> str:
+    """The device of torch for the name of an engine, or `auto`."""
+    return "cuda" if name in ("auto", "cuda") and torch.cuda.is_available() else "cpu"
 
 
 def _none(name: str) -> bool:
@@ -203,7 +217,7 @@ def invert(
         return None
     before, after = (float(np.mean([each[k] for each in made])) for k in (1, 2))
     inputs = np.concatenate([each[0] for each in made])
-    words = "misfit of statistics left out" if len(told.terms) >= FEW else "what blurred inputs leave open of the answers"
+    words = LEFT_OUT if len(told.terms) >= FEW else OPEN
     return Inverted(told.moved, inputs, work.steps, before, after, words, complete)
 
 

@@ -1,8 +1,7 @@
-"""What a file tells of the inputs that its model was trained on, as terms of a loss.
+"""What a file remembers of the inputs that its model was trained on, as terms of a loss.
 
-Stored BatchNorm statistics say most: mean and variance of every channel of what a normalization
-reads.  Where they are folded into the weights, linear bottlenecks still have mean 0 (see
-`spa.executor.recovered`).  And a classifier is sure of its answers, and all are given.
+Statistics are those of `spa.executor.remembered`; and a classifier is sure of its answers, and all
+are given.
 """
 
 from __future__ import annotations
@@ -10,17 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-from spa.executor.recovered import blocks_of, recover
-from spa.executor.survey import stored_statistics
-from spa.graph import Graph
-from spa.rules import trait_of
 
 FLOOR = 1e-2
 """Of the mean variance of a tensor: what is added to the variance of each of its channels, as
@@ -30,7 +23,7 @@ CLASSES = (3, 100_000)
 SURE = 1e-3
 """By how much probabilities may miss a sum of 1."""
 
-Feeds = Sequence[Mapping[str, NDArray[np.generic]]]
+Array = NDArray[Any]
 
 
 class Term(Protocol):
@@ -98,28 +91,16 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     return mean, variance
 
 
-def stored_terms(graph: Graph, device: str) -> list[Term]:
-    """One term per normalization with statistics that are constants, on a device of torch."""
-    found: list[Term] = []
-    for node in graph.nodes:
-        if trait_of(node).statistics is None:
-            continue
-        told = [graph.consts.get(name) for name in stored_statistics(node)]
-        if any(each is None for each in told):
-            continue
-        mean, variance = (np.asarray(each, np.float32) for each in told)
-        usable = np.isfinite(mean).all() and np.isfinite(variance).all()
-        if usable and variance.min() >= 0 and variance.max() > 0:
-            wanted = (torch.tensor(each, device=device) for each in (mean, variance))
-            found.append(Stored(node.inputs[0], *wanted))
-    return found
-
-
-def centred_terms(graph: Graph, feeds: Feeds) -> list[Term]:
-    """One term per linear bottleneck, where the reasoning holds for this model."""
-    known = recover(graph, feeds)
-    names = (block.last.outputs[0] for block in blocks_of(graph))
-    return [Centred(name) for name in names if name in known]
+def terms_of(
+    stored: Mapping[str, tuple[Array, Array]], centred: Sequence[str], device: str
+) -> tuple[Term, ...]:
+    """One term per tensor: of stored statistics where there are any, else of means that are 0."""
+    if not stored:
+        return tuple(map(Centred, centred))
+    return tuple(
+        Stored(name, torch.tensor(mean, device=device), torch.tensor(variance, device=device))
+        for name, (mean, variance) in stored.items()
+    )
 
 
 def answers_of(outputs: Mapping[str, Tensor]) -> Answers | None:
