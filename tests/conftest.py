@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import subprocess
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
@@ -47,3 +48,12 @@ def started_at_once(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequ
 def nothing_about_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine, no stage takes so long that a log would be told."""
     monkeypatch.setattr("spa.cli.progress.EVERY_SECONDS", math.inf)
+
+
+@pytest.fixture(autouse=True)
+def inputs_as_made(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moving inputs by gradients takes minutes; only tests of torch do it, where there is one."""
+    if "torch" not in request.path.parts and find_spec("torch") is not None:
+        monkeypatch.setattr("spa.pipeline.invert.installed", lambda: False)
+        for command in ("PRUNE", "PLAN", "SWEEP", "ZOO"):
+            monkeypatch.setenv(f"SPA_{command}_INVERT", "off")

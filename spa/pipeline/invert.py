@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from spa.errors import ReadError, UsageError
@@ -29,6 +30,8 @@ SECONDS = 300.0
 """What may be spent unless told otherwise."""
 BETTER = 0.95
 """Of what held-back terms missed before, at most so much is missed after."""
+FEW = 256
+"""Rows below which others are added as they were made: too few tell less than worse ones."""
 INSTALL = "pip install 'onnx-spa[torch]'"
 Array = NDArray[Any]
 
@@ -38,8 +41,12 @@ def installed() -> bool:
     return find_spec("torch") is not None
 
 
-def seconds_of(recipe: Recipe) -> float | None:
+def seconds_of(recipe: Recipe, instead: str = "leave out --invert") -> float | None:
     """The budget of a recipe; None where nothing is to be moved.
+
+    Args:
+        recipe: of the run.
+        instead: what else helps where there is no torch.
 
     Raises:
         UsageError: it was asked for and there is no torch.
@@ -50,9 +57,7 @@ def seconds_of(recipe: Recipe) -> float | None:
         return SECONDS if recipe.invert == "auto" else float(recipe.invert)
     if recipe.invert == "auto":
         return None
-    raise UsageError(
-        f"--invert moves inputs by gradients, which need PyTorch; {INSTALL}, or leave it out"
-    )
+    raise UsageError(f"inputs are moved by gradients, which need PyTorch; {INSTALL}, or {instead}")
 
 
 def improved(
@@ -107,6 +112,16 @@ def improved(
         f"with what the file tells{some}; held back: {told} (--invert off leaves them)"
     )
     return Runs({made.name: made.inputs[k : k + BATCH]} for k in range(0, len(made.inputs), BATCH))
+
+
+def _filled(made: Inverted, feeds: Runs) -> list[Mapping[str, Array]]:
+    """In runs of the usual size, with inputs as they were made where there are few others."""
+    rows = made.inputs
+    few = FEW - len(rows)
+    if few > 0:
+        plain = np.concatenate([feed[made.name] for feed in feeds])
+        rows = np.concatenate([rows, plain[len(rows) :][:few]])
+    return [{made.name: rows[k : k + BATCH]} for k in range(0, len(rows), BATCH)]
 
 
 def inverted(

@@ -19,7 +19,7 @@ from spa.executor.survey import Runs
 from spa.graph import Graph
 from spa.pipeline.context import Context
 from spa.pipeline.inputs import probe_of
-from spa.pipeline.invert import improved
+from spa.pipeline.invert import improved, seconds_of
 from spa.pipeline.load import couple, load
 from spa.pipeline.report import reporting
 from spa.probes import Probe
@@ -59,6 +59,7 @@ def probe(
     context = Context("probe", callback)
     with reporting(context):
         recipe = replace(recipe, invert="off" if minutes is None else 60.0 * minutes).validate()
+        seconds_of(recipe, "give --plain for inputs as they are made")
         check_place(output, "the output", force=force)
         groups = couple(load(model, recipe, context), recipe, context)
         with context.stage("probe"):
