@@ -193,7 +193,6 @@ class Recipe:
         "With PyTorch, move synthetic inputs by gradients until they agree with what the file "
         "tells, for so many seconds at most; auto: pictures, 300 s.",
         form="SECONDS|off",
-        shown=True,
     )
     samples: allowed.Count | None = asked(
         None, "Inputs", "How many inputs to fit on.  Default: by the model's size."

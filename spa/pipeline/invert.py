@@ -41,7 +41,7 @@ def installed() -> bool:
     return find_spec("torch") is not None
 
 
-def seconds_of(recipe: Recipe, instead: str = "leave out --invert") -> float | None:
+def seconds_of(recipe: Recipe, instead: str = "leave out --set invert") -> float | None:
     """The budget of a recipe; None where nothing is to be moved.
 
     Args:
@@ -109,7 +109,7 @@ def improved(
     some = "" if made.complete else f", as many as {seconds:.0f} s were enough for"
     context.note(
         f"{len(made.inputs)} inputs were moved by {made.steps} steps of gradients until they agree "
-        f"with what the file tells{some}; held back: {told} (--invert off leaves them)"
+        f"with what the file tells{some}; held back: {told} (--set invert=off leaves them)"
     )
     return Runs({made.name: made.inputs[k : k + BATCH]} for k in range(0, len(made.inputs), BATCH))
 
@@ -168,7 +168,7 @@ def inverted(
     if work is None:
         context.note(
             f"inputs are not moved by gradients: {seconds:g} s pay for too few of them; "
-            "--invert SECONDS gives more time"
+            "--set invert=SECONDS gives more time"
         )
         return None
     place = place_of(graph, feeds, told, work, (recipe.seed, seconds, device))

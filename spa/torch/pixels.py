@@ -13,8 +13,8 @@ from torch import Tensor
 COLOURS = (1, 3, 4)
 SMALLEST = 8
 """Pixels of the shorter side of anything that is a picture."""
-REACH = 20
-"""Pictures are shifted by at most one of so many parts of their side."""
+REACH = 28
+"""Pictures are shifted by at most one of so many parts of their side, and by 2 pixels at least."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def jittered(u: Tensor, layout: Layout, random: np.random.Generator) -> Tensor:
     """The same pictures, shifted a little all alike, and perhaps turned about."""
     if not layout.spatial:
         return u
-    reach = [max(1, u.shape[axis] // REACH) for axis in layout.spatial]
+    reach = [max(2, u.shape[axis] // REACH) for axis in layout.spatial]
     shifts = [int(random.integers(-far, far + 1)) for far in reach]
     moved = torch.roll(u, shifts, layout.spatial)
     turned = random.random() < 0.5
