@@ -88,7 +88,8 @@ def variation(u: Tensor, layout: Layout) -> Tensor:
 
 
 def blurred(u: Tensor, layout: Layout) -> Tensor:
-    """Every pixel is the mean of a neighbourhood of 3: what no loss has seen."""
+    """Half way to where every pixel is the mean of a neighbourhood of 3: what no loss has seen."""
+    far = u
     for axis in layout.spatial:
-        u = (torch.roll(u, 1, axis) + u + torch.roll(u, -1, axis)) / 3
-    return u
+        far = (torch.roll(far, 1, axis) + far + torch.roll(far, -1, axis)) / 3
+    return (u + far) / 2
