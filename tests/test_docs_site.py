@@ -128,7 +128,7 @@ def test_a_tutorial_is_written_anew_by_running_it(tmp_path):
     command = [sys.executable, str(ROOT / "scripts/docs/tutorial.py"), str(path), str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True, timeout=600)
     made = text_of(path)
-    assert "$ python hello.py\n42\n$ python no.py\n" in made and "41" not in made
+    assert "$ python hello.py\n42\n$ python no.py\n" in made and "\n41\n" not in made
     assert made.endswith("(exit code 2)\n```\n")
 
 

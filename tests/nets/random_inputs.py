@@ -68,7 +68,7 @@ def weight_of_a_caller(m: Lengths, x: Feature) -> Made:
 def place_of_a_caller(m: Lengths, x: Feature) -> Made:
     """Which channel is added to all others is an input with a default."""
     net = m.net
-    one = net.Gather(x.name, m.default_number(1, x.size - 1), axis=2)
+    one = net.Gather(x.name, m.default_number(min(1, x.size - 1), x.size - 1), axis=2)
     return Feature(net.Add(x.name, one), x.size, x.area)
 
 
