@@ -10,9 +10,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import spa.torch  # noqa: E402
-from spa.errors import VerifyError  # noqa: E402
+from spa.errors import ReadError, VerifyError  # noqa: E402
 from spa.torch.tuning.fit import Fit, Judge, Rate, Work  # noqa: E402
-from spa.torch.tuning.match import matched  # noqa: E402
+from spa.torch.tuning.match import Matched, matched  # noqa: E402
 from spa.torch.tuning.rows import Order, chunks, pools_of  # noqa: E402
 from spa.torch.tuning.teacher import Teacher  # noqa: E402
 from tests.nets.net import Net  # noqa: E402
@@ -143,3 +143,22 @@ def test_weights_of_half_precision_learn():
         fit.step()
     assert judge().drift < before.drift
     assert all(parameter.dtype == torch.float16 for parameter in small.parameters())
+
+
+def rectified(weight):
+    """A net whose only weight, if it has one, is not on the way to the output."""
+    net = Net(batch="N")
+    x = net.input("x", 4)
+    aside = [net.node("MatMul", x, net.weight(4, 3))] if weight else []
+    return net.done(net.Relu(x), *[net.ArgMax(each, axis=1) for each in aside])
+
+
+@pytest.mark.parametrize("weight", [False, True])
+def test_a_model_without_weights_to_tune_is_refused(weight):
+    dense, small = pair(rectified(weight), rectified(weight))
+    pools = pools_of(runs(2, 8), {"x": 0}, whole=False)
+    found = matched(dense, small, pools[0])
+    found = Matched((), found.outputs, found.axes)
+    teacher = Teacher(dense, pools, found, 8, 1 << 20, lambda rows: None)
+    with pytest.raises(ReadError, match="nothing can be tuned"):
+        Fit(Work(small, pools, found, teacher, 8, 0), Rate(1e-3), 10).step()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from spa.errors import ReadError
 from spa.torch.module import OnnxModule
 from spa.torch.tuning.match import Matched
 from spa.torch.tuning.rows import Chunk, Order, Pool, chunks
@@ -22,6 +23,12 @@ WARM = 20
 """Steps in which the rate rises, of a run that is long enough."""
 LEAST_SIZE = 1e-3
 """Root mean square of a tensor that a relative rate is taken of, at least."""
+
+
+NOTHING = (
+    "no weight that the model stores in floating point has a say in what is compared, so nothing "
+    "can be tuned; tune the model before it is quantised"
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,8 @@ class Work:
         rows, total = sum(chunk.rows for chunk in part), 0.0
         for chunk in part:
             loss = self._loss(chunk) * (chunk.rows / rows)
+            if not loss.requires_grad:
+                raise ReadError(NOTHING)
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
         return total
@@ -103,6 +112,8 @@ class Fit:
         self.work, self.rate, self.total, self.done = work, rate, total, 0
         self._order = work.order()
         self._own = [p for p in work.small.parameters() if p.requires_grad]
+        if not self._own:
+            raise ReadError(NOTHING)
         # Adam's steps are far below what half precision can tell apart.
         self._master = [
             torch.nn.Parameter(p.detach().float().clone()) if p.dtype in HALF else p
