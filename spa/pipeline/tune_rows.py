@@ -1,8 +1,12 @@
-"""Inputs to tune on, and others of the same source to judge on that nothing is fitted on."""
+"""Inputs to tune on, and others of the same source to judge on that nothing is fitted on.
+
+Where made-up inputs were moved until they fit what the file tells (`spa.pipeline.settle`), half of
+both kinds is of those, and half as they were made.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -13,9 +17,15 @@ from numpy.typing import NDArray
 
 from spa.errors import ReadError, UsageError
 from spa.graph import Graph
+from spa.pipeline.values import Groups
 from spa.probes import Probe
+from spa.recipe import Recipe
 
 Array = NDArray[Any]
+Feeds = Mapping[str, Array]
+
+BATCH = 64
+"""Rows of a step."""
 
 MOST_ROWS = 1024
 """Made-up rows that are tuned on."""
@@ -37,6 +47,74 @@ class Rows:
 
     fit: tuple[int, ...]
     held: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Inputs for one purpose: runs, how many rows they hold, and the classes of those rows."""
+
+    runs: Sequence[Feeds]
+    rows: int
+    labels: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Inputs to tune on (`fit`) and to judge on (`held`); `kind` says what they are."""
+
+    fit: Part
+    held: Part
+    kind: str
+
+
+def source_of(
+    probe: Probe, original: Groups, recipe: Recipe, moved: Sequence[Feeds], labels: object = None
+) -> Source:
+    """Inputs to tune on.
+
+    Args:
+        probe: what feeds the model.
+        original: the analysed model.
+        recipe: of the run.
+        moved: inputs that were moved by gradients, if there are any.
+        labels: classes of the rows of `--calib`, or None.
+
+    Raises:
+        UsageError: there are none to judge on, or labels do not fit.
+        ReadError: labels cannot be read.
+    """
+    rows = rows_of(probe, original.graph, original.sizes.macs, recipe.samples)
+    known = None if labels is None else labels_of(labels, probe.available)
+
+    def part(chosen: Sequence[int]) -> Part:
+        own = None if known is None else known[ordered(probe, chosen)]
+        return Part(list(probe.runs(chosen, BATCH)), len(chosen), own)
+
+    if not moved:
+        return Source(part(rows.fit), part(rows.held), probe.kind)
+    fit, held = _divided(moved)
+    few = sum(map(probe.held, fit)), sum(map(probe.held, held))
+    plain = part(rows.fit[: few[0]]), part(rows.held[: max(few[1], LEAST_HELD - few[1])])
+    return Source(
+        Part([*fit, *plain[0].runs], few[0] + plain[0].rows),
+        Part([*held, *plain[1].runs], few[1] + plain[1].rows),
+        "moved",
+    )
+
+
+def _divided(runs: Sequence[Feeds]) -> tuple[list[Feeds], list[Feeds]]:
+    """Runs of moved inputs in two, one row in `EVERY` (at most `HELD`) in the second."""
+    joined = {name: np.concatenate([feeds[name] for feeds in runs]) for name in runs[0]}
+    count = len(next(iter(joined.values())))
+    spared = np.zeros(count, bool)
+    spared[:: max(EVERY, -(-count // HELD))] = True
+    return tuple(  # type: ignore[return-value]
+        [
+            {name: array[where][k : k + BATCH] for name, array in joined.items()}
+            for k in range(0, int(where.sum()), BATCH)
+        ]
+        for where in (~spared, spared)
+    )
 
 
 def rows_of(probe: Probe, graph: Graph, macs: float, samples: int | None) -> Rows:

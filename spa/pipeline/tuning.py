@@ -26,7 +26,7 @@ from spa.allowed import budget
 from spa.errors import VerifyError
 from spa.pipeline.context import Context
 from spa.pipeline.inputs import probe_of
-from spa.pipeline.tune_rows import LEAST_HELD, Rows, labels_of, ordered, rows_of
+from spa.pipeline.tune_rows import BATCH, LEAST_HELD, Source, source_of
 from spa.pipeline.values import Groups, Repaired, Settled, Tuned
 from spa.probes import Probe
 from spa.recipe import Recipe
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from spa.torch import OnnxModule
     from spa.torch.tuning import Outcome
 
-BATCH = 64
 ROOM = 1 << 30
 """Bytes that the original's values may take, where the recipe sets no limit."""
 CLOSE, CLOSE_HALF = 1e-3, 3e-2
@@ -105,16 +104,16 @@ def tune_stage(
     with context.stage("tune"):
         began = time.perf_counter()
         probe = settled.probe or probe_of(original, recipe, context)
-        rows = rows_of(probe, graph, original.sizes.macs, recipe.samples)
-        if len(rows.held) < LEAST_HELD:
+        source = source_of(probe, original, recipe, (), extras.labels)
+        if source.held.rows < LEAST_HELD:
             context.warn(
-                f"tuning is judged on {len(rows.held)} inputs only; give {LEAST_HELD * 5} or more "
-                "to know which weights are better"
+                f"tuning is judged on {source.held.rows} inputs only; give {LEAST_HELD * 5} or "
+                "more to know which weights are better"
             )
         dense = load(graph.proto, base_dir=graph.source.base_dir)
         module = load(small[0], base_dir=small[1])
-        outcome, device = _worked(dense, module, (probe, rows), recipe, extras, context)
-        facts = _facts(outcome, probe, rows, recipe, device, time.perf_counter() - began)
+        outcome, device = _worked(dense, module, probe, source, settled, extras, context)
+        facts = _facts(outcome, source, recipe, device, time.perf_counter() - began)
         context.reach(Tuned(facts))
         _told(facts, context)
         if not outcome.kept:
@@ -123,16 +122,16 @@ def tune_stage(
 
         model = model_of(module)
         base = graph.source.base_dir if small[1] is None else small[1]
-        feeds = next(iter(probe.runs(rows.held[: max(8, probe.rows or 1)], BATCH)))
-        agree(module, model, base, feeds)
+        agree(module, model, base, source.held.runs[0])
     return module, model
 
 
 def _worked(
     dense: OnnxModule,
     module: OnnxModule,
-    inputs: tuple[Probe, Rows],
-    recipe: Recipe,
+    probe: Probe,
+    source: Source,
+    settled: Settled,
     extras: Extras,
     context: Context,
 ) -> tuple[Outcome, str]:
@@ -148,16 +147,12 @@ def _worked(
         run,
     )
 
-    probe, rows = inputs
-    labels: list[Any] = [None, None]
-    if extras.labels is not None:
-        known = labels_of(extras.labels, probe.available)
-        labels = [known[ordered(probe, part)] for part in (rows.fit, rows.held)]
+    recipe = settled.recipe
     axes = {stream.name: stream.axis for stream in probe.streams}
     whole = probe.rows is not None
     fit, held = (
-        pools_of(probe.runs(part, BATCH), axes, whole=whole, labels=own)
-        for part, own in zip((rows.fit, rows.held), labels, strict=True)
+        pools_of(part.runs, axes, whole=whole, labels=part.labels)
+        for part in (source.fit, source.held)
     )
     seconds, steps = budget(str(recipe.tune))
     device = device_of(recipe.device)
@@ -183,7 +178,7 @@ def _worked(
 
 
 def _facts(
-    outcome: Outcome, probe: Probe, rows: Rows, recipe: Recipe, device: str, seconds: float
+    outcome: Outcome, source: Source, recipe: Recipe, device: str, seconds: float
 ) -> TuneFacts:
     return {
         "seconds": seconds,
@@ -194,9 +189,9 @@ def _facts(
         "seed": recipe.seed,
         "batch": BATCH,
         "device": device,
-        "inputs": probe.kind,
-        "rows": len(rows.fit),
-        "held_rows": len(rows.held),
+        "inputs": source.kind,
+        "rows": source.fit.rows,
+        "held_rows": source.held.rows,
         "before": _root(outcome.before.drift),
         "after": _root(outcome.after.drift),
         "features": list(outcome.matched.features),
