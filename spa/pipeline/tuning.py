@@ -10,7 +10,7 @@ import hashlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +25,8 @@ from spa._version import __version__
 from spa.allowed import budget
 from spa.errors import VerifyError
 from spa.pipeline.context import Context
-from spa.pipeline.inputs import probe_of
+from spa.pipeline.inputs import feeds_from, probe_of
+from spa.pipeline.invert import improved
 from spa.pipeline.tune_rows import BATCH, LEAST_HELD, Source, source_of
 from spa.pipeline.values import Groups, Repaired, Settled, Tuned
 from spa.probes import Probe
@@ -101,10 +102,11 @@ def tune_stage(
 
     recipe, graph = settled.recipe, original.graph
     load = spa.torch.load  # says in a sentence where torch is missing
+    probe = settled.probe or probe_of(original, recipe, context)
+    moved = _moved(probe, original, settled, context)
     with context.stage("tune"):
         began = time.perf_counter()
-        probe = settled.probe or probe_of(original, recipe, context)
-        source = source_of(probe, original, recipe, (), extras.labels)
+        source = source_of(probe, original, recipe, moved, extras.labels)
         if source.held.rows < LEAST_HELD:
             context.warn(
                 f"tuning is judged on {source.held.rows} inputs only; give {LEAST_HELD * 5} or "
@@ -124,6 +126,20 @@ def tune_stage(
         base = graph.source.base_dir if small[1] is None else small[1]
         agree(module, model, base, source.held.runs[0])
     return module, model
+
+
+def _moved(
+    probe: Probe, original: Groups, settled: Settled, context: Context
+) -> Sequence[Mapping[str, Any]]:
+    """Inputs that were moved until they fit what the file tells; none where others are as good."""
+    recipe = settled.recipe
+    if recipe.calib is not None or recipe.invert == "off":
+        return ()
+    if settled.feeds:  # else settling has turned it off
+        return settled.feeds
+    feeds = feeds_from(probe, original.graph, recipe, context)
+    better = improved(feeds, probe, original, recipe, context)
+    return () if better is feeds else better
 
 
 def _worked(

@@ -42,7 +42,7 @@ def small(tmp_path_factory):
 
 
 def tuned(small, output=None, steps=STEPS, **options):
-    options = {"samples": 192, "threads": 1, **options}
+    options = {"samples": 192, "threads": 1, "invert": "off", **options}
     return spa.tune(DIGITS, small, steps=steps, output=output, force=True, **options)
 
 
@@ -120,7 +120,7 @@ def test_a_seed_and_a_number_of_steps_give_the_same_bits(small, tmp_path):
 
 
 def test_a_time_is_a_number_of_steps_that_can_be_given_back(small, tmp_path):
-    first = spa.tune(DIGITS, small, "3s", samples=192, output=tmp_path / "a.onnx")
+    first = spa.tune(DIGITS, small, "3s", samples=192, invert="off", output=tmp_path / "a.onnx")
     steps = first["tune"]["steps"]
     assert steps == first["tune"]["planned"] >= tuning.FEWEST
     tuned(small, tmp_path / "b.onnx", steps=steps)
@@ -239,7 +239,7 @@ def test_too_few_inputs_are_refused_and_few_are_warned_of(small):
 
 
 def test_prune_tunes_what_it_cut(tmp_path):
-    options = {"scorer": "l2", "repair": "none", "samples": 192}
+    options = {"scorer": "l2", "repair": "none", "samples": 192, "invert": "off"}
     plain = spa.prune(DIGITS, 0.4, **options)
     result = spa.prune(DIGITS, 0.4, tune="24steps", output=tmp_path / "out.onnx", **options)
     told = result["tune"]
@@ -268,7 +268,8 @@ def test_every_face_of_a_report_says_what_tuning_brought(small):
 
 
 def test_the_shell(small, tmp_path, capsys):
-    code = shell(["tune", str(DIGITS), str(small), "-o", str(tmp_path / "o.onnx"), "--steps", "8"])
+    words = ["-o", str(tmp_path / "o.onnx"), "--steps", "8", "--set", "invert=off"]
+    code = shell(["tune", str(DIGITS), str(small), *words])
     assert code == 0 and "Tuned" in capsys.readouterr().out
     code = shell(["tune", str(DIGITS), str(small), "-o", str(small), "--force"])
     assert code == 2 and "never changed" in capsys.readouterr().err
@@ -284,3 +285,16 @@ def test_cuda_without_a_gpu_is_said(small):
         from spa.torch.tuning import device_of
 
         device_of("cuda")
+
+
+def test_made_up_inputs_are_moved_by_gradients_where_that_is_better(small, monkeypatch):
+    """What moves them has tests of its own; here they are only brighter."""
+
+    def brighter(feeds, *rest, **more):
+        return [{name: each + 1 for name, each in run.items()} for run in feeds]
+
+    monkeypatch.setattr("spa.pipeline.tuning.improved", brighter)
+    told = tuned(small, invert="auto", steps=4)["tune"]
+    assert told["inputs"] == "moved" and told["rows"] > 192 and told["held_rows"] >= 100
+    monkeypatch.setattr("spa.pipeline.tuning.improved", lambda feeds, *rest, **more: feeds)
+    assert tuned(small, invert="auto", steps=4)["tune"]["inputs"] == "leaves"
