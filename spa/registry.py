@@ -266,6 +266,7 @@ CRITERIA: Registry[Any] = Registry(
     more={"auto": "Obspa, or l2 where the model cannot be run."},
     measures=False,
     comparable=False,
+    gradients=False,
 )
 UNITS: Registry[Any] = Registry(
     "unit", "spa.budgets", group="spa.units", counted=False, timed=False

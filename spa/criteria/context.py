@@ -32,6 +32,7 @@ class Context:
         device: where models run.
         batch_norm: whether BatchNormalization, folded or not, takes the statistics of `feeds`.
         callback: is called with every event of progress.
+        labels: classes of the rows of each of `feeds`, int64 `[rows]`, where they are known.
     """
 
     coupling: Coupling
@@ -41,6 +42,7 @@ class Context:
     device: Device = "auto"
     batch_norm: bool = True
     callback: Callback = quiet
+    labels: Sequence[NDArray[np.int64]] | None = None
 
     def zeros(self) -> Scores:
         """Scores to fill in, group by group: `scores[group.cells] = ...`."""
