@@ -16,7 +16,7 @@ from spa.errors import SpaError, UsageError
 from spa.events import Callback, Event, Note, quiet
 from spa.graph import read
 from spa.plans import Plan
-from spa.probes import Calib, held
+from spa.probes import Calib, held, labels_held
 from spa.recipe import OPTIONS, Recipe
 from spa.spelling import in_python
 
@@ -131,6 +131,7 @@ def prune(
     strict: bool = False,
     reconstruct: bool | None = None,
     calib: Calib | None = None,
+    labels: object = None,
     probe: str = "auto",
     invert: float | Literal["auto", "off"] = "auto",
     samples: int | None = None,
@@ -193,7 +194,8 @@ def _recipe(options: Mapping[str, Any]) -> Recipe:
     for name in options:
         if name not in OPTIONS:
             raise TypeError(unknown(name, OPTIONS))
-    return recipe_from({**options, "calib": held(options.get("calib"))})
+    labels = labels_held(options.get("labels"))
+    return recipe_from({**options, "calib": held(options.get("calib")), "labels": labels})
 
 
 @spoken
@@ -311,13 +313,14 @@ def tune(
         UsageError: PyTorch is not installed, or an option is wrong.
         VerifyError: the two models do not belong together, or a gate failed.
     """
-    recipe = _recipe({**options, "tune": time if steps is None else f"{steps}steps"})
+    budget = time if steps is None else f"{steps}steps"
+    recipe = _recipe({**options, "tune": budget, "labels": labels})
     return pipeline.tune(
         _model(dense),
         _model(small),
         recipe,
         callback,
-        extras=pipeline.Extras(labels, resume),
+        resume=resume,
         output=output,
         force=force,
     )

@@ -31,7 +31,9 @@ Table = dict[str, Any]
 PROJECT = "pyproject.toml"
 OF_A_MODEL = (*(name for name in OPTIONS if name != "memory"), "skip", "timeout", "memory")
 """What a table under a glob may hold."""
-PLACES = frozenset(("calib", "saliency", "plan", "output", "report", "csv", "plot", "dest"))
+PLACES = frozenset(
+    ("calib", "labels", "saliency", "plan", "output", "report", "csv", "plot", "dest")
+)
 """Options that name files, as seen from the config's folder."""
 GLOB = re.compile(r"[*?\[./]")
 

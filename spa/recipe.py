@@ -48,14 +48,18 @@ GATES = (
 
 @dataclass(frozen=True, eq=False)
 class Held:
-    """Arrays by input; where `several` were given, each is a row, or rows, of all there are."""
+    """Arrays by input; where `several` were given, each is a row, or rows, of all there are.
+
+    `name` is the field of a recipe that holds them.
+    """
 
     parts: tuple[Mapping[str, NDArray[Any]], ...]
     several: bool = False
+    name: str = "calib"
 
     def __str__(self) -> str:
         """What a report calls them."""
-        return "the arrays of calib"
+        return f"the arrays of {self.name}"
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,13 @@ class Recipe:
         form="PATH",
         shown=True,
     )
+    labels: str | Held | None = asked(
+        None,
+        "Inputs",
+        ".npy or .npz with the classes of the inputs of --calib, for what learns by gradients.",
+        form="FILE",
+        shown=True,
+    )
     probe: str = asked("auto", "Inputs", "Kind of synthetic inputs")
     invert: allowed.Moved = asked(
         "auto",
@@ -260,6 +271,15 @@ class Recipe:
         return self.scorer == "auto" or bool(CRITERIA.says(self.scorer, "measures"))
 
     @property
+    def differentiates(self) -> bool:
+        """Whether channels are judged by gradients."""
+        return (
+            self.measures
+            and self.scorer != "auto"
+            and bool(CRITERIA.says(self.scorer, "gradients"))
+        )
+
+    @property
     def mode(self) -> str:
         """What is refitted, with nothing left open."""
         if self.repair != "auto":
@@ -291,7 +311,7 @@ PLAIN = (bool, int, float, list, tuple, Mapping)
 def kinds() -> dict[str, object]:
     """The type of every field, with bounds; a function or arrays are looked at elsewhere."""
     found = get_type_hints(Recipe, include_extras=True)
-    return {**found, "calib": allowed.Path | None, "check": str}
+    return {**found, "calib": allowed.Path | None, "labels": allowed.Path | None, "check": str}
 
 
 def option(name: str) -> str:
@@ -310,7 +330,7 @@ def checked(name: str, value: object) -> object:
     if name in NAMED:
         known = isinstance(value, str) and NAMED[name].offers(value)
         return value if known else chosen(value, NAMED[name].choices(), option(name))
-    if name == "check" or (name == "calib" and not isinstance(value, PLAIN)):
+    if name == "check" or (name in ("calib", "labels") and not isinstance(value, PLAIN)):
         return value  # which is looked at where it is used
     return fitted(value, kinds()[name], OPTIONS[name], option(name))
 

@@ -15,7 +15,7 @@ from spa.events import Callback
 
 @command(
     "apply",
-    declare.recipe("Keeping accuracy", "Inputs", "Model", "Checks"),
+    declare.recipe("Keeping accuracy", "Inputs", "Model", "Checks", without=("labels",)),
     declare.SET,
     declare.output(OUTPUT),
     declare.FORCE,

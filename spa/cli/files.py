@@ -51,6 +51,7 @@ def check(
     others = {
         "the plan": plan,
         "an input of --calib": options.get("calib"),
+        "the file of --labels": options.get("labels"),
         "the file of --saliency": options.get("saliency"),
     }
     drawn = (options.get("csv"), options.get("plot"))

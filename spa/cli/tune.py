@@ -27,13 +27,6 @@ STEPS = declare.option(
     metavar="INT",
     help="So many steps in place of a time; with one seed they give the same bits.",
 )
-LABELS = declare.option(
-    "Inputs",
-    "--labels",
-    type=click.Path(),
-    metavar="FILE",
-    help=".npy or .npz with the classes of the inputs of --calib, which are then learned, too.",
-)
 RESUME = declare.option(
     "Keeping accuracy",
     "--resume",
@@ -45,7 +38,7 @@ OUTPUT = "Default: SMALL's stem + .tuned.onnx; - is stdout."
 
 @command(
     "tune",
-    (TIME, STEPS, RESUME, LABELS),
+    (TIME, STEPS, RESUME),
     declare.recipe("Inputs", "Model", "Checks", without=("verify", "require_proof")),
     declare.SET,
     declare.output(OUTPUT),
@@ -80,9 +73,8 @@ def tune(dense: str, small: str, **options: Any) -> Task:
         from spa import pipeline
 
         models = files.model_from(dense), files.model_from(small)
-        extras = pipeline.Extras(options["labels"], options["resume"])
         target = None if to_stdout else output
-        asked = {"extras": extras, "output": target, "force": force}
+        asked = {"resume": options["resume"], "output": target, "force": force}
         return files.answer(pipeline.tune(*models, recipe, callback, **asked), to_stdout=to_stdout)
 
     return Task(work, source=dense, stdout_taken=to_stdout)

@@ -25,7 +25,7 @@ LEVEL = declare.option(
 @command(
     "verify",
     (LEVEL,),
-    declare.recipe("Inputs", "Model", "Checks", without=("verify", "memory", "samples")),
+    declare.recipe("Inputs", "Model", "Checks", without=("verify", "memory", "samples", "labels")),
     declare.SET,
     declare.REPORT,
     declare.TIMEOUT,

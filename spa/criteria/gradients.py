@@ -105,7 +105,7 @@ def fisher(context: Context) -> Weigh:
     gradients, done = _gradients(context, rows=FEW)
     values = gradients.values()
     found = gradients.squares(batch_axes(context.coupling.graph), done)
-    return _by_name({n: np.square(values[n]) * square / 2 for n, square in found.items()})
+    return _by_name({n: np.square(values[n]) * (own * np.float32(0.5)) for n, own in found.items()})
 
 
 def _by_name(scores: Found) -> Weigh:

@@ -34,9 +34,13 @@ Array = NDArray[Any]
 
 
 class Runs(tuple[Mapping[str, Array], ...]):
-    """Inputs, one dict per run, and the statistics of graphs on them: one pass for all who ask."""
+    """Inputs, one dict per run, and the statistics of graphs on them: one pass for all who ask.
+
+    `labels` are the classes of the rows of each run, int64 `[rows]`, where they are known.
+    """
 
     def __init__(self, _: Iterable[Mapping[str, Array]] = ()) -> None:
+        self.labels: tuple[NDArray[np.int64], ...] | None = None
         self.known: WeakKeyDictionary[Graph, dict[str, Array]] = WeakKeyDictionary()
 
     def recovered(self, graph: Graph) -> tuple[str, ...]:

@@ -10,11 +10,9 @@ from spa.pipeline.prune import apply, inspect, make_plan, prune
 from spa.pipeline.result import Result
 from spa.pipeline.sweep import sweep
 from spa.pipeline.tune import tune
-from spa.pipeline.tuning import Extras
 from spa.pipeline.verify import verify
 
 __all__ = [
-    "Extras",
     "Result",
     "apply",
     "bench",

@@ -28,6 +28,7 @@ def check_output(
     others = {
         "the plan": plan,
         "an input of --calib": recipe.calib,
+        "the file of --labels": recipe.labels,
         "the file of --saliency": recipe.saliency,
     }
     check_files([model], others, [output])
@@ -37,7 +38,7 @@ def files_read(graph: Graph, recipe: Recipe, plan: Any = None) -> tuple[Path, ..
     """All files that are read, a folder of inputs left out."""
     source = graph.source
     beside = data_files(source.path) if source.path is not None and source.external else []
-    return (*files_of([source.path, recipe.calib, recipe.saliency, plan]), *beside)
+    return (*files_of([source.path, recipe.calib, recipe.labels, recipe.saliency, plan]), *beside)
 
 
 File = tuple[Path, int]

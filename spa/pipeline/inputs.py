@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from spa.executor.samples import BATCH, samples_for
@@ -13,6 +14,7 @@ from spa.executor.survey import Runs
 from spa.executor.together import ENOUGH, stackable
 from spa.graph import Graph
 from spa.pipeline.context import Context
+from spa.pipeline.labels import by_run
 from spa.pipeline.values import Groups
 from spa.probes import Probe, is_pictured, probe_for
 from spa.recipe import Recipe
@@ -46,10 +48,19 @@ def probe_of(groups: Groups, recipe: Recipe, context: Context) -> Probe:
     return probe
 
 
-def feeds_from(probe: Probe, graph: Graph, recipe: Recipe, context: Context) -> Runs:
-    """Inputs to score and fit on."""
+def feeds_from(
+    probe: Probe,
+    graph: Graph,
+    recipe: Recipe,
+    context: Context,
+    labels: NDArray[np.int64] | None = None,
+) -> Runs:
+    """Inputs to score and fit on, with their classes if those of all rows are given."""
     rows = probe.fitting(recipe.samples or samples_for(graph, recipe.memory))
-    feeds = Runs(_made(_together(graph, probe, rows), rows, context))
+    probe = _together(graph, probe, rows)
+    feeds = Runs(_made(probe, rows, context))
+    if labels is not None:
+        feeds.labels = by_run(labels, probe, rows, feeds)
     context.note(f"values of these inputs: {_ranges(feeds)}")
     if recipe.calib is None and is_pictured(probe.kind) and _unanchored(graph):
         context.warn(

@@ -28,7 +28,7 @@ def repair(made: Cut, settled: Settled, context: Context) -> Repaired:
     """Refit what stays, where the recipe asks for it."""
     recipe, choice = settled.recipe, made.choice
     if not recipe.repairs:
-        if recipe.measures:
+        if recipe.measures and not recipe.differentiates:
             context.warn(
                 f"scores of {recipe.scorer} assume that the rest makes up for the loss, and "
                 "nothing is refitted: leave out --set reconstruct=false, or choose --scorer l2"

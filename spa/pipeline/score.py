@@ -82,6 +82,7 @@ def scores_of(coupling: Coupling, settled: Settled, context: Context) -> NDArray
             device=recipe.device,
             batch_norm=recipe.batch_norm,
             callback=context.callback,
+            labels=settled.feeds.labels if recipe.measures else None,
         )
         saliency, normalize = recipe.saliency, recipe.normalize
         return scored(judged, recipe.scorer, saliency=saliency, normalize=normalize)

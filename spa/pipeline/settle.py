@@ -12,12 +12,13 @@ from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import NodeProto
 
 from spa import runtime
 from spa.coupling import Coupling
 from spa.coupling.quantised import is_mostly_quantised
-from spa.errors import ReadError
+from spa.errors import ReadError, UsageError
 from spa.executor.samples import check_room
 from spa.executor.sites import sites_of
 from spa.executor.stream import Stream
@@ -25,6 +26,7 @@ from spa.graph import Graph
 from spa.pipeline.context import Context
 from spa.pipeline.inputs import feeds_from, probe_of
 from spa.pipeline.invert import improved
+from spa.pipeline.labels import known_labels
 from spa.pipeline.timed import reachable
 from spa.pipeline.values import Groups, Settled
 from spa.plans import Plan
@@ -60,6 +62,7 @@ def settle(groups: Groups, recipe: Recipe, context: Context, plan: Plan | None =
         asked, whole = as_planned(recipe, plan), None
         measured = asked.repairs or bool(plan.rotated)
     else:
+        _check_gradients(recipe)
         asked, whole = recipe, reachable(groups.coupling, recipe, context)
         measured = asked.measures or asked.repairs
         if asked.measures:
@@ -83,6 +86,20 @@ def settle(groups: Groups, recipe: Recipe, context: Context, plan: Plan | None =
             )
             settled = replace(settled, recipe=plain, trouble=str(error))
     return judged(settled, groups, context)
+
+
+def _check_gradients(recipe: Recipe) -> None:
+    """Raise UsageError where gradients are asked for without PyTorch, or labels without them."""
+    if recipe.differentiates:
+        import spa.torch
+
+        _ = spa.torch.load
+    elif recipe.labels is not None and recipe.tune is None:
+        names = ", ".join(n for n, each in CRITERIA.own.items() if each.known.facts["gradients"])
+        raise UsageError(
+            f"--labels are for scorers of gradients ({names}) and for --tune; choose one of them "
+            "with --scorer, or leave the labels out"
+        )
 
 
 def judged(settled: Settled, groups: Groups, context: Context) -> Settled:
@@ -153,11 +170,26 @@ def _measured(settled: Settled, groups: Groups, context: Context) -> Settled:
         if not probe.feeds():
             raise ReadError("a model without inputs cannot be measured; choose --scorer l2")
         _answers(groups.coupling, *loaded, probe, recipe)
-        feeds = feeds_from(probe, graph, recipe, context)
+        feeds = feeds_from(probe, graph, recipe, context, _labels(groups, recipe, probe, context))
     better = improved(feeds, probe, groups, recipe, context)
     if better is feeds:
         recipe = replace(recipe, invert="off")
     return replace(settled, recipe=recipe, probe=probe, feeds=better)
+
+
+def _labels(
+    groups: Groups, recipe: Recipe, probe: Probe, context: Context
+) -> NDArray[np.int64] | None:
+    """Classes of all rows, for a scorer that can use them."""
+    if not recipe.differentiates:
+        return None
+    found = known_labels(recipe, groups.given, probe.available)
+    if found is None:
+        context.note("gradients are those of targets about the model's own outputs: no labels")
+        return None
+    labels, source = found
+    context.note(f"gradients are those of the cross-entropy of {source}")
+    return labels
 
 
 def _answers(

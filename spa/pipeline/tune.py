@@ -26,7 +26,7 @@ from spa.pipeline.report import report_of, reporting
 from spa.pipeline.result import Result
 from spa.pipeline.settle import judged
 from spa.pipeline.sign import REFITTED, carried_plan, is_refitted
-from spa.pipeline.tuning import Extras, check_torch, tune_stage
+from spa.pipeline.tuning import check_torch, tune_stage
 from spa.pipeline.values import Pair, Settled
 from spa.pipeline.verdict import compare, failing
 from spa.pipeline.verify import OWN, coupled, same_ports
@@ -36,8 +36,6 @@ from spa.validate import drift
 from spa.validate.inputs import feeds_at
 from spa.validate.runs import Runner
 
-NOTHING = Extras()
-
 
 def tune(
     dense: Any,
@@ -45,7 +43,7 @@ def tune(
     recipe: Recipe,
     callback: Callback = quiet,
     *,
-    extras: Extras = NOTHING,
+    resume: bool = False,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
 ) -> Result:
@@ -64,8 +62,7 @@ def tune(
     with reporting(context):
         recipe = context.reach(replace(recipe, verify="run").validate())
         check_torch(recipe)
-        labels = extras.labels if isinstance(extras.labels, str | os.PathLike) else None
-        others = {"an input of --calib": recipe.calib, "the file of --labels": labels}
+        others = {"an input of --calib": recipe.calib, "the file of --labels": recipe.labels}
         check_files([dense, small], others, [output])
         pair = coupled(dense, small, recipe, context)
         first, second = pair.original.graph, pair.pruned.graph
@@ -76,7 +73,7 @@ def tune(
         score_original(first, recipe, context)
         settled = judged(Settled(recipe), pair.original, context)
         given = (second.source.given, second.source.base_dir)
-        _, made = tune_stage(pair.original, given, settled, extras, context)
+        _, made = tune_stage(pair.original, given, settled, context, resume=resume)
         if made is not None:
             _sign(made)
         _check(pair, made, settled, context)

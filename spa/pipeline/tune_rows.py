@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.errors import ReadError, UsageError
+from spa.errors import UsageError
 from spa.graph import Graph
+from spa.pipeline.labels import labels_of, ordered
 from spa.pipeline.values import Groups
 from spa.probes import Probe
 from spa.recipe import Recipe
@@ -154,51 +154,3 @@ def _evenly(rows: Sequence[int], size: int, count: int) -> list[int]:
     few = min(runs - 1, max(0, count) // size)
     starts = [k * runs // few for k in range(few)] if few > 0 else []
     return [row for start in starts for row in rows[start * size : (start + 1) * size]]
-
-
-def ordered(probe: Probe, rows: Sequence[int]) -> list[int]:
-    """Rows in the order in which `Probe.runs` gives them."""
-    lengths = probe.lengths
-    if lengths is None or probe.rows is not None:
-        return list(rows)
-    return sorted(rows, key=lambda row: (lengths.of(row), row))
-
-
-def labels_of(given: object, available: int | None) -> Array:
-    """Classes of all rows of `--calib`, int64 `[rows]`.
-
-    Args:
-        given: an array, or the path of a .npy or .npz file that holds one.
-        available: how many rows there are; None where they are made up.
-
-    Raises:
-        UsageError: they are no classes, or not as many as there are inputs.
-        ReadError: the file cannot be read.
-    """
-    if available is None:
-        raise UsageError("--labels are those of inputs that are given; add --calib FILE")
-    found = np.asarray(given) if hasattr(given, "__array__") else _read(str(given))
-    if found.ndim == 2 and found.shape[1] == 1:
-        found = found[:, 0]
-    if found.ndim != 1 or found.dtype.kind not in "iu":
-        raise UsageError(
-            f"--labels are whole numbers, one per input, not {found.dtype} {list(found.shape)}"
-        )
-    if len(found) != available:
-        raise UsageError(
-            f"--labels holds {len(found)} and --calib {available} inputs; give one label for each"
-        )
-    return found.astype(np.int64)
-
-
-def _read(path: str) -> Array:
-    try:
-        found = np.load(Path(path), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ReadError(f"--labels {path} cannot be read; give a .npy or .npz file") from error
-    if isinstance(found, np.ndarray):
-        return found
-    if len(found.files) != 1:
-        names = ", ".join(found.files)
-        raise UsageError(f"--labels {path} holds {names or 'nothing'}; give a file of one array")
-    return np.asarray(found[found.files[0]])

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -45,14 +45,6 @@ CLOSE, CLOSE_HALF = 1e-3, 3e-2
 """How far the module's outputs may be from onnxruntime's, over their largest value."""
 
 
-@dataclass(frozen=True)
-class Extras:
-    """What only `spa tune` is told: labels, and whether to go on from a checkpoint."""
-
-    labels: object = None
-    resume: bool = False
-
-
 def check_torch(recipe: Recipe) -> None:
     """Say at once where what the recipe asks for is not installed.
 
@@ -74,7 +66,7 @@ def heal(made: Repaired, original: Groups, settled: Settled, context: Context) -
     if settled.recipe.tune is None:
         return made
     base = original.graph.source.base_dir
-    _, model = tune_stage(original, (made.model, base), settled, Extras(), context)
+    _, model = tune_stage(original, (made.model, base), settled, context)
     return made if model is None else replace(made, model=model)
 
 
@@ -82,8 +74,8 @@ def tune_stage(
     original: Groups,
     small: tuple[Any, Path | None],
     settled: Settled,
-    extras: Extras,
     context: Context,
+    resume: bool = False,
 ) -> tuple[OnnxModule, ModelProto | None]:
     """Tune a model that stands beside its original.
 
@@ -91,8 +83,8 @@ def tune_stage(
         original: the analysed original.
         small: the pruned model, and the folder of its external data where it is no path.
         settled: with the recipe; `recipe.tune` says how long.
-        extras: labels and the like.
         context: of the run.
+        resume: whether to go on from a checkpoint.
 
     Returns:
         The module with the best weights, and its model; None in place of that where no weights
@@ -106,7 +98,7 @@ def tune_stage(
     moved = _moved(probe, original, settled, context)
     with context.stage("tune"):
         began = time.perf_counter()
-        source = source_of(probe, original, recipe, moved, extras.labels)
+        source = source_of(probe, original, recipe, moved, recipe.labels)
         if source.held.rows < LEAST_HELD:
             context.warn(
                 f"tuning is judged on {source.held.rows} inputs only; give {LEAST_HELD * 5} or "
@@ -114,7 +106,7 @@ def tune_stage(
             )
         dense = load(graph.proto, base_dir=graph.source.base_dir)
         module = load(small[0], base_dir=small[1])
-        outcome, device = _worked(dense, module, probe, source, settled, extras, context)
+        outcome, device = _worked(dense, module, probe, source, settled, resume, context)
         facts = _facts(outcome, source, recipe, device, time.perf_counter() - began)
         context.reach(Tuned(facts))
         _told(facts, context)
@@ -148,7 +140,7 @@ def _worked(
     probe: Probe,
     source: Source,
     settled: Settled,
-    extras: Extras,
+    resume: bool,
     context: Context,
 ) -> tuple[Outcome, str]:
     """What `spa.torch.tuning` makes of it, and on which device."""
@@ -181,7 +173,7 @@ def _worked(
     )
     key = hashlib.sha256("\n".join(words).encode()).hexdigest()[:32]
     folder = cache_folder()
-    store = Store(folder and folder / "tune" / f"{key}.pt", resume=extras.resume)
+    store = Store(folder and folder / "tune" / f"{key}.pt", resume=resume)
     room = ROOM if recipe.memory is None else recipe.memory // 8
     dense.to(device), module.to(device)
     with stoppable() as stopped:

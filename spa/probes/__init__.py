@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from spa.probes.choose import check_given, is_pictured, probe_for
 from spa.probes.files import Data
-from spa.probes.held import Calib, held
+from spa.probes.held import Calib, held, labels_held
 from spa.probes.probe import Probe, inputs
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "held",
     "inputs",
     "is_pictured",
+    "labels_held",
     "probe_for",
 ]

@@ -1,7 +1,7 @@
 """Inputs from files: .npz, .npy, or a folder of pictures or of .npy files.
 
 Arrays are taken as what the model sees, but for bytes, which are pixels and get the model's range.
-Layout and size of pictures are adapted; labels are ignored.
+Layout and size of pictures are adapted; what is no input is not looked at here.
 """
 
 from __future__ import annotations

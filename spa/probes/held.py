@@ -59,6 +59,15 @@ def held(calib: object) -> str | Held | None:
     return Held(tuple(parts), several=True)
 
 
+def labels_held(labels: object) -> str | Held | None:
+    """What `labels` is: a path as text, or an array."""
+    if labels is None or isinstance(labels, Held):
+        return labels
+    if isinstance(labels, (str, os.PathLike)):
+        return str(os.fspath(labels))
+    return Held(({ONLY: np.asarray(labels)},), name="labels")
+
+
 def _part(value: object, words: str) -> Part | None:
     """Arrays by input of one thing that was given; None if it is neither."""
     if isinstance(value, Mapping):

@@ -114,6 +114,9 @@ class Gradients:
         """
         total = [torch.zeros_like(leaf, dtype=torch.float32) for leaf in self.leaves.values()]
         count = 0
+        if self.labels is None and self.runs:
+            with torch.no_grad():  # one row tells nothing of how far outputs spread
+                self._spread(self.module.run({**self.runs[0], **self.made}))
         for k, feeds in enumerate(self.runs):
             for row, (one, label) in enumerate(self._rows(k, feeds, axes)):
                 loss, _ = self._loss(k, one, label, row)
@@ -200,6 +203,7 @@ class Gradients:
         first = outputs[self.module.output_names[0]]
         if labels is not None:
             return self._labelled(first, labels), len(labels)
+        self._spread(outputs)
         found = {n: t for n, t in outputs.items() if isinstance(t, Tensor) and t.requires_grad}
         losses = [self._drawn(f"{n} {k} {row}", n, t) for n, t in found.items()]
         if not losses:
@@ -225,11 +229,15 @@ class Gradients:
             return functional.nll_loss(scores.clamp_min(1e-12).log(), target)
         return functional.cross_entropy(scores, target)
 
+    def _spread(self, outputs: Mapping[str, Any]) -> None:
+        """Learn how far the elements of outputs spread, where that is not known yet."""
+        for name, each in outputs.items():
+            if name not in self.scales and isinstance(each, Tensor) and each.is_floating_point():
+                spread = float(each.detach().double().std(unbiased=False))
+                self.scales[name] = spread if 0 < spread < float("inf") else 1.0
+
     def _drawn(self, words: str, name: str, output: Tensor) -> Tensor:
         """½ |z - t|² / s², the mean over elements, where t ~ N(z, s²) and s is the spread of z."""
-        if name not in self.scales:
-            spread = float(output.detach().double().std(unbiased=False))
-            self.scales[name] = spread if 0 < spread < float("inf") else 1.0
         generator = torch.Generator().manual_seed(zlib.crc32(f"{self.seed} {words}".encode()))
         noise = torch.randn(output.shape, generator=generator).to(output.device)
         error = output.float() - output.detach().float()
@@ -261,16 +269,20 @@ def _are_probabilities(scores: Tensor) -> bool:
 @contextmanager
 def _twice_differentiable() -> Iterator[None]:
     """Without the kernels of torch that only have a first derivative."""
-    flash, memory = (
-        torch.backends.cuda.flash_sdp_enabled,
-        torch.backends.cuda.mem_efficient_sdp_enabled,
+    cuda = torch.backends.cuda
+    before = (
+        cuda.flash_sdp_enabled(),
+        cuda.mem_efficient_sdp_enabled(),
+        torch._C._get_mkldnn_enabled(),
     )
-    before = flash(), memory()
-    torch.backends.cuda.enable_flash_sdp(False)
-    torch.backends.cuda.enable_mem_efficient_sdp(False)
+    _choose(False, False, False)
     try:
-        with torch.backends.mkldnn.flags(enabled=False):
-            yield
+        yield
     finally:
-        torch.backends.cuda.enable_flash_sdp(before[0])
-        torch.backends.cuda.enable_mem_efficient_sdp(before[1])
+        _choose(*before)
+
+
+def _choose(flash: bool, efficient: bool, mkldnn: bool) -> None:
+    torch.backends.cuda.enable_flash_sdp(flash)
+    torch.backends.cuda.enable_mem_efficient_sdp(efficient)
+    torch._C._set_mkldnn_enabled(mkldnn)

@@ -18,7 +18,7 @@ from spa.recipe import Recipe
 from spa.zoo.model import Found, Job
 from spa.zoo.paths import sha256
 
-FILES = ("calib", "saliency")  # options that name a file, whose contents count
+FILES = ("calib", "labels", "saliency")  # options that name a file, whose contents count
 Rules = Sequence[tuple[str, Mapping[str, Any]]]
 
 
