@@ -73,7 +73,8 @@ class Gradients:
         self.module.to(device).train(not trained)
         self.runs, self.labels, self.seed = runs, labels, seed
         known = dict(self.module.named_parameters())
-        self.made = {p: self._made(p) for p in places.values() if p not in known and self._has(p)}
+        made = {p: self._made(p) for n, p in places.items() if n != p and self._has(p)}
+        self.made = {p: tensor for p, tensor in made.items() if tensor is not None}
         held = {n: known.get(p, self.made.get(p)) for n, p in places.items()}
         self.leaves = {n: t for n, t in held.items() if t is not None and t.requires_grad}
         self.scales: dict[str, float] = {}
