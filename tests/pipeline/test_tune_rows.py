@@ -11,7 +11,8 @@ import spa
 from spa.coupling import analyse
 from spa.coupling.cost import Cost
 from spa.errors import ReadError, UsageError
-from spa.pipeline.tune_rows import HELD, LEAST_HELD, labels_of, rows_of, source_of
+from spa.pipeline.labels import labels_of
+from spa.pipeline.tune_rows import HELD, LEAST_HELD, rows_of, source_of
 from spa.pipeline.values import Groups
 from spa.probes import Data, probe_for
 from tests.carried import DIGITS
