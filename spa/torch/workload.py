@@ -81,11 +81,13 @@ def work_for(
         None where the budget pays for nothing of use, or a batch is too large for the memory.
     """
     room = ROOM if memory is None else memory // 4
-    batch = min(LARGEST, rows, room // max(1, 2 * price.bytes))
+    batch = min(LARGEST, rows, room // max(1, price.bytes))
+    there = rows
     moves = seconds * (GPU if fast else 1) / max(price.seconds, 1e-9)
     if moves < rows * steps:
         steps = max(LEAST_STEPS, min(steps, int(moves / max(LEAST_ROWS, batch, min(rows, 256)))))
         rows = min(rows, int(moves / steps))
-    if batch < min(FEWEST, rows) or rows < LEAST_ROWS:
+    batch = min(batch, rows)
+    if batch < FEWEST or rows < min(there, LEAST_ROWS):
         return None
     return Work(rows // batch * batch, batch, steps)

@@ -18,7 +18,11 @@ import spa  # noqa: E402
 from spa.events import Event, Started, Step  # noqa: E402
 from spa.executor.remembered import centred, stored  # noqa: E402
 from spa.graph import read  # noqa: E402
+from spa.pipeline.context import Context  # noqa: E402
+from spa.pipeline.load import couple, load  # noqa: E402
+from spa.pipeline.settle import settle  # noqa: E402
 from spa.probes import probe_for  # noqa: E402
+from spa.recipe import Recipe  # noqa: E402
 from spa.torch.invert import Inverted, Told, invert, tell  # noqa: E402
 from spa.torch.terms import Centred, Stored, answers_of  # noqa: E402
 from spa.torch.workload import Price, Work, work_for  # noqa: E402
@@ -208,6 +212,8 @@ def test_a_budget_is_planned_without_a_clock() -> None:
     assert less is not None
     assert less.rows * less.steps * price.seconds <= 100
     assert work_for(price, 512, 40, 1.0) is None
+    fewer = work_for(price, 50, 40, 100.0)
+    assert fewer is not None and fewer.rows == fewer.batch < 64
     small = work_for(price, 512, 40, 1e6, memory=1 << 30)
     assert small is not None and small.batch < 64
     assert work_for(price, 512, 40, 1e6, memory=1 << 26) is None
@@ -268,3 +274,22 @@ def test_inputs_that_fit_no_better_are_not_used(monkeypatch: pytest.MonkeyPatch)
     plain = pruned(invert="off")
     assert result.model is not None and plain.model is not None
     assert result.model.SerializeToString() == plain.model.SerializeToString()
+
+
+def scored(model: onnx.ModelProto, rows: int, budget: str | float = "auto") -> list[int]:
+    """How many rows are scored on, and how many of them were moved."""
+    recipe = Recipe(samples=rows, mean=(0.0,), std=(0.25,), invert=budget, verify="none")
+    context = Context("prune")
+    groups = couple(load(model, recipe, context), recipe, context)
+    feeds = settle(groups, recipe, context).feeds
+    plain = settle(groups, replace(recipe, invert="off"), context).feeds
+    inputs, made = (np.concatenate([feed["x"] for feed in each]) for each in (feeds, plain))
+    same = [np.array_equal(a, b) for a, b in zip(inputs, made, strict=False)]
+    return [len(inputs), same.count(False)]
+
+
+def test_few_are_filled_up_with_inputs_as_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spa.torch.workload.RATE", 2e7)  # so that the budget pays for some only
+    monkeypatch.setattr("spa.pipeline.invert.FEW", 96)
+    rows, others = scored(net(), 128, 30.0)
+    assert rows == 96 and 32 <= others < 96
