@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 torch = pytest.importorskip("torch")
 
 import spa  # noqa: E402
+from spa.cli.main import run  # noqa: E402
 from spa.events import Event, Started, Step  # noqa: E402
 from spa.executor.remembered import centred, stored  # noqa: E402
 from spa.graph import read  # noqa: E402
@@ -293,3 +295,21 @@ def test_few_are_filled_up_with_inputs_as_made(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("spa.pipeline.invert.FEW", 96)
     rows, others = scored(net(), 128, 30.0)
     assert rows == 96 and 32 <= others < 96
+
+
+def test_probe_writes_what_a_quantiser_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page's own example runs on them."""
+    monkeypatch.chdir(tmp_path)
+    onnx.save(net(), "model.onnx")
+    pixels = ["--set", "mean=0", "--set", "std=0.25", "--samples", "64"]
+    assert run(["probe", "model.onnx", "-o", "inputs.npz", *pixels, "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["moved"] and any("held back" in note for note in made["notes"])
+    assert np.load("inputs.npz")["x"].shape == (64, 3, SIDE, SIDE)
+    page = (Path(__file__).parents[2] / "docs" / "probes.md").read_text(encoding="utf-8")
+    example = next(part for part in page.split("```python\n") if "quantize_static" in part)
+    exec(example.split("```")[0], {})
+    small = onnx.load("model.int8.onnx")
+    assert any(node.op_type == "QuantizeLinear" for node in small.graph.node)
