@@ -28,6 +28,7 @@ from spa.graph.tensors import (
     tensors_of,
     to_array,
 )
+from spa.graph.write import save as save_model
 from spa.storage import (
     Draft,
     alone,
@@ -60,7 +61,9 @@ def save(module: OnnxModule, path: str | os.PathLike[str], *, force: bool = Fals
 
     Names, opset, metadata, types and the layout of data files stay; only values that differ are
     changed, and a module in which none does gives the same bytes.  Values go back into the type
-    that the file stores.  The file is written atomically.
+    that the file stores.  The file is written atomically.  A model that was given in memory, whose
+    data still lie in files of another one, is written as `spa.graph.save` writes it, with what it
+    needs of them.
 
     Args:
         module: of `spa.torch.load`.
@@ -79,6 +82,9 @@ def save(module: OnnxModule, path: str | os.PathLike[str], *, force: bool = Fals
     folder = source.base_dir
     beside = _beside(original, folder)
     clashes({"a data file of the input": list(beside.values())}, [target])
+    if beside and isinstance(source.given, ModelProto):
+        save_model(model_of(module), target, force=force, base_dir=folder, external=True)
+        return
     check_place(target, "the output", force=force)
     patches: dict[str, list[Patch]] = {location: [] for location in beside}
     changed = _put(module, original, folder, patches)

@@ -168,6 +168,19 @@ def test_data_files_of_others_are_never_touched(outside):
     assert len(made) == 2
 
 
+def test_a_model_in_memory_takes_what_it_needs_of_data_files(outside, tmp_path):
+    """As the result of a cut, whose tensors lie in the data file of the original."""
+    model = onnx.load(outside, load_external_data=False)
+    wide = next(t for t in model.graph.initializer if t.external_data)
+    module = spa.torch.load(model, base_dir=outside.parent)
+    with torch.no_grad():
+        module.parameter(wide.name).add_(1)
+    spa.torch.save(module, tmp_path / "new.onnx")
+    again = spa.torch.load(tmp_path / "new.onnx")
+    assert all(torch.equal(again.parameter(n), p) for n, p in module.named_parameters())
+    assert not (tmp_path / "w.bin").exists()
+
+
 def test_refusals(tmp_path):
     path = tmp_path / "m.onnx"
     path.write_bytes((MODELS / "digits.onnx").read_bytes())

@@ -160,7 +160,7 @@ def dynamic_quantize_lstm(
     input_forget: int = 0,
     outputs: int,
 ) -> Tensor | tuple[Tensor, ...]:
-    """Weights lie transposed; of what is quantised while it runs only the input is, not states."""
+    """Weights lie transposed; the input and, at every step, the state are rounded to bytes."""
     held, back = (
         ((table.to(s.dtype) - _per_gate(z.to(s.dtype))) * _per_gate(s)).transpose(1, 2)
         for table, s, z in ((w, sw, zw), (r, sr, zr))
@@ -174,6 +174,7 @@ def dynamic_quantize_lstm(
         h,
         c,
         p,
+        rounded_to_bytes,
         activation_alpha=activation_alpha,
         activation_beta=activation_beta,
         activations=activations,

@@ -220,6 +220,7 @@ def lstm(
     h: Tensor | None = None,
     c: Tensor | None = None,
     p: Tensor | None = None,
+    reads: Callable[[Tensor], Tensor] | None = None,
     *,
     activation_alpha: Sequence[float] | None = None,
     activation_beta: Sequence[float] | None = None,
@@ -231,7 +232,10 @@ def lstm(
     layout: int = 0,
     outputs: int,
 ) -> Result:
-    """Gates in the order i, o, f, c, with peepholes i, o, f; by torch's kernel where it can be."""
+    """Gates in the order i, o, f, c, with peepholes i, o, f; by torch's kernel where it can be.
+
+    No node gives `reads`: other operators do, to change a state before it is multiplied.
+    """
     layer, size = _layer(x, lengths, direction, layout), r.shape[2]
     start = _start(h, layer, size, layout), _start(c, layer, size, layout)
     plain = activations is None or [a.lower() for a in activations] == [
@@ -239,7 +243,8 @@ def lstm(
         "tanh",
         "tanh",
     ] * len(layer.reversals)
-    if plain and p is None and clip is None and not input_forget and layer.lengths is None:
+    plain = plain and p is None and clip is None and not input_forget and reads is None
+    if plain and layer.lengths is None:
         made, last = _by_kernel(layer, w, r, b, start)
         return _result(made, last, layout, outputs)
     default = ("Sigmoid", "Tanh", "Tanh")
@@ -253,7 +258,8 @@ def lstm(
 
         def step(at: Tensor, states: list[Tensor], _: int) -> list[Tensor]:
             before, kept = states
-            i, o, forget, new = (at @ into + bw + before @ back + br).chunk(4, 1)
+            seen = before if reads is None else reads(before)
+            i, o, forget, new = (at @ into + bw + seen @ back + br).chunk(4, 1)
             i = f(bound(i + pi * kept))
             forget = 1 - i if input_forget else f(bound(forget + pf * kept))
             cell_state = forget * kept + i * g(bound(new))
