@@ -83,8 +83,8 @@ def _sent(outcome: Any) -> dict[str, Any]:
 
 
 def answer(outcome: Any, *, to_stdout: bool) -> Answer:
-    """Send a verified model to standard output if it goes there, and return the report."""
+    """Send a verified model, also the best of a run that was ended, to standard output if asked."""
     report = outcome.report
-    if to_stdout and outcome.exit_code == 0:
+    if to_stdout and (outcome.exit_code == 0 or report.get("status") == "interrupted"):
         report = {**report, "output": {**(report["output"] or {}), **_sent(outcome)}}
     return Answer(report, outcome.exit_code)

@@ -69,7 +69,10 @@ def _interrupted(report: Report) -> None:
     tuned = report.get("tune")
     if tuned and tuned["stopped"] == "interrupted":
         report["status"], report["exit_code"] = "interrupted", INTERRUPTED
-        again = "; --resume goes on" if report["command"] == "tune" and tuned["steps"] else ""
+        if not tuned["steps"]:
+            report["error"] = "interrupted before the first step; weights are as they came in"
+            return
+        again = "; --resume goes on" if report["command"] == "tune" else ""
         report["error"] = (
             f"interrupted at step {tuned['steps']} of {tuned['planned']}; the best so far was "
             f"checked and delivered{again}"

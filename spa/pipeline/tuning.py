@@ -214,7 +214,7 @@ def _root(error: float) -> float | None:
 
 def _told(facts: TuneFacts, context: Context) -> None:
     """Say what a person should know of how it went."""
-    if facts["stopped"] == "interrupted":
+    if facts["stopped"] == "interrupted" and facts["steps"]:
         context.warn(
             f"tuning was interrupted at step {facts['steps']} of {facts['planned']}; the best "
             "weights so far are delivered"

@@ -277,6 +277,12 @@ def test_a_file_can_go_to_stdout(calls, capsysbinary):
     assert capsysbinary.readouterr() == (MODEL, b"")
 
 
+def test_the_best_of_a_run_that_was_ended_goes_to_stdout(calls, capsysbinary):
+    calls.exit_code, calls.answer = 130, {**calls.answer, "status": "interrupted"}
+    assert run(["prune", "net.onnx", "-r", ".5", "-o", "-", "-q"]) == 130
+    assert capsysbinary.readouterr().out == MODEL
+
+
 def test_a_model_that_failed_does_not_go_to_stdout(calls, capsysbinary):
     calls.exit_code = 5
     calls.answer.update(status="failed", exit_code=5, error="drift is too large.")

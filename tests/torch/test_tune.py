@@ -168,6 +168,7 @@ def test_an_interrupted_run_resumed_equals_one_that_was_not(small, tmp_path, at)
 def test_interrupted_before_the_first_step_that_counts_nothing_changes(small, tmp_path):
     result = tuned(small, tmp_path / "out.onnx", callback=Interrupts(3))
     assert result.exit_code == 130 and not result["tune"]["kept"]
+    assert "before the first step" in result["error"]
     assert (tmp_path / "out.onnx").read_bytes() == small.read_bytes()
 
 
