@@ -26,6 +26,7 @@ rules
 coupling
 probes executor
 bases criteria budgets rewrite plans
+checkpoints
 repairs
 validate
 latency

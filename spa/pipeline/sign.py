@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import zlib
 from dataclasses import replace
 
 from onnx import ModelProto
@@ -15,15 +13,13 @@ from spa.graph.normalize import count_ops
 from spa.pipeline.context import Context
 from spa.pipeline.values import Groups, Repaired, Written
 from spa.plans import Plan
+from spa.plans.carried import PLAN, packed
 from spa.reports.schema import OpCounts
 from spa.reports.wording import size
 from spa.rewrite.compact import bytes_of, compact
 
 OURS = "spa."
-PLAN = "spa.plan"
-"""Where a model's metadata have the plan that it was cut by."""
 REFITTED = "spa.reconstructed"
-LARGEST_PLAN = 1 << 28  # bytes that a plan in a model's metadata may unfold to
 
 
 def sign(repaired: Repaired, original: Groups, context: Context) -> Written:
@@ -41,26 +37,12 @@ def is_refitted(model: ModelProto) -> bool:
     return any(entry.key == REFITTED for entry in model.metadata_props)
 
 
-def carried_plan(model: ModelProto) -> Plan | None:
-    """The plan in a pruned model's metadata, if there is one that can be read."""
-    for entry in model.metadata_props:
-        if entry.key == PLAN:
-            try:
-                packed = base64.b64decode(entry.value)
-                text = zlib.decompressobj().decompress(packed, LARGEST_PLAN).decode()
-                return Plan.from_json(text)
-            except (ValueError, zlib.error):
-                return None
-    return None
-
-
 def _signed(small: ModelProto, graph: Graph, plan: Plan, *, refitted: bool) -> None:
-    packed = base64.b64encode(zlib.compress(plan.to_json().encode(), 9)).decode()
     entries = {
         "spa.version": __version__,
         "spa.plan_sha256": plan.sha256,
         "spa.source_sha256": graph.source.sha256,
-        PLAN: packed,
+        PLAN: packed(plan),
     }
     if refitted:
         entries[REFITTED] = "true"

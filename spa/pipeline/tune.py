@@ -25,11 +25,12 @@ from spa.pipeline.load import sizes_note
 from spa.pipeline.report import report_of, reporting
 from spa.pipeline.result import Result
 from spa.pipeline.settle import judged
-from spa.pipeline.sign import REFITTED, carried_plan, is_refitted
+from spa.pipeline.sign import REFITTED, is_refitted
 from spa.pipeline.tuning import check_torch, tune_stage
 from spa.pipeline.values import Pair, Settled
 from spa.pipeline.verdict import compare, failing
 from spa.pipeline.verify import OWN, coupled, same_ports
+from spa.plans import carried_plan
 from spa.recipe import Recipe
 from spa.validate import Verdict as Proof
 from spa.validate import drift

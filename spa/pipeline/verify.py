@@ -20,10 +20,10 @@ from spa.pipeline.load import load
 from spa.pipeline.report import report_of, reporting
 from spa.pipeline.result import Result
 from spa.pipeline.settle import heads_of, judged
-from spa.pipeline.sign import carried_plan, is_refitted
+from spa.pipeline.sign import is_refitted
 from spa.pipeline.values import Groups, Pair, Settled
 from spa.pipeline.verdict import compare, failing
-from spa.plans import place
+from spa.plans import carried_plan, place
 from spa.recipe import Recipe
 from spa.validate import Verdict as Proof
 from spa.validate import drift, runs_of

@@ -19,9 +19,14 @@ if TYPE_CHECKING:
     from spa.torch.module import OnnxModule
     from spa.torch.writer import save
 
-__all__ = ["OnnxModule", "load", "save"]
+__all__ = ["OnnxModule", "cut", "load", "save"]
 
-_HOME = {"OnnxModule": "spa.torch.module", "load": "spa.torch.loader", "save": "spa.torch.writer"}
+_HOME = {
+    "OnnxModule": "spa.torch.module",
+    "cut": "spa.checkpoints.module",
+    "load": "spa.torch.loader",
+    "save": "spa.torch.writer",
+}
 
 
 def __getattr__(name: str) -> object:

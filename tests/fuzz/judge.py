@@ -32,8 +32,8 @@ import spa
 from spa.coupling import analyse
 from spa.graph import read
 from spa.pipeline.settle import heads_of
-from spa.pipeline.sign import carried_plan, is_refitted
-from spa.plans import Plan, place
+from spa.pipeline.sign import is_refitted
+from spa.plans import Plan, carried_plan, place
 from spa.validate import latency
 from spa.validate.verify import lossy_at
 from tests.fuzz.mutation import mutated

@@ -22,8 +22,7 @@ from spa import pipeline, runtime
 from spa.errors import ReadError, SpaError, TargetError, UsageError, VerifyError
 from spa.events import Done, Note, Started
 from spa.pipeline.gates import check_sizes
-from spa.pipeline.sign import carried_plan
-from spa.plans import Plan
+from spa.plans import Plan, carried_plan
 from spa.recipe import Recipe
 from spa.reports import empty_report
 from tests.carried import DIGITS, FASHION

@@ -8,7 +8,7 @@ import pytest
 
 import spa
 from spa import runtime
-from spa.pipeline.sign import carried_plan
+from spa.plans import carried_plan
 from spa.recipe import Recipe
 from tests.carried import DIGITS, MODELS
 
