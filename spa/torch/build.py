@@ -18,7 +18,7 @@ from spa.graph.stored import Path as Inside
 from spa.graph.stored import Place, sparse_of, step_of
 from spa.graph.tensors import to_array
 from spa.torch.program import Mode, Program, Step
-from spa.torch.registry import FREE, Operator, find
+from spa.torch.registry import ALL, FREE, Operator, find
 from spa.torch.values import DTYPES, FLOATS, WIDER, tensor_of
 
 
@@ -205,17 +205,17 @@ def settle(held: Sequence[Held], program: Program) -> None:
 
 
 def _reach(program: Program, wanted: set[int]) -> set[int]:
-    """Places of a program from which data flow to `wanted`."""
-    for _ in range(2 if program.outer else 1):
-        for step in reversed(program.steps):
-            if not wanted.intersection(step.outs) - {0}:
-                continue
-            steer = step.operator.steer
-            for k, place in enumerate(step.ins):
-                if k not in steer:
-                    wanted.add(place)
-            for body in step.bodies:
-                _reach(body, set(body.outputs))
+    """Places of a program from which data flow to `wanted`, if only to be counted or compared."""
+    made = {place for step in program.steps for place in step.outs}
+    for step in reversed(program.steps):
+        if not wanted.intersection(step.outs) - {0}:
+            continue
+        steer = step.operator.steer
+        for k, place in enumerate(step.ins):
+            if k not in steer or (steer is ALL and place in made):
+                wanted.add(place)
+        for body in step.bodies:
+            _reach(body, set(body.outputs))
     program.reached = frozenset(wanted)
     return wanted
 

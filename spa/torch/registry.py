@@ -87,7 +87,7 @@ def op(
             since,
             until,
             held,
-            held | frozenset(steer),
+            ALL if steer is ALL else held | frozenset(steer),
             moves,
             bounded or not held,
             frozenset(keywords - ASKED),

@@ -122,6 +122,19 @@ def test_what_steers_is_no_parameter():
     assert {name for name, _ in module.named_buffers()} == weights.keys() - {"w"}
 
 
+def test_weights_before_a_choice_are_parameters():
+    """No gradient passes ArgMax, but one passes what is asked for before it."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["scores"]),
+        helper.make_node("ArgMax", ["scores"], ["y"], axis=1),
+    ]
+    model = model_of(nodes, {"x": ("n", 4)}, {"y": ("n", 1)}, {"w": floats(4, 3)})
+    model.graph.output[0].type.tensor_type.elem_type = 7
+    module = spa.torch.load(model)
+    module.run({"x": torch.ones(2, 4)}, ["scores"])["scores"].sum().backward()
+    assert module.parameter("w").grad is not None
+
+
 def test_equal_initializers_stay_apart_and_shared_ones_shared():
     weights = {"a": floats(3), "b": floats(3)}
     nodes = [
