@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from spa.torch.module import OnnxModule
     from spa.torch.writer import save
 
-__all__ = ["OnnxModule", "cut", "load", "save"]
+__all__ = ["GroupSparsity", "OnnxModule", "cut", "load", "save"]
 
 _HOME = {
     "OnnxModule": "spa.torch.module",
+    "GroupSparsity": "spa.checkpoints.sparsity",
     "cut": "spa.checkpoints.module",
     "load": "spa.torch.loader",
     "save": "spa.torch.writer",
