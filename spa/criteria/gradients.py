@@ -2,9 +2,10 @@
 
 Gradients are those of what the graph stores after it was read: folded constants have their own, and
 integers that a DequantizeLinear makes floats of are judged as these floats.  Nothing is known of
-integers that are multiplied as they are, and of what bodies of loops keep to themselves; they count
-nothing.  With labels (`--labels`) the loss is the cross-entropy; without them targets are drawn
-about the model's own outputs, see `spa.torch.gradients`.
+integers that are multiplied as they are, and of what bodies of loops keep to themselves; these
+count by their size, at the mean score of all other weights.  With labels (`--labels`) the loss is
+the cross-entropy; without them targets are drawn about the model's own outputs, see
+`spa.torch.gradients`.
 
 BatchNormalization uses statistics of the inputs, layer after layer, as for all criteria that
 measure (`--set batch-norm=false`: those that are stored).  Where all that is stored is what
@@ -22,14 +23,15 @@ from numpy.typing import NDArray
 
 from spa.coupling.cost import is_parameter
 from spa.coupling.model import Coupling
+from spa.coupling.rows import batch_symbols
 from spa.criteria.aggregate import Weigh
 from spa.criteria.context import Context, criterion
 from spa.events import Advance, counted_in
 from spa.executor.survey import stored_statistics, survey
 from spa.graph.model import Graph
-from spa.graph.single import batch_axes
+from spa.graph.single import at_hand, batch_axes
 from spa.rules import trait_of
-from spa.trace import is_float
+from spa.trace import FOLLOWS, is_float
 
 if TYPE_CHECKING:
     from spa.torch.gradients import Gradients
@@ -50,7 +52,7 @@ def snip(context: Context) -> Weigh:
     values, found = gradients.values(), gradients.mean(done)
     scores = {name: np.abs(values[name] * g) for name, g in found.items()}
     whole = sum(float(s.sum(dtype=np.float64)) for s in scores.values())
-    return _by_name({name: s / np.float32(whole) for name, s in scores.items()})
+    return _by_name(context, {name: s / np.float32(whole) for name, s in scores.items()})
 
 
 @criterion(measures=True, comparable=True, gradients=True)
@@ -63,7 +65,7 @@ def grasp(context: Context) -> Weigh:
     nets before training.
     """
     values, found = _flow(context)
-    return _by_name({name: values[name] * hg for name, hg in found.items()})
+    return _by_name(context, {name: values[name] * hg for name, hg in found.items()})
 
 
 @criterion(measures=True, comparable=True, gradients=True)
@@ -74,7 +76,7 @@ def crop(context: Context) -> Weigh:
     2022, arXiv 2206.10451).  Made for nets before training, or early in it.
     """
     values, found = _flow(context)
-    return _by_name({name: np.abs(values[name] * hg) for name, hg in found.items()})
+    return _by_name(context, {name: np.abs(values[name] * hg) for name, hg in found.items()})
 
 
 @criterion(measures=True, comparable=True, gradients=True)
@@ -91,7 +93,9 @@ def taylor(context: Context) -> Weigh:
         rows += count
         for name, g in found.items():
             total[name] += np.float32(count) * np.square(values[name] * g)
-    return _by_name({name: each / np.float32(max(rows, 1)) for name, each in total.items()})
+    return _by_name(
+        context, {name: each / np.float32(max(rows, 1)) for name, each in total.items()}
+    )
 
 
 @criterion(measures=True, comparable=True, gradients=True)
@@ -100,20 +104,42 @@ def fisher(context: Context) -> Weigh:
 
     w² Σ g² / 2N, with the gradient g of each of N rows: the Hessian's diagonal is taken for that of
     the empirical Fisher information (Theis et al., 2018, arXiv 1801.05787).  Made for trained nets.
-    BatchNormalization uses fixed statistics always, and at most 512 rows are looked at.
+    BatchNormalization uses fixed statistics always, and at most 512 rows are looked at; where the
+    model fixes the size of a batch, each batch counts as a row.
     """
     gradients, done = _gradients(context, rows=FEW)
     values = gradients.values()
-    found = gradients.squares(batch_axes(context.coupling.graph), done)
-    return _by_name({n: np.square(values[n]) * (own * np.float32(0.5)) for n, own in found.items()})
+    graph = context.coupling.graph
+    size = 1 if batch_symbols(graph) else at_hand(graph)
+    found = gradients.squares(batch_axes(graph), size, done)
+    return _by_name(
+        context, {n: np.square(values[n]) * (own * np.float32(0.5)) for n, own in found.items()}
+    )
 
 
-def _by_name(scores: Found) -> Weigh:
+def _by_name(context: Context, scores: Found) -> Weigh:
+    """Scores of weights by tensor; those without count by size, at the mean of the others."""
+    count = sum(each.size for each in scores.values())
+    mean = sum(float(np.abs(s).sum(dtype=np.float64)) for s in scores.values()) / max(count, 1)
+    rest = _weights(context.coupling) - scores.keys()
+
     def weigh(tensor: str, array: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        if tensor in rest:
+            size = np.abs(array)
+            return size * np.float32(mean / (float(size.mean()) or 1.0))
         own = scores.get(tensor)
-        return None if own is None or own.size != array.size else own.reshape(array.shape)
+        return None if own is None else own.reshape(array.shape)
 
     return weigh
+
+
+def _weights(coupling: Coupling) -> set[str]:
+    """Stored tensors that count."""
+    return {
+        param.stored
+        for param in coupling.notes.weights
+        if is_parameter(coupling.graph, param.stored) and any(r != FOLLOWS for r, _ in param.maps)
+    }
 
 
 def _flow(context: Context) -> tuple[Found, Found]:
@@ -136,6 +162,7 @@ def _gradients(
 
     spa.torch.load  # noqa: B018  # says in a sentence where torch is missing
     from spa.torch.gradients import Gradients
+    from spa.torch.tuning import device_of
 
     coupling, graph = context.coupling, context.coupling.graph
     trained = rows is not None or not _is_fresh(graph)
@@ -154,6 +181,7 @@ def _gradients(
         labels,
         trained=trained,
         seed=context.seed,
+        device=device_of(context.device).type,
         base_dir=graph.source.base_dir,
     )
     done = counted_in("score", context.callback)(passes * len(runs), "runs")

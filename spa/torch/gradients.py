@@ -106,11 +106,12 @@ class Gradients:
             yield self._named(self._of(loss)), rows
             done(1)
 
-    def squares(self, axes: Mapping[str, int | None], done: Steps = int) -> Found:
+    def squares(self, axes: Mapping[str, int | None], size: int = 1, done: Steps = int) -> Found:
         """The mean over rows of the square of a row's dL/dw.
 
         Args:
-            axes: by input, along which axis rows lie; where none is known a run is a row.
+            axes: by input, along which axis rows lie; where none is known a run counts as a row.
+            size: how many rows the model takes at least; so many count as one.
             done: hears of every run.
         """
         total = [torch.zeros_like(leaf, dtype=torch.float32) for leaf in self.leaves.values()]
@@ -119,7 +120,7 @@ class Gradients:
             with torch.no_grad():  # one row tells nothing of how far outputs spread
                 self._spread(self.module.run({**self.runs[0], **self.made}))
         for k, feeds in enumerate(self.runs):
-            for row, (one, label) in enumerate(self._rows(k, feeds, axes)):
+            for row, (one, label) in enumerate(self._rows(k, feeds, axes, size)):
                 loss, _ = self._loss(k, one, label, row)
                 for sum_, grad in zip(total, self._of(loss), strict=True):
                     sum_.addcmul_(grad, grad)
@@ -245,7 +246,7 @@ class Gradients:
         return 0.5 * (error / self.scales[name] - noise).square().mean()
 
     def _rows(
-        self, k: int, feeds: Feeds, axes: Mapping[str, int | None]
+        self, k: int, feeds: Feeds, axes: Mapping[str, int | None], size: int
     ) -> Iterator[tuple[Feeds, Array | None]]:
         labels = None if self.labels is None else self.labels[k]
         along = {name: axis for name, axis in axes.items() if axis is not None and name in feeds}
@@ -253,9 +254,10 @@ class Gradients:
         if len(counts) != 1:
             yield feeds, labels
             return
-        for row in range(counts.pop()):
-            one = {n: np.take(feeds[n], [row], axis) for n, axis in along.items()}
-            yield {**feeds, **one}, None if labels is None else labels[row : row + 1]
+        for first in range(0, counts.pop(), size):
+            rows = range(first, first + size)
+            one = {n: np.take(feeds[n], rows, axis) for n, axis in along.items()}
+            yield {**feeds, **one}, None if labels is None else labels[first : first + size]
 
 
 def _plain(tensor: Tensor) -> NDArray[np.float32]:

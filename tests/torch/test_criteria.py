@@ -15,6 +15,8 @@ from spa.coupling import analyse  # noqa: E402
 from spa.criteria import Context, criterion, score  # noqa: E402
 from spa.errors import ReadError, UsageError  # noqa: E402
 from spa.graph import read  # noqa: E402
+from spa.probes import probe_for  # noqa: E402
+from tests.carried import coupling_of  # noqa: E402
 
 NAMES = ("snip", "grasp", "crop", "taylor", "fisher")
 ROWS, CLASSES = 6, 3
@@ -229,3 +231,25 @@ def test_what_no_gradient_reaches_is_an_error():
 def test_labels_are_classes_of_the_first_output():
     with pytest.raises(UsageError, match="go from 0 to 3, and output 'y' has 3 classes"):
         judged("taylor", labels=[np.array([0, 1, 2, 3]), np.array([0, 1])])
+
+
+@pytest.mark.parametrize("name", ["bank_of_experts", "scan_both_ways", "attention_of_many_heads"])
+def test_bodies_attention_and_computed_weights_have_second_derivatives(name):
+    coupling = coupling_of(name)
+    feeds = list(probe_for(coupling.graph, seed=0).batches(4, 4))
+    for scorer in ("crop", "fisher"):
+        scores = score(Context(coupling, feeds, device="cpu"), scorer)
+        assert np.isfinite(scores).all()
+        assert all(scores[group.cells].any() for group in coupling.groups)
+
+
+def test_weights_without_gradients_count_by_their_size():
+    """Integers that are multiplied as they are: their channels are not the first to go."""
+    coupling = coupling_of("attention_of_bytes")
+    feeds = list(probe_for(coupling.graph, seed=0).batches(4, 4))
+    context = Context(coupling, feeds, device="cpu")
+    weigh = criterion.get("taylor")(context)
+    known = [weigh(n, np.asarray(w, np.float32)) for n, w in coupling.graph.consts.items()]
+    scores = score(context, "taylor")
+    assert all(scores[group.cells].any() for group in coupling.groups)
+    assert any(s is None for s in known)
