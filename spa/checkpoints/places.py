@@ -25,6 +25,7 @@ Shape: TypeAlias = tuple[int, ...]
 PIECES = (1, 2, 3, 4, 6, 8)
 """Into how many pieces a tensor is divided; a cell with four gates and two sets of biases has 8."""
 LEAST = 2  # numbers in a piece: single ones are met anywhere
+JOINED = 16  # pieces that a stored tensor is at most made of: gates, directions, both biases
 MOST = 16  # ways to look at, where several tensors hold the same numbers
 AXES = 5  # longer than 1, of which every order is tried
 
@@ -138,7 +139,8 @@ class Finder:
         if count not in self._runs:
             runs: dict[bytes, list[Place]] = {}
             for name, array in self.tensors.items():
-                if array.size % count or len(bare(array.shape)) > 3:
+                pieces, rest = divmod(array.size, count)
+                if rest or not 0 < pieces <= JOINED or len(bare(array.shape)) > 3:
                     continue
                 for order in orders(array.shape):
                     for k, run in enumerate(array.transpose(order).reshape(-1, count)):
