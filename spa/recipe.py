@@ -80,7 +80,6 @@ class Recipe:
         "By what",
         "One number per weight, by initializer name, in place of a scorer.",
         form="FILE",
-        shown=True,
     )
     aggregate: Aggregate = asked("sum", "By what", "How a channel's weights become one number.")
     normalize: Normalize = asked("mean", "By what", "How groups are made comparable.")

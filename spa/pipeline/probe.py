@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -27,6 +26,7 @@ from spa.probes.probe import Lengths
 from spa.recipe import Recipe
 from spa.reports.probe import Made
 from spa.storage import check_place, replaced
+from spa.storage.arrays import npz
 
 Array = NDArray[Any]
 
@@ -66,12 +66,11 @@ def probe(
             made, feeds = _drawn(probe_of(groups, recipe, context), groups.graph, samples, recipe)
         better = improved(feeds, made, groups, recipe, context, keep=True)
         arrays = {s.name: _joined(better, s.name, s.axis) for s in made.streams}
-        held = io.BytesIO()
-        np.savez(held, allow_pickle=False, **arrays)
-        replaced(Path(output), held.getvalue(), "the output", "choose another place")
+        contents = npz(arrays)
+        replaced(Path(output), contents, "the output", "choose another place")
     return Made(
         path=str(output),
-        bytes=len(held.getvalue()),
+        bytes=len(contents),
         inputs={name: [x.dtype.name, [*x.shape]] for name, x in arrays.items()},
         ranges={name: _range(x) for name, x in arrays.items()},
         moved=better is not feeds,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import torch
 from spa.errors import UsageError
 from spa.graph import Graph
 from spa.storage import cache_folder, replaced
+from spa.storage.arrays import npz
 from spa.torch.invert import Feeds, Inverted, Told
 from spa.torch.workload import Work
 
@@ -60,15 +60,13 @@ def kept(place: Path | None, told: Told) -> Inverted | None:
 
 def remember(place: Path, made: Inverted) -> None:
     """Keep it; what cannot be kept costs time, not the run."""
-    held = io.BytesIO()
     told: Mapping[str, np.ndarray] = {
         "inputs": made.inputs.astype(np.float16),
         "counts": np.array([made.steps, int(made.complete)]),
         "misfits": np.array([made.before, made.after]),
         "words": np.array(made.words),
     }
-    np.savez(held, allow_pickle=False, **told)
-    contents = held.getvalue()
+    contents = npz(told)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         _make_room(place.parent, len(contents))
