@@ -30,13 +30,6 @@ BYTE_EDITS = (
         BLIND,
     ),
     Edit(
-        "the zero of a choice between bytes is not known",
-        f"{RULES}/integers.py",
-        'trait("QLinearWhere", domain=MICROSOFT, zero=8, ',
-        'trait("QLinearWhere", domain=MICROSOFT, zero=6, ',
-        ("chosen_bytes",),
-    ),
-    Edit(
         "a softmax of bytes over channels is exact",
         f"{RULES}/normalize.py",
         "    if set(axes) & x.axes:\n        op.lossy(reason)\n    return op.like(x)",
