@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from spa.zoo.run import Plan
 
 
-OF_ONE = ("budget_bytes", "saliency", "ignore", "only", "input_shape")
+OF_ONE = ("labels", "saliency", "ignore", "only", "input_shape")
 """Options that name parts of one model, which a config has under a glob; `--help` lists others."""
 RUNNING = (
     declare.option(
