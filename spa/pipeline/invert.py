@@ -30,12 +30,6 @@ SECONDS = 300.0
 """What may be spent unless told otherwise."""
 BETTER = 0.95
 """Of what held-back terms missed before, at most so much is missed after."""
-FEW = 256
-"""Rows below which others are added as they were made: too few tell less than worse ones.
-
-Measured (docs/probes.md): 64 that fit the statistics are worse than 1,024 as made, 256 are better;
-of those that were moved by answers alone, 256 are as good, and better only beside 768 as made.
-"""
 INSTALL = "pip install 'onnx-spa[torch]'"
 Array = NDArray[Any]
 
@@ -81,7 +75,7 @@ def improved(
         groups: the analysed model.
         recipe: with the budget of seconds.
         context: of the run; it is told what was decided, and why.
-        keep: whether an interrupt only ends the moving.
+        keep: only those that were moved, also where an interrupt ends that.
 
     Raises:
         UsageError: it was asked for and there is no torch.
@@ -115,16 +109,16 @@ def improved(
         f"{len(made.inputs)} inputs were moved by {made.steps} steps of gradients until they agree "
         f"with what the file tells{some}; held back: {told} (--set invert=off leaves them)"
     )
-    return Runs(_filled(made, feeds))
+    return Runs(_filled(made, () if keep else feeds))
 
 
-def _filled(made: Inverted, feeds: Runs) -> list[Mapping[str, Array]]:
-    """In runs of the usual size, with inputs as they were made where there are few others."""
-    rows = made.inputs
-    plain = np.concatenate([feed[made.name] for feed in feeds])
-    enough = FEW if made.anchored else len(plain)
-    if len(rows) < enough:
-        rows = np.concatenate([rows, plain[len(rows) : enough]])
+def _filled(made: Inverted, feeds: Sequence[Mapping[str, Array]]) -> list[Mapping[str, Array]]:
+    """In runs of the usual size, followed by as many inputs as made as there were more of them.
+
+    Measured (docs/probes.md): few moved inputs alone tell less than many as made.
+    """
+    plain = [feed[made.name] for feed in feeds] or [made.inputs[:0]]
+    rows = np.concatenate([made.inputs, np.concatenate(plain)[len(made.inputs) :]])
     return [{made.name: rows[k : k + BATCH]} for k in range(0, len(rows), BATCH)]
 
 

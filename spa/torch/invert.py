@@ -88,11 +88,6 @@ class Inverted:
     words: str
     complete: bool
 
-    @property
-    def anchored(self) -> bool:
-        """Whether statistics were met, not answers alone."""
-        return self.words == LEFT_OUT
-
 
 @dataclass(frozen=True, eq=False)
 class Told:

@@ -292,9 +292,8 @@ def scored(model: onnx.ModelProto, rows: int, budget: str | float = "auto") -> l
 
 def test_few_are_filled_up_with_inputs_as_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spa.torch.workload.RATE", 2e7)  # so that the budget pays for some only
-    monkeypatch.setattr("spa.pipeline.invert.FEW", 96)
     rows, others = scored(net(), 128, 30.0)
-    assert rows == 96 and 32 <= others < 96
+    assert rows == 128 and 32 <= others < 96
 
 
 def test_probe_writes_what_a_quantiser_takes(
