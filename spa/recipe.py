@@ -155,6 +155,7 @@ class Recipe:
         "Checks",
         "Fail if the file, external data included, is larger, such as 4M.",
         form="SIZE",
+        shown=True,
     )
     check: str | Callable[[str], Any] | None = asked(
         None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -18,7 +19,9 @@ ASKING = ("SIGTERM", "SIGHUP")
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
-    sys.exit(run(argv))
+    code = run(argv)
+    _forget_unwritten()
+    sys.exit(code)
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -35,6 +38,15 @@ def run(argv: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         return complain(error, verbose=not {"-v", "-vv", "--verbose"}.isdisjoint(arguments))
     return code if isinstance(code, int) else 0
+
+
+def _forget_unwritten() -> None:
+    """Let go of what standard output did not take, which Python would try once more at the end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 @contextmanager
