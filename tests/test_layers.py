@@ -128,7 +128,7 @@ def test_no_cycles_between_modules():
         if module in done:
             return
         trail.append(module)
-        for target in sorted(targets(module, lazy=False) & MODULES.keys()):
+        for target in sorted(targets(module, lazy=True) & MODULES.keys()):
             visit(target)
         trail.pop()
         done.add(module)

@@ -6,19 +6,28 @@ Where such an entry counts channels as well (tokens times channels, in one axis)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import NodeProto
 
 from spa.make import make
 
-if TYPE_CHECKING:
-    from spa.rewrite.build import Builder
+
+class Writer(Protocol):
+    """What puts nodes and constants into a model; both give the name of a tensor."""
+
+    def constant(self, wanted: str, array: NDArray[Any]) -> str:
+        """A stored one."""
+
+    def insert(self, made: Callable[..., NodeProto], inputs: list[str], wanted: str) -> str:
+        """One that a new node makes."""
 
 
 def override(
-    writer: Builder,
+    writer: Writer,
     name: str,
     old: NDArray[Any],
     new: NDArray[Any],

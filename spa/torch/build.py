@@ -17,6 +17,7 @@ from spa.graph.normalize import captured_names, constant_of, graphs_in
 from spa.graph.stored import Path as Inside
 from spa.graph.stored import Place, sparse_of, step_of
 from spa.graph.tensors import to_array
+from spa.torch.fuse import fused
 from spa.torch.program import Mode, Program, Step
 from spa.torch.registry import ALL, FREE, Operator, find
 from spa.torch.values import DTYPES, FLOATS, WIDER, tensor_of
@@ -59,7 +60,7 @@ class Builder:
 
     def program(self, graph: GraphProto, path: Inside = ()) -> Program:
         """The program of a graph; its constants are added to `held`."""
-        made = Program()
+        made = Program(fused)
         fed = [info.name for info in graph.input]
         kinds = _kinds(graph)
         for tensor in graph.initializer:

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-if TYPE_CHECKING:
-    from spa.torch.program import Step
+from spa.torch.program import Step
 
 WANTED = (math.sqrt(0.5), 1.0, 0.5)
 
@@ -128,8 +126,6 @@ def fused(steps: list[Step], kept: Collection[int]) -> list[Step]:
 
 def _gelu(step: Step, reads: Reads, divide: object) -> tuple[Step, Step, list[Step]] | None:
     """From an erf to the whole formula: its last step, what takes its place, and all its steps."""
-    from spa.torch.program import Step
-
     inside = reads.made(step.ins[0], divide, torch.mul)
     plus = reads.only(step, torch.add)
     if inside is None or plus is None:

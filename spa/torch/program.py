@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from spa.errors import ReadError, first_line
-from spa.torch.fuse import fused
 from spa.torch.registry import ALL, Operator
 from spa.torch.values import WIDER
 
@@ -83,8 +82,11 @@ class Program:
             it, and the key there.
         inputs, outputs: places.
         outer: places of tensors of the enclosing graph, and where they go here.
+        shorten: what takes kernels in the place of several steps; it gets the steps of a plan, and
+            the places that must stay.
     """
 
+    shorten: Callable[[list[Step], Collection[int]], list[Step]]
     places: dict[str, int] = field(default_factory=dict)
     base: list[Value] = field(default_factory=lambda: [None])
     live: list[tuple[int, dict[str, Tensor | None], str]] = field(default_factory=list)
@@ -133,7 +135,7 @@ class Program:
         last: dict[int, int] = {}
         rows: list[Row] = []
         chosen.reverse()
-        chosen = fused(chosen, kept | given)
+        chosen = self.shorten(chosen, kept | given)
         for k, step in enumerate(chosen):
             last.update((i, k) for i in (*step.ins, *step.outs))
         constants = {k for k, value in enumerate(self.base) if value is not None}
