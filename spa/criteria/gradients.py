@@ -162,7 +162,7 @@ def _gradients(
 
     spa.torch.load  # noqa: B018  # says in a sentence where torch is missing
     from spa.torch.gradients import Gradients
-    from spa.torch.tuning import device_of
+    from spa.torch.values import device_of
 
     coupling, graph = context.coupling, context.coupling.graph
     trained = rows is not None or not _is_fresh(graph)

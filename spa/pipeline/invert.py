@@ -149,12 +149,13 @@ def inverted(
     Raises:
         ReadError: nothing is known to move them to, or the model has no gradients.
     """
-    from spa.torch.invert import device_of, invert, tell
+    from spa.torch.invert import invert, tell
     from spa.torch.kept import kept, place_of, remember
+    from spa.torch.values import device_of
     from spa.torch.workload import price_of, work_for
 
     graph = groups.graph
-    device = device_of(recipe.device)
+    device = device_of(recipe.device, must=False).type
     known = remembered.stored(graph)
     means = () if known else remembered.centred(graph, feeds)
     told = tell(graph, feeds, known, means, pictured=pictured, device=device)

@@ -1,4 +1,4 @@
-"""Classes of the inputs that a person gives, and in which order runs take them."""
+"""Classes of the inputs that a person gives, in the order in which runs take them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,6 @@ from spa.recipe import Held, Recipe
 Array = NDArray[Any]
 BESIDE = ("labels", "label", "y", "targets")
 """Names under which a file of inputs may hold their classes."""
-
-
-def ordered(probe: Probe, rows: Sequence[int]) -> list[int]:
-    """Rows in the order in which `Probe.runs` gives them."""
-    lengths = probe.lengths
-    if lengths is None or probe.rows is not None:
-        return list(rows)
-    return sorted(rows, key=lambda row: (lengths.of(row), row))
 
 
 def labels_of(given: object, available: int | None) -> Array:
@@ -79,13 +71,13 @@ def by_run(
     labels: NDArray[np.int64], probe: Probe, rows: Sequence[int], runs: Runs
 ) -> tuple[NDArray[np.int64], ...]:
     """The classes of the rows of each of the runs that `Probe.runs` makes of `rows`."""
-    size = probe.rows
-    order = ordered(probe, rows)
-    if size is not None:
-        order = [first + k for first in rows[::size] for k in range(size)]
     ends = np.cumsum([probe.held(run) for run in runs])
-    own = labels[np.asarray(order, np.int64) % len(labels)]
-    return tuple(np.split(own, ends[:-1]))
+    return tuple(np.split(in_order(labels, probe, rows), ends[:-1]))
+
+
+def in_order(labels: NDArray[np.int64], probe: Probe, rows: Sequence[int]) -> NDArray[np.int64]:
+    """The classes of `rows`, as `Probe.runs` orders them."""
+    return labels[np.asarray(probe.ordered(rows), np.int64) % len(labels)]
 
 
 def _read(path: str) -> Array:

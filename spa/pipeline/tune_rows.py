@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spa.errors import UsageError
 from spa.graph import Graph
-from spa.pipeline.labels import labels_of, ordered
+from spa.pipeline.labels import in_order, labels_of
 from spa.pipeline.values import Groups
 from spa.probes import Probe
 from spa.recipe import Recipe
@@ -87,7 +87,7 @@ def source_of(
     known = None if labels is None else labels_of(labels, probe.available)
 
     def part(chosen: Sequence[int]) -> Part:
-        own = None if known is None else known[ordered(probe, chosen)]
+        own = None if known is None else in_order(known, probe, chosen)
         return Part(list(probe.runs(chosen, BATCH)), len(chosen), own)
 
     if not moved:

@@ -27,7 +27,7 @@ from spa.errors import VerifyError
 from spa.pipeline.context import Context
 from spa.pipeline.inputs import feeds_from, probe_of
 from spa.pipeline.invert import improved
-from spa.pipeline.tune_rows import BATCH, LEAST_HELD, Source, source_of
+from spa.pipeline.tune_rows import BATCH, LEAST_HELD, Feeds, Source, source_of
 from spa.pipeline.values import Groups, Repaired, Settled, Tuned
 from spa.probes import Probe
 from spa.recipe import Recipe
@@ -148,12 +148,12 @@ def _worked(
         Budget,
         Setting,
         Store,
-        device_of,
         digest_of_model,
         digest_of_rows,
         pools_of,
         run,
     )
+    from spa.torch.values import device_of
 
     recipe = settled.recipe
     axes = {stream.name: stream.axis for stream in probe.streams}
@@ -228,7 +228,7 @@ def _told(facts: TuneFacts, context: Context) -> None:
         )
 
 
-def agree(module: OnnxModule, model: ModelProto, base_dir: Path | None, feeds: Any) -> None:
+def agree(module: OnnxModule, model: ModelProto, base_dir: Path | None, feeds: Feeds) -> None:
     """Hold what the module computes against what onnxruntime does with its file.
 
     Raises:

@@ -143,12 +143,21 @@ class Probe:
                     yield from self._full(firsts[start : start + at_once], length)
             return
         size = max(1, batch or self.batch)
-        known = {row: self._length(row) for row in rows}
-        ordered = sorted(known, key=lambda row: (known[row] or 0, row))
-        for length, group in groupby(ordered, key=lambda row: known[row]):
-            alike = list(group)
+        for length, pairs in groupby(self._sorted(rows), key=lambda pair: pair[0]):
+            alike = [row for _, row in pairs]
             for start in range(0, len(alike), size):
                 yield self._run(alike[start : start + size], 0, length)
+
+    def ordered(self, rows: Rows) -> list[int]:
+        """Numbers of rows in the order in which `runs` gives them, those that fill up runs, too."""
+        if self.rows is not None:
+            return [first + k for first in rows[:: self.rows] for k in range(self.rows)]
+        return [row for _, row in self._sorted(rows)]
+
+    def _sorted(self, rows: Rows) -> list[tuple[int | None, int]]:
+        """Rows with their lengths, the short ones first; each once."""
+        pairs = [(self._length(row), row) for row in dict.fromkeys(rows)]
+        return sorted(pairs, key=lambda pair: (pair[0] or 0, pair[1]))
 
     def held(self, feeds: Mapping[str, Array]) -> int:
         """How many rows a run holds."""

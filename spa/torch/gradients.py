@@ -10,8 +10,9 @@ a weight's gradient is large where the outputs hang on the weight, whatever they
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ class Gradients:
         trained: bool = True,
         seed: int = 0,
         device: str = "cpu",
-        base_dir: Any = None,
+        base_dir: Path | None = None,
     ) -> None:
         own = {place for name, place in places.items() if name == place}
         norms = "frozen" if trained else "train"
@@ -186,11 +187,14 @@ class Gradients:
         ]
 
     @staticmethod
-    def _grads(loss: Tensor, leaves: Any, twice: bool = False) -> Sequence[Tensor | None]:
+    def _grads(
+        loss: Tensor, leaves: Iterable[Tensor], twice: bool = False
+    ) -> Sequence[Tensor | None]:
+        wanted = list(leaves)
         if not loss.requires_grad:
-            return [None for _ in leaves]
+            return [None] * len(wanted)
         grads: Sequence[Tensor | None] = torch.autograd.grad(
-            loss, list(leaves), create_graph=twice, allow_unused=True
+            loss, wanted, create_graph=twice, allow_unused=True
         )
         return grads
 

@@ -147,11 +147,6 @@ def tell(
     return Told(module, moved, shape, feeds[0][moved].dtype, layout, span, terms, answers, weights)
 
 
-def device_of(name: str) -> str:
-    """The device of torch for the name of an engine, or `auto`."""
-    return "cuda" if name in ("auto", "cuda") and torch.cuda.is_available() else "cpu"
-
-
 def _none(name: str) -> bool:
     return False
 

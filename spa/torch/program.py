@@ -165,41 +165,17 @@ class Program:
             env[place] = held[key]
         for place, value in given:
             env[place] = value
-        if self.careful:
-            _carefully(env, plan)
-        else:
-            _plainly(env, plan)
+        _run(env, plan, self.careful)
         return [env[place] for place in plan.want]
 
 
-def _plainly(env: list[Value], plan: Plan) -> None:
-    """Run the rows of a plan where all lies on the CPU and nothing is in half precision."""
-    step = None
-    try:
-        for call, ins, outs, dead, step in plan.rows:  # noqa: B007
-            made: Any = call(*[env[i] for i in ins])
-            if isinstance(outs, int):
-                env[outs] = made
-            else:
-                for place, value in zip(outs, made):  # noqa: B905
-                    env[place] = value
-                env[0] = None
-            for place in dead:
-                env[place] = None
-    except FAILURES as error:
-        raise _failed(step, error) from error
-
-
-def _carefully(env: list[Value], plan: Plan) -> None:
-    """The same where devices or precisions meet.
-
-    What steers stays on the CPU, the rest follows the device of the data.  On the CPU, arithmetic
-    in half precision is done in float32, and its results are rounded.
-    """
+def _run(env: list[Value], plan: Plan, careful: bool) -> None:
+    """Run the rows of a plan; `careful` where devices or precisions may meet."""
     step = None
     try:
         for call, ins, outs, dead, step in plan.rows:
-            made: Any = _one(call, [env[i] for i in ins], step.operator)
+            values = [env[i] for i in ins]
+            made: Any = _one(call, values, step.operator) if careful else call(*values)
             if isinstance(outs, int):
                 env[outs] = made
             else:
@@ -213,6 +189,10 @@ def _carefully(env: list[Value], plan: Plan) -> None:
 
 
 def _one(call: Callable[..., object], values: list[Value], operator: Operator) -> object:
+    """One call: what steers stays on the CPU, the rest follows the device of the data.
+
+    On the CPU, arithmetic in half precision is done in float32, and its results are rounded.
+    """
     tensors = [v for k, v in enumerate(values) if isinstance(v, Tensor) and k not in operator.host]
     away = next((v.device for v in tensors if v.device.type != "cpu"), None)
     if away is not None:

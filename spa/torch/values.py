@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spa.errors import ReadError
+from spa.errors import ReadError, UsageError
 
 _NAMES = {
     1: "float32",
@@ -120,3 +120,22 @@ def ints(value: Tensor | None) -> list[int]:
 def like(value: Tensor, other: Tensor) -> Tensor:
     """A value on the device of another."""
     return value if value.device == other.device else value.to(other.device)
+
+
+def device_of(name: str, must: bool = True) -> torch.device:
+    """Where to compute: "cpu", "cuda", or "auto", which is a GPU where PyTorch has one.
+
+    Args:
+        name: of an engine of onnxruntime, or `auto`.
+        must: whether "cuda" may be nothing else.
+
+    Raises:
+        UsageError: this PyTorch has no GPU, and it must be one.
+    """
+    there = torch.cuda.is_available()
+    if must and name == "cuda" and not there:
+        raise UsageError(
+            "--device cuda needs a PyTorch that sees a GPU, and this one does not; install one "
+            "for CUDA, or leave the option out"
+        )
+    return torch.device("cuda" if there and name in ("auto", "cuda") else "cpu")

@@ -283,7 +283,7 @@ def test_cuda_without_a_gpu_is_said(small):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(UsageError, match="sees a GPU"):
-        from spa.torch.tuning import device_of
+        from spa.torch.values import device_of
 
         device_of("cuda")
 

@@ -286,16 +286,16 @@ def nhwc_conv(
     strides: Ints | None = None,
 ) -> Tensor:
     """Channels last, in all but the weight of onnxruntime's CPU kernels."""
-    from spa.torch.ops.activations import activate
-
-    made = conv(
+    return fused_conv(
         x.movedim(-1, 1),
         w,
         b,
+        None if z is None else z.movedim(-1, 1),
+        activation=activation,
+        activation_params=activation_params,
         auto_pad=auto_pad,
         dilations=dilations,
         group=group,
         pads=pads,
         strides=strides,
     ).movedim(1, -1)
-    return activate(made if z is None else made + z, activation, activation_params)

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spa.errors import UsageError
 from spa.torch.module import OnnxModule
 from spa.torch.tuning.checkpoint import Store
 from spa.torch.tuning.match import Matched
@@ -23,28 +22,12 @@ __all__ = [
     "Pool",
     "Setting",
     "Store",
-    "device_of",
     "digest_of_model",
     "digest_of_rows",
     "outputs_of",
     "pools_of",
     "run",
 ]
-
-
-def device_of(name: str) -> torch.device:
-    """Where to compute: "cpu", "cuda", or "auto", which is a GPU where PyTorch has one.
-
-    Raises:
-        UsageError: this PyTorch has no GPU.
-    """
-    there = torch.cuda.is_available()
-    if name == "cuda" and not there:
-        raise UsageError(
-            "--device cuda needs a PyTorch that sees a GPU, and this one does not; install one "
-            "for CUDA, or leave the option out"
-        )
-    return torch.device("cuda" if there and name in ("auto", "cuda") else "cpu")
 
 
 def digest_of_model(module: OnnxModule) -> str:
