@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from spa import allowed
-from spa.errors import ReadError, UsageError
+from spa.errors import ReadError, UsageError, install
 from spa.recipe import OPTIONS, Recipe, checked
 from spa.spelling import in_file
 
@@ -226,7 +226,7 @@ def read_yaml(text: str, name: str) -> Table:
         import yaml
     except ImportError as error:
         raise ReadError(
-            f'{name} needs PyYAML; install it with pip install "onnx-spa[yaml]", or write TOML'
+            f"{name} needs PyYAML; install it with {install('yaml')}, or write TOML"
         ) from error
     try:
         data = yaml.safe_load(text)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from spa.errors import ReadError, first_line
+from spa.errors import ReadError, first_line, install
 from spa.make import make
 from spa.registry import ENGINES, Registry
 
@@ -41,8 +41,7 @@ def library() -> Any:
         import onnxruntime
     except ImportError as error:
         raise ReadError(
-            "onnxruntime is not installed; install it with "
-            'pip install "onnx-spa[cpu]" or "onnx-spa[gpu]"'
+            f"onnxruntime is not installed; install it with {install('cpu', 'gpu')}"
         ) from error
     return onnxruntime
 
@@ -108,7 +107,7 @@ def providers(device: Device = "auto") -> list[str]:
 def no_cuda() -> str:
     """Why models cannot run on a GPU, and what to do; empty where they can."""
     if CUDA not in library().get_available_providers():
-        return 'this onnxruntime cannot use a GPU; install it with pip install "onnx-spa[gpu]"'
+        return f"this onnxruntime cannot use a GPU; install it with {install('gpu')}"
     return idle_cuda()
 
 

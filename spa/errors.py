@@ -52,6 +52,14 @@ class LimitError(SpaError):
     exit_code = 7
 
 
+def install(*extras: str) -> str:
+    """The command that brings what an extra of this package needs; any of them, where several do.
+
+    In double quotes, which every shell takes.
+    """
+    return "pip install " + " or ".join(f'"onnx-spa[{extra}]"' for extra in extras)
+
+
 FOREIGN = 400
 """Characters of what another library says that fit into a sentence of ours."""
 

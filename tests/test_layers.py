@@ -231,6 +231,22 @@ def test_nothing_happens_at_import():
         assert not found
 
 
+def test_extras_are_asked_for_in_one_way_and_exist():
+    """One place spells the command; `install` is told the names of extras of this package."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    extras = re.findall(r"^(\w+) = \[", project.split("[project.optional-dependencies]")[1], re.M)
+    asked = set()
+    for path, tree in TREES.items():
+        for node, _ in statements(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "install":
+                names = [ast.literal_eval(each) for each in node.args]
+                assert names and {*names} <= {*extras}, f"{path.name}: {names}"
+                asked.update(names)
+    assert {"cpu", "gpu", "torch", "images"} <= asked
+    spelt = [path.name for path, text in TEXTS.items() if re.search(r"install.*onnx-spa\[", text)]
+    assert sorted(spelt) == ["errors.py", "tune.py"]  # the latter as text for `--help`
+
+
 # What never appears
 
 ARCHITECTURES = set(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from spa.checkpoints.exported import Arrays
-from spa.errors import ReadError, SpaError, UsageError, first_line
+from spa.errors import ReadError, SpaError, UsageError, first_line, install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,8 +91,7 @@ def _torch(path: Path) -> tuple[Arrays, Write]:
         import spa.torch.files
     except ImportError as error:
         raise UsageError(
-            f"reading {path.suffix} needs PyTorch, which is not installed; "
-            "pip install 'onnx-spa[torch]'"
+            f"reading {path.suffix} needs PyTorch, which is not installed; {install('torch')}"
         ) from error
     return spa.torch.files.pickled(path)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.errors import ReadError, UsageError
+from spa.errors import ReadError, UsageError, install
 from spa.executor import remembered
 from spa.executor.samples import BATCH
 from spa.executor.survey import Runs
@@ -30,7 +30,6 @@ SECONDS = 300.0
 """What may be spent unless told otherwise."""
 BETTER = 0.95
 """Of what held-back terms missed before, at most so much is missed after."""
-INSTALL = "pip install 'onnx-spa[torch]'"
 Array = NDArray[Any]
 
 
@@ -55,7 +54,9 @@ def seconds_of(recipe: Recipe, instead: str = "leave out --set invert") -> float
         return SECONDS if recipe.invert == "auto" else float(recipe.invert)
     if recipe.invert == "auto":
         return None
-    raise UsageError(f"inputs are moved by gradients, which need PyTorch; {INSTALL}, or {instead}")
+    raise UsageError(
+        f"inputs are moved by gradients, which need PyTorch; {install('torch')}, or {instead}"
+    )
 
 
 def improved(
@@ -86,7 +87,7 @@ def improved(
         if pictured and recipe.calib is None and recipe.invert == "auto":
             context.note(
                 "inputs stay as they were made up; with PyTorch they are moved until they agree "
-                f"with what the file tells, and pruning loses less: {INSTALL}"
+                f"with what the file tells, and pruning loses less: {install('torch')}"
             )
         return feeds
     if not feeds or not (pictured or recipe.invert != "auto"):

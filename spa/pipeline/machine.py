@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from spa._version import __version__
-from spa.errors import SpaError
+from spa.errors import SpaError, install
 
 PACKAGES = (
     "onnx",
@@ -73,7 +73,7 @@ def doctor() -> dict[str, Any]:
     if "onnxruntime" in found and "onnxruntime-gpu" in found:
         problems.append(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; "
-            "uninstall both, then install one with onnx-spa[cpu] or onnx-spa[gpu]"
+            f"uninstall both, then {install('cpu', 'gpu')}"
         )
     opset = None
     try:

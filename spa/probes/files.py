@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.errors import ReadError, UsageError
+from spa.errors import ReadError, UsageError, install
 from spa.probes.pictures import COLOURS, Picture
 from spa.probes.scale import Scale
 
@@ -95,7 +95,7 @@ def _open(path: Path) -> Array:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise UsageError(
-            'pictures need Pillow; install it with pip install "onnx-spa[images]" or give a .npz'
+            f"pictures need Pillow; install it with {install('images')} or give a .npz"
         ) from error
     try:
         with Image.open(path) as image:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from spa.errors import UsageError
+from spa.errors import UsageError, install
 
 if TYPE_CHECKING:
     from spa.torch.loader import load
@@ -44,6 +44,6 @@ def __getattr__(name: str) -> object:
         import_module("torch")
     except ImportError as error:
         raise UsageError(
-            "gradients need PyTorch, which is not installed; pip install 'onnx-spa[torch]'"
+            f"gradients need PyTorch, which is not installed; {install('torch')}"
         ) from error
     return getattr(import_module(_HOME[name]), name)

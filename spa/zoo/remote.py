@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from spa.errors import LimitError, ReadError, first_line
+from spa.errors import LimitError, ReadError, first_line, install
 
 Found = TypeVar("Found")
 # What storages call the mark of a version: one of these changes whenever the contents do.
@@ -69,9 +69,7 @@ def _open(url: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
     except ImportError as error:
-        raise ReadError(
-            f'{url} needs fsspec; install it with pip install "onnx-spa[remote]"'
-        ) from error
+        raise ReadError(f"{url} needs fsspec; install it with {install('remote')}") from error
     system, path = _asked(url, lambda: url_to_fs(url))
     return system, path
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from spa.errors import ReadError, UsageError
+from spa.errors import ReadError, UsageError, install
 from spa.reports.zoo import Row, Zoo, is_failure, summarize
 from spa.zoo import config, sources, summary
 from spa.zoo.deliver import check_summaries, claim_summaries
@@ -81,10 +81,7 @@ def zoo(plan: Plan, listen: Listen = deaf) -> Zoo:
 def prepared(plan: Plan) -> list[Job]:
     """The jobs of a plan, largest first; everything that can be checked beforehand is."""
     if find_spec("onnxruntime") is None:
-        raise ReadError(
-            "onnxruntime is not installed; install it with "
-            'pip install "onnx-spa[cpu]" or "onnx-spa[gpu]"'
-        )
+        raise ReadError(f"onnxruntime is not installed; install it with {install('cpu', 'gpu')}")
     if plan.engine == "local" and plan.address is not None:
         raise UsageError("--address is where a cluster answers; add --engine dask or ray")
     dest = plan.dest.absolute()

@@ -21,7 +21,7 @@ def without(monkeypatch):
 def test_tune_says_what_to_install(without, tmp_path, capsys):
     small = tmp_path / "small.onnx"
     spa.prune(DIGITS, 0.3, scorer="l2", repair="none", verify="none", output=small)
-    with pytest.raises(UsageError, match=r"pip install 'onnx-spa\[torch\]'"):
+    with pytest.raises(UsageError, match=r'pip install "onnx-spa\[torch\]"'):
         spa.tune(DIGITS, small)
     code = shell(["tune", str(DIGITS), str(small), "-o", str(tmp_path / "out.onnx")])
     (line,) = capsys.readouterr().err.strip().splitlines()[-1:]

@@ -36,7 +36,7 @@ def test_a_plan_says_nothing_of_what_had_no_say() -> None:
 
 
 def test_who_asks_for_gradients_is_told_what_to_install() -> None:
-    with pytest.raises(UsageError, match=r"pip install 'onnx-spa\[torch\]'"):
+    with pytest.raises(UsageError, match=r'pip install "onnx-spa\[torch\]"'):
         spa.prune(MODEL, 0.3, invert=10)
 
 
@@ -61,5 +61,5 @@ def test_probe_writes_inputs_as_made(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_probe_says_what_to_install(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["probe", str(MODEL), "-o", str(tmp_path / "inputs.npz")]) == 2
     told = capsys.readouterr().err
-    assert "pip install 'onnx-spa[torch]'" in told and "--plain" in told
+    assert 'pip install "onnx-spa[torch]"' in told and "--plain" in told
     assert not [*tmp_path.iterdir()]

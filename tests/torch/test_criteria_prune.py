@@ -104,4 +104,4 @@ def test_without_torch_a_sentence_says_what_to_install_before_any_work():
         [sys.executable, "-c", code, *asked], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "pip install 'onnx-spa[torch]'" in done.stderr
+    assert 'pip install "onnx-spa[torch]"' in done.stderr

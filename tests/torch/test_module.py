@@ -424,7 +424,7 @@ def test_an_operator_can_be_added():
 def test_without_torch_a_sentence_says_what_to_install():
     code = "import sys; sys.modules['torch'] = None\nimport spa.torch\nspa.torch.load('x.onnx')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "pip install 'onnx-spa[torch]'" in done.stderr.splitlines()[-1]
+    assert 'pip install "onnx-spa[torch]"' in done.stderr.splitlines()[-1]
 
 
 def test_opset_6_and_older():

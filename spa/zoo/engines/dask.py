@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from spa.errors import ReadError
+from spa.errors import ReadError, install
 from spa.zoo.engines.stopping import StopFile, stoppable
 from spa.zoo.model import Job
 from spa.zoo.work import Answer
@@ -61,9 +61,7 @@ def connect(*, jobs: int, address: str | None, begun: Callable[[str], None]) -> 
     try:
         import distributed
     except ImportError as error:
-        raise ReadError(
-            '--engine dask needs Dask; install it with pip install "onnx-spa[dask]"'
-        ) from error
+        raise ReadError(f"--engine dask needs Dask; install it with {install('dask')}") from error
     try:
         if address is not None:
             return Dask(distributed.Client(address, timeout=SECONDS_TO_CONNECT))

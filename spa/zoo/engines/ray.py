@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from spa.errors import ReadError
+from spa.errors import ReadError, install
 from spa.zoo.engines.stopping import StopFile, stoppable
 from spa.zoo.model import Job
 from spa.zoo.work import Answer
@@ -64,9 +64,7 @@ def connect(*, jobs: int, address: str | None, begun: Callable[[str], None]) -> 
     try:
         import ray
     except ImportError as error:
-        raise ReadError(
-            '--engine ray needs Ray; install it with pip install "onnx-spa[ray]"'
-        ) from error
+        raise ReadError(f"--engine ray needs Ray; install it with {install('ray')}") from error
     said: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None:
         said |= {"num_cpus": jobs, "include_dashboard": False}
