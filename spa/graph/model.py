@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+from spa.errors import ReadError
 
 if TYPE_CHECKING:
     import onnx
@@ -22,6 +25,7 @@ FLOW = "spa.flow"  # the domain of what happens at the borders of bodies; no fil
 Attributes: TypeAlias = Mapping[str, Any]
 """Of a node, by name: numbers, text, lists, arrays or graphs, as the operator wants them."""
 Given: TypeAlias = "Path | bytes | onnx.ModelProto | None"
+Contents: TypeAlias = "bytes | None"
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,33 @@ class Source:
         if self.given is None or isinstance(self.given, onnx.ModelProto):
             return self.given
         return onnx.load_from_string(self.given)
+
+    def original(self) -> tuple[onnx.ModelProto, Contents]:
+        """The model as it was given, to be changed, and its bytes; None of a model in memory.
+
+        Raises:
+            ReadError: the file is gone, or is not what was read.
+        """
+        import onnx
+
+        if isinstance(self.given, onnx.ModelProto):
+            copy = onnx.ModelProto()
+            copy.CopyFrom(self.given)
+            return copy, None
+        try:
+            contents = self.given.read_bytes() if isinstance(self.given, Path) else self.given
+        except OSError as error:
+            raise self._gone() from error
+        if contents is None or hashlib.sha256(contents).hexdigest() != self.sha256:
+            raise self._gone()
+        return onnx.load_from_string(contents), contents
+
+    def _gone(self) -> ReadError:
+        label = "the model" if self.path is None else f"'{self.path}'"
+        return ReadError(
+            f"{label} is gone or was changed since it was read, and writing needs all of it that "
+            "does not change; put it back as it was"
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,6 +59,7 @@ def save(
     source: str | os.PathLike[str] | None = None,
     reads: Iterable[str | os.PathLike[str]] = (),
     external: bool | None = None,
+    contents: bytes | None = None,
 ) -> Saved:
     """Write `model` to `path` atomically; the model itself is not changed.
 
@@ -71,6 +72,8 @@ def save(
         reads: further files that are never replaced.
         external: whether to write external data; by default if the model has some or is too
             large for one file.
+        contents: the bytes that `model` was read from, which are written as they are; a model
+            with external data goes by its values.
 
     Raises:
         UsageError: the file exists, is one that was read, or cannot be written.
@@ -85,8 +88,9 @@ def save(
         clashes({"the input": [source]}, [target])
     clashes({"a data file of the input": beside, "an input": others}, [target])
     check_place(target, "the output", force=force)
-    contents = None
-    if not external and not outside:
+    if external or outside:
+        contents = None
+    elif contents is None:
         contents = _serialized(model)
     if external is None:
         external = contents is None

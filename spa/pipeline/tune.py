@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from onnx import ModelProto
@@ -16,7 +14,7 @@ from onnx import ModelProto
 from spa.errors import VerifyError
 from spa.events import Callback, quiet
 from spa.executor.samples import check_room
-from spa.graph import Graph, Saved, save
+from spa.graph import Graph, save
 from spa.graph.distinct import check_files
 from spa.pipeline.context import Context
 from spa.pipeline.files import file_of, files_read, staged
@@ -73,17 +71,27 @@ def tune(
             _same_sizes(first, second)
         score_original(first, recipe, context)
         settled = judged(Settled(recipe), pair.original, context)
-        given = (second.source.given, second.source.base_dir)
-        _, made = tune_stage(pair.original, given, settled, context, resume=resume)
+        base = second.source.base_dir
+        given = (second.source.given, base)
+        made = tune_stage(pair.original, given, settled, context, resume=resume)
         if made is not None:
             _sign(made)
-        _check(pair, made, settled, context)
+        model, contents = second.source.original() if made is None else (made, None)
+        _check(pair, model, made is None, settled, context)
         reads = (*files_read(first, recipe), *files_read(second, recipe))
         if output is not None:
-            context.reach(_delivered(second, made, output, force, reads))
-    model = second.proto if made is None else made
+            saved = save(
+                model,
+                output,
+                force=force,
+                base_dir=base,
+                source=second.source.path,
+                reads=reads,
+                contents=contents,
+            )
+            context.reach(saved)
     report, plan = report_of(context, "ok"), carried_plan(model)
-    return Result(report, model, plan, report["exit_code"], second.source.base_dir, reads)
+    return Result(report, model, plan, report["exit_code"], base, reads)
 
 
 def _same_sizes(first: Graph, second: Graph) -> None:
@@ -106,10 +114,12 @@ def _sign(made: ModelProto) -> None:
         made.metadata_props.add(key=REFITTED, value="true")
 
 
-def _check(pair: Pair, made: ModelProto | None, settled: Settled, context: Context) -> None:
+def _check(
+    pair: Pair, model: ModelProto, unchanged: bool, settled: Settled, context: Context
+) -> None:
     """Measure drift and latency of what will be delivered, and hold it against the gates."""
     first, second = pair.original.graph, pair.pruned.graph
-    model, base = second.proto if made is None else made, second.source.base_dir
+    base = second.source.base_dir
     sizes_note(first, context)
     with context.stage("verify"), failing("run", context):
         feeds, device = feeds_at(first, settled.recipe.seed), settled.recipe.device
@@ -120,25 +130,5 @@ def _check(pair: Pair, made: ModelProto | None, settled: Settled, context: Conte
     check_gates(
         settled.recipe,
         context,
-        lambda: file_of(second) if made is None else staged(made, base, "model.onnx"),
+        lambda: file_of(second) if unchanged else staged(model, base, "model.onnx"),
     )
-
-
-def _delivered(
-    second: Graph,
-    made: ModelProto | None,
-    output: str | os.PathLike[str],
-    force: bool,
-    reads: tuple[Path, ...],
-) -> Saved:
-    """Write the tuned model, or the very bytes that came in."""
-    source = second.source
-    if made is not None:
-        kept: dict[str, Any] = {"base_dir": source.base_dir, "source": source.path}
-        return save(made, output, force=force, reads=reads, **kept)
-    import spa.torch
-
-    module = spa.torch.load(source.given, base_dir=source.base_dir)
-    spa.torch.save(module, output, force=force)
-    contents = Path(output).read_bytes()
-    return Saved(Path(output), sha256(contents).hexdigest(), len(contents))

@@ -66,7 +66,7 @@ def heal(made: Repaired, original: Groups, settled: Settled, context: Context) -
     if settled.recipe.tune is None:
         return made
     base = original.graph.source.base_dir
-    _, model = tune_stage(original, (made.model, base), settled, context)
+    model = tune_stage(original, (made.model, base), settled, context)
     return made if model is None else replace(made, model=model)
 
 
@@ -76,7 +76,7 @@ def tune_stage(
     settled: Settled,
     context: Context,
     resume: bool = False,
-) -> tuple[OnnxModule, ModelProto | None]:
+) -> ModelProto | None:
     """Tune a model that stands beside its original.
 
     Args:
@@ -87,8 +87,7 @@ def tune_stage(
         resume: whether to go on from a checkpoint.
 
     Returns:
-        The module with the best weights, and its model; None in place of that where no weights
-        were better than those that came in.
+        The model with the best weights; None where none were better than those that came in.
     """
     import spa.torch
 
@@ -111,13 +110,13 @@ def tune_stage(
         context.reach(Tuned(facts))
         _told(facts, context)
         if not outcome.kept:
-            return module, None
+            return None
         from spa.torch.writer import model_of
 
         model = model_of(module)
         base = graph.source.base_dir if small[1] is None else small[1]
         agree(module, model, base, source.held.runs[0])
-    return module, model
+    return model
 
 
 def _moved(

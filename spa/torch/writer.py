@@ -78,7 +78,7 @@ def save(module: OnnxModule, path: str | os.PathLike[str], *, force: bool = Fals
     source = module.source
     if source.path is not None:
         clashes({"the input": [source.path]}, [target])
-    original, contents = _original(module)
+    original, contents = source.original()
     folder = source.base_dir
     beside = _beside(original, folder)
     clashes({"a data file of the input": list(beside.values())}, [target])
@@ -109,7 +109,7 @@ def model_of(module: OnnxModule) -> ModelProto:
     Raises:
         ReadError: the file that the module was read from is gone or was changed.
     """
-    model, _ = _original(module)
+    model, _ = module.source.original()
     by_path = dict(graphs_of(model.graph))
     for name, slot in module.slots():
         path, own = slot.place
@@ -123,33 +123,6 @@ def model_of(module: OnnxModule) -> ModelProto:
                 holder.raw_data = new.tobytes()
     _put(module, model, module.source.base_dir, {})
     return model
-
-
-def _original(module: OnnxModule) -> tuple[ModelProto, bytes | None]:
-    """The model as it was given, and its bytes where it was given as such."""
-    source = module.source
-    given = source.given
-    if isinstance(given, ModelProto):
-        copy = ModelProto()
-        copy.CopyFrom(given)
-        return copy, None
-    try:
-        contents = given.read_bytes() if isinstance(given, Path) else given
-    except OSError as error:
-        raise _gone(source.path) from error
-    if contents is None or hashlib.sha256(contents).hexdigest() != source.sha256:
-        raise _gone(source.path)
-    model = ModelProto()
-    model.ParseFromString(contents)
-    return model, contents
-
-
-def _gone(path: Path | None) -> ReadError:
-    label = "the model" if path is None else f"'{path}'"
-    return ReadError(
-        f"{label}, which the module was read from, is gone or was changed since, and saving "
-        "needs all of it that is no weight; put it back as it was"
-    )
 
 
 def _beside(model: ModelProto, folder: Path | None) -> dict[str, Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import onnx
 import pytest
 
 import spa
@@ -27,6 +28,21 @@ def test_tune_says_what_to_install(without, tmp_path, capsys):
     (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
     assert code == 2 and "onnx-spa[torch]" in line
     assert not (tmp_path / "out.onnx").exists()
+
+
+def test_what_came_in_is_written_without_torch(without, tmp_path, monkeypatch):
+    """Where nothing made it better: a file to the byte, and a model in memory as it is."""
+    module = sys.modules["spa.pipeline.tune"]
+    monkeypatch.setattr(module, "tune_stage", lambda *_, **__: None)
+    monkeypatch.setattr(module, "check_torch", lambda _: None)
+    small = spa.prune(DIGITS, 0.3, scorer="l2", repair="none", verify="none", output=tmp_path / "s")
+    data = (tmp_path / "s").read_bytes()
+    for k, given in enumerate((tmp_path / "s", data, small.model)):
+        result = spa.tune(DIGITS, given, output=tmp_path / f"{k}.onnx", invert="off")
+        written = (tmp_path / f"{k}.onnx").read_bytes()
+        assert written == data or given is small.model
+        assert onnx.load_from_string(written) == small.model == result.model
+        assert result.model is not small.model
 
 
 def test_prune_says_so_before_anything_is_scored(without):

@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 import spa  # noqa: E402
 from spa import reports, runtime  # noqa: E402
 from spa.cli.main import run as shell  # noqa: E402
-from spa.errors import UsageError, VerifyError  # noqa: E402
+from spa.errors import ReadError, UsageError, VerifyError  # noqa: E402
 from spa.events import Started, Step  # noqa: E402
 from spa.torch.tuning import tuner as tuning  # noqa: E402
 from spa.torch.tuning.fit import Rate  # noqa: E402
@@ -134,6 +134,50 @@ def test_what_nothing_makes_better_is_delivered_as_it_came(small, tmp_path, monk
     assert result["tune"]["before"] == result["tune"]["after"]
     assert (tmp_path / "out.onnx").read_bytes() == small.read_bytes()
     assert any("stay as they came in" in words for words in result["warnings"])
+
+
+@pytest.mark.parametrize("folder", ["beside", "elsewhere"])
+def test_what_came_in_with_data_files_is_delivered_with_its_own(
+    small, tmp_path, monkeypatch, folder
+):
+    """The output never leans on files of the input, and the report lists all that was written."""
+    monkeypatch.setattr(tuning, "RATES", (Rate(30.0),))
+    given = tmp_path / "given" / "small.onnx"
+    given.parent.mkdir()
+    everything = {"save_as_external_data": True, "size_threshold": 0, "location": "w.bin"}
+    onnx.save(onnx.load(small), given, **everything)
+    output = given.with_name("out.onnx") if folder == "beside" else tmp_path / "out.onnx"
+    before = {path.name: path.read_bytes() for path in given.parent.iterdir()}
+    result = tuned(given, output)
+    assert not result["tune"]["kept"]
+    assert {name: (given.parent / name).read_bytes() for name in before} == before
+    for path in before:
+        (given.parent / path).unlink()
+    assert stored(onnx.load(output)) == stored(onnx.load(small))
+    listed = [Path(each["path"]) for each in result["files"]]
+    assert [each["kind"] for each in result["files"]] == ["model", "data"]
+    assert [each["bytes"] for each in result["files"]] == [p.stat().st_size for p in listed]
+    assert {*listed} == {*output.parent.glob("out.*")}
+
+
+def stored(model):
+    """All weights, by name."""
+    return {t.name: numpy_helper.to_array(t).tobytes() for t in model.graph.initializer}
+
+
+def test_a_file_that_was_replaced_meanwhile_is_not_delivered_unseen(small, tmp_path, monkeypatch):
+    """What is delivered as it came is what was read and judged, or nothing."""
+    monkeypatch.setattr(tuning, "RATES", (Rate(30.0),))
+    given = tmp_path / "small.onnx"
+    given.write_bytes(small.read_bytes())
+
+    def replaced(event):
+        if isinstance(event, Started) and event.stage == "tune":
+            given.write_bytes(DIGITS.read_bytes())
+
+    with pytest.raises(ReadError, match="was changed since"):
+        tuned(given, tmp_path / "out.onnx", callback=replaced)
+    assert not (tmp_path / "out.onnx").exists()
 
 
 def test_a_rate_that_destroys_the_model_is_given_up(small, monkeypatch):
