@@ -7,9 +7,21 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+
+
+def test_the_helpers_that_the_page_names_exist():
+    text = (ROOT / "docs/contributing/add_an_operator.md").read_text(encoding="utf-8")
+    called = text.split("| it | call |")[1].split("\n\n")[0]
+    files = {file: import_module(f"spa.rules.{file}") for file in re.findall(r"(\w+)\.py", called)}
+    assert len(files) > 6
+    for name, file in re.findall(r"`(\w+)` in `(\w+)\.py`", called):
+        assert hasattr(files[file], name), f"{name} of {file}"
+    for name in re.findall(r"`(\w+)`", called):
+        assert any(hasattr(module, name) for module in files.values()), name
 
 
 def test_an_operator_is_added_by_a_file_and_a_net(tmp_path):
