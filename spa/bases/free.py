@@ -129,7 +129,7 @@ class _Search:
             if len(own) > len(held):
                 return
             uses += own
-        readers = [(p, q) for p, role, q in uses if role == READS]
+        readers = [(p, q) for p, role, q in uses if role == READS and p.times]
         met = [q for node in products for n in node.inputs[:2] for q in self._carried(n, g)]
         cells = {
             READS: self._cells((q for _, q in readers), group.cells),

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa import labels
-from spa.coupling.cost import is_parameter
 from spa.coupling.model import Coupling
-from spa.criteria.meant import meant
+from spa.criteria.meant import counts, meant
 from spa.errors import UsageError
 from spa.labels import Ids, IndexMap
 from spa.trace import FOLLOWS, Param
@@ -49,7 +48,7 @@ def aggregate(coupling: Coupling, weigh: Weigh, how: str) -> NDArray[np.float64]
     parts = [
         part
         for param in coupling.notes.weights
-        if is_parameter(coupling.graph, param.stored)
+        if counts(coupling, param)
         for part in _parts(coupling, param, weigh, units)
     ]
     size = coupling.notes.size

@@ -14,10 +14,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from spa.coupling.cost import is_parameter
 from spa.coupling.model import Coupling, Group
 from spa.criteria.context import Context, criterion
-from spa.criteria.meant import meant
+from spa.criteria.meant import counts, meant
 from spa.trace import MAKES, Param
 
 CHUNK = 1 << 22  # weights made float64 at once
@@ -49,7 +48,7 @@ def fpgm(context: Context) -> NDArray[np.float64]:
 def _made(coupling: Coupling, param: Param) -> list[Rows]:
     """Per map of made channels: units `[rows]` and the weights `[rows, features]` of each row."""
     found: list[Rows] = []
-    if not is_parameter(coupling.graph, param.stored):
+    if not counts(coupling, param):
         return found
     for role, index_map in param.maps:
         units = coupling.root[index_map.ids]

@@ -26,6 +26,7 @@ from spa.coupling.model import Coupling
 from spa.coupling.rows import batch_symbols
 from spa.criteria.aggregate import Weigh
 from spa.criteria.context import Context, criterion
+from spa.criteria.meant import counts
 from spa.events import Advance, counted_in
 from spa.executor.survey import stored_statistics, survey
 from spa.graph.model import Graph
@@ -138,7 +139,7 @@ def _weights(coupling: Coupling) -> set[str]:
     return {
         param.stored
         for param in coupling.notes.weights
-        if is_parameter(coupling.graph, param.stored) and any(r != FOLLOWS for r, _ in param.maps)
+        if counts(coupling, param) and any(r != FOLLOWS for r, _ in param.maps)
     }
 
 

@@ -8,12 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spa.coupling.cost import is_parameter
 from spa.coupling.model import Coupling
 from spa.graph.model import Node
 from spa.rules import trait_of
 from spa.trace import MAKES, Param
 
 Array = NDArray[np.float32]
+
+
+def counts(coupling: Coupling, param: Param) -> bool:
+    """Whether a stored tensor is a weight: a parameter, or any integers that stand for numbers."""
+    if is_parameter(coupling.graph, param.stored):
+        return True
+    quantised = trait_of(coupling.graph.at(param.node)).quantised
+    return any(tensor == param.input for tensor, _, _ in quantised)
 
 
 def meant(coupling: Coupling, param: Param) -> Array:

@@ -20,8 +20,9 @@ from spa.graph.model import FLOW, Graph, Node
 from spa.labels import FROZEN, Ids, Image, IndexMap, Shape
 from spa.trace.couplings import Couplings
 from spa.trace.op import Listener, Op, T
-from spa.trace.param import MAKES, Param
+from spa.trace.param import MAKES, NoElementsError, Param
 from spa.trace.registry import RULES
+from spa.trace.roles import Derived
 
 log = logging.getLogger(__name__)
 
@@ -62,10 +63,6 @@ class Roots:
     reasons: tuple[Reason, ...]
 
 
-class NoElementsError(ValueError):
-    """A stored tensor without elements: it has no channels, and its node is frozen."""
-
-
 class Collect(Listener):
     """The notes of one sweep; `roots` solves them.
 
@@ -104,6 +101,7 @@ class Collect(Listener):
         self._ties: list[Reason] = []  # who says so, batch by batch
         self._frozen: list[tuple[Ids, Reason]] = []
         self._cells: list[tuple[tuple[Ids, ...], Reason]] = []
+        self._derived = Derived()
 
     # what an op sees
 
@@ -220,6 +218,7 @@ class Collect(Listener):
         for name in self.graph.outputs:
             for p in self.images[name].maps if name in self.images else ():
                 self._frozen.append((np.unique(p.ids), Reason("graph output", "output", name)))
+        self.params = {key: self._derived.named(param) for key, param in self.params.items()}
         return self
 
     def begin(self) -> None:
@@ -243,8 +242,9 @@ class Collect(Listener):
         shape = self.graph.shapes.get(name)
         if shape is None:
             return
-        axes = [axis for axis, size in enumerate(shape) if size > 1]
-        maps = tuple(self._make((axis,), shape, (OPTION, k, axis)) for axis in axes)
+        maps = tuple(
+            [self._make((a,), shape, (OPTION, k, a)) for a, n in enumerate(shape) if n > 1]
+        )
         self.images[name] = Image(shape, maps)
         for index_map in maps:
             self.hold(index_map.ids, Reason("an input of the model with a default", "input", name))
@@ -269,6 +269,7 @@ class Collect(Listener):
             )
             self._give_up(node, why)
             return
+        said = len(self._pairs)
         try:
             op = Op(self, node)
             found = rule(op, *op.x)
@@ -284,6 +285,7 @@ class Collect(Listener):
             for name in node.outputs[len(images) :]:
                 if name:
                     self.images[name] = labels.frozen(self.graph.shapes[name])
+            self._derived.visit(node, self.stored, self.images, self._pairs[said:])
         except Exception as error:
             if self.strict:
                 raise

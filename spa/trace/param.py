@@ -14,6 +14,10 @@ SHORT = frozenset(f"int{bits}" for bits in (2, 4, 8, 16))
 """What quantised numbers are stored in; longer integers are ids, sizes and sums."""
 
 
+class NoElementsError(ValueError):
+    """A stored tensor without elements: it has no channels, and its node is frozen."""
+
+
 def is_float(dtype: np.dtype | None) -> bool:
     """Whether a numpy or ml_dtypes type is a floating-point type."""
     return dtype is not None and (

@@ -17,7 +17,7 @@ from spa.rewrite import rewrite
 from spa.rules.explain import Labelled
 from spa.runtime import session
 from spa.trace import Kept, MisplacedError
-from spa.trace.collect import NoElementsError
+from spa.trace.param import NoElementsError
 from spa.validate.layout import layout_of
 from spa.validate.mask import masked
 from tests.corpus.cases import Layout, Variant, shape
