@@ -218,7 +218,7 @@ class Collect(Listener):
         for name in self.graph.outputs:
             for p in self.images[name].maps if name in self.images else ():
                 self._frozen.append((np.unique(p.ids), Reason("graph output", "output", name)))
-        self.params = {key: self._derived.named(param) for key, param in self.params.items()}
+        self.params = self._derived.named(self.params, self.size)
         return self
 
     def begin(self) -> None:

@@ -11,11 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spa.graph.model import FLOW, Node
 from spa.labels import FROZEN, Ids, Image
 from spa.trace.param import MAKES, READS, SCALES, Param
 
+ROLES = (MAKES, READS, SCALES)
+Key = tuple[int, int]
 Pairs = list[tuple[Ids, Ids]]
 
 
@@ -47,17 +50,22 @@ class Derived:
             for p in images[name].maps if name in images else ():
                 self.roles.append((p.ids, _role(p.ids, out, met, ties)))
 
-    def named(self, param: Param) -> Param:
-        """The param under the roles that its labels turned out to have."""
-        if param.times or not any(role == MAKES for role, _ in param.maps):
-            return param  # it is contracted by its own node, which knows
-        maps = tuple(
-            (self._turned_out(p.ids) if role == MAKES else role, p) for role, p in param.maps
-        )
-        return Param(param.node, param.input, param.tensor, param.view, maps, param.times)
+    def named(self, params: Mapping[Key, Param], size: int) -> dict[Key, Param]:
+        """Params under the roles that their labels, `size` in all, turned out to have."""
+        known = np.zeros(size, np.int8)  # 1 and more: a place in ROLES
+        for ids, role in reversed(self.roles):  # the first has the say
+            known[ids] = 1 + ROLES.index(role)
+        known[FROZEN] = 0
+        return {key: _under(known, param) for key, param in params.items()}
 
-    def _turned_out(self, ids: Ids) -> str:
-        return next((role for own, role in self.roles if np.isin(own, ids[ids > 0]).any()), MAKES)
+
+def _under(known: NDArray[np.int8], param: Param) -> Param:
+    """One param under its roles; one that its own node contracts is known from there."""
+    if param.times or not any(role == MAKES for role, _ in param.maps):
+        return param
+    turned_out = [(role, known[p.ids].max(initial=0), p) for role, p in param.maps]
+    maps = tuple([(ROLES[k - 1] if k and r == MAKES else r, p) for r, k, p in turned_out])
+    return Param(param.node, param.input, param.tensor, param.view, maps, param.times)
 
 
 def _role(ids: Ids, out: Ids, met: Ids, ties: Pairs) -> str:
