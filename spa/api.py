@@ -147,6 +147,7 @@ def prune(
     input_range: Sequence[float] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    resume: bool = False,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
     callback: Callback = quiet,
@@ -159,6 +160,8 @@ def prune(
             array for the only input, a dict of arrays by input, or an iterable of either, each a
             row or several.  Arrays have the types and shapes of the inputs, any number of rows;
             bytes for a picture get the range of its pixels.
+        resume: whether to go on where the tuning of a run of the same kind was interrupted; what
+            comes before it is done again, to the same numbers.
 
     Returns:
         The model, the plan and the report.
@@ -168,7 +171,8 @@ def prune(
             `TargetError`, `VerifyError`); the partial report is its attribute `report`.
     """
     recipe = _recipe({name: value for name, value in locals().items() if name in OPTIONS})
-    return pipeline.prune(_model(model), recipe, callback, output=output, force=force)
+    given = _model(model)
+    return pipeline.prune(given, recipe, callback, output=output, force=force, resume=resume)
 
 
 def _model(model: Any) -> Any:
@@ -219,6 +223,7 @@ def apply(
     model: Model,
     plan: str | os.PathLike[str] | Plan | Result,
     *,
+    resume: bool = False,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
     callback: Callback = quiet,
@@ -228,6 +233,7 @@ def apply(
 
     Args:
         plan: a plan, the file of one, or what `spa.plan` or `spa.prune` gave back.
+        resume: as for `prune`.
         options: fields of `Recipe` that say how the result is checked, named as for `prune`.
 
     Returns:
@@ -236,9 +242,9 @@ def apply(
     Raises:
         UsageError: the plan does not fit the model; others as for `prune`.
     """
-    return pipeline.apply(
-        _model(model), plan, _recipe(options), callback, output=output, force=force
-    )
+    asked = _recipe(options)
+    given = {"output": output, "force": force, "resume": resume}
+    return pipeline.apply(_model(model), plan, asked, callback, **given)
 
 
 @spoken

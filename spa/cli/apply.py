@@ -41,6 +41,7 @@ CHECKPOINT = (
 @command(
     "apply",
     declare.recipe("Keeping accuracy", "Inputs", "Model", "Checks", without=("labels",)),
+    declare.RESUME,
     declare.SET,
     CHECKPOINT,
     declare.output(OUTPUT),
@@ -77,22 +78,22 @@ def apply(source: str, plan: str, **options: Any) -> Task:
 def _apply(
     source: str, plan: str, output: str, options: dict[str, Any], callback: Callback
 ) -> Answer:
-    recipe, force = declare.recipe_of(options), options["force"]
-    files.check_output(output, force=force)
+    recipe = declare.recipe_of(options)
+    files.check_output(output, force=options["force"])
     from spa import pipeline
 
     to_stdout = output == files.STREAM
     target = None if to_stdout else output
-    model = files.model_from(source)
-    outcome = pipeline.apply(model, plan, recipe, callback, output=target, force=force)
+    model, asked = files.model_from(source), {name: options[name] for name in ("force", "resume")}
+    outcome = pipeline.apply(model, plan, recipe, callback, output=target, **asked)
     return files.answer(outcome, to_stdout=to_stdout)
 
 
 def _weights(source: str, plan: str, options: dict[str, Any]) -> Task:
     """Cut a checkpoint; nothing of it is run, so options of models mean nothing."""
     context = click.get_current_context()
-    for name in options:
-        if name in OPTIONS and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+    for name in (n for n in options if n in OPTIONS or n == "resume"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise UsageError(f"--{name.replace('_', '-')} is for models, and {source} is none")
     for report in options["report"]:
         if Path(report).suffix != ".json":

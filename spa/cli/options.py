@@ -169,6 +169,14 @@ REPORT = (
     ),
 )
 FORCE = (option("Output", "--force", is_flag=True, help="Replace an existing output."),)
+RESUME = (
+    option(
+        "Keeping accuracy",
+        "--resume",
+        is_flag=True,
+        help="Go on where the tuning of a run with the same files and options was interrupted.",
+    ),
+)
 SHELL = (
     option("Output", "--json", is_flag=True, help="Report on stdout, people's text on stderr."),
     option("Output", "-q", "--quiet", is_flag=True, help="Print nothing but errors."),

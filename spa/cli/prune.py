@@ -27,6 +27,7 @@ PLAN = declare.option(
     "prune",
     declare.recipe(*declare.SECTIONS),
     (PLAN,),
+    declare.RESUME,
     declare.CONFIG,
     declare.SET,
     declare.output(OUTPUT),
@@ -60,7 +61,7 @@ def prune(source: str, **options: Any) -> Task:
             files.check_output(output, force=options["force"])
         from spa import pipeline
 
-        asked = {name: options[name] for name in ("force", "dry_run", "plan")}
+        asked = {name: options[name] for name in ("force", "dry_run", "plan", "resume")}
         target, model = None if to_stdout else output, files.model_from(source)
         outcome = pipeline.prune(model, recipe, callback, output=target, **asked)
         return files.answer(outcome, to_stdout=to_stdout)

@@ -27,18 +27,13 @@ STEPS = declare.option(
     metavar="INT",
     help="So many steps in place of a time; with one seed they give the same bits.",
 )
-RESUME = declare.option(
-    "Keeping accuracy",
-    "--resume",
-    is_flag=True,
-    help="Go on where a run with the same files and options was interrupted.",
-)
 OUTPUT = "Default: SMALL's stem + .tuned.onnx; - is stdout."
 
 
 @command(
     "tune",
-    (TIME, STEPS, RESUME),
+    (TIME, STEPS),
+    declare.RESUME,
     declare.recipe("Inputs", "Model", "Checks", without=("verify", "require_proof")),
     declare.SET,
     declare.output(OUTPUT),

@@ -28,7 +28,7 @@ from spa.pipeline.result import Result
 from spa.pipeline.score import score
 from spa.pipeline.settle import heads_of, settle
 from spa.pipeline.sign import sign
-from spa.pipeline.tuning import check_torch, heal
+from spa.pipeline.tuning import check_tuning, heal
 from spa.pipeline.values import Choice, Groups, Options, Planned, Settled, Written
 from spa.pipeline.verdict import judge
 from spa.plans import Plan
@@ -46,24 +46,26 @@ def prune(
     force: bool = False,
     dry_run: bool = False,
     plan: Place | Plan | Result | None = None,
+    resume: bool = False,
     command: str = "prune",
 ) -> Result:
     """Prune one model (a path, bytes, a stream or a ModelProto), by its scores or as a plan says.
 
-    A dry run does everything but write; the report calls what is done `command`.  Raises SpaError,
-    with the partial report as attribute `report`.
+    A dry run does everything but write; to `resume` is to go on with a tuning that was interrupted,
+    after the stages before it; the report calls what is done `command`.  Raises SpaError, with the
+    partial report as attribute `report`.
     """
     context = Context(command, callback)
     with reporting(context):
         target = None if dry_run else output
         recipe, given = _asked(model, recipe, context, target, plan)
-        check_torch(recipe)
+        check_tuning(recipe, resume=resume)
         groups = couple(load(model, recipe, context), recipe, context)
         score_original(groups.graph, recipe, context)
         settled = context.reach(settle(groups, recipe, context, given))
         choice = _chosen(groups, settled, given, context)
         made = repair(cut(choice, context, checked=given is None), settled, context)
-        made = heal(made, groups, settled, context)
+        made = heal(made, groups, settled, context, resume=resume)
         written = finish(sign(made, groups, context), settled, context, output)
         reads = files_read(groups.graph, recipe, plan)
         if target is not None:

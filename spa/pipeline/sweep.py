@@ -28,7 +28,7 @@ from spa.pipeline.result import Result
 from spa.pipeline.score import score
 from spa.pipeline.settle import settle
 from spa.pipeline.sign import sign
-from spa.pipeline.tuning import check_torch, heal
+from spa.pipeline.tuning import check_tuning, heal
 from spa.pipeline.values import Choice, Groups, Scores, Settled, Written
 from spa.recipe import GATES, Recipe, asks
 from spa.reports.schema import Report
@@ -62,7 +62,7 @@ def sweep(
     context = Context("sweep", callback)
     with reporting(context):
         recipe = context.reach(_checked(recipe, ratios, precision, output is not None))
-        check_torch(recipe)
+        check_tuning(recipe)
         check_output(model, recipe, output)
         groups = couple(load(model, recipe, context), recipe, context)
         sizes_note(groups.graph, context)

@@ -24,7 +24,7 @@ from spa.pipeline.report import report_of, reporting
 from spa.pipeline.result import Result
 from spa.pipeline.settle import judged
 from spa.pipeline.sign import REFITTED, is_refitted
-from spa.pipeline.tuning import check_torch, tune_stage
+from spa.pipeline.tuning import check_tuning, tune_stage
 from spa.pipeline.values import Pair, Settled
 from spa.pipeline.verdict import compare, failing
 from spa.pipeline.verify import OWN, coupled, same_ports
@@ -60,7 +60,7 @@ def tune(
     context = Context("tune", callback)
     with reporting(context):
         recipe = context.reach(replace(recipe, verify="run").validate())
-        check_torch(recipe)
+        check_tuning(recipe, resume=resume)
         others = {"an input of --calib": recipe.calib, "the file of --labels": recipe.labels}
         check_files([dense, small], others, [output])
         pair = coupled(dense, small, recipe, context)

@@ -23,7 +23,7 @@ from onnx import ModelProto
 from spa import runtime
 from spa._version import __version__
 from spa.allowed import budget
-from spa.errors import VerifyError
+from spa.errors import UsageError, VerifyError
 from spa.pipeline.context import Context
 from spa.pipeline.inputs import feeds_from, probe_of
 from spa.pipeline.invert import improved
@@ -45,28 +45,47 @@ CLOSE, CLOSE_HALF = 1e-3, 3e-2
 """How far the module's outputs may be from onnxruntime's, over their largest value."""
 
 
-def check_torch(recipe: Recipe) -> None:
-    """Say at once where what the recipe asks for is not installed.
+def check_tuning(recipe: Recipe, *, resume: bool = False) -> None:
+    """Say at once where what the recipe asks for is not installed, or was not begun.
 
     Raises:
-        UsageError: it asks for tuning, and there is no PyTorch.
+        UsageError: it asks for tuning, and there is no PyTorch; or something is to be resumed, and
+            no tuning is asked for, or none was interrupted.
     """
     if recipe.tune is not None:
         import spa.torch
 
         _ = spa.torch.load
+    elif resume:
+        raise UsageError(
+            "only tuning can be resumed, and none is asked for; add --tune TIME as in the run that "
+            "was interrupted, or leave out --resume"
+        )
+    if resume:
+        from spa.torch.tuning import check_any
+
+        check_any(_kept())
 
 
-def heal(made: Repaired, original: Groups, settled: Settled, context: Context) -> Repaired:
-    """Tune a repaired model, where the recipe asks for it.
+def _kept() -> Path | None:
+    """The folder of checkpoints; None where nothing is kept."""
+    folder = cache_folder()
+    return folder and folder / "tune"
+
+
+def heal(
+    made: Repaired, original: Groups, settled: Settled, context: Context, *, resume: bool = False
+) -> Repaired:
+    """Tune a repaired model, where the recipe asks for it; `resume` goes on from a checkpoint.
 
     Raises:
-        UsageError: PyTorch is not installed, or there are no inputs to judge on.
+        UsageError: PyTorch is not installed, there are no inputs to judge on, or there is no
+            checkpoint of just this run.
     """
     if settled.recipe.tune is None:
         return made
     base = original.graph.source.base_dir
-    model = tune_stage(original, (made.model, base), settled, context)
+    model = tune_stage(original, (made.model, base), settled, context, resume=resume)
     return made if model is None else replace(made, model=model)
 
 
@@ -171,8 +190,8 @@ def _worked(
         f"{recipe.seed} {seconds} {steps} {device.type}",
     )
     key = hashlib.sha256("\n".join(words).encode()).hexdigest()[:32]
-    folder = cache_folder()
-    store = Store(folder and folder / "tune" / f"{key}.pt", resume=resume)
+    folder = _kept()
+    store = Store(folder and folder / f"{key}.pt", resume=resume)
     room = ROOM if recipe.memory is None else recipe.memory // 8
     dense.to(device), module.to(device)
     with stoppable() as stopped:

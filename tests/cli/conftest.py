@@ -67,11 +67,12 @@ def calls(monkeypatch):
             report=report, model=pruned(), plan=Plan(), exit_code=calls.exit_code, base_dir=None
         )
 
-    def prune(model, recipe, callback, output=None, force=False, dry_run=False, plan=None):
+    def prune(model, recipe, callback, output=None, force=False, dry_run=False, plan=None,
+              resume=False):  # fmt: skip
         seen = {"output": output, "force": force, "dry_run": dry_run, "plan": plan}
         return outcome("prune", callback, model=model, recipe=recipe, **seen)
 
-    def apply(model, plan_path, recipe, callback, output=None, force=False):
+    def apply(model, plan_path, recipe, callback, output=None, force=False, resume=False):
         seen = {"plan": plan_path, "output": output, "force": force}
         return outcome("apply", callback, model=model, recipe=recipe, **seen)
 

@@ -34,7 +34,7 @@ def test_what_came_in_is_written_without_torch(without, tmp_path, monkeypatch):
     """Where nothing made it better: a file to the byte, and a model in memory as it is."""
     module = sys.modules["spa.pipeline.tune"]
     monkeypatch.setattr(module, "tune_stage", lambda *_, **__: None)
-    monkeypatch.setattr(module, "check_torch", lambda _: None)
+    monkeypatch.setattr(module, "check_tuning", lambda *_, **__: None)
     small = spa.prune(DIGITS, 0.3, scorer="l2", repair="none", verify="none", output=tmp_path / "s")
     data = (tmp_path / "s").read_bytes()
     for k, given in enumerate((tmp_path / "s", data, small.model)):

@@ -50,7 +50,7 @@ class Interrupts:
     """Presses Ctrl-C at a step of those that are counted with the plural "steps"."""
 
     def __init__(self, at):
-        self.at, self.done, self.counts = at, 0, False
+        self.at, self.done, self.counts, self.taken = at, 0, False, 0
 
     def __call__(self, event):
         if isinstance(event, Started):
@@ -58,8 +58,12 @@ class Interrupts:
             self.done = 0
         if isinstance(event, Step) and event.stage == "tune" and self.counts:
             self.done += event.advance
+            self.taken += event.advance == 1
             if self.done == self.at:
-                os.kill(os.getpid(), signal.SIGINT)
+                self.reached()
+
+    def reached(self):
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def pictures(count):
@@ -300,6 +304,58 @@ def test_prune_tunes_what_it_cut(tmp_path):
         if not np.array_equal(numpy_helper.to_array(t), numpy_helper.to_array(names[t.name]))
     ]
     assert changed
+
+
+def cut_and_tuned(output, **options):
+    """A run of `prune` with all of its stages; once inputs were moved they are in the cache."""
+    more = {"tune": f"{STEPS}steps", "invert": 2, "samples": 192, "threads": 1, "scorer": "obspa"}
+    return spa.prune(DIGITS, 0.4, output=output, force=True, **more, **options)
+
+
+def test_a_pruning_whose_tuning_was_interrupted_is_resumed(tmp_path):
+    whole = cut_and_tuned(tmp_path / "whole.onnx")
+    part = cut_and_tuned(tmp_path / "part.onnx", callback=Interrupts(TRIED + 10))
+    assert (part.exit_code, part["status"], part["tune"]["steps"]) == (130, "interrupted", 10)
+    assert "resume=True goes on" in part["error"]
+    rest = cut_and_tuned(tmp_path / "rest.onnx", resume=True)
+    assert (tmp_path / "rest.onnx").read_bytes() == (tmp_path / "whole.onnx").read_bytes()
+    assert (tmp_path / "rest.onnx").read_bytes() != (tmp_path / "part.onnx").read_bytes()
+    assert rest["tune"]["after"] == whole["tune"]["after"]
+    assert not list((tmp_path / "cache" / "tune").iterdir())
+
+
+def test_a_pruning_that_was_killed_while_it_tuned_is_resumed(tmp_path, monkeypatch):
+    """Nothing was delivered, and the last checkpoint is from before."""
+    monkeypatch.setattr(tuning, "KEPT_SECONDS", 0.0)
+    whole, rest = tmp_path / "whole.onnx", tmp_path / "rest.onnx"
+    cut_and_tuned(whole)
+    with pytest.raises(Killed):
+        cut_and_tuned(rest, callback=Kills(TRIED + 10))
+    assert not rest.exists() and len(list((tmp_path / "cache" / "tune").iterdir())) == 1
+    steps = Interrupts(-1)
+    cut_and_tuned(rest, resume=True, callback=steps)
+    assert rest.read_bytes() == whole.read_bytes()
+    assert steps.taken == STEPS - 10 + 1, "the others were taken before"
+
+
+class Killed(BaseException):
+    pass
+
+
+class Kills(Interrupts):
+    def reached(self):
+        raise Killed
+
+
+def test_only_a_tuning_that_was_begun_can_be_resumed(tmp_path, capsys):
+    with pytest.raises(UsageError, match=r"none is asked for; add tune="):
+        spa.prune(DIGITS, 0.4, resume=True)
+    with pytest.raises(UsageError, match="no unfinished run"):
+        spa.prune(DIGITS, 0.4, tune="8steps", resume=True)
+    words = ["prune", str(DIGITS), "-r", "0.4", "-o", str(tmp_path / "o.onnx"), "--resume"]
+    assert shell(words) == 2 and "add --tune TIME" in capsys.readouterr().err
+    assert shell([*words, "--tune", "8steps"]) == 2
+    assert "leave out --resume" in capsys.readouterr().err
 
 
 def worst(result):

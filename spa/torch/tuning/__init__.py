@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from spa.torch.module import OnnxModule
-from spa.torch.tuning.checkpoint import Store
+from spa.torch.tuning.checkpoint import Store, check_any
 from spa.torch.tuning.match import Matched
 from spa.torch.tuning.rows import Pool, digest_of_rows, pools_of
 from spa.torch.tuning.tuner import Budget, Outcome, Setting, run
@@ -22,6 +22,7 @@ __all__ = [
     "Pool",
     "Setting",
     "Store",
+    "check_any",
     "digest_of_model",
     "digest_of_rows",
     "outputs_of",

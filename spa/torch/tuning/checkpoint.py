@@ -13,6 +13,22 @@ from spa.errors import UsageError
 from spa.storage import replaced
 
 ADVICE = "make room there, or turn checkpoints off with SPA_CACHE=off"
+NOTHING = (
+    "there is no unfinished run of this pair, inputs, budget and seed to resume; "
+    "leave out --resume to begin one"
+)
+
+
+def check_any(folder: Path | None) -> None:
+    """Say before anything is computed that there is nothing to go on from.
+
+    Raises:
+        UsageError: the folder has no checkpoint, of no run at all.
+    """
+    if folder is None:
+        raise UsageError("nothing was kept to resume, as SPA_CACHE is off; leave out --resume")
+    if not any(folder.glob("*.pt")):
+        raise UsageError(NOTHING)
 
 
 class Store:
@@ -34,8 +50,8 @@ class Store:
         """
         if not self.resume:
             return None
-        if self.path is None:
-            raise UsageError("nothing was kept to resume, as SPA_CACHE is off; leave out --resume")
+        check_any(self.path and self.path.parent)
+        assert self.path is not None
         try:
             found = torch.load(self.path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
@@ -45,10 +61,7 @@ class Store:
                 f"the checkpoint {self.path} cannot be read; leave out --resume to begin anew"
             ) from error
         if not isinstance(found, dict):
-            raise UsageError(
-                "there is no unfinished run of this pair, inputs, budget and seed to resume; "
-                "leave out --resume to begin one"
-            )
+            raise UsageError(NOTHING)
         return found
 
     def write(self, state: dict[str, Any]) -> None:
