@@ -377,12 +377,12 @@ def test_drift_is_the_one_that_reports_show() -> None:
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((40, 3)) + 7.0
     moved = rows + 0.1 * rng.standard_normal((40, 3))
-    found = part("accuracy.work")._apart(total([({"y": rows}, {"y": moved})]))
+    found = part("accuracy.work").apart(total([({"y": rows}, {"y": moved})]))
     spread = np.sqrt(((rows - rows.mean(0)) ** 2).sum() / (len(rows) - 1) / 3)
     gap = np.sqrt(((rows - moved) ** 2).mean())
     assert found["relative"] == found["middle"] == pytest.approx(gap / spread, rel=0.05)
     with pytest.raises(ValueError, match="varies"):
-        part("accuracy.work")._apart(total([({"y": rows * 0}, {"y": moved})]))
+        part("accuracy.work").apart(total([({"y": rows * 0}, {"y": moved})]))
 
 
 def test_a_report_gives_the_worst_drift_and_the_speed_up() -> None:

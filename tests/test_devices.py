@@ -121,15 +121,17 @@ def test_what_is_timed_runs_as_by_default_and_what_is_compared_exactly(monkeypat
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the loader says it otherwise")
-def test_the_loader_is_asked_what_is_missing(tmp_path):
+def test_the_loader_is_asked_what_is_missing(made_for_cuda, monkeypatch, tmp_path):
     (tmp_path / "capi").mkdir()
     for name in devices.LIBRARIES:
         (tmp_path / "capi" / f"lib{name}.so").write_text("no library")
-    fake = SimpleNamespace(__file__=str(tmp_path / "__init__.py"))
-    assert "libonnxruntime_providers_shared.so" in devices._missing(fake)
+    monkeypatch.setattr(devices.library(), "__file__", str(tmp_path / "__init__.py"))
+    assert "here (" in devices.idle_cuda()
+    assert "libonnxruntime_providers_shared.so" in devices.idle_cuda()
     for file in (tmp_path / "capi").iterdir():
         file.unlink()
-    assert devices._missing(fake) == "onnxruntime does not say why"
+    devices.idle_cuda.cache_clear()
+    assert "here (onnxruntime does not say why)" in devices.idle_cuda()
 
 
 def test_prune_says_once_that_the_gpu_is_idle(made_for_cuda):

@@ -9,6 +9,8 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "spa").rglob("*.py"))
 LARGEST_FILE = 400
@@ -177,6 +179,42 @@ def test_the_checks_above_can_fail():
     assert "spa.pipeline" in targets("spa.cli.prune", lazy=True)
     assert "spa.pipeline" not in targets("spa.cli.prune", lazy=False)
     assert len(MODULES) > 80
+
+
+def private_names(tree: ast.AST) -> Iterator[str]:
+    """What a test takes of spa that begins with one underscore: by import, attribute or name."""
+    ours: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "spa":
+            names = {alias.name for alias in node.names}
+            yield from (name for name in names if re.match(r"_[a-z]", name))
+            ours.update(alias.asname or alias.name for alias in node.names)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value).split(".")[0] in ours:
+            yield from re.findall(r"^_[A-Za-z].*", node.attr)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("setattr"):
+            told = [each.value for each in node.args if isinstance(each, ast.Constant)]
+            yield from (n for n in told if re.match(r"(.*\.)?_[a-z]", str(n)))
+
+
+def test_tests_hold_promises_and_no_private_helpers():
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        found = {*private_names(ast.parse(path.read_text(encoding="utf-8")))} - {"_version"}
+        assert not found, f"{path.name} uses {found}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from spa.a import _b",
+        "from spa import a\na._b(1)",
+        "from spa.a import B\nB.c._d",
+        "patch.setattr(x, '_y', 1)",
+        "patch.setattr('spa.x._y', 1)",
+    ],
+)
+def test_private_helpers_would_be_found(text):
+    assert len({*private_names(ast.parse(text))}) == 1
 
 
 # Who may do what

@@ -100,7 +100,7 @@ class Collect(Listener):
         self._pairs: list[tuple[Ids, Ids]] = []
         self._ties: list[Reason] = []  # who says so, batch by batch
         self._frozen: list[tuple[Ids, Reason]] = []
-        self._cells: list[tuple[tuple[Ids, ...], Reason]] = []
+        self.sides: list[tuple[tuple[Ids, ...], Reason]] = []  # of every cell, and who says so
         self._derived = Derived()
 
     # what an op sees
@@ -187,7 +187,7 @@ class Collect(Listener):
 
     def cells(self, node: Node, sides: tuple[Ids, ...]) -> None:
         if len(sides[0]) > 1:
-            self._cells.append((sides, Reason(TIED, node.op, node.name)))
+            self.sides.append((sides, Reason(TIED, node.op, node.name)))
 
     def rows(self, node: Node, index_map: IndexMap) -> None:
         self.extra[node.index].append(index_map)
@@ -377,7 +377,7 @@ class Collect(Listener):
     def _merge_lone_cells(self, root: Ids) -> bool:
         """A side with a single unit left in a row takes the whole cell along."""
         merged = False
-        for sides, tie in self._cells:
+        for sides, tie in self.sides:
             rows = [root[s] for s in sides]
             lone = np.zeros(len(rows[0]), bool)
             for side, other in ((rows[0], rows[-1]), (rows[-1], rows[0])):

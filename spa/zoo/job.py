@@ -21,9 +21,16 @@ from spa.zoo.paths import is_inside, sha256, stamp
 
 
 def main(order_path: str) -> int:
-    """Carry out one order and return the exit code of `spa prune`."""
+    """Carry out the order that lies there, as long as the process that gave it lives."""
     _die_with_parent()
-    order = json.loads(Path(order_path).read_text(encoding="utf-8"))
+    return carry_out(json.loads(Path(order_path).read_text(encoding="utf-8")))
+
+
+def carry_out(order: dict[str, Any]) -> int:
+    """Do what an order says; the exit code of `spa prune`.
+
+    A report lies where the order says, whatever happens; beside it what was seen of the source.
+    """
     source = Path(order["source"])
     try:
         looked = look(source)

@@ -6,8 +6,9 @@ import io
 
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 
-from spa.cli.progress import Bars, Lines, _bars, progress
+from spa.cli.progress import Bars, Lines, progress
 from spa.events import Done, Note, Started, Step, Work, quiet
 
 EVENTS = (
@@ -23,10 +24,10 @@ EVENTS = (
 )
 
 
-def told(*, terminal, verbose):
+def told(*, terminal, verbose, events=EVENTS):
     console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
     with progress(console, verbose=verbose) as callback:
-        for event in EVENTS:
+        for event in events:
             callback(event)
     return console.file.getvalue()
 
@@ -37,6 +38,16 @@ def test_a_person_sees_a_bar_per_stage():
     assert "folded" not in shown
 
 
+def test_a_person_sees_how_far_a_stage_is_by_number_and_name():
+    """What is on the screen when all ends is shown whatever the screen's pace."""
+    shown = told(
+        terminal=True,
+        verbose=False,
+        events=(Started("[b]fit", 4, "[i]sites"), Step("[b]fit", 2), Step("[b]fit")),
+    )
+    assert "[b]fit" in shown and "75%" in shown and "3/4 [i]sites" in shown
+
+
 def test_a_person_who_asks_sees_notes_too():
     shown = told(terminal=True, verbose=True)
     assert "━" in shown and "folded 3 nodes [red]" in shown
@@ -44,7 +55,7 @@ def test_a_person_who_asks_sees_notes_too():
 
 def test_a_stage_that_is_repeated_keeps_its_one_bar():
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
-    with _bars(console) as live:
+    with Progress(console=console) as live:
         callback = Bars(live, verbose=False)
         for _ in range(30):
             for event in (Started("score", 4), Step("score", 4), Done("score", 0.1)):
@@ -146,7 +157,7 @@ def test_stages_that_count_no_shares_are_told_by_their_steps():
 
 def test_a_bar_says_the_same():
     console, clock = Console(file=io.StringIO(), force_terminal=True, width=100), Clock()
-    with _bars(console) as live:
+    with Progress(console=console) as live:
         callback = Bars(live, verbose=False, clock=clock)
         callback(Started("score"))
         work = Work("score", callback, {"sites": [1.0, 1.0, 2.0]})

@@ -84,7 +84,7 @@ def spread(coupling: Coupling, alive: np.ndarray) -> None:
     count = -1
     while count != alive.sum():
         count = alive.sum()
-        for sides, _ in coupling.notes._cells:
+        for sides, _ in coupling.notes.sides:
             rows = [coupling.root[side] for side in sides]
             dead = np.any([~alive[row].any(1) for row in rows], axis=0)
             for row in rows:

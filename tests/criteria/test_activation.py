@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from spa.criteria import Context
 from spa.criteria import activation as module
@@ -44,16 +45,22 @@ def test_an_error_is_a_mean_over_places():
     assert once > 0
 
 
-def test_rounding_that_hides_a_variance_is_no_error():
-    rng = np.random.default_rng(0)
-    turn = np.linalg.qr(rng.standard_normal((6, 6)))[0]
-    whole = turn * np.array([3.0, 2.0, 1.0, 0.5, 0.1, -1e-3]) @ turn.T
-    found = module._whitening(whole, 0.1)
-    expected = turn / np.array([3.0, 2.0, 1.0, 0.5, 0.1, 0.1]) @ turn.T
-    np.testing.assert_allclose(found.T @ found, expected, atol=1e-9)
-    sound = whole + 0.1 * np.eye(6)
-    found = module._whitening(sound, 0.1)
-    np.testing.assert_allclose(found.T @ found, np.linalg.inv(sound), atol=1e-9)
+@pytest.mark.parametrize("least", [-2e-3, 1e-3], ids=["rounded", "sound"])
+def test_rounding_that_hides_a_variance_is_no_error(monkeypatch, least):
+    """Of large numbers rounding may leave less than nothing; that counts as the floor."""
+    coupling = coupling_of("digits")
+    measure, _ = problems_of(Context(coupling, feeds_for(coupling.graph)))
+    site = first_site(coupling, measure)
+    gain, floor = site.sink.gain(measure.consts), 5e-4
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((len(gain), len(gain))))[0]
+    values = np.append(np.linspace(3.0, 0.1, len(gain) - 1), least)
+    monkeypatch.setattr(module, "DETAIL", 0.0)
+    measure.seen.covariance[site.sink.tensor] = turn * values @ turn.T
+    measure.seen.energy[site.sink.tensor] = floor / module.SPREAD
+    again = module.ActivationMetric(coupling, measure.seen)  # which knows none of what it told
+    found, _ = again.rows(site, (np.eye(len(gain)) / gain[:, None])[None])
+    expected = turn / np.maximum(values + floor, floor) @ turn.T
+    np.testing.assert_allclose(found[0].T @ found[0], expected, rtol=1e-6, atol=1e-6)
 
 
 def test_very_wide_sinks_are_measured_channel_by_channel(monkeypatch):

@@ -62,7 +62,7 @@ EDITS = (
     Edit(
         "cells are ignored",
         "spa/trace/collect.py",
-        "            self._cells.append((sides, Reason(TIED, node.op, node.name)))",
+        "            self.sides.append((sides, Reason(TIED, node.op, node.name)))",
         "            pass",
         ("inverted_bottleneck", "depth_multiplier"),
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -29,21 +30,28 @@ def images():
 
 
 def seen(monkeypatch):
-    """Every image that an original or a pruned model is run on, and every one fitted on."""
-    fitted, judged = [], []
-    reconstruct, both = refitting.reconstruct, checking._both
+    """Every image fitted on, and by session every one that either model is judged on."""
+    fitted, judged = [], {}
+    reconstruct = refitting.reconstruct
 
     def fit(coupling, alive, cut, feeds, **options):
         fitted.extend(image for f in feeds for image in f["images"])
         return reconstruct(coupling, alive, cut, feeds, **options)
 
-    def judge(sessions, runs):
-        judged.extend(image for f in runs for image in f["images"])
-        return both(sessions, runs)
+    def judge(session, feeds):
+        judged.setdefault(id(session), []).extend(feeds["images"])
+        return runtime.run(session, feeds)
 
     monkeypatch.setattr(refitting, "reconstruct", fit)
-    monkeypatch.setattr(checking, "_both", judge)
+    monkeypatch.setattr(checking, "runtime", SimpleNamespace(run=judge))
     return fitted, judged
+
+
+def both(judged):
+    """The images that both models were judged on."""
+    one, other = judged.values()
+    assert np.array_equal(one, other)
+    return one
 
 
 checking = importlib.import_module("spa.pipeline.verdict")
@@ -56,7 +64,7 @@ def shared(one, other):
 def test_synthetic_inputs_are_others_than_those_fitted_on(monkeypatch):
     fitted, judged = seen(monkeypatch)
     report = pipeline.prune(DIGITS, Recipe(**FEW)).report
-    verify = report["verify"]
+    verify, judged = report["verify"], both(judged)
     assert (len(fitted), len(judged)) == (32, 64) and not shared(fitted, judged)
     assert (verify["inputs"], verify["rows"], verify["held_back"]) == ("leaves", 64, True)
     assert validate(report) == []
@@ -68,6 +76,7 @@ def test_given_rows_are_held_back(monkeypatch, tmp_path, images):
     heard = []
     recipe = Recipe(**{**FEW, "samples": 1000}, calib=str(tmp_path / "mine.npy"))
     verify = pipeline.prune(DIGITS, recipe, heard.append).report["verify"]
+    judged = both(judged)
     assert (len(fitted), len(judged)) == (40, 10) and not shared(fitted, judged)
     assert (verify["inputs"], verify["rows"], verify["held_back"]) == ("calib", 10, True)
     notes = [e.message for e in heard if isinstance(e, Note) and not e.warning]

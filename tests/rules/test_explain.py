@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from spa import labels
+from spa.labels import Image
+from spa.rules.letters import Writer
 from tests.corpus.build import case, noise, whole
 from tests.rules.lines import explained
 
@@ -46,11 +49,13 @@ def test_line(node, said):
 
 
 def test_sequences_that_repeat_and_join():
-    from spa.rules.letters import Writer
-
     writer = Writer(np.arange(20))
-    assert writer._sequence(np.array([1, 2, 3])).repeated() == "a=3"
-    assert writer._sequence(np.array([1, 1, 2, 2, 3, 3])).repeated() == "(a 2)"
-    assert writer._sequence(np.array([1, 2, 3, 1, 2, 3])).repeated() == "(2 a)"
-    assert writer._sequence(np.array([3, 1])).repeated() == "a[2::-2]"
-    assert writer._sequence(np.array([7, 1, 2, 3, 0, 0])).repeated() == "(1 new + a + 2 *)"
+
+    def said(*ids):
+        return writer.image(Image((len(ids),), (labels.lay(np.array(ids), (0,), 1),)))
+
+    assert said(1, 2, 3) == "[a=3]"
+    assert said(1, 1, 2, 2, 3, 3) == "[(a 2)]"
+    assert said(1, 2, 3, 1, 2, 3) == "[(2 a)]"
+    assert said(3, 1) == "[a[2::-2]]"
+    assert said(7, 1, 2, 3, 0, 0) == "[(1 new + a + 2 *)]"

@@ -44,15 +44,12 @@ def test_where_runs_are_much_work_the_nearest_sizes_come_first():
     assert asked == [63, 65]
 
 
-def test_a_session_keeps_no_memory_unless_it_is_timed(monkeypatch):
-    made = []
-    known = runtime._options
-    monkeypatch.setattr(runtime, "_options", lambda *a: made.append(known(*a)) or made[-1])
+def test_a_session_keeps_no_memory_unless_it_is_timed():
     model = Net(batch="N")
     model = model.done(model.linear(model.input("x", 6), 6, 3))
-    for asked in ({}, {"timed": True}, {"timed": True, "arena": False}):
-        runtime.session(model, **asked)
-    assert [options.enable_cpu_mem_arena for options in made] == [False, True, False]
+    every = {}, {"timed": True}, {"timed": True, "arena": False}
+    options = [runtime.session(model, **asked).get_session_options() for asked in every]
+    assert [each.enable_cpu_mem_arena for each in options] == [False, True, False]
 
 
 @pytest.mark.parametrize("size", [2, 3, 7, 31, 32, 64, 224, 640, 16000])

@@ -123,10 +123,10 @@ def drift(cell: Cell, folder: Path) -> Result:
     )
     found = total((before, after) for before, after in runs)
     timed = spa.bench([model, pruned], threads=threads or None)["models"][1]
-    return {**facts, **_apart(found), "speedup": timed["speedup"], "why": probe.why}
+    return {**facts, **apart(found), "speedup": timed["speedup"], "why": probe.why}
 
 
-def _apart(found: Any) -> Result:
+def apart(found: Any) -> Result:
     """Drift and cosine per output, of the worst one and in the middle."""
     moved = {name: d for name, d in found.relative.items() if d is not None}
     if not moved:
