@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from spa.checkpoints.cutter import Cutter, Left, lines
 from spa.checkpoints.exported import Array, Arrays, is_float, same_numbers
+from spa.checkpoints.names import called
 from spa.checkpoints.told import How, Row
 
 
@@ -33,6 +35,12 @@ class Book:
     biases: dict[str, Array] = field(default_factory=dict)
     homes: dict[str, list[str]] = field(default_factory=dict)
     means: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def called(self) -> dict[str, str]:
+        """What the file calls tensors of the checkpoint, where that is the same but for a front."""
+        floats = {n: a.size for n, a in self.weights.items() if is_float(a)}
+        return called(floats, self.cutter.sizes())
 
     def open(self) -> list[str]:
         """Names of tensors of the checkpoint that hold floats and are not settled."""

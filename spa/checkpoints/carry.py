@@ -72,14 +72,15 @@ def _by_name(book: Book) -> None:
     """The same name, shape and, where the file is at hand, numbers."""
     export = book.cutter.export
     for name in book.open():
-        shape, array = book.cutter.shape(name), book.weights[name]
+        own, array = book.called.get(name, ""), book.weights[name]
+        shape = book.cutter.shape(own)
         if shape is None:
             continue
         if export is None:
-            ways = [_plain(name, shape)] if shape == array.shape else _turned(name, shape, array)
+            ways = [_plain(own, shape)] if shape == array.shape else _turned(own, shape, array)
             _settle(book, name, "name", ways)
-        elif shape == array.shape and same_numbers(array, export.tensors[name]):
-            _settle(book, name, "name", [_plain(name, shape)])
+        elif shape == array.shape and same_numbers(array, export.tensors[own]):
+            _settle(book, name, "name", [_plain(own, shape)])
 
 
 def _by_value(book: Book) -> None:
@@ -100,10 +101,11 @@ def _by_name_alone(book: Book) -> list[str]:
     """The same name and shape, other numbers: the checkpoint was trained on since."""
     found: list[str] = []
     for name in book.open():
-        shape = book.cutter.shape(name)
-        if shape is not None and shape == book.weights[name].shape and name not in book.homes:
+        own = book.called.get(name, "")
+        shape = book.cutter.shape(own)
+        if shape is not None and shape == book.weights[name].shape and own not in book.homes:
             found.append(name)
-            _settle(book, name, "name", [_plain(name, shape)])
+            _settle(book, name, "name", [_plain(own, shape)])
     return found
 
 

@@ -58,6 +58,12 @@ class Cutter:
             return self.slim.tensors[name].shape
         return None
 
+    def sizes(self) -> dict[str, int]:
+        """How many numbers every stored tensor holds before the cut, as far as that is known."""
+        sides = (self.export,) if self.export is not None else (self.slim,)
+        names = dict.fromkeys([*self.plan.tensors, *(n for s in sides if s for n in s.tensors)])
+        return {n: prod(shape) for n in names if (shape := self.shape(n)) is not None}
+
     def is_cut(self, name: str) -> bool:
         """Whether the plan takes something from a tensor."""
         return name in self.plan.tensors

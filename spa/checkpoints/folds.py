@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import permutations, product
+from itertools import islice, permutations, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,6 +115,21 @@ def norms(
                 each = [Norm(g, v, b, mean, offset) for g, v in pairs]
                 found += [norm for norm in each if len(set(norm.names)) == len(norm.names)]
     return [norm for norm in found if not norm.offset] or found
+
+
+def twins(weights: Arrays, fold: Fold) -> tuple[str, ...]:
+    """Two vectors that explain a scale as well as each other does; none where one is told apart.
+
+    Before training every norm holds ones and zeros, and scales all channels by one number.
+    """
+    if not close(fold.scale[:1], fold.scale):
+        return ()
+    known = {
+        n: np.asarray(a, np.float64) for n, a in weights.items() if a.shape == fold.scale.shape
+    }
+    pairs = ((g, v) for g, v in permutations(known, 2) if _scales(known[g], known[v], fold.scale))
+    gains = dict.fromkeys(g for g, _ in islice(pairs, 2 * len(known)))
+    return tuple(islice(gains, 2)) if len(gains) > 1 else ()
 
 
 def _scales(gain: Vector, variance: Vector, scale: Vector) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.checkpoints.exported import Arrays, Exported, same_numbers
+from spa.checkpoints.names import called
 from spa.checkpoints.places import Finder, Indices, Place
 from spa.coupling import Coupling
 from spa.errors import UsageError
@@ -63,11 +64,13 @@ def _places(coupling: Coupling, weights: Arrays) -> dict[str, tuple[Place, tuple
     """Where each tensor stands in the file: under its name, else where its numbers are."""
     tensors = Exported.of(coupling.graph).tensors
     finder = Finder(tensors)
+    names = called(*({n: a.size for n, a in each.items()} for each in (weights, tensors)))
     found: dict[str, tuple[Place, tuple[int, ...]]] = {}
     for name, array in weights.items():
-        known = tensors.get(name)
+        own = names.get(name, "")
+        known = tensors.get(own)
         if known is not None and known.shape == array.shape and same_numbers(known, array):
-            found[name] = Place(name, tuple(range(array.ndim))), known.shape
+            found[name] = Place(own, tuple(range(array.ndim))), known.shape
             continue
         ways = finder.ways(array)
         if len(ways) == 1 and len(ways[0].places) == 1:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from spa.checkpoints.book import Book, parent, siblings
 from spa.checkpoints.exported import Array, Exported
-from spa.checkpoints.folds import Fold, Norm, Vector, folds, norms
+from spa.checkpoints.folds import Fold, Norm, Vector, folds, norms, twins
 from spa.checkpoints.places import Place, Way, bare
 from spa.errors import UsageError
 
@@ -45,6 +45,8 @@ def unscale(book: Book) -> None:
     vectors = [n for n in book.free() if len(bare(export.tensors[n].shape)) == 1]
     for name in vectors:
         scale = np.asarray(export.tensors[name], np.float64).reshape(-1)
+        if twins(book.weights, Fold((), 0, scale)):
+            continue
         for bias in (*(b for b in _after(export, name) if b in vectors), None):
             found = _norms(book, Fold((), 0, scale), None if bias is None else export.tensors[bias])
             if len(found) == 1:
@@ -54,15 +56,22 @@ def unscale(book: Book) -> None:
 
 def _weight(book: Book, export: Exported, name: str, tensor: str, fold: Fold) -> None:
     own = [n for n in siblings(name, book.weights) if book.weights[n].ndim == 1]
-    for bias in _after(export, tensor):
+    same = twins(book.weights, fold)
+    for bias in _after(export, tensor) if not same else ():
         found = _norms(book, fold, export.tensors[bias], own)
         if len(found) == 1:
             _folded(book, name, (tensor, bias), fold, found[0])
             return
     if book.cutter.is_cut(tensor):
+        why = (
+            f"cannot be told: {' and '.join(same)} hold the same numbers, as before training; "
+            "train a little first, or export without folding"
+            if same
+            else "is not found, or not the only one that fits; export without folding"
+        )
         raise UsageError(
             f"{name} stands scaled in the file, as {tensor}, and the BatchNormalization that was "
-            "worked into it is not found, or not the only one that fits; export without folding it"
+            f"worked into it {why} it (of PyTorch: torch.onnx.export(..., optimize=False))"
         )
 
 

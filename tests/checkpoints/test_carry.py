@@ -12,6 +12,7 @@ from onnx import helper, numpy_helper
 
 import spa
 from spa.checkpoints import Exported, carry
+from spa.checkpoints.names import called
 from spa.errors import UsageError
 from spa.graph import read
 from spa.plans import Plan
@@ -138,6 +139,69 @@ def test_joined_pieces_are_found_one_by_one():
         carry({"both": np.concatenate([arrays["a"].T, arrays["b"].T])}, plan, exported(model))
     wanted = np.concatenate([arrays["a"].T[keep], arrays["b"][keep]])
     assert np.array_equal(carried.weights["both"], wanted)
+
+
+WRAPPED = ("module.", "_orig_mod.module.", "state_dict/net.")
+
+
+@pytest.mark.parametrize("front", WRAPPED)
+@pytest.mark.parametrize("given", ["export", "plan"])
+def test_what_wrappers_put_before_every_name_is_no_part_of_it(front, given):
+    model, arrays, plan, keep = tiny()
+    weights = {front + name: array for name, array in arrays.items()}
+    weights |= {"epoch": np.float32([3])}
+    export = exported(model) if given == "export" else None
+    carried = carry(weights, plan, export)
+    assert [row["how"] for row in carried.rows] == ["name", "name", "whole"]
+    assert np.array_equal(carried.weights[f"{front}a"], arrays["a"][:, keep])
+    assert np.array_equal(carried.weights[f"{front}b"], arrays["b"][keep])
+    trained = {name: array**3 for name, array in weights.items()}
+    carried = carry(trained, plan, export)
+    assert np.array_equal(carried.weights[f"{front}b"], trained[f"{front}b"][keep])
+
+
+def test_the_file_may_have_more_before_every_name_than_the_checkpoint():
+    _, arrays, plan, keep = tiny()
+    plan = Plan({f"net.{name}": entry for name, entry in plan.tensors.items()})
+    carried = carry({**arrays, "epoch": np.float32([3])}, plan)
+    assert np.array_equal(carried.weights["b"], arrays["b"][keep])
+    assert carried.rows[0]["tensors"] == ["net.a"]
+
+
+def test_names_that_are_the_same_anyway_are_left_alone():
+    """What ends alike is something else: two layers that another net has, too."""
+    assert called({"a.w": 8, "b.w": 8, "w": 4}, {"a.w": 8, "w": 4}) == {"a.w": "a.w", "w": "w"}
+    assert called({"a.w": 8, "b.w": 8}, {"w": 8}) == {}
+    assert called({"m.a.w": 8, "m.b.w": 8}, {"a.w": 8, "b.w": 9}) == {"m.a.w": "a.w"}
+
+
+def test_a_folded_norm_that_was_never_trained_is_refused_with_what_to_do():
+    """All norms hold ones and zeros: nothing tells which is which."""
+    random = np.random.default_rng(0)
+    weight = random.normal(size=(8, 3)).astype(np.float32)
+    stored = [weight / np.sqrt(np.float32(1 + 1e-5)), np.zeros(8, np.float32)]
+    stored.append(random.normal(size=(4, 8)).astype(np.float32))
+    nodes = [
+        helper.make_node("Gemm", ["x", "w", "b"], ["y"], transB=1),
+        helper.make_node("Relu", ["y"], ["z"]),
+        helper.make_node("Gemm", ["z", "v"], ["out"], transB=1),
+    ]
+    ports = [
+        helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, ["N", k])
+        for n, k in (("x", 3), ("out", 4))
+    ]
+    tensors = [numpy_helper.from_array(a, n) for n, a in zip("wbv", stored, strict=True)]
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    plan = spa.plan(model, 0.4, scorer="l2", round_to=1).plan
+    fresh = {"scale": np.ones(8), "shift": np.zeros(8), "mean": np.zeros(8), "var": np.ones(8)}
+    weights = {"w": weight, **{n: a.astype(np.float32) for n, a in fresh.items()}, "v": stored[2]}
+    with pytest.raises(UsageError, match=r"scale and var hold the same .* a little .* export"):
+        carry(weights, plan, exported(model))
+    for name in fresh:
+        weights[name] = weights[name] + random.random(8).astype(np.float32)
+    with pytest.raises(UsageError, match=r"is not found, .* export without folding it"):
+        carry(weights, plan, exported(model))
 
 
 def test_what_fits_twice_is_refused():

@@ -195,3 +195,17 @@ def test_the_old_way_loses_what_the_refit_gained(tmp_path, monkeypatch):
         bare = spa.torch.cut(net, result.plan, export="net.onnx")(x)
         full = spa.torch.cut(net, result)(x)
     assert (full - whole).norm() < 0.5 * (bare - whole).norm()
+
+
+def test_a_wrapper_is_cut_with_what_it_wraps(tmp_path, monkeypatch):
+    """By value, and by its names alone."""
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    net, x = NETS["linear"]()
+    export(net, x, "net.onnx")
+    plan = spa.plan("net.onnx", 0.4, scorer="l2", rotate=False).plan
+    wanted = spa.torch.cut(net, plan)(x)
+    for more in ({"export": "net.onnx"}, {}):
+        wrapped = spa.torch.cut(nn.DataParallel(net), plan, **more)
+        assert type(wrapped) is nn.DataParallel
+        assert torch.equal(wrapped.module(x), wanted)
