@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import inspect
 import re
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+import spa.torch
 from tests.test_docs import DOCUMENTS, ROOT, blocks, text_of
 
 DOCS = ROOT / "docs"
@@ -32,6 +35,19 @@ reference = script("reference")
 def test_the_reference_is_what_the_code_says(name):
     written = text_of(DOCS / "reference" / f"{name}.md")
     assert written == reference.page(name), "run: python scripts/docs/reference.py"
+
+
+def test_signatures_of_the_reference_are_python_and_none_is_left_out():
+    """Also those of what needs PyTorch, on a machine without it."""
+    text = text_of(DOCS / "reference" / "python.md")
+    said = re.findall(r"^```python\n(spa\.[^`]*?) -> ([^`]*?)\n```", text, re.DOTALL | re.MULTILINE)
+    names = [call.partition("(")[0] for call, _ in said]
+    for (call, given), name in zip(said, names, strict=True):
+        ast.parse(f"def {call.replace(name, name.replace('.', '_'), 1)} -> {given}: ...")
+    made = {f"spa.{name}" for name in spa.__all__ if inspect.isfunction(getattr(spa, name))}
+    assert made | {"spa.torch.load", "spa.torch.save", "spa.torch.cut"} <= set(names)
+    for name in spa.torch.__all__:
+        assert f"### spa.torch.{name}\n" in text
 
 
 def test_every_page_is_in_the_navigation():

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import dataclasses
 import inspect
 import json
@@ -30,6 +31,7 @@ from spa.registry import NAMED, REPORTS
 from spa.reports import schema
 from spa.reports.ops import MEANINGS
 from spa.rules import catalogue
+from spa.torch import _HOME as HOMES
 from spa.torch.registry import listed as gradients
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
@@ -152,14 +154,20 @@ def option(made: click.Option, context: click.Context) -> tuple[str, str, str]:
 def python() -> Iterator[str]:
     """Everything that `import spa` offers."""
     yield from ["# Python", "", MARK, ""]
-    yield "Everything here is a name of the module `spa`; whatever else can be imported may change."
+    yield "Everything here is a name of the modules `spa` and `spa.torch`; whatever else can be"
+    yield "imported may change."
     yield ""
     for name in spa.__all__:
         value = getattr(spa, name)
         if inspect.isfunction(value):
             yield from function(f"spa.{name}", value, "##")
         elif inspect.isclass(value):
-            yield from class_of(f"spa.{name}", value)
+            yield from class_of(f"spa.{name}", value, "##")
+    yield from ["## spa.torch", "", "Gradients need PyTorch: `pip install 'onnx-spa[torch]'`.", ""]
+    for name, home in sorted(HOMES.items()):
+        value = declared(home, name)
+        kind = function if inspect.isfunction(value) else class_of
+        yield from kind(f"spa.torch.{name}", value, "###")
     yield from ["## Errors", "", "All are `spa.SpaError`s of the module `spa.errors`.", ""]
     kinds = [v for v in vars(errors).values() if inspect.isclass(v)]
     yield from table("error", "exit code", "meaning")(
@@ -167,9 +175,32 @@ def python() -> Iterator[str]:
     )
 
 
-def class_of(name: str, value: type) -> Iterator[str]:
+def declared(module: str, name: str) -> Any:
+    """A function or class of a module without what it does, so that nothing is imported for it."""
+    source = (Path(spa.__file__).parents[1] / module.replace(".", "/")).with_suffix(".py")
+    body = ast.parse(source.read_text(encoding="utf-8")).body
+    (found,) = (each for each in body if getattr(each, "name", "") == name)
+    for each in ast.walk(found):
+        if isinstance(each, ast.FunctionDef):
+            each.body, each.decorator_list = each.body[:1], []  # its docstring
+        elif isinstance(each, ast.ClassDef):
+            each.bases, each.body = [], [p for p in each.body if _is_described(p)]
+    names: dict[str, Any] = {}
+    flags = annotations.compiler_flag
+    exec(compile(ast.Module([found], []), str(source), "exec", flags), names)
+    return names[name]
+
+
+def _is_described(part: ast.stmt) -> bool:
+    """Whether a statement of a class is its docstring, or a method that is called by its name."""
+    if isinstance(part, ast.FunctionDef):
+        return not part.decorator_list
+    return isinstance(part, ast.Expr)
+
+
+def class_of(name: str, value: type, heading: str) -> Iterator[str]:
     """A class: what it is, its fields, its public methods."""
-    yield from [f"## {name}", ""]
+    yield from [f"{heading} {name}", ""]
     yield from docstring(value.__doc__ or "")
     if dataclasses.is_dataclass(value):
         hints = {field.name: field for field in dataclasses.fields(value)}
@@ -182,7 +213,7 @@ def class_of(name: str, value: type) -> Iterator[str]:
     for method, made in vars(value).items():
         made = made.__func__ if isinstance(made, (classmethod, staticmethod)) else made
         if inspect.isfunction(made) and not method.startswith("_"):
-            yield from function(f"{name}.{method}", made, "###")
+            yield from function(f"{name}.{method}", made, f"{heading}#")
 
 
 def default_of(field: dataclasses.Field[Any]) -> str:
@@ -206,19 +237,29 @@ def signature(name: str, made: Callable[..., Any]) -> Iterator[str]:
     for each in found.parameters.values():
         if each.kind is each.KEYWORD_ONLY and not star:
             parts.append("*")
-            star = True
-        parts.append(plain(each))
+        star = star or each.kind in (each.KEYWORD_ONLY, each.VAR_POSITIONAL)
+        parts.append(parameter(each))
     end = f") -> {plain(found.return_annotation)}"
     line = f"{name}({', '.join(parts)}{end}"
     yield from [line] if len(line) <= 96 else [f"{name}(", *(f"    {p}," for p in parts), end]
 
 
+def parameter(each: inspect.Parameter) -> str:
+    """A parameter as a person would write it."""
+    stars = {each.VAR_POSITIONAL: "*", each.VAR_KEYWORD: "**"}.get(each.kind, "")
+    words = f"{stars}{each.name}"
+    words += f": {plain(each.annotation)}" if each.annotation is not each.empty else ""
+    if each.default is each.empty:
+        return words
+    plainly = json.dumps(each.default) if isinstance(each.default, str) else repr(each.default)
+    return f"{words} = {getattr(each.default, '__name__', plainly)}"
+
+
 def plain(annotation: object) -> str:
-    """A parameter or type as a person would write it."""
+    """A type as a person would write it."""
     words = annotation if isinstance(annotation, str) else str(annotation)
     words = re.sub(r"allowed\.(\w+)", allowed_type, words)
-    words = re.sub(r": '([^']*)'", r": \1", words).strip("'")
-    return words.replace("'", '"').replace("<function quiet", "quiet").split(" at 0x")[0]
+    return words.strip("'").replace("'", '"')
 
 
 def allowed_type(found: re.Match[str]) -> str:
@@ -248,7 +289,9 @@ def docstring(text: str) -> Iterator[str]:
     """A docstring of Google's kind as paragraphs and tables."""
     for part in re.split(r"\n\s*\n", inspect.cleandoc(text)):
         head, _, rest = part.partition("\n")
-        if head in ("Args:", "Attributes:", "Raises:"):
+        if all(line.startswith("    ") for line in part.splitlines()):
+            yield from ["```python", *inspect.cleandoc(part).splitlines(), "```", ""]
+        elif head in ("Args:", "Attributes:", "Raises:", "Warns:"):
             yield from [f"**{head[:-1]}**", ""]
             yield from table("name", "meaning")(entries(rest))
         elif head == "Returns:":
