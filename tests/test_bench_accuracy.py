@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import numpy_helper
+
+from tests.nets.layers import convolutions, looked_up
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("bench_accuracy", "accuracy")
@@ -37,29 +39,7 @@ def part(name: str) -> Any:
 
 def classifier(folder: Path, hidden: int = 24) -> Path:
     """A small network for pictures of 8 x 8: class = brightest of two halves, by chance weights."""
-    rng = np.random.default_rng(0)
-    shapes = {"w1": (hidden, 1, 3, 3), "w2": (16, hidden, 3, 3), "w3": (3, 16)}
-    weights = [
-        numpy_helper.from_array((rng.standard_normal(s) / 4).astype(np.float32), name)
-        for name, s in shapes.items()
-    ]
-    nodes = [
-        helper.make_node("Conv", ["x", "w1"], ["a"], pads=[1] * 4),
-        helper.make_node("Relu", ["a"], ["b"]),
-        helper.make_node("Conv", ["b", "w2"], ["c"], pads=[1] * 4),
-        helper.make_node("Relu", ["c"], ["d"]),
-        helper.make_node("GlobalAveragePool", ["d"], ["e"]),
-        helper.make_node("Flatten", ["e"], ["f"]),
-        helper.make_node("Gemm", ["f", "w3"], ["y"], transB=1),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "net",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1, 8, 8])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])],
-        weights,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    model = convolutions(1, hidden, 16, head=3, bias=False, batch="N")
     onnx.save(model, folder / "net.onnx")
     return folder / "net.onnx"
 
@@ -148,9 +128,8 @@ def test_top1_and_its_error(given: tuple[Path, Path], tmp_path: Path) -> None:
     assert whole["se"] == pytest.approx((0.9 * 0.1 / 60) ** 0.5)
     assert whole["change"] == whole["change_se"] == 0 and whole["agreement"] == 1
     worse = onnx.load(model)
-    worse.graph.initializer[2].CopyFrom(
-        numpy_helper.from_array(np.zeros((3, 16), np.float32), "w3")
-    )
+    for tensor in worse.graph.initializer[2:]:
+        tensor.raw_data = bytes(len(tensor.raw_data))
     onnx.save(worse, tmp_path / "worse.onnx")
     found = score(model, tmp_path / "worse.onnx", data, np.arange(60))
     zeros = np.mean(data.labels == 0)
@@ -169,21 +148,7 @@ def test_spearman_is_scipys() -> None:
 
 def encoder(path: Path, sizes: tuple[Any, Any] = ("N", "L")) -> Path:
     """A table of 20 vectors, looked up by ids, and a mask that nobody reads."""
-    table = np.random.default_rng(0).standard_normal((20, 6)).astype(np.float32)
-    nodes = [
-        helper.make_node("Gather", ["table", "input_ids"], ["y"]),
-        helper.make_node("Identity", ["attention_mask"], ["z"]),
-    ]
-    ports = [
-        [helper.make_tensor_value_info(n, TensorProto.INT64, sizes) for n in names]
-        for names in (("input_ids", "attention_mask"), ("z",))
-    ]
-    ports[1].append(helper.make_tensor_value_info("y", TensorProto.FLOAT, [*sizes, 6]))
-    graph = helper.make_graph(
-        nodes, "encoder", ports[0], ports[1], [numpy_helper.from_array(table, "table")]
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.save(model, path)
+    onnx.save(looked_up(20, 6, sizes[1], batch=sizes[0]), path)
     return path
 
 
@@ -278,8 +243,8 @@ for line in sys.stdin:
     kept = len(w1) - int(asked["ratio"] * len(w1))
     small = onnx.ModelProto()
     small.CopyFrom(model)
-    for k, w in ((0, w1[:kept]), (1, w2[:, :kept])):
-        small.graph.initializer[k].CopyFrom(numpy_helper.from_array(w.copy(), f"w{k + 1}"))
+    for tensor, w in zip(small.graph.initializer, (w1[:kept], w2[:, :kept])):
+        tensor.CopyFrom(numpy_helper.from_array(w.copy(), tensor.name))
     onnx.save(small, asked["output"])
     answer(seconds=0.5, words="a rival")
 """

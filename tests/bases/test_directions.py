@@ -12,6 +12,7 @@ from spa.graph import read
 from spa.pipeline import prune
 from spa.recipe import Recipe
 from tests.nets import Net
+from tests.nets.layers import products
 
 WIDTH, RANK, TOKENS = 8, 3, 6
 
@@ -26,8 +27,8 @@ def rows_of(graph, rows=200):
 
 def values(seed=0):
     """A linear bottleneck, nothing but two matrices."""
-    n = Net(opset=17, batch="N", seed=seed)
-    return n.done(n.linear(n.linear(n.input("x", TOKENS, 10), 10, WIDTH), WIDTH, 7))
+    sizes = {"shape": (TOKENS,), "batch": "N", "seed": seed}
+    return products(10, WIDTH, 7, between=lambda n, x: x, **sizes)
 
 
 def scores_of(seed=0):

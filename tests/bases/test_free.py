@@ -10,6 +10,7 @@ from spa.coupling import analyse
 from spa.graph import read
 from tests.carried import coupling_of
 from tests.nets import MOTIFS, Net, random_net
+from tests.nets.layers import products, residual_sum
 from tests.support import needs_runtime
 
 FREE = {  # the stream, values, and queries with keys; not what a position turns, nor two axes
@@ -79,11 +80,12 @@ def test_random_nets_compute_the_same_in_a_free_basis(seed, monkeypatch):
 
 def bottleneck(op=None, factor=None):
     """Two linear layers with something in between."""
-    n = Net(opset=17)
-    x = n.linear(n.input("x", 6, 10), 10, 8)
-    x = getattr(n, op)(x) if op else x
-    x = n.Mul(x, n.const(np.asarray(factor, np.float32))) if factor is not None else x
-    return n.done(n.linear(x, 8, 5))
+
+    def between(n, x):
+        x = getattr(n, op)(x) if op else x
+        return n.Mul(x, n.const(np.asarray(factor, np.float32))) if factor is not None else x
+
+    return products(10, 8, 5, shape=(6,), between=between)
 
 
 def test_only_what_is_linear_and_alike_leaves_a_basis_free():
@@ -96,9 +98,7 @@ def test_only_what_is_linear_and_alike_leaves_a_basis_free():
 def residual(last="Identity"):
     """Two projections into one linear stream, read in two places."""
     n = Net(opset=17)
-    stem = n.conv(n.input("x", 3, 6, 6), 3, 4)
-    deep = n.conv(n.Relu(n.conv(stem, 4, 6)), 6, 4)
-    return n.done(n.head(n.Relu(n.conv(getattr(n, last)(n.Add(stem, deep)), 4, 6)), 6))
+    return n.done(n.head(n.Relu(n.conv(getattr(n, last)(residual_sum(n)), 4, 6)), 6))
 
 
 def test_a_linear_residual_stream_is_free():

@@ -11,12 +11,14 @@ import pytest
 from spa.budgets import allocate, moves
 from spa.budgets.limits import limits
 from spa.budgets.task import SLACK
-from spa.coupling import misplaced
+from spa.coupling import analyse, misplaced
 from spa.coupling.cost import Channels, reduction
 from spa.criteria import Context, score
 from spa.errors import TargetError
+from spa.graph import read
 from spa.recipe import Recipe
 from tests.carried import cost_of, coupling_of
+from tests.nets import Net
 
 NAMES = ("digits", "fashion")
 THREE = "residual_over_three_stages"  # 28 channels
@@ -227,15 +229,8 @@ def test_options_that_leave_nothing_are_named_as_the_reason(options):
 
 
 def test_a_net_without_channels_has_nothing_to_prune():
-    from onnx import helper
-
-    from spa.coupling import analyse
-    from spa.graph import read
-
-    infos = [helper.make_tensor_value_info(name, 1, [2, 3]) for name in "xy"]
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", infos[:1], infos[1:])
-    opsets = [helper.make_opsetid("", 17)]
-    coupling = analyse(read(helper.make_model(graph, opset_imports=opsets, ir_version=8)))
+    n = Net()
+    coupling = analyse(read(n.done(n.Relu(n.input("x", 3)))))
     for of, round_to in product(("macs", "params", "channels"), (1, "auto")):
         with pytest.raises(TargetError, match="nothing to prune: no channel is made by a stored"):
             allocate(

@@ -25,6 +25,7 @@ from spa import runtime
 from spa.cli.main import run
 from tests.carried import DIGITS
 from tests.nets import MOTIFS
+from tests.nets.layers import products
 from tests.reports.valid import validate
 
 ROOT = Path(__file__).parents[2]
@@ -204,16 +205,10 @@ def test_external_data_beside_the_output(shell):
 
 def test_external_data_with_a_second_hard_link(shell):
     """Its bytes are read whoever else may hold them, also to refit what reads what was cut."""
-    net = onnx.parser.parse_model(
-        '<ir_version: 8, opset_import: ["": 17]> g (float[N,8] x) => (float[N,4] y)'
-        "{ a = Gemm(x, w, b)  r = Relu(a)  y = Gemm(r, v, c) }"
-    )
-    rng = np.random.default_rng(0)
-    for name, shape in {"w": (8, 16), "b": 16, "v": (16, 4), "c": 4}.items():
-        value = rng.standard_normal(shape).astype(np.float32)
-        net.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    net = products(8, 16, 4, batch="N")
     onnx.save_model(net, "net.onnx", save_as_external_data=True, location="w", size_threshold=0)
     os.link("w", "kept")
+    rng = np.random.default_rng(0)
     np.save("x.npy", rng.standard_normal((64, 8)).astype(np.float32))
     ran = shell("prune", "net.onnx", "-r", "0.4", "--calib", "x.npy", "--scorer", "obspa")
     assert ran.code == 0, ran.err

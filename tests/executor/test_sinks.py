@@ -8,6 +8,7 @@ from spa.coupling import analyse
 from spa.executor.sites import sites_of
 from spa.graph import read
 from tests.nets import Net
+from tests.nets.layers import residual_sum
 
 
 def sinks(n, *outputs):
@@ -17,9 +18,7 @@ def sinks(n, *outputs):
 
 def test_a_residual_branch_ends_in_the_sum():
     n = Net(opset=17, batch="N")
-    stem = n.conv(n.input("x", 3, 6, 6), 3, 4)
-    deep = n.batch_norm(n.conv(n.Relu(n.conv(stem, 4, 6)), 6, 4, bias=False), 4)
-    graph, sites = sinks(n, n.Relu(n.Add(stem, deep)))
+    graph, sites = sinks(n, n.Relu(residual_sum(n, norm=True)))
     last = list(sites.values())[-1].sink
     assert last.stream == next(iter(sites.values())).y
     assert graph.nodes[-2].op == "Add" and last.tensor == graph.nodes[-2].outputs[0]

@@ -10,13 +10,12 @@ from spa import runtime
 from spa.executor.stream import Stream, names_in
 from spa.graph import read
 from tests.nets import Net
+from tests.nets.layers import residual_sum
 
 
 def residual_net():
     n = Net(opset=17)
-    stem = n.conv(n.input("x", 3, 6, 6), 3, 4)
-    deep = n.conv(n.Relu(n.conv(stem, 4, 6)), 6, 4)
-    return n.done(n.head(n.Add(stem, deep), 4))
+    return n.done(n.head(residual_sum(n), 4))
 
 
 def all_at_once(model, feeds):

@@ -7,29 +7,21 @@ import os
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from spa.graph import read
 from spa.graph.mapped import LEAST, spans
+from tests.nets.layers import products
 
 LARGE = (300, 1024)
 
 
-def model(shift: float = 0.0) -> onnx.ModelProto:
-    """x [1, 300] times a large matrix, plus a small vector."""
-    weight = np.arange(np.prod(LARGE), dtype=np.float32).reshape(LARGE) + np.float32(shift)
-    stored = [
-        numpy_helper.from_array(weight, "weight"),
-        numpy_helper.from_array(np.ones(LARGE[1], np.float32), "bias"),
-    ]
-    nodes = [
-        helper.make_node("MatMul", ["x", "weight"], ["product"]),
-        helper.make_node("Add", ["product", "bias"], ["y"]),
-    ]
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, LARGE[0]])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, LARGE[1]])
-    graph = helper.make_graph(nodes, "g", [x], [y], stored)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+def model(seed: int = 0) -> onnx.ModelProto:
+    """x [1, 300] times a large matrix, plus a small vector; another seed gives other numbers."""
+    return products(*LARGE, batch=1, seed=seed)
+
+
+WEIGHT, BIAS = (tensor.name for tensor in model().graph.initializer)
 
 
 @pytest.fixture
@@ -47,11 +39,11 @@ def test_spans_are_where_the_weights_are(path):
     data = path.read_bytes()
     proto = model()
     found = spans(memoryview(data), 1)
-    assert found.keys() == {"weight", "bias"}
+    assert found.keys() == {WEIGHT, BIAS}
     for tensor in proto.graph.initializer:
         begin, end = found[tensor.name]
         assert data[begin:end] == tensor.raw_data
-    assert spans(memoryview(data), LEAST).keys() == {"weight"}
+    assert spans(memoryview(data), LEAST).keys() == {WEIGHT}
 
 
 @pytest.mark.parametrize("size", [1, 10, 1000, 100_000])
@@ -67,33 +59,33 @@ def test_other_bytes_do_no_harm():
 @pytest.mark.skipif(os.name != "posix", reason="the file is not kept mapped")
 def test_a_large_weight_is_not_copied(path):
     graph = read(path)
-    array = graph.weight("weight")
+    array = graph.weight(WEIGHT)
     assert same(array, model()) and not array.flags.writeable
-    plain = graph.consts["weight"]  # may be a copy, and is aligned
+    plain = graph.consts[WEIGHT]  # may be a copy, and is aligned
     assert plain.flags.aligned and same(plain, model())
-    assert graph.weight("weight").ctypes.data == array.ctypes.data != plain.ctypes.data
+    assert graph.weight(WEIGHT).ctypes.data == array.ctypes.data != plain.ctypes.data
 
 
 def test_small_weights_and_models_in_memory():
     graph = read(model().SerializeToString())
-    assert same(graph.weight("weight"), model())
-    assert graph.weight("bias").shape == (LARGE[1],)
+    assert same(graph.weight(WEIGHT), model())
+    assert graph.weight(BIAS).shape == (LARGE[1],)
 
 
 @pytest.mark.parametrize("how", ["written over", "replaced", "removed", "cut short"])
 def test_a_file_that_changes_is_let_alone(path, how, tmp_path):
     graph = read(path)
     if how == "written over":
-        path.write_bytes(model(shift=1.0).SerializeToString())
+        path.write_bytes(model(seed=1).SerializeToString())
         os.utime(path, ns=(1, 1))
     elif how == "replaced":
-        onnx.save(model(shift=1.0), tmp_path / "other")
+        onnx.save(model(seed=1), tmp_path / "other")
         os.replace(tmp_path / "other", path)
     elif how == "cut short":
         os.truncate(path, 100)
     else:
         path.unlink()
-    assert same(graph.weight("weight"), model())
+    assert same(graph.weight(WEIGHT), model())
 
 
 def test_converted_models_use_what_was_converted(tmp_path):
@@ -106,9 +98,10 @@ def test_converted_models_use_what_was_converted(tmp_path):
         )
     )  # fmt: skip
     proto.opset_import.append(helper.make_opsetid("own", 1))
+    out = proto.graph.output[0].name
     proto.graph.node[1].output[0] = "half"
-    proto.graph.node.append(helper.make_node("Twice", ["half"], ["y"], domain="own"))
+    proto.graph.node.append(helper.make_node("Twice", ["half"], [out], domain="own"))
     onnx.save(proto, tmp_path / "model.onnx")
     graph = read(tmp_path / "model.onnx")
     assert {node.op for node in graph.nodes} == {"MatMul", "Add"}
-    assert same(graph.weight("weight"), model())
+    assert same(graph.weight(WEIGHT), model())

@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from spa.latency import Whole, stopwatch
 from spa.latency.extract import Trial
 from spa.rewrite import rewrite
 from spa.validate.latency import Timing
 from tests.carried import coupling_of
+from tests.nets import Net
 
 pytest.importorskip("onnxruntime")
 
 
 def products(width, count, op="MatMul"):
     """A chain of products of one width, as a trial."""
-    names = [f"t{k}" for k in range(count + 1)]
-    nodes = [helper.make_node(op, [a, "w"], [b]) for a, b in pairwise(names)]
-    port = [
-        helper.make_tensor_value_info(n, TensorProto.FLOAT, (width, width))
-        for n in (names[0], names[-1])
-    ]
-    weight = numpy_helper.from_array(np.eye(width, dtype=np.float32), "w")
-    graph = helper.make_graph(nodes, "g", port[:1], port[1:], [weight])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return Trial(f"{op}{width}x{count}", model, {"t0": np.ones((width, width), np.float32)})
+    n = Net(batch=width)
+    y, weight = n.input("x", width), n.const(np.eye(width, dtype=np.float32))
+    for _ in range(count):
+        y = n.node(op, y, weight)
+    return Trial(f"{op}{width}x{count}", n.done(y), {"x": np.ones((width, width), np.float32)})
 
 
 def test_more_work_takes_longer():

@@ -289,11 +289,14 @@ class Net:
 
     @property
     def kinds(self) -> dict[str, int]:
-        """Types of outputs that are positions."""
+        """Types of outputs that are positions, or inputs of any type as they are."""
+        known = {info.name: info.type.tensor_type.elem_type for info in self.inputs}
         found = {}
         for node in self.nodes:
             if node.op_type in ("ArgMax", "Shape"):
                 found[node.output[0]] = TensorProto.INT64
             elif node.op_type == "TopK":
                 found[node.output[1]] = TensorProto.INT64
+            elif node.op_type == "Identity" and node.input[0] in known:
+                found[node.output[0]] = known[node.input[0]]
         return found

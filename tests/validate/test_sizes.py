@@ -15,6 +15,7 @@ from spa.validate.layout import Axis
 from spa.validate.sizes import MOST_REFUSED, each_other, is_heavy, steps
 from tests import oracles
 from tests.nets import Net
+from tests.nets.layers import products
 from tests.validate.test_verify import changed, weights
 
 
@@ -45,8 +46,7 @@ def test_where_runs_are_much_work_the_nearest_sizes_come_first():
 
 
 def test_a_session_keeps_no_memory_unless_it_is_timed():
-    model = Net(batch="N")
-    model = model.done(model.linear(model.input("x", 6), 6, 3))
+    model = products(6, 3, batch="N")
     every = {}, {"timed": True}, {"timed": True, "arena": False}
     options = [runtime.session(model, **asked).get_session_options() for asked in every]
     assert [each.enable_cpu_mem_arena for each in options] == [False, True, False]
