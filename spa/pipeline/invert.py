@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 STAGE = "invert"
 SECONDS = 300.0
 """What may be spent unless told otherwise."""
+MANY = 512
+"""Moved inputs from which on others add nothing."""
 BETTER = 0.95
 """Of what held-back terms missed before, at most so much is missed after."""
 Array = NDArray[Any]
@@ -114,10 +116,12 @@ def improved(
 
 
 def _filled(made: Inverted, feeds: Sequence[Mapping[str, Array]]) -> list[Mapping[str, Array]]:
-    """In runs of the usual size, followed by as many inputs as made as there were more of them.
+    """In runs of the usual size; few are followed by inputs as made, up to as many as there were.
 
-    Measured (docs/probes.md): few moved inputs alone tell less than many as made.
+    Measured (docs/probes.md): few moved inputs alone tell less than many as made, many more.
     """
+    if len(made.inputs) >= MANY:
+        feeds = ()
     plain = [feed[made.name] for feed in feeds] or [made.inputs[:0]]
     rows = np.concatenate([made.inputs, np.concatenate(plain)[len(made.inputs) :]])
     return [{made.name: rows[k : k + BATCH]} for k in range(0, len(rows), BATCH)]

@@ -18,7 +18,7 @@ from spa.errors import UsageError
 from spa.graph import Graph
 from spa.pipeline.labels import in_order, labels_of
 from spa.pipeline.values import Groups
-from spa.probes import Probe
+from spa.probes import Probe, varied
 from spa.recipe import Recipe
 
 Array = NDArray[Any]
@@ -29,6 +29,8 @@ BATCH = 64
 
 MOST_ROWS = 1024
 """Made-up rows that are tuned on."""
+VIEWS = 4
+"""Ways in which a picture is seen, see `_views`."""
 HELD = 128
 """Rows to judge on; with 50 the better of two results is often the worse one."""
 LEAST_HELD = 100
@@ -60,11 +62,15 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Inputs to tune on (`fit`) and to judge on (`held`); `kind` says what they are."""
+    """Inputs to tune on (`fit`) and to judge on (`held`); `kind` says what they are.
+
+    Rows to tune on are there in so many `views`, one after the other, see `_views`.
+    """
 
     fit: Part
     held: Part
     kind: str
+    views: int = 1
 
 
 def source_of(
@@ -83,23 +89,48 @@ def source_of(
         UsageError: there are none to judge on, or labels do not fit.
         ReadError: labels cannot be read.
     """
-    rows = rows_of(probe, original.graph, original.sizes.macs, recipe.samples)
+    graph, macs = original.graph, original.sizes.macs
+    rows = rows_of(probe, graph, macs, recipe.samples)
     known = None if labels is None else labels_of(labels, probe.available)
 
     def part(chosen: Sequence[int]) -> Part:
         own = None if known is None else in_order(known, probe, chosen)
         return Part(list(probe.runs(chosen, BATCH)), len(chosen), own)
 
+    def source(fit: Part, held: Part, kind: str) -> Source:
+        views = 1
+        if any(stream.picture for stream in probe.streams):
+            most = _affordable(probe, graph, macs)
+            views = max(1, min(VIEWS, int(most / max(fit.rows, 1))))
+        return Source(_views(fit, probe, views, recipe.seed), held, kind, views)
+
     if not moved:
-        return Source(part(rows.fit), part(rows.held), probe.kind)
+        return source(part(rows.fit), part(rows.held), probe.kind)
     fit, held = _divided(moved)
     few = sum(map(probe.held, fit)), sum(map(probe.held, held))
     plain = part(rows.fit[: few[0]]), part(rows.held[: max(few[1], LEAST_HELD - few[1])])
-    return Source(
+    return source(
         Part([*fit, *plain[0].runs], few[0] + plain[0].rows),
         Part([*held, *plain[1].runs], few[1] + plain[1].rows),
         "moved",
     )
+
+
+def _views(part: Part, probe: Probe, count: int, seed: int) -> Part:
+    """Rows of pictures, each seen in so many ways: as they are, then shifted and mirrored.
+
+    Measured (docs/howto/tune.md): of a thousand real pictures, tuned for long, worth half a point.
+    """
+    random = np.random.default_rng(seed)
+    more = [varied(run, probe.streams, random) for _ in range(count - 1) for run in part.runs]
+    labels = None if part.labels is None else np.tile(part.labels, count)
+    return Part([*part.runs, *more], part.rows * count, labels)
+
+
+def _affordable(probe: Probe, graph: Graph, macs: float) -> float:
+    """Rows that the original may be asked about, and that there is room for."""
+    size = sum(prod(graph.shapes[s.name]) * s.dtype.itemsize for s in probe.streams)
+    return min(MOST_ROWS * VIEWS, WORK / max(macs, 1), ROOM / max(size, 1))
 
 
 def _divided(runs: Sequence[Feeds]) -> tuple[list[Feeds], list[Feeds]]:
@@ -131,8 +162,7 @@ def rows_of(probe: Probe, graph: Graph, macs: float, samples: int | None) -> Row
     """
     if probe.available is None:
         held, apart = probe.fresh(HELD)
-        size = sum(prod(graph.shapes[s.name]) * s.dtype.itemsize for s in probe.streams)
-        few = min(MOST_ROWS, WORK / max(macs, 1), ROOM / max(size, 1))
+        few = min(MOST_ROWS, _affordable(probe, graph, macs))
         fit = probe.fitting(samples or max(EVERY, int(few)))
     else:
         spared, apart = probe.fresh(probe.available)

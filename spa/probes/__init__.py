@@ -10,6 +10,7 @@ from spa.probes.choose import check_given, is_pictured, probe_for
 from spa.probes.files import Data
 from spa.probes.held import Calib, held, labels_held
 from spa.probes.probe import Probe, inputs
+from spa.probes.vary import varied
 
 __all__ = [
     "Calib",
@@ -21,4 +22,5 @@ __all__ = [
     "is_pictured",
     "labels_held",
     "probe_for",
+    "varied",
 ]

@@ -200,7 +200,7 @@ def _picture(asked: Request, name: str, picture: Picture, wanted: Scale) -> Role
         scaled = wanted(make(rows, size, seed=seed, name=name), 1)
         return picture.arrange(scaled.clip(0, 255) if whole else scaled, shape)
 
-    return Role(kind, f"{picture.layout}: {noun_of(kind)}, {wanted.words}", draw)
+    return Role(kind, f"{picture.layout}: {noun_of(kind)}, {wanted.words}", draw, picture=picture)
 
 
 def is_pictured(kind: str) -> bool:
@@ -231,6 +231,7 @@ def _assemble(asked: Request, found: dict[str, Role], batch: int) -> Probe:
         Stream(
             name, graph.dtypes[name], graph.shapes[name], sizes.batch[name], found[name].draw,
             tuple(axis for axis, size in enumerate(sizes.open[name]) if size in lengths),
+            found[name].picture,
         )
         for name in graph.inputs
     )  # fmt: skip

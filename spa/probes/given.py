@@ -86,7 +86,7 @@ def _from_pictures(
     else:
         values = wanted.words if divisor is None else f"divided by {divisor:g}"
     words = f"{picture.layout} pictures given, {values}"
-    return Role("calib", words, draw, available=len(source))
+    return Role("calib", words, draw, available=len(source), picture=picture)
 
 
 def _from_rows(graph: Graph, sizes: Sizes, name: str, array: Array) -> Role:

@@ -38,6 +38,14 @@ class Picture:
         laid = np.moveaxis(pixels, 1, -1) if self.last else pixels
         return laid.reshape(len(pixels), *shape)
 
+    def pixels(self, given: NDArray[Any]) -> NDArray[Any]:
+        """Back, from what the model takes to `[rows, channels, height, width]`."""
+        if self.flat:
+            sides = self.height, self.width
+            inner = (*sides, self.channels) if self.last else (self.channels, *sides)
+            given = given.reshape(len(given), *inner)
+        return np.moveaxis(given, -1, 1) if self.last else given
+
 
 def picture_of(graph: Graph, shape: tuple[int, ...], found: Entry) -> Picture | None:
     """How an input of `shape`, without its batch axis, is a picture; None if it is not."""

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from spa.probes.pictures import Picture
 from spa.registry import INPUTS, Registry
 
 Array = NDArray[Any]
@@ -56,7 +57,8 @@ class Stream:
     """What feeds one input.
 
     `shape` is that of a run in the analysis and `axis` its batch axis, None where it has none.
-    `lengths` are the axes that follow the length of a sequence.
+    `lengths` are the axes that follow the length of a sequence, `picture` how pixels lie, where it
+    is one.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Stream:
     axis: int | None
     draw: Draw
     lengths: tuple[int, ...] = ()
+    picture: Picture | None = None
 
     def array(self, rows: Rows, run: int, length: int | None) -> Array:
         """The input of one run."""

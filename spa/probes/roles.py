@@ -12,6 +12,7 @@ from spa.coupling.view import trait_at
 from spa.graph.model import Graph
 from spa.probes import uses
 from spa.probes.noise import vectors
+from spa.probes.pictures import Picture
 from spa.probes.probe import Array, Draw, Inputs, Rows
 from spa.probes.tokens import Vocabulary, positions, tokens, vocabulary
 from spa.probes.uses import Integers
@@ -35,6 +36,7 @@ class Role:
     available: int | None = None  # rows there are, None for any number
     turns: int | None = None  # different runs there are, where an input from files has no rows
     note: str = ""
+    picture: Picture | None = None
 
 
 def integer_roles(graph: Graph, names: list[str], seed: int) -> dict[str, Role]:

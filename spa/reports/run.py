@@ -106,10 +106,11 @@ def tuned(report: Report) -> list[str]:
     if not told["kept"]:
         brought = f"drift {before} on {on}, which nothing brought down: weights are as they came in"
     ended = "" if told["stopped"] == "end" else f" of {told['planned']:,} ({told['stopped']})"
+    views = f" in {told['views']} views each" if told["views"] > 1 else ""
     rates = ", ".join(f"{rate}: {wording.measure(d)}" for rate, d in told["rates"].items())
     how = (
-        f"{told['steps']:,}{ended} steps on {told['rows']:,} inputs at a rate of {told['rate']} "
-        f"(after short runs {rates}), seed {told['seed']}, {told['device']}, "
-        f"{wording.seconds(told['seconds'])}"
+        f"{told['steps']:,}{ended} steps on {told['rows']:,} inputs{views} "
+        f"at a rate of {told['rate']} (after short runs {rates}), seed {told['seed']}, "
+        f"{told['device']}, {wording.seconds(told['seconds'])}"
     )
     return [brought, how]

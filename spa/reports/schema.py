@@ -206,10 +206,11 @@ class TuneFacts(TypedDict):
     """How the original taught the pruned model by gradients, and what came of it.
 
     `before` and `after` are the drift (NRMSE) of the outputs on `held_rows` rows that nothing was
-    fitted on; `rates` has that of every rate after its short run. `steps` of those `planned` were
-    taken; a budget of so many steps with the same seed repeats them on the same machine. `stopped`
-    is "end", "interrupted", or "lost" where the error grew. Where no weights were better than
-    those that came in these stay, and `kept` is false.
+    fitted on, after steps on `rows` others, pictures in so many `views` each; `rates` has that of
+    every rate after its short run. `steps` of those `planned` were taken; a budget of so many steps
+    with the same seed repeats them on the same machine. `stopped` is "end", "interrupted", or
+    "lost" where the error grew. Where no weights were better than those that came in these stay,
+    and `kept` is false.
     """
 
     seconds: float
@@ -222,6 +223,7 @@ class TuneFacts(TypedDict):
     device: str
     inputs: str
     rows: int
+    views: int
     held_rows: int
     before: float | None
     after: float | None

@@ -61,7 +61,7 @@ class Weights:
     steps: int
 
 
-STORED = Weights(rate=0.011, answers=0.1, temperature=1.0, variation=0.09, steps=80)
+STORED = Weights(rate=0.011, answers=0.1, temperature=1.0, variation=0.09, steps=60)
 CENTRED = Weights(rate=0.011, answers=0.05, temperature=1.0, variation=0.09, steps=30)
 ALONE = Weights(rate=0.0045, answers=1.0, temperature=2.0, variation=1.3, steps=40)
 """Where only answers are known."""

@@ -12,16 +12,16 @@ from math import prod
 from spa.graph import Graph
 from spa.graph.single import at_hand
 
-RATE = 2.5e10
+RATE = 4e10
 """Multiply-adds per second of a usual pair of cores, both ways."""
-STREAM = 4e9
+STREAM = 6e9
 """Bytes of activations per second."""
 GPU = 50
 """Times as fast where there is one."""
 ROOM = 2 << 30
 """Bytes of activations that a batch may hold unless told otherwise."""
-LARGEST = 64
-"""Rows of a batch, at most: enough for statistics."""
+LARGEST = 128
+"""Rows of a batch, at most: enough for statistics, and for two cores to share."""
 FEWEST = 8
 """Rows of a batch, at least: of fewer, statistics are noise."""
 LEAST_STEPS = 20

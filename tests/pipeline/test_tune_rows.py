@@ -12,7 +12,7 @@ from spa.coupling import analyse
 from spa.coupling.cost import Cost
 from spa.errors import ReadError, UsageError
 from spa.pipeline.labels import labels_of
-from spa.pipeline.tune_rows import HELD, LEAST_HELD, rows_of, source_of
+from spa.pipeline.tune_rows import HELD, LEAST_HELD, VIEWS, rows_of, source_of
 from spa.pipeline.values import Groups
 from spa.probes import Data, probe_for
 from tests.carried import DIGITS
@@ -68,6 +68,18 @@ def test_labels_go_with_their_rows():
         assert part.labels.tolist() == numbers(part)
 
 
+def test_pictures_are_seen_in_several_views_with_the_same_labels():
+    source = source_of(probe(300), original(), spa.Recipe(), (), np.arange(300))
+    first, rows = source.fit.labels, source.fit.rows // source.views
+    assert source.views == VIEWS and (np.tile(first[:rows], VIEWS) == first).all()
+    assert sum(len(next(iter(run.values()))) for run in source.fit.runs) == source.fit.rows
+    assert len({*numbers(source.held)}) == source.held.rows  # as they are, each once
+    drawn = source_of(probe(), original(), spa.Recipe(), ()).fit
+    arrays = np.concatenate([next(iter(run.values())) for run in drawn.runs])
+    views = arrays.reshape(VIEWS, drawn.rows // VIEWS, -1)
+    assert all((views[k] != views[0]).any(1).mean() > 0.5 for k in range(1, VIEWS))
+
+
 def test_moved_inputs_are_half_of_both():
     name = original().graph.inputs[0]
     shape = original().graph.shapes[name][1:]
@@ -75,8 +87,8 @@ def test_moved_inputs_are_half_of_both():
     source = source_of(probe(), original(), spa.Recipe(), moved)
     assert source.kind == "moved"
     found = [numbers(part).count(-1) for part in (source.fit, source.held)]
-    assert found == [256, 64]
-    assert (source.fit.rows, source.held.rows) == (512, 128)
+    assert found == [256 * VIEWS, 64]
+    assert (source.fit.rows, source.held.rows) == (512 * VIEWS, 128)
     few = source_of(probe(), original(), spa.Recipe(), moved[:1])
     assert few.held.rows >= LEAST_HELD
 

@@ -25,7 +25,7 @@ from spa.pipeline.load import couple, load  # noqa: E402
 from spa.pipeline.settle import settle  # noqa: E402
 from spa.probes import probe_for  # noqa: E402
 from spa.recipe import Recipe  # noqa: E402
-from spa.torch.invert import Inverted, Told, invert, tell  # noqa: E402
+from spa.torch.invert import STORED, Inverted, Told, invert, tell  # noqa: E402
 from spa.torch.terms import Centred, Stored, answers_of  # noqa: E402
 from spa.torch.workload import Price, Work, work_for  # noqa: E402
 
@@ -209,7 +209,7 @@ def test_an_interrupt_keeps_what_is_ready() -> None:
 def test_a_budget_is_planned_without_a_clock() -> None:
     price = Price(macs=3e8, bytes=8 << 20)
     whole = work_for(price, 512, 40, 1e6)
-    assert whole == Work(512, 64, 40)
+    assert whole == Work(512, 128, 40)
     less = work_for(price, 512, 40, 100.0)
     assert less is not None
     assert less.rows * less.steps * price.seconds <= 100
@@ -242,7 +242,7 @@ def test_pruning_uses_them_and_says_so(own_cache: Path) -> None:
     assert result.plan is not None and result.plan.recipe["invert"] == "auto"
     began = [e.total for e in events if isinstance(e, Started) and e.stage == "invert"]
     steps = sum(e.advance for e in events if isinstance(e, Step) and e.stage == "invert")
-    assert began[-1] == steps == 80
+    assert began[-1] == steps == STORED.steps
     again: list[Event] = []
     same = pruned(again)
     assert "from the cache" in notes(same)

@@ -195,6 +195,8 @@ def test_the_rate_with_the_least_error_after_a_short_run_is_taken(small, monkeyp
     told = tuned(small)["tune"]
     assert told["rate"] == "0.001"
     assert told["rates"]["0.001"] == min(each or 1e9 for each in told["rates"].values())
+    monkeypatch.setattr(tuning, "RATES", (Rate(1.001e-3), Rate(1e-3), Rate(0.999e-3)))
+    assert tuned(small)["tune"]["rate"] == "0.001001"  # of those that are as good the first
 
 
 @pytest.mark.parametrize("at", [TRIED + 1, TRIED + 10])
@@ -308,7 +310,7 @@ def test_prune_tunes_what_it_cut(tmp_path):
 
 def cut_and_tuned(output, **options):
     """A run of `prune` with all of its stages; once inputs were moved they are in the cache."""
-    more = {"tune": f"{STEPS}steps", "invert": 2, "samples": 192, "threads": 1, "scorer": "obspa"}
+    more = {"tune": f"{STEPS}steps", "invert": 120, "samples": 192, "threads": 1, "scorer": "obspa"}
     return spa.prune(DIGITS, 0.4, output=output, force=True, **more, **options)
 
 

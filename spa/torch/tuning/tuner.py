@@ -27,8 +27,11 @@ from spa.torch.tuning.teacher import Teacher
 
 TIMED = 4
 """Steps whose time is measured, the first left out."""
-TRIAL_SHARE, FEWEST_TRIED, MOST_TRIED = 15, 8, 60
+TRIAL_SHARE, FEWEST_TRIED, MOST_TRIED = 15, 8, 40
 """Every so many steps one is for each rate that is tried, within these bounds."""
+NEAR = 1.1
+"""Times the least error, within which the first rate is taken: in 40 steps a rate three times as
+large brings the same, and in 400 more (docs/howto/tune.md)."""
 LOOKS = 10
 """Times that the held-back rows are looked at."""
 LOST = 4.0
@@ -166,7 +169,9 @@ def _settled(
             told()
         tried[str(rate)] = judge()
         put(work.small, start)
-    best = min(RATES, key=lambda rate: tried[str(rate)])
+    near = NEAR * min(score.total for score in tried.values())
+    close = (r for r in RATES if math.isfinite(t := tried[str(r)].total) and t <= near)
+    best = next(close, RATES[-1])
     kept = {words: tuple(score) for words, score in tried.items()}
     return {"total": steps, "rate": RATES.index(best), "tried": kept}, told
 
@@ -174,7 +179,7 @@ def _settled(
 def _affordable(work: Work, judge: Judge, start: list[Tensor], budget: Budget, began: float) -> int:
     """How many steps fit into the time that is left, the trials and the looks included."""
     assert budget.seconds is not None
-    fit, spent = Fit(work, RATES[1], 1 << 20), []
+    fit, spent = Fit(work, RATES[-1], 1 << 20), []
     for _ in range(TIMED):
         since = time.perf_counter()
         fit.step()
