@@ -56,7 +56,7 @@ def _crossed(notes: Collect) -> dict[tuple[int, int], tuple[Shape, ...]]:
         crossing[index_map.ids] = True
     wanted = {
         key: ids
-        for key, ids in notes.origins.items()
+        for key, ids in notes.made_at.items()
         if key[:2] in notes.params and crossing[ids].any()
     }
     found: dict[tuple[int, int], tuple[Shape, ...]] = {}

@@ -17,7 +17,7 @@ import numpy as np
 from spa import labels
 from spa.coupling.model import Group
 from spa.labels import FROZEN, Ids, IndexMap
-from spa.trace import Collect, Origin
+from spa.trace import Collect, MadeAt
 
 
 def heads_of(index_map: IndexMap, axes: tuple[int, ...]) -> Ids:
@@ -40,11 +40,11 @@ def tie(notes: Collect) -> None:
             notes.tie(rows[:1], rows)
 
 
-def alike(notes: Collect) -> dict[Origin, Ids]:
-    """Which labels of one birth belong to one head, as `Collect` wants to be told."""
+def alike(notes: Collect) -> dict[MadeAt, Ids]:
+    """Which labels made at one place belong to one head, as `Collect` wants to be told."""
     head = _spread(notes, _heads(notes))
     found = {}
-    for key, ids in notes.origins.items():
+    for key, ids in notes.made_at.items():
         own = np.where(head[ids] != FROZEN, head[ids], -ids)
         _, first, place = np.unique(own, return_index=True, return_inverse=True)
         if len(first) < ids.size:
@@ -90,7 +90,7 @@ def _hidden(notes: Collect) -> Iterator[Ids]:
     for line in lines.values():
         wanted = np.zeros(notes.size, bool)
         wanted[loose[line]] = True
-        for ids in notes.origins.values():
+        for ids in notes.made_at.values():
             if ids.size > line.size and ids.size % line.size == 0:
                 rows = ids.reshape(-1, line.size)
                 rows = rows[wanted[loose[rows[:, 0]]]]  # few are left to be looked at as a whole

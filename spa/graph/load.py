@@ -49,7 +49,7 @@ Model = str | os.PathLike[str] | bytes | onnx.ModelProto | BinaryIO
 
 
 @dataclass(frozen=True)
-class Origin:
+class Parsed:
     """The parsed model and where it came from."""
 
     proto: onnx.ModelProto
@@ -110,13 +110,13 @@ def opened(model: Model, *, base_dir: str | os.PathLike[str] | None = None) -> O
     """
     label = _label(model)
     with _in_a_sentence(label):
-        origin = _open(model, label, base_dir)
-        check_model(origin.proto, origin.label, origin.base_dir)
-        watch.sized(_bytes(origin, origin.proto))
-        ops, stored = count_ops(origin.proto), stored_in(origin.proto.graph)
-        proto = normalize(origin.proto, origin.label)
-        check_graph(proto.graph, opsets_of(proto), origin.label)
-        return Opened(proto, stored, _source(origin, proto, 0, ops))
+        parsed = _open(model, label, base_dir)
+        check_model(parsed.proto, parsed.label, parsed.base_dir)
+        watch.sized(_bytes(parsed, parsed.proto))
+        ops, stored = count_ops(parsed.proto), stored_in(parsed.proto.graph)
+        proto = normalize(parsed.proto, parsed.label)
+        check_graph(proto.graph, opsets_of(proto), parsed.label)
+        return Opened(proto, stored, _source(parsed, proto, 0, ops))
 
 
 @contextmanager
@@ -150,12 +150,12 @@ def _label(model: Model) -> str:
     return f"'{name}'" if isinstance(name, str) and name else "the model"
 
 
-def _open(model: Model, label: str, base_dir: str | os.PathLike[str] | None) -> Origin:
+def _open(model: Model, label: str, base_dir: str | os.PathLike[str] | None) -> Parsed:
     folder = None if base_dir is None else Path(base_dir)
     if isinstance(model, onnx.ModelProto):
         proto = copied(model)
         digest, size = _digest(proto)
-        return Origin(proto, "the model", None, digest, size, folder, given=model)
+        return Parsed(proto, "the model", None, digest, size, folder, given=model)
     if isinstance(model, bytes | bytearray | memoryview):
         return _parsed(model, label, None, folder)
     if isinstance(model, str | os.PathLike):
@@ -174,7 +174,7 @@ def _open(model: Model, label: str, base_dir: str | os.PathLike[str] | None) -> 
     )
 
 
-def _from_file(path: Path, label: str, base_dir: Path) -> Origin:
+def _from_file(path: Path, label: str, base_dir: Path) -> Parsed:
     try:
         with path.open("rb") as file:
             if not path.is_file() or path.stat().st_size == 0:  # a pipe cannot be mapped
@@ -182,11 +182,11 @@ def _from_file(path: Path, label: str, base_dir: Path) -> Origin:
             state = state_of(file.fileno())
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             with memoryview(data) as view:
-                origin = _parsed(view, label, path, base_dir)
+                parsed = _parsed(view, label, path, base_dir)
             if os.name != "posix":  # where a file that is mapped could not be moved or removed
                 data.close()
-                return replace(origin, given=path)
-            return replace(origin, mapped=Mapped(path, state, data), given=path)
+                return replace(parsed, given=path)
+            return replace(parsed, mapped=Mapped(path, state, data), given=path)
     except FileNotFoundError as error:
         raise ReadError(f"{label} does not exist; check the path") from error
     except IsADirectoryError as error:
@@ -197,7 +197,7 @@ def _from_file(path: Path, label: str, base_dir: Path) -> Origin:
 
 def _parsed(
     data: bytes | bytearray | memoryview, label: str, path: Path | None, base_dir: Path | None
-) -> Origin:
+) -> Parsed:
     check_bytes(data, label)
     proto = onnx.ModelProto()
     digest = hashlib.sha256()
@@ -215,7 +215,7 @@ def _parsed(
             hashing.join()
     given = data if isinstance(data, bytes) else None  # of what is mapped the caller knows the path
     found = digest.hexdigest()
-    return Origin(proto, label, path, found, len(data), base_dir, given=given)
+    return Parsed(proto, label, path, found, len(data), base_dir, given=given)
 
 
 def _update(digest: hashlib._Hash, data: bytes | bytearray | memoryview) -> None:
@@ -243,19 +243,19 @@ def _digest_of_parts(proto: onnx.ModelProto) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def _graph(origin: Origin, input_shapes: Mapping[str, Sequence[int]] | None) -> Graph:
-    check_model(origin.proto, origin.label, origin.base_dir)
-    watch.sized(_bytes(origin, origin.proto))
-    ops = count_ops(origin.proto)
-    listed = len(origin.proto.graph.input) if origin.proto.ir_version >= 4 else 0
-    proto = normalize(origin.proto, origin.label)
+def _graph(parsed: Parsed, input_shapes: Mapping[str, Sequence[int]] | None) -> Graph:
+    check_model(parsed.proto, parsed.label, parsed.base_dir)
+    watch.sized(_bytes(parsed, parsed.proto))
+    ops = count_ops(parsed.proto)
+    listed = len(parsed.proto.graph.input) if parsed.proto.ir_version >= 4 else 0
+    proto = normalize(parsed.proto, parsed.label)
     unlisted = max(0, listed - len(proto.graph.input))
-    check_graph(proto.graph, opsets_of(proto), origin.label)
-    mapped = origin.mapped if proto is origin.proto else None  # converted: other weights
+    check_graph(proto.graph, opsets_of(proto), parsed.label)
+    mapped = parsed.mapped if proto is parsed.proto else None  # converted: other weights
     makers = Makers()
-    program, known = fold(proto, origin.base_dir, makers, mapped)
+    program, known = fold(proto, parsed.base_dir, makers, mapped)
     if any(step.branches for step in program.steps) and open_bodies(proto):
-        program, known = fold(proto, origin.base_dir, makers)  # what bodies store has moved
+        program, known = fold(proto, parsed.base_dir, makers)  # what bodies store has moved
     inputs = list(proto.graph.input)
     options = defaults_of(proto.graph)
     shapes = {**(input_shapes or {}), **_open_defaults(inputs, options)}
@@ -287,7 +287,7 @@ def _graph(origin: Origin, input_shapes: Mapping[str, Sequence[int]] | None) -> 
         stretched=MappingProxyType(stretched(nodes.order, seen.shapes, others) if alone else {}),
         dims=MappingProxyType(sizes),
         dynamic=MappingProxyType(dict(axes.symbols)),
-        source=_source(origin, proto, unlisted, ops),
+        source=_source(parsed, proto, unlisted, ops),
         inner=nodes.inner,
         order=nodes.order,
         options=tuple(options),
@@ -307,26 +307,26 @@ def _open_defaults(
 
 
 def _source(
-    origin: Origin, proto: onnx.ModelProto, unlisted: int, ops: Mapping[str, int]
+    parsed: Parsed, proto: onnx.ModelProto, unlisted: int, ops: Mapping[str, int]
 ) -> Source:
     made_by = (proto.producer_name, proto.producer_version)
     return Source(
-        path=origin.path,
-        sha256=origin.sha256,
-        bytes=_bytes(origin, proto),
+        path=parsed.path,
+        sha256=parsed.sha256,
+        bytes=_bytes(parsed, proto),
         opset=opsets_of(proto).get("", 1),
         producer=" ".join(part for part in made_by if part and isinstance(part, str)),
         external=any(is_external(tensor) for tensor, _ in tensors_of(proto)),
-        base_dir=origin.base_dir,
-        given=origin.given,
+        base_dir=parsed.base_dir,
+        given=parsed.given,
         unlisted=unlisted,
         ops=ops,
     )
 
 
-def _bytes(origin: Origin, proto: onnx.ModelProto) -> int:
+def _bytes(parsed: Parsed, proto: onnx.ModelProto) -> int:
     """What a model takes, its data files included."""
-    return origin.bytes + sum(external_bytes(tensor) for tensor, _ in tensors_of(proto))
+    return parsed.bytes + sum(external_bytes(tensor) for tensor, _ in tensors_of(proto))
 
 
 def _seen(facts: Facts) -> Seen:

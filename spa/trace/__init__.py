@@ -1,7 +1,7 @@
 """Two interpreters of one set of rules: `Collect` finds the channels, `Check` proves the cut."""
 
 from spa.trace.check import Sizes, merged
-from spa.trace.collect import EVEN, TIED, Collect, Factors, Origin, Reason, Roots
+from spa.trace.collect import EVEN, TIED, Collect, Factors, MadeAt, Reason, Roots
 from spa.trace.couplings import Couplings
 from spa.trace.kept import Kept, MisplacedError
 from spa.trace.op import MET, NodeView, Op
@@ -22,6 +22,6 @@ from spa.trace.registry import (
 __all__ = [
     "EVEN", "FOLLOWS", "MAKES", "MET", "MICROSOFT", "NOTES", "READS", "REFITS", "RULES", "SCALES",
     "SILENT", "TIED", "Collect", "Couplings", "Factors", "Fixes", "Kept", "MisplacedError",
-    "NodeView", "Op", "Origin", "Param", "Reason", "Roots", "Ruling", "Sizes", "Status",
+    "NodeView", "Op", "MadeAt", "Param", "Reason", "Roots", "Ruling", "Sizes", "Status",
     "is_float", "is_number", "merged", "refit", "rule",
 ]  # fmt: skip

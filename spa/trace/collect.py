@@ -26,11 +26,11 @@ from spa.trace.roles import Derived
 
 log = logging.getLogger(__name__)
 
-Origin = tuple[int, int, int]
+MadeAt = tuple[int, int, int]
 """Where labels were made: the node's number, its input (`FRESH`: none), and which time there."""
 FRESH = 1 << 30
 OPTION = -2  # in place of a node's number: an input with a default
-NONE_ALIKE: Mapping[Origin, Ids] = MappingProxyType({})
+NONE_ALIKE: Mapping[MadeAt, Ids] = MappingProxyType({})
 Factors = Mapping[tuple[int, int], tuple[Shape, ...]]
 """By node and input, for every axis of a stored tensor, the axes it is made of."""
 NONE_MADE: Factors = MappingProxyType({})
@@ -69,7 +69,7 @@ class Collect(Listener):
     Args:
         graph: as read by `spa.graph.read`.
         strict: let an error inside a rule through instead of freezing its node.
-        alike: by the key of a birth, for each of its labels the first that is the same channel.
+        alike: by where labels were made, for each of them the first that is the same channel.
         made_of: the axes that weights computed from stored tensors will have.
     """
 
@@ -77,7 +77,7 @@ class Collect(Listener):
         self,
         graph: Graph,
         strict: bool = False,
-        alike: Mapping[Origin, Ids] = NONE_ALIKE,
+        alike: Mapping[MadeAt, Ids] = NONE_ALIKE,
         made_of: Factors = NONE_MADE,
     ) -> None:
         self.graph = graph
@@ -92,7 +92,7 @@ class Collect(Listener):
         self.params: dict[tuple[int, int], Param] = {}
         self.extra: dict[int, list[IndexMap]] = defaultdict(list)
         self.created: dict[int, list[Ids]] = defaultdict(list)
-        self.origins: dict[Origin, Ids] = {}
+        self.made_at: dict[MadeAt, Ids] = {}
         self.headed: list[tuple[IndexMap, tuple[int, ...]]] = []
         self.chosen: dict[int, list[Any]] = defaultdict(list)
         self.losses: list[Reason] = []
@@ -148,16 +148,16 @@ class Collect(Listener):
             if not fits or any(n not in (1, m) for n, m in zip(p.ids.shape, view, strict=True)):
                 raise ValueError(f"input {i} does not have the form that its node asks for")
 
-    def _make(self, axes: tuple[int, ...], view: Shape, key: Origin) -> IndexMap:
+    def _make(self, axes: tuple[int, ...], view: Shape, key: MadeAt) -> IndexMap:
         sizes = [n if a in axes else 1 for a, n in enumerate(view)]
         size = prod(sizes)  # the only channel of its axis can never go
         ids = np.zeros(1, np.int64) if size == 1 else self._new(size, key)
         return IndexMap(ids.reshape(sizes), tuple(sorted(axes)))
 
-    def _new(self, size: int, key: Origin) -> Ids:
+    def _new(self, size: int, key: MadeAt) -> Ids:
         self.size += size
         ids = np.arange(self.size - size, self.size, dtype=np.int64)
-        self.origins[key] = ids
+        self.made_at[key] = ids
         return ids[self.alike[key]] if key in self.alike else ids
 
     def fresh(self, node: Node, size: int) -> Ids:
