@@ -1,9 +1,9 @@
 """Label images: which channel does every element of a tensor belong to?
 
 An `IndexMap` is an integer array of labels laid over some axes of a tensor; two elements with one
-label live and die together, and label 0 is frozen: it never dies.  An `Image` is a tensor's shape
-with its index maps: an element dies as soon as its label in any of them dies.  Axes are carried
-explicitly, so that an axis with a single channel left is still a channel axis.
+label are kept or removed together; label 0 is frozen: it is always kept.  An `Image` is a tensor's
+shape with its index maps: an element is removed as soon as its label in any of them is.  Axes are
+carried explicitly, so that an axis with a single channel left is still a channel axis.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class IndexMap:
         return self.ids.reshape([self.ids.shape[a] for a in self.axes])
 
     def rows(self) -> Ids:
-        """The ids as `[rows, length of the last axis]`; a box keeps as many in every living row."""
+        """The ids as `[rows, length of the last axis]`; a box keeps as many in every kept row."""
         dense = self.dense
         return dense.reshape(-1, dense.shape[-1]) if dense.ndim else dense.reshape(1, 1)
 
@@ -66,7 +66,7 @@ class Image:
 
 
 def frozen(shape: Sequence[int]) -> Image:
-    """An image in which nothing can die."""
+    """An image in which nothing can be removed."""
     return Image(tuple(shape))
 
 
@@ -212,17 +212,17 @@ def _differs(ids: Ids, axis: int) -> bool:
 
 
 def extent(kept: NDArray[np.bool_]) -> Shape | None:
-    """The shape of what is kept if it is a box (equal counts in every living cell), else None."""
+    """The shape of what is kept if it is a box (equal counts in every kept cell), else None."""
     if kept.size == max(kept.shape, default=0):  # one long axis at most
         count = int(np.count_nonzero(kept))
         return tuple(min(n, count) for n in kept.shape) if count else None
     shape = []
     while kept.ndim:
         counts = kept.sum(-1)
-        living = counts[counts > 0]
-        if not living.size or (living != living[0]).any():
+        some = counts[counts > 0]
+        if not some.size or (some != some[0]).any():
             return None
-        shape.append(int(living[0]))
+        shape.append(int(some[0]))
         kept = np.asarray(kept.any(-1))
     return tuple(shape[::-1])
 

@@ -65,7 +65,7 @@ def cut(path: Path, ratio: float, threads: int) -> tuple[Any, dict[str, dict[str
                 if share <= 0:
                     break
                 continue
-            chosen, alive = choice.coupling, choice.alive
+            chosen, alive = choice.coupling, choice.kept
             cost = Cost(chosen)
             found[way] = {
                 "model": rewrite(chosen, alive),

@@ -9,11 +9,12 @@ from spa.budgets.moves import Moves, moves
 from spa.budgets.reach import demand
 from spa.budgets.search import allocate
 from spa.budgets.task import Choice, Task, allocation
-from spa.budgets.units import Alive, Price, unit
+from spa.budgets.units import Price, unit
+from spa.coupling.model import KeptUnits
 
 __all__ = [
-    "Alive",
     "Choice",
+    "KeptUnits",
     "Limit",
     "Moves",
     "Price",

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa.budgets.task import EXCESS, Choice, Task, allocation
-from spa.budgets.units import Alive
+from spa.coupling.model import KeptUnits
 
 TURNS = 4  # allocations, each at the prices of the one before
 
@@ -33,14 +33,14 @@ def curves(task: Task) -> Choice:
     if not task.recipe.measures:
         return greedy(task)
     found: list[Choice] = []
-    alive = task.coupling.everything()
+    kept = task.coupling.everything()
     for _ in range(TURNS if task.recipe.scope == "global" else 1):
-        found.append(task.reach(task.moves(per_price(task, alive), task.recipe.scope)))
-        alive = found[-1].alive
-    return min(found, key=lambda choice: (choice.excess > EXCESS, task.lost(choice.alive)))
+        found.append(task.reach(task.moves(per_price(task, kept), task.recipe.scope)))
+        kept = found[-1].kept
+    return min(found, key=lambda choice: (choice.excess > EXCESS, task.lost(choice.kept)))
 
 
-def per_price(task: Task, at: Alive) -> NDArray[np.float64]:
+def per_price(task: Task, at: KeptUnits) -> NDArray[np.float64]:
     """Errors over what a channel of the group saves: the least error per saving goes first.
 
     What it saves depends on what is left of the others, so prices are taken where the choice `at`

@@ -24,7 +24,7 @@ class Moves:
     rank: NDArray[np.int64]
     group: NDArray[np.int64]
 
-    def alive(self, count: int) -> NDArray[np.bool_]:
+    def kept(self, count: int) -> NDArray[np.bool_]:
         """What is kept after the first `count` moves, bool `[labels]` by unit."""
         return self.rank > count
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from spa.budgets.limits import Limit, limits
 from spa.budgets.reach import FRIENDLY
 from spa.budgets.task import EXCESS, Choice, Task, allocation
-from spa.budgets.units import Alive, Price
-from spa.coupling.model import Coupling
+from spa.budgets.units import Price
+from spa.coupling.model import Coupling, KeptUnits
 from spa.errors import TargetError, UsageError
 from spa.recipe import Recipe
 from spa.registry import UNITS
@@ -20,7 +20,7 @@ from spa.registry import UNITS
 DETOURS = 20  # moves left out, one after the other, because they go far beyond the target
 
 
-def allocate(coupling: Coupling, scores: NDArray[np.float64], recipe: Recipe) -> Alive:
+def allocate(coupling: Coupling, scores: NDArray[np.float64], recipe: Recipe) -> KeptUnits:
     """Choose what is kept: bool `[labels]` by unit, the target met with as little excess as fits.
 
     With `round_to="auto"` the coarsest widths that come within `EXCESS` of the target are taken, or
@@ -31,8 +31,8 @@ def allocate(coupling: Coupling, scores: NDArray[np.float64], recipe: Recipe) ->
     """
     price = UNITS.get(recipe.of)(coupling)
     if recipe.round_to != "auto":
-        return meet(coupling, price, scores, recipe, limits(coupling, recipe)).alive
-    found: list[tuple[float, int, Alive]] = []
+        return meet(coupling, price, scores, recipe, limits(coupling, recipe)).kept
+    found: list[tuple[float, int, KeptUnits]] = []
     for turn, round_to in enumerate(FRIENDLY):
         try:
             detours = DETOURS if round_to == FRIENDLY[-1] else 0
@@ -40,12 +40,12 @@ def allocate(coupling: Coupling, scores: NDArray[np.float64], recipe: Recipe) ->
             choice = meet(coupling, price, scores, width, limits(coupling, width), detours)
         except TargetError:
             continue
-        found.append((choice.excess, turn, choice.alive))
+        found.append((choice.excess, turn, choice.kept))
         if choice.excess <= EXCESS:
             break
     if not found:
         width = replace(recipe, round_to=1)
-        return meet(coupling, price, scores, width, limits(coupling, width)).alive
+        return meet(coupling, price, scores, width, limits(coupling, width)).kept
     return min(found, key=lambda f: f[:2])[2]
 
 
@@ -67,23 +67,23 @@ def meet(
     task = Task(coupling, price, scores, recipe, bounds, detours)
     choice = entry.function(task)
     if entry.origin:
-        _within(task, choice.alive, f"the allocation '{entry.name}' of {entry.origin}")
+        _within(task, choice.kept, f"the allocation '{entry.name}' of {entry.origin}")
     return choice
 
 
-def _within(task: Task, alive: Alive, who: str) -> None:
+def _within(task: Task, kept: KeptUnits, who: str) -> None:
     """Raise UsageError where a choice is none of those allowed."""
-    if alive.shape != (task.coupling.notes.size,) or alive.dtype != bool:
+    if kept.shape != (task.coupling.notes.size,) or kept.dtype != bool:
         raise UsageError(f"{who} gives no bool per unit; begin with task.coupling.everything()")
     for group, limit in zip(task.coupling.groups, task.bounds, strict=True):
-        gone = np.unique(np.count_nonzero(~alive[group.cells], axis=1))
+        gone = np.unique(np.count_nonzero(~kept[group.cells], axis=1))
         if len(gone) > 1 or gone[0] not in limit.steps or gone[0] < limit.forced:
             raise UsageError(
                 f"{who} takes {', '.join(map(str, gone))} of {group.size} units from the group "
                 f"{group.name}, where its limits allow {', '.join(map(str, limit.steps[:9]))}"
             )
     whole = task.price(task.coupling.everything())
-    share = (whole - task.price(alive)) / whole
+    share = (whole - task.price(kept)) / whole
     if share < task.recipe.ratio - 1e-9:
         raise TargetError(
             f"{who} removes {100 * share:.4g} % of the {task.recipe.of}, not "

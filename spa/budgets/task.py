@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from spa.budgets.limits import Limit
 from spa.budgets.moves import NEVER, Moves, moves
 from spa.budgets.reach import obstacle
-from spa.budgets.units import Alive, Price
-from spa.coupling.model import Coupling
+from spa.budgets.units import Price
+from spa.coupling.model import Coupling, KeptUnits
 from spa.errors import TargetError
 from spa.recipe import Recipe
 from spa.registry import ALLOCATIONS, Registry
@@ -27,7 +27,7 @@ EXCESS = 1e-2  # of the whole: beyond it, widths that suit the hardware less are
 class Choice:
     """What is kept, bool `[labels]` by unit, and by how much more than asked for is removed."""
 
-    alive: Alive
+    kept: KeptUnits
     excess: float
 
 
@@ -59,11 +59,11 @@ class Task:
         """All cuts within the bounds in an order, by scores, or by shares (`local`)."""
         return moves(self.coupling, scores, self.bounds, scope)
 
-    def lost(self, alive: Alive) -> float:
+    def lost(self, kept: KeptUnits) -> float:
         """Summed scores of what is not kept."""
         cells = [g.cells.ravel() for g in self.coupling.groups]
         units = np.concatenate(cells or [np.zeros(0, np.int64)])
-        return float(self.scores[units] @ ~alive[units])
+        return float(self.scores[units] @ ~kept[units])
 
     def reach(self, sequence: Moves) -> Choice:
         """Follow a sequence of moves until the target is met.
@@ -80,10 +80,10 @@ class Task:
             why = obstacle(self.coupling, recipe, self.bounds)
             raise TargetError(f"nothing to prune: {why}")
 
-        def removed(alive: Alive) -> float:
-            return (whole - price(alive)) / whole
+        def removed(kept: KeptUnits) -> float:
+            return (whole - price(kept)) / whole
 
-        most = removed(sequence.alive(len(sequence.group)))
+        most = removed(sequence.kept(len(sequence.group)))
         if most < recipe.ratio - 1e-12:
             why = obstacle(self.coupling, recipe, self.bounds)
             raise TargetError(
@@ -94,22 +94,22 @@ class Task:
         found: list[Choice] = []
         for _ in range(self.detours + 1):
             last = _shortest(sequence, recipe.ratio, removed)
-            alive = _give_back(sequence, last, recipe.ratio, removed)
-            found.append(Choice(alive, removed(alive) - recipe.ratio))
+            kept = _give_back(sequence, last, recipe.ratio, removed)
+            found.append(Choice(kept, removed(kept) - recipe.ratio))
             if found[-1].excess <= EXCESS or last == 0:
                 break
             sequence = sequence.without(last)
-            if removed(sequence.alive(len(sequence.group))) < recipe.ratio:
+            if removed(sequence.kept(len(sequence.group))) < recipe.ratio:
                 break
         return min(found, key=lambda choice: choice.excess)
 
 
-def _shortest(sequence: Moves, ratio: float, removed: Callable[[Alive], float]) -> int:
+def _shortest(sequence: Moves, ratio: float, removed: Callable[[KeptUnits], float]) -> int:
     """How many moves it takes to remove `ratio`."""
     low, high = 0, len(sequence.group)
     while low < high:
         middle = (low + high) // 2
-        if removed(sequence.alive(middle)) >= ratio:
+        if removed(sequence.kept(middle)) >= ratio:
             high = middle
         else:
             low = middle + 1
@@ -117,20 +117,20 @@ def _shortest(sequence: Moves, ratio: float, removed: Callable[[Alive], float]) 
 
 
 def _give_back(
-    sequence: Moves, count: int, ratio: float, removed: Callable[[Alive], float]
-) -> Alive:
+    sequence: Moves, count: int, ratio: float, removed: Callable[[KeptUnits], float]
+) -> KeptUnits:
     """Undo late moves, dearest first, as long as the target stays met."""
-    alive = sequence.alive(count)
+    kept = sequence.kept(count)
     blocked: set[int] = set()  # groups whose last move could not be undone
     for move in range(count, max(count - TRIES, 0), -1):
-        if removed(alive) - ratio <= SLACK:
+        if removed(kept) - ratio <= SLACK:
             break
         group = int(sequence.group[move - 1])
         if group in blocked:
             continue
-        trial = alive | (sequence.rank == move)
+        trial = kept | (sequence.rank == move)
         if removed(trial) >= ratio:
-            alive = trial
+            kept = trial
         else:
             blocked.add(group)
-    return alive
+    return kept

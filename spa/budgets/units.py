@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from spa.coupling.cost import Channels, Cost
-from spa.coupling.model import Coupling
+from spa.coupling.model import Coupling, KeptUnits
 from spa.registry import UNITS, Registry
 
-Alive = NDArray[np.bool_]
-Price = Callable[[Alive], float]
-"""What keeping the units in `alive`, bool `[labels]`, costs; asked hundreds of times."""
+Price = Callable[[KeptUnits], float]
+"""What keeping the units in `kept`, bool `[labels]`, costs; asked hundreds of times."""
 Unit = Callable[[Coupling], Price]
 unit: Registry[Unit] = UNITS
 
@@ -22,14 +18,14 @@ unit: Registry[Unit] = UNITS
 def macs(coupling: Coupling) -> Price:
     """Multiply-accumulates of one inference."""
     cost = Cost(coupling)
-    return lambda alive: cost(alive).macs
+    return lambda kept: cost(kept).macs
 
 
 @unit(counted=True)
 def params(coupling: Coupling) -> Price:
     """Stored numbers."""
     cost = Cost(coupling)
-    return lambda alive: cost(alive).params
+    return lambda kept: cost(kept).params
 
 
 @unit(counted=True)
@@ -48,7 +44,7 @@ def latency(coupling: Coupling) -> Price:
     return macs(coupling)
 
 
-def removed(coupling: Coupling, alive: Alive, of: object) -> dict[str, float]:
+def removed(coupling: Coupling, kept: KeptUnits, of: object) -> dict[str, float]:
     """The share that is gone, by the unit's name; nothing of what is counted or timed anyhow."""
     if not isinstance(of, str) or of not in UNITS:
         return {}
@@ -56,4 +52,4 @@ def removed(coupling: Coupling, alive: Alive, of: object) -> dict[str, float]:
         return {}
     price = UNITS.get(of)(coupling)
     whole = price(coupling.everything())
-    return {of: (whole - price(alive)) / whole}
+    return {of: (whole - price(kept)) / whole}

@@ -154,14 +154,14 @@ def permuted(shape: Shape, order: tuple[int, ...]) -> Shape:
     return bare(tuple(shape[axis] for axis in order))
 
 
-def box(alive: NDArray[np.bool_]) -> Indices | None:
+def box(kept: NDArray[np.bool_]) -> Indices | None:
     """What is left of an array, as positions in it; None where that is no array of its rank.
 
     The axes are seen as independent where they can be; else, as in a grouped convolution, every
     block along an axis must keep as many positions along the next.
     """
-    where: Indices = np.arange(alive.size).reshape(alive.shape)
-    axes = range(alive.ndim)
-    lines = [alive.any(tuple(a for a in axes if a != axis)) for axis in axes]
+    where: Indices = np.arange(kept.size).reshape(kept.shape)
+    axes = range(kept.ndim)
+    lines = [kept.any(tuple(a for a in axes if a != axis)) for axis in axes]
     chosen = np.ix_(*lines)
-    return where[chosen] if alive[chosen].all() else None
+    return where[chosen] if kept[chosen].all() else None

@@ -105,10 +105,10 @@ def _folded(book: Book, name: str, pair: tuple[str, str], fold: Fold, norm: Norm
     shift = _fresh(book, bias, channels.size)
     refitted = left.fresh is not None and shift is not None
     if left.fresh is not None and shift is not None:
-        dead = np.abs(scale) <= TINY * np.abs(fold.scale).max()
-        scale = np.where(dead, 1.0, scale)
+        flat = np.abs(scale) <= TINY * np.abs(fold.scale).max()
+        scale = np.where(flat, 1.0, scale)
         spread = np.sqrt(vectors[norm.variance] + 1e-5)
-        vectors[norm.scale] = np.where(dead, spread, vectors[norm.scale])
+        vectors[norm.scale] = np.where(flat, spread, vectors[norm.scale])
         weight = np.asarray(left.fresh, np.float64) / scale.reshape(
             [-1 if axis == fold.axis else 1 for axis in range(array.ndim)]
         )

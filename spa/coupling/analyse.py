@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spa import labels
 from spa.coupling.crossed import factors
 from spa.coupling.describe import frozen_of, groups_of, lone_of
 from spa.coupling.heads import alike, tie, wide
-from spa.coupling.model import Coupling
+from spa.coupling.model import Coupling, KeptUnits
 from spa.coupling.partition import Partition, partition, rooted
 from spa.coupling.shared import tie_shared
 from spa.graph.model import Graph, Node
@@ -111,11 +110,11 @@ def _try_out(
     alike = [np.concatenate(cells) for cells in by_length.values()]
     for seed, share in enumerate(TRIALS if alike else ()):
         rng = np.random.default_rng(seed)
-        alive = np.ones(notes.size, bool)
+        kept = np.ones(notes.size, bool)
         for cells in alike:
             drop = max(1, int(share * cells.shape[1]))
-            alive[rng.permuted(cells, axis=1)[:, :drop]] = False
-        errors = check(Kept(notes, roots.solid, alive), notes.graph.order, passed)
+            kept[rng.permuted(cells, axis=1)[:, :drop]] = False
+        errors = check(Kept(notes, roots.solid, kept), notes.graph.order, passed)
         if errors:
             return errors, frozenset()
         if not passed:
@@ -172,9 +171,9 @@ def resolve(notes: Collect, root: Ids, error: MisplacedError) -> None:
         notes.hold(units, reason)
 
 
-def misplaced(coupling: Coupling, alive: NDArray[np.bool_]) -> list[MisplacedError]:
-    """What does not fit if only `alive` (bool `[labels]`, by unit) is kept; empty when all does."""
-    left = Kept(coupling.notes, coupling.root, alive)
+def misplaced(coupling: Coupling, kept: KeptUnits) -> list[MisplacedError]:
+    """What does not fit if only `kept` (bool `[labels]`, by unit) is kept; empty when all does."""
+    left = Kept(coupling.notes, coupling.root, kept)
     return check(left, coupling.graph.order, coupling.steady)
 
 

@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, TensorProto
 
 from spa import labels
-from spa.coupling.model import Coupling
+from spa.coupling.model import Coupling, KeptUnits
 from spa.coupling.products import stored_inside, untold
 from spa.coupling.rows import rows_of
 from spa.graph.model import Graph
 from spa.labels import Ids, IndexMap
 from spa.trace import Param
 
-Alive = NDArray[np.bool_]
 Item = tuple[list[int], float, float, float]
 """Factors (arrays of labels; rows), elements outside them, MACs and parameters per element."""
 UNCOUNTED = frozenset(("int64", "int32", "bool", "object", "uint64", "uint32"))
@@ -46,7 +45,7 @@ class Sizes:
 
 
 class Cost:
-    """`Cost(coupling)(alive)` counts what a choice costs; built once per coupling."""
+    """`Cost(coupling)(kept)` counts what a choice costs; built once per coupling."""
 
     def __init__(self, coupling: Coupling) -> None:
         self.coupling = coupling
@@ -98,7 +97,7 @@ class Cost:
             shared = [a for a in p.axes if a in covered]
             if shared and _crosses(p, before, root):
                 rest /= p.ids.size
-            elif shared:  # counted by both: divide by the living rows
+            elif shared:  # counted by both: divide by the kept rows
                 index.append(-1 - self._shared(p, shared, root))
             covered.update(p.axes)
             before.append(p)
@@ -141,14 +140,14 @@ class Cost:
         self._times = np.array([i[2] for i in items])
         self._counted = np.array([i[3] for i in items])
 
-    def __call__(self, alive: Alive) -> Sizes:
-        """Cost of keeping the units in `alive`, bool `[labels]` indexed by unit."""
+    def __call__(self, kept: KeptUnits) -> Sizes:
+        """Cost of keeping the units in `kept`, bool `[labels]` indexed by unit."""
         if len(self._labels):
-            kept = np.add.reduceat(alive.take(self._labels).astype(np.int32), self._starts)
+            counts = np.add.reduceat(kept.take(self._labels).astype(np.int32), self._starts)
         else:
-            kept = np.zeros(0, np.int32)
-        rows = [1.0 / max(alive[r].any(1).sum(), 1) for _, r in self._rows]
-        return self._sizes(self._elements(kept, rows), self._channels(alive))
+            counts = np.zeros(0, np.int32)
+        rows = [1.0 / max(kept[r].any(1).sum(), 1) for _, r in self._rows]
+        return self._sizes(self._elements(counts, rows), self._channels(kept))
 
     def least(self, kept: Sequence[int]) -> tuple[Sizes, tuple[tuple[Param, float, float], ...]]:
         """What no choice that keeps `kept[group]` units of every cell of the groups goes below.
@@ -183,15 +182,15 @@ class Cost:
 
 
 class Channels:
-    """`Channels(coupling)(alive)` counts channels alone: all that a target in channels asks for."""
+    """`Channels(coupling)(kept)` counts channels alone: all that a target in channels asks for."""
 
     def __init__(self, coupling: Coupling) -> None:
         cells = [g.cells.ravel() for g in coupling.groups]
         self._units = np.concatenate(cells) if cells else np.zeros(0, np.int64)
 
-    def __call__(self, alive: Alive) -> float:
-        """How many of the groups' units are in `alive`."""
-        return float(np.count_nonzero(alive.take(self._units)))
+    def __call__(self, kept: KeptUnits) -> float:
+        """How many of the groups' units are in `kept`."""
+        return float(np.count_nonzero(kept.take(self._units)))
 
 
 class _Fewest:

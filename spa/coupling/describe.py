@@ -93,7 +93,7 @@ def frozen_of(notes: Collect, roots: Roots) -> tuple[Frozen, ...]:
     seen = np.zeros(notes.size, bool)
     seen[FROZEN] = True
     found: list[Frozen] = []
-    held = [False in living for living in notes.couplings.held(roots.solid != FROZEN)]
+    held = [False in values for values in notes.couplings.held(roots.solid != FROZEN)]
     for tensor, index_map in notes.makers():
         place = notes.couplings.place(index_map)
         if place is None or not held[place]:

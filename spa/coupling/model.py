@@ -14,6 +14,9 @@ from spa.labels import Ids
 from spa.recipe import Heads
 from spa.trace import Collect, Reason, Roots
 
+KeptUnits = NDArray[np.bool_]
+"""What a choice keeps: bool `[labels]`, by unit; `Coupling.everything()` is all of it."""
+
 
 class Member(NamedTuple):
     """A stored tensor cut by a group: `axis` of the tensor, and the role it plays."""

@@ -167,7 +167,7 @@ def _lockstep(kind: NDArray[np.uint64], several: list[Ids]) -> Ids:
 
 
 def _owned(notes: Collect, root: Ids) -> Ids:
-    """Units that live in a stored tensor, but for what is frozen."""
+    """Units that lie in a stored tensor, but for what is frozen."""
     held = np.zeros(notes.size, bool)
     stored = [p for q in notes.weights for _, p in q.maps]
     held[root[notes.couplings.of(stored)]] = True

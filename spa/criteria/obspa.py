@@ -78,9 +78,9 @@ class Problem:
         scale = np.sqrt(square)[number]
         self.inverse /= scale[:, None] * scale
 
-    def costs(self, alive: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Matrix]:
-        """Living units, and what removing each of them alone would cost."""
-        units = np.unique(self.units[alive[self.units]])
+    def costs(self, kept: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Matrix]:
+        """Units that are kept, and what removing each of them alone would cost."""
+        units = np.unique(self.units[kept[self.units]])
         units = units[units != 0]
         found = np.zeros(len(units))
         order = np.argsort(self.units, kind="stable")
@@ -219,7 +219,7 @@ def _problems(
     rows, whole = metric.rows(site, site.weight(coupling))
     gram, _ = sums.centred()
     gram = gram / sums.count
-    # A group all of one unit dies with what it makes: a depthwise channel loses nothing.
+    # A group all of one unit goes with what it makes: a depthwise channel loses nothing.
     for g in np.flatnonzero(units.any(1) & (units != units[:, :1]).any(1)):
         yield Problem(rows[g], gram[g], units[g], sums.worth, 1.0 / whole[g])
 
@@ -230,34 +230,34 @@ def greedy(group: Group, problems: list[Problem], scores: NDArray[np.float64]) -
     A score is the slope of the convex hull below the curve of errors against channels removed, so
     that it never falls in the order of removal; ties are told apart by that order.
     """
-    alive = np.ones(len(scores), bool)
+    kept = np.ones(len(scores), bool)
     cells = group.cells.copy()
     width = cells.shape[1]
     batch = max(1, -(-width // STEPS))
     gone: list[NDArray[np.int64]] = []
     costs: list[Matrix] = []
     while width > 0:
-        total = _together(problems, alive, len(scores))
+        total = _together(problems, kept, len(scores))
         order = np.argsort(total[cells], axis=1, kind="stable")
         cells = np.take_along_axis(cells, order, axis=1)
         take = min(batch, width)
         gone.append(cells[:, :take])
         costs.append(total[gone[-1]])
-        alive[gone[-1]] = False
+        kept[gone[-1]] = False
         if width > take:
-            dead = np.zeros(len(scores), bool)
-            dead[gone[-1]] = True
+            removed = np.zeros(len(scores), bool)
+            removed[gone[-1]] = True
             for p in problems:
-                p.remove(dead)
+                p.remove(removed)
         cells = cells[:, take:]
         width -= take
     scores[np.concatenate(gone, axis=1)] = hull(np.concatenate(costs, axis=1).mean(0))
 
 
-def _together(problems: list[Problem], alive: NDArray[np.bool_], size: int) -> NDArray[np.float64]:
-    """What removing each living unit would cost at all sites, `[size]`."""
+def _together(problems: list[Problem], kept: NDArray[np.bool_], size: int) -> NDArray[np.float64]:
+    """What removing each kept unit would cost at all sites, `[size]`."""
     amplitude = np.zeros(size)
     for p in problems:
-        units, costs = p.costs(alive)
+        units, costs = p.costs(kept)
         amplitude[units] += np.sqrt(costs)
     return amplitude**2

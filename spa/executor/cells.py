@@ -71,7 +71,7 @@ class Cells:
 
 
 def select(array: NDArray[Any], image: Image, left: Kept) -> NDArray[Any]:
-    """An activation of the original without the elements that die.
+    """An activation of the original without the elements that are removed.
 
     Sizes of axes without labels may differ from the analysis.
 

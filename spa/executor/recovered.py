@@ -38,7 +38,7 @@ TRUST = 0.35
 """Means of linear outputs, in standard deviations, beyond which the reasoning does not hold."""
 FARTHER = 2  # so many times as far, and a single output is left alone among others that are trusted
 FEW = 3  # linear outputs below which there is no telling
-TINY = 1e-4  # of the mean standard deviation of a tensor: a channel that varies less is dead
+TINY = 1e-4  # of the mean standard deviation of a tensor: less, and a channel is constant
 Array = NDArray[Any]
 Feeds = Sequence[Mapping[str, Array]]
 

@@ -71,16 +71,16 @@ def _free() -> int:
 
 
 def _peak(graph: Graph) -> int:
-    """Largest number of bytes alive at one time in one run, at the sizes of the analysis."""
+    """Largest number of bytes held at one time in one run, at the sizes of the analysis."""
     last: dict[str, int] = {}
     for node in graph.nodes:
         for name in (*node.inputs, *node.captured):
             last[name] = node.index
-    alive = peak = 0
+    held = peak = 0
     for node in graph.nodes:
-        alive += sum(_bytes(graph, n) for n in node.outputs if n)
-        peak = max(peak, alive)
-        alive -= sum(
+        held += sum(_bytes(graph, n) for n in node.outputs if n)
+        peak = max(peak, held)
+        held -= sum(
             _bytes(graph, n)
             for n in set(node.inputs)
             if last.get(n) == node.index and n not in graph.consts

@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
-from spa.coupling.model import Coupling
+from spa.coupling.model import Coupling, KeptUnits
 from spa.latency.pieces import MOST_AXES
 from spa.latency.table import Surface
 
-Alive = NDArray[np.bool_]
-
 
 class Clock:
-    """`Clock(coupling, surfaces, whole)(alive)` predicts the time of a choice.
+    """`Clock(coupling, surfaces, whole)(kept)` predicts the time of a choice.
 
     Between measured widths it is interpolated along every axis.  The times of the pieces are
     scaled so that, with the `overhead` of a run, they add up to what the `whole` model takes (both
@@ -46,9 +43,9 @@ class Clock:
         """What times of pieces alone are multiplied by, so that they add up to the model's."""
         return self._scale
 
-    def __call__(self, alive: Alive) -> float:
+    def __call__(self, kept: KeptUnits) -> float:
         """Milliseconds of one inference with what is kept: bool `[labels]` by unit."""
-        parts = self._rest + self._moving(alive)
+        parts = self._rest + self._moving(kept)
         return self._scale * parts + self.between
 
     def _lay(self, moving: Sequence[Surface]) -> None:
@@ -73,13 +70,13 @@ class Clock:
         self._times = np.concatenate([s.times.ravel() for s in moving] or [np.zeros(0)])
         self._offset = np.cumsum([0, *(s.times.size for s in moving)])[:-1]
 
-    def _moving(self, alive: Alive) -> float:
+    def _moving(self, kept: KeptUnits) -> float:
         """Milliseconds of the pieces that can shrink."""
         several = len(self._offset)
         if not several:
             return 0.0
-        kept = np.add.reduceat(alive[self._units].astype(np.float64), self._starts)
-        at = np.bincount(self._slots, kept[self._groups], several * MOST_AXES)
+        counts = np.add.reduceat(kept[self._units].astype(np.float64), self._starts)
+        at = np.bincount(self._slots, counts[self._groups], several * MOST_AXES)
         at = at.reshape(several, MOST_AXES)
         low = np.clip((at[:, :, None] >= self._levels).sum(2) - 1, 0, self._count - 2)
         left = np.take_along_axis(self._levels, low[:, :, None], 2)[:, :, 0]

@@ -73,6 +73,6 @@ def _paying(
 
 def _without(coupling: Coupling, group: Group, removed: int) -> NDArray[np.bool_]:
     """The choice that takes so many units out of every cell of one group."""
-    alive = coupling.everything()
-    alive[group.cells[:, :removed]] = False
-    return alive
+    kept = coupling.everything()
+    kept[group.cells[:, :removed]] = False
+    return kept

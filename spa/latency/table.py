@@ -198,10 +198,10 @@ class Table:
         return repr(told)
 
     def _remainder(self, removed: Sequence[tuple[int, int]]) -> Kept:
-        alive = self.coupling.everything()
+        kept = self.coupling.everything()
         for group, count in removed:
-            alive[self.coupling.groups[group].cells[:, :count]] = False
-        return Kept(self.coupling.notes, self.coupling.root, alive)
+            kept[self.coupling.groups[group].cells[:, :count]] = False
+        return Kept(self.coupling.notes, self.coupling.root, kept)
 
     def _measure(self, wanted: Sequence[tuple[_Kind, Point]]) -> None:
         batch: list[tuple[_Kind, Point, Trial]] = []

@@ -15,7 +15,7 @@ from spa.budgets.limits import Limit, limits
 from spa.budgets.moves import moves
 from spa.budgets.search import meet
 from spa.coupling.analyse import misplaced
-from spa.coupling.model import Coupling
+from spa.coupling.model import Coupling, KeptUnits
 from spa.errors import TargetError
 from spa.latency.bottlenecks import Bottleneck, bottlenecks, why
 from spa.latency.clock import Clock
@@ -30,7 +30,6 @@ EXCESS = 0.03  # of the whole: how far above the target nobody looks for a close
 TURNS = 6
 LEAST = 1e-3
 WIDTHS: tuple[int | Literal["auto"], ...] = ("auto", 8, 4)
-Alive = NDArray[np.bool_]
 
 
 class Timed(Protocol):
@@ -50,7 +49,7 @@ class Aim:
     `measured` is None where the choice does not fit and nothing could be built.
     """
 
-    alive: Alive
+    kept: KeptUnits
     predicted: float
     measured: float | None
 
@@ -165,33 +164,33 @@ class _Hunt:
         self.turns += 1
         deepest = False
         try:
-            alive = self._met(replace(self.recipe, ratio=asked))
+            kept = self._met(replace(self.recipe, ratio=asked))
         except TargetError:
-            alive, deepest = self._deepest(), True
-        key = alive.tobytes()
+            kept, deepest = self._deepest(), True
+        key = kept.tobytes()
         if key not in self.known:
-            self.known[key] = self._timed(alive)
+            self.known[key] = self._timed(kept)
         return self.known[key], deepest
 
-    def _timed(self, alive: Alive) -> Aim:
-        predicted = 1.0 - self.clock(alive) / self.full if self.full else 0.0
-        if misplaced(self.coupling, alive):
-            return Aim(alive, predicted, None)
-        small = rewrite(self.coupling, alive, checked=True)
-        return Aim(alive, predicted, self.whole.removed(small))
+    def _timed(self, kept: KeptUnits) -> Aim:
+        predicted = 1.0 - self.clock(kept) / self.full if self.full else 0.0
+        if misplaced(self.coupling, kept):
+            return Aim(kept, predicted, None)
+        small = rewrite(self.coupling, kept, checked=True)
+        return Aim(kept, predicted, self.whole.removed(small))
 
-    def _deepest(self) -> Alive:
+    def _deepest(self) -> KeptUnits:
         """All that the limits let go.
 
         Raises:
             TargetError: that is nothing.
         """
         sequence = moves(self.coupling, self.scores, self.bounds, "local")
-        alive = sequence.alive(len(sequence.group))
-        return self._met(self.recipe) if alive.all() else alive
+        kept = sequence.kept(len(sequence.group))
+        return self._met(self.recipe) if kept.all() else kept
 
-    def _met(self, recipe: Recipe) -> Alive:
-        return meet(self.coupling, self.clock, self.scores, recipe, self.bounds).alive
+    def _met(self, recipe: Recipe) -> KeptUnits:
+        return meet(self.coupling, self.clock, self.scores, recipe, self.bounds).kept
 
 
 def facts(reached: Reached, recipe: Recipe, table: Table, whole: Timed) -> dict[str, Any]:

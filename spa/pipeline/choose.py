@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from spa.config import as_json
 from spa.coupling import Coupling, analyse, misplaced, refine
+from spa.coupling.model import KeptUnits
 from spa.errors import TargetError
 from spa.graph import read
 from spa.pipeline.context import Context
 from spa.pipeline.repair import refitted
 from spa.pipeline.score import as_rotated, scores_of
 from spa.pipeline.timed import allocated
-from spa.pipeline.values import Alive, Choice, Groups, Scores, Settled
+from spa.pipeline.values import Choice, Groups, Scores, Settled
 from spa.plans import Plan, place, plan_of
 from spa.recipe import GATES, Recipe
 from spa.reports.schema import LatencyBudget
@@ -40,13 +41,13 @@ def choose(scores: Scores, settled: Settled, context: Context) -> Choice:
     for turn in range(1, recipe.steps + 1):
         share = 1 - (1 - recipe.ratio) ** (turn / recipe.steps)
         part = settled if turn == recipe.steps else settled.at(share)
-        scores, alive, latency = _allocated(scores, part, context)
+        scores, kept, latency = _allocated(scores, part, context)
         if turn < recipe.steps:
-            values = _again(scores, alive, part, context)
+            values = _again(scores, kept, part, context)
             scores = replace(scores, values=values)
     coupling = scores.coupling
-    plan = plan_of(coupling, alive, recipe_facts(recipe), scores.rotated)
-    return Choice(coupling, alive, plan, latency)
+    plan = plan_of(coupling, kept, recipe_facts(recipe), scores.rotated)
+    return Choice(coupling, kept, plan, latency)
 
 
 def follow(groups: Groups, plan: Plan, settled: Settled, context: Context) -> Choice:
@@ -57,13 +58,13 @@ def follow(groups: Groups, plan: Plan, settled: Settled, context: Context) -> Ch
     """
     coupling, names = as_rotated(groups, plan, settled, context)
     with context.stage("allocate"):
-        alive, missing = place(coupling, plan)
+        kept, missing = place(coupling, plan)
     if missing:
         context.warn(
             f"{len(missing)} tensors of the plan are not in this model (such as {missing[0]}); "
             "their channels follow from the others"
         )
-    return Choice(coupling, alive, plan_of(coupling, alive, plan.recipe, names))
+    return Choice(coupling, kept, plan_of(coupling, kept, plan.recipe, names))
 
 
 def recipe_facts(recipe: Recipe) -> dict[str, Any]:
@@ -76,14 +77,14 @@ def recipe_facts(recipe: Recipe) -> dict[str, Any]:
 
 def _allocated(
     scores: Scores, settled: Settled, context: Context
-) -> tuple[Scores, Alive, LatencyBudget | None]:
+) -> tuple[Scores, KeptUnits, LatencyBudget | None]:
     """Where a choice does not fit, take away that freedom, score and choose again."""
     for _ in range(ROUNDS):
         with context.stage("allocate"):
-            alive, latency = allocated(scores.coupling, scores.values, settled, context)
-            errors = misplaced(scores.coupling, alive)
+            kept, latency = allocated(scores.coupling, scores.values, settled, context)
+            errors = misplaced(scores.coupling, kept)
         if not errors:
-            return scores, alive, latency
+            return scores, kept, latency
         with context.stage("couple"):
             coupling = refine(scores.coupling, errors)
         scores = Scores(coupling, scores_of(coupling, settled, context), scores.rotated)
@@ -93,16 +94,16 @@ def _allocated(
     )
 
 
-def _again(scores: Scores, alive: Alive, settled: Settled, context: Context) -> Values:
+def _again(scores: Scores, kept: KeptUnits, settled: Settled, context: Context) -> Values:
     """Scores of what is left, taken on the model that is left."""
     coupling = scores.coupling
     with context.stage("rewrite"):
-        small = rewrite(coupling, alive, checked=True)
+        small = rewrite(coupling, kept, checked=True)
     if settled.recipe.repairs:
-        small = refitted(coupling, alive, small, settled, context)[0]
+        small = refitted(coupling, kept, small, settled, context)[0]
     left = _left(coupling, small, settled, context)
     found = scores_of(left, settled, context)
-    return carried(coupling, alive, left, scores.values, found)
+    return carried(coupling, kept, left, scores.values, found)
 
 
 def _left(coupling: Coupling, small: Any, settled: Settled, context: Context) -> Coupling:
@@ -113,12 +114,14 @@ def _left(coupling: Coupling, small: Any, settled: Settled, context: Context) ->
         return analyse(graph, heads=coupling.heads)
 
 
-def carried(coupling: Coupling, alive: Alive, left: Coupling, old: Values, new: Values) -> Values:
+def carried(
+    coupling: Coupling, kept: KeptUnits, left: Coupling, old: Values, new: Values
+) -> Values:
     """Scores of the original's units from those of the units that are left.
 
     Args:
         coupling: the analysed original.
-        alive: what is left of it, bool `[labels]` by unit.
+        kept: what is left of it, bool `[labels]` by unit.
         left: the analysis of the model that is left.
         old: scores by unit of `coupling`, kept where nothing better is known.
         new: scores by unit of `left`.
@@ -132,15 +135,15 @@ def carried(coupling: Coupling, alive: Alive, left: Coupling, old: Values, new: 
     for tensor, params in _uses(coupling).items():
         for before, after in zip(params, uses.get(tensor, ()), strict=False):
             for (_, index_map), (_, rest) in zip(before.maps, after.maps, strict=False):
-                units, kept = coupling.root[index_map.ids].ravel(), left.root[rest.ids].ravel()
-                units = units[alive[units]]
-                if len(units) == len(kept):
-                    both = (units != 0) & (kept != 0)
-                    total += np.bincount(units[both], new[kept[both]], len(old))
+                units, others = coupling.root[index_map.ids].ravel(), left.root[rest.ids].ravel()
+                units = units[kept[units]]
+                if len(units) == len(others):
+                    both = (units != 0) & (others != 0)
+                    total += np.bincount(units[both], new[others[both]], len(old))
                     count += np.bincount(units[both], minlength=len(old))
     result = np.where(count > 0, total / np.maximum(count, 1), old)
     for group in coupling.groups:
-        gone = group.cells[~alive[group.cells]]
+        gone = group.cells[~kept[group.cells]]
         result[gone] = min(0.0, float(result[group.cells].min()))
     return result
 

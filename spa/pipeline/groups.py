@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from spa.coupling.cost import Cost
-from spa.coupling.model import Coupling
+from spa.coupling.model import Coupling, KeptUnits
 
 
 def group_facts(
-    coupling: Coupling, alive: NDArray[np.bool_] | None, cost: Cost | None = None
+    coupling: Coupling, kept: KeptUnits | None, cost: Cost | None = None
 ) -> list[dict[str, Any]]:
-    """The section `groups`: every group that can be cut, with what it loses if `alive` is given."""
+    """The section `groups`: every group that can be cut, with what it loses if `kept` is given."""
     whole = cost(coupling.everything()) if cost else None
     facts = []
     for group in coupling.groups:
-        after = group.channels if alive is None else int(alive[group.cells].sum())
+        after = group.channels if kept is None else int(kept[group.cells].sum())
         fact: dict[str, Any] = {
             "id": group.id,
             "name": group.name,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from onnx import ModelProto
 
 from spa.coupling import Coupling
+from spa.coupling.model import KeptUnits
 from spa.pipeline.context import Context
-from spa.pipeline.values import Alive, Choice, Cut, Repaired, Settled
+from spa.pipeline.values import Choice, Cut, Repaired, Settled
 from spa.repairs import Repaired as Site
 from spa.repairs import reconstruct
 from spa.rewrite import rewrite
@@ -21,7 +22,7 @@ def cut(choice: Choice, context: Context, *, checked: bool) -> Cut:
         checked: whether the choice is known to fit.
     """
     with context.stage("rewrite"):
-        return Cut(choice, rewrite(choice.coupling, choice.alive, checked=checked))
+        return Cut(choice, rewrite(choice.coupling, choice.kept, checked=checked))
 
 
 def repair(made: Cut, settled: Settled, context: Context) -> Repaired:
@@ -34,7 +35,7 @@ def repair(made: Cut, settled: Settled, context: Context) -> Repaired:
                 "nothing is refitted: leave out --set reconstruct=false, or choose --scorer l2"
             )
         return Repaired(made, made.model)
-    small, done = refitted(choice.coupling, choice.alive, made.model, settled, context)
+    small, done = refitted(choice.coupling, choice.kept, made.model, settled, context)
     dropped = [site.node for site in done if not site.kept]
     if dropped:
         context.warn(
@@ -45,14 +46,14 @@ def repair(made: Cut, settled: Settled, context: Context) -> Repaired:
 
 
 def refitted(
-    coupling: Coupling, alive: Alive, cut: ModelProto, settled: Settled, context: Context
+    coupling: Coupling, kept: KeptUnits, cut: ModelProto, settled: Settled, context: Context
 ) -> tuple[ModelProto, tuple[Site, ...]]:
     """The cut model with what stays refitted by least squares, and what was done where."""
     recipe = settled.recipe
     with context.stage("reconstruct"):
         return reconstruct(
             coupling,
-            alive,
+            kept,
             cut,
             settled.feeds,
             mode=recipe.mode,

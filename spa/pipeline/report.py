@@ -136,8 +136,8 @@ def _(value: Choice, report: Report) -> None:
 def _(value: Planned, report: Report) -> None:
     put(value.choice, report)
     choice, cost = value.choice, Cost(value.choice.coupling)
-    sizes = cost(choice.alive)
-    report["groups"] = cast(Any, group_facts(choice.coupling, choice.alive, cost))
+    sizes = cost(choice.kept)
+    report["groups"] = cast(Any, group_facts(choice.coupling, choice.kept, cost))
     _changed(report, value.original.sizes, sizes, choice)
     report["output"] = cast(Any, {**UNWRITTEN, **counts(sizes)})
 
@@ -210,7 +210,7 @@ UNWRITTEN = {"path": None, "sha256": None, "bytes": None}
 def _changed(report: Report, before: Sizes, after: Sizes, choice: Choice | None) -> None:
     shares: dict[str, Any] = {**reduction(before, after), "bytes": None}
     if choice is not None:
-        shares |= removed(choice.coupling, choice.alive, choice.plan.recipe.get("of"))
+        shares |= removed(choice.coupling, choice.kept, choice.plan.recipe.get("of"))
         if choice.latency is not None:
             shares["latency"] = choice.latency["measured"]
     report["reduction"] = cast(Any, shares)

@@ -206,7 +206,7 @@ class _Trials:
     def _made(self, settled: Settled, branch: Context) -> Row:
         """Choose, and unless that choice is known, make the model and measure it."""
         choice, recipe = branch.reach(choose(self.scores, settled, branch)), settled.recipe
-        key = (choice.coupling.root.tobytes(), choice.alive.tobytes())
+        key = (choice.coupling.root.tobytes(), choice.kept.tobytes())
         if key in self._known:
             return {**self._known[key], "ratio": recipe.ratio}
         try:

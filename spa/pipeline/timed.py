@@ -12,10 +12,11 @@ from spa.budgets import allocate, demand
 from spa.budgets.reach import deepest, largest_rest
 from spa.coupling import Coupling, misplaced
 from spa.coupling.cost import Cost
+from spa.coupling.model import KeptUnits
 from spa.errors import ReadError, TargetError
 from spa.latency import Store, Table, Whole, facts, machine, reach, stopwatch
 from spa.pipeline.context import Context
-from spa.pipeline.values import Alive, Settled
+from spa.pipeline.values import Settled
 from spa.recipe import Recipe
 from spa.reports.schema import LatencyBudget
 from spa.rewrite import rewrite
@@ -27,7 +28,7 @@ DOUBT = 0.1  # of the whole
 
 def allocated(
     coupling: Coupling, scores: NDArray[np.float64], settled: Settled, context: Context
-) -> tuple[Alive, LatencyBudget | None]:
+) -> tuple[KeptUnits, LatencyBudget | None]:
     """Choose what is kept, bool `[labels]` by unit; and, where time is asked for, how it was met.
 
     Raises:
@@ -43,7 +44,7 @@ def allocated(
         table = Table(coupling, store, stopwatch(recipe.device, threads), context.callback)
         reached = reach(coupling, scores, recipe, table, whole)
     met = facts(reached, recipe, table, whole) if reached.aim.measured is not None else None
-    return reached.aim.alive, cast("LatencyBudget | None", met)
+    return reached.aim.kept, cast("LatencyBudget | None", met)
 
 
 def reachable(coupling: Coupling, recipe: Recipe, context: Context) -> Whole | None:
@@ -64,15 +65,15 @@ def reachable(coupling: Coupling, recipe: Recipe, context: Context) -> Whole | N
         return None
     with context.stage(STAGE):
         whole = _whole(coupling, recipe)
-        kept = deepest(coupling, recipe)
-        alive = coupling.everything()
-        for group, count in zip(coupling.groups, kept, strict=True):
-            alive[group.cells[:, count:]] = False
-        if misplaced(coupling, alive):
+        counts = deepest(coupling, recipe)
+        kept = coupling.everything()
+        for group, count in zip(coupling.groups, counts, strict=True):
+            kept[group.cells[:, count:]] = False
+        if misplaced(coupling, kept):
             return whole
-        most = whole.removed(rewrite(coupling, alive, checked=True))
+        most = whole.removed(rewrite(coupling, kept, checked=True))
     if most < recipe.ratio - DOUBT:
-        rest = largest_rest(coupling, recipe, Cost(coupling), kept)
+        rest = largest_rest(coupling, recipe, Cost(coupling), counts)
         raise TargetError(
             f"at most {max(0, math.floor(1000 * most)) / 10:g} % of the latency can be removed on "
             f"this machine, as measured, not {100 * recipe.ratio:g} % (in the deepest cut, of the "

@@ -18,6 +18,7 @@ from onnx import ModelProto
 
 from spa.coupling import Coupling
 from spa.coupling.cost import Cost, Sizes
+from spa.coupling.model import KeptUnits
 from spa.executor.survey import Runs
 from spa.graph import Graph
 from spa.latency import Whole
@@ -29,7 +30,6 @@ from spa.reports.schema import CheckFacts, Gate, Latency, LatencyBudget, OpCount
 from spa.validate import Verdict as Proof
 from spa.validate.inputs import Inputs
 
-Alive = NDArray[np.bool_]
 Given = Data | Held | None
 """Inputs that a person gave, after they were looked at."""
 
@@ -100,13 +100,13 @@ class Choice:
 
     Attributes:
         coupling: the model whose channels they are, perhaps in another basis than the original.
-        alive: by unit, bool `[labels]`.
+        kept: by unit, bool `[labels]`.
         plan: the same for people and files.
         latency: how the budget was met, where time is the budget.
     """
 
     coupling: Coupling
-    alive: Alive
+    kept: KeptUnits
     plan: Plan
     latency: LatencyBudget | None = None
 
@@ -157,7 +157,7 @@ class Written:
     def groups(self) -> list[dict[str, Any]]:
         """The groups as a report has them."""
         choice = self.repaired.cut.choice
-        return group_facts(choice.coupling, choice.alive, Cost(choice.coupling))
+        return group_facts(choice.coupling, choice.kept, Cost(choice.coupling))
 
 
 @dataclass(frozen=True, eq=False)

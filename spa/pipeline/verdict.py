@@ -49,7 +49,7 @@ def judge(written: Written, settled: Settled, context: Context) -> Verdict | Non
         return None
     repaired, original = written.repaired, written.original
     cut = repaired.cut
-    coupling, alive = cut.choice.coupling, cut.choice.alive
+    coupling, kept = cut.choice.coupling, cut.choice.kept
     refit = repaired.model is not cut.model
     with context.stage("verify"):
         asked: dict[str, Any] = {"seed": recipe.seed, "device": recipe.device}
@@ -58,9 +58,9 @@ def judge(written: Written, settled: Settled, context: Context) -> Verdict | Non
         asked["ran"] = context.counted(sum(expected), "runs")
         check_own(original.graph, **asked)
         with failing(recipe.verify, context):
-            proof = verify(coupling, alive, cut.model, level=recipe.verify, **asked)
+            proof = verify(coupling, kept, cut.model, level=recipe.verify, **asked)
             if refit:
-                after = verify(coupling, alive, repaired.model, level="run", **asked)
+                after = verify(coupling, kept, repaired.model, level="run", **asked)
                 proof = replace(proof, drift=after.drift)
             verdict = compare(
                 original, written.file, settled, context, proof, fitted=bool(settled.feeds) or refit

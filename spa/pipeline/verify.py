@@ -112,14 +112,14 @@ def _compare(
                 raise UsageError("the weights that were kept are refitted; use --level run")
             if plan.source.get("sha256") != coupling.graph.source.sha256 and level == "auto":
                 raise UsageError("it was pruned from another file")
-            alive, _ = place(coupling, plan)
+            kept, _ = place(coupling, plan)
         except UsageError as error:
             if level == "equivalence":
                 raise VerifyError(f"equivalence cannot be checked: {error}") from error
         else:
             return verify_cut(
                 coupling,
-                alive,
+                kept,
                 second.proto,
                 seed=recipe.seed,
                 device=recipe.device,

@@ -10,25 +10,25 @@ from numpy.typing import NDArray
 
 from spa import labels
 from spa.coupling.describe import tensor_axes
-from spa.coupling.model import Coupling
+from spa.coupling.model import Coupling, KeptUnits
 from spa.plans.model import Entry, GroupEntry, Plan
 from spa.trace import Kept, Param, merged
 
 
 def plan_of(
     coupling: Coupling,
-    alive: NDArray[np.bool_],
+    kept: KeptUnits,
     recipe: Mapping[str, Any] | None = None,
     rotated: tuple[str, ...] = (),
 ) -> Plan:
-    """The plan that keeps the units in `alive` (bool `[labels]`, by unit).
+    """The plan that keeps the units in `kept` (bool `[labels]`, by unit).
 
     `rotated` names the tensors whose channels were mixed before the choice.
 
     Where two uses of one tensor keep different positions, the entry of the tensor describes the
     first use that is cut, and `others` those that keep something else.
     """
-    left = Kept(coupling.notes, coupling.root, alive)
+    left = Kept(coupling.notes, coupling.root, kept)
     tensors: dict[str, Entry] = {}
     for name, uses in coupling.notes.uses().items():
         cut = [u for u in uses if any(left.touched(p) for _, p in u.maps)]
@@ -39,7 +39,7 @@ def plan_of(
             "id": g.id,
             "name": g.name,
             "before": g.channels,
-            "after": int(alive[g.cells].sum()),
+            "after": int(kept[g.cells].sum()),
             "tensors": sorted({m.tensor for m in g.members}),
         }
         for g in coupling.groups
@@ -96,27 +96,27 @@ def entry_of(coupling: Coupling, param: Param, left: Kept) -> Entry:
 def _kept_rows(
     param: Param, fine: list[int], left: Kept
 ) -> tuple[NDArray[np.bool_], dict[int, int]]:
-    """What is kept along the view's axes `fine`, bool `[living blocks, positions]`.
+    """What is kept along the view's axes `fine`, bool `[kept blocks, positions]`.
 
     Blocks lie along earlier axes of the same map (the groups of a grouped convolution, for one);
-    how many of them live, by axis, is the second result.
+    how many of them are kept, by axis, is the second result.
     """
     mask = np.ones((1,) * len(param.view), bool)
     outer: set[int] = set()
     for p in (labels.tighten(p) for _, p in param.maps if left.touched(p)):
-        alive: NDArray[np.bool_] = left.alive[p.ids]
+        kept: NDArray[np.bool_] = left.flags[p.ids]
         others = tuple(set(p.axes) - set(fine))
         if len(others) == len(p.axes):
             continue
         if p.axes[-1] in fine:
             outer |= set(others)
         else:  # the blocks of a later axis: kept where anything in them is
-            alive = np.any(alive, others, keepdims=True)
-        mask = mask & alive
+            kept = np.any(kept, others, keepdims=True)
+        mask = mask & kept
     along = sorted(outer)
     sizes = [n if a in fine or a in outer else 1 for a, n in enumerate(param.view)]
     full = np.moveaxis(np.broadcast_to(mask, sizes), along, range(len(along)))
     blocks = full.reshape(*full.shape[: len(along)], -1)
-    living: NDArray[np.bool_] = np.asarray(blocks.any(-1))
-    box = labels.extent(living) or ()
-    return blocks[living].reshape(-1, blocks.shape[-1]), dict(zip(along, box, strict=False))
+    stays: NDArray[np.bool_] = np.asarray(blocks.any(-1))
+    box = labels.extent(stays) or ()
+    return blocks[stays].reshape(-1, blocks.shape[-1]), dict(zip(along, box, strict=False))

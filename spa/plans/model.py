@@ -65,7 +65,7 @@ class Plan:
     Attributes:
         tensors: per changed initializer `{"shape", "new_shape", "keep"}`; `keep` maps an axis (as
             text, for JSON) to the kept positions, ascending.  Where they differ from block to block
-            (the groups of a grouped convolution), it holds one list per living block, and `blocks`
+            (the groups of a grouped convolution), it holds one list per kept block, and `blocks`
             says how many blocks lie along which earlier axes, as in `{"1": {"0": 4}}`: cut the
             other axes first, then every block.  A tensor whose uses keep different positions also
             has `use` (which of its uses, counted from 0, this is) and `others`.
@@ -152,7 +152,7 @@ class Plan:
 
 
 def rows_of(entry: Entry, axis: str) -> list[list[int]]:
-    """The positions that an entry keeps along an axis, one list per living block."""
+    """The positions that an entry keeps along an axis, one list per kept block."""
     kept = entry["keep"][axis]
     return cast("list[list[int]]", kept if axis in entry.get("blocks", {}) else [kept])
 

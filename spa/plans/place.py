@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from spa import labels
 from spa.coupling import misplaced
 from spa.coupling.describe import tensor_axes
-from spa.coupling.model import Coupling
+from spa.coupling.model import Coupling, KeptUnits
 from spa.errors import UsageError
 from spa.labels import FROZEN
 from spa.plans.cut import plan_of
@@ -21,7 +21,7 @@ Mask = NDArray[np.bool_]
 ADVICE = "make a new plan with `spa plan`"
 
 
-def place(coupling: Coupling, plan: Plan) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+def place(coupling: Coupling, plan: Plan) -> tuple[KeptUnits, tuple[str, ...]]:
     """Find what the plan keeps in this graph.
 
     Returns:
@@ -31,7 +31,7 @@ def place(coupling: Coupling, plan: Plan) -> tuple[NDArray[np.bool_], tuple[str,
     Raises:
         UsageError: a tensor has another shape, cannot be cut, or would be cut differently.
     """
-    alive = coupling.everything()
+    kept = coupling.everything()
     uses = coupling.notes.uses()
     missing = tuple(sorted(set(plan.tensors) - set(uses)))
     _demand_cover(plan, uses.keys() & plan.tensors.keys())
@@ -41,9 +41,9 @@ def place(coupling: Coupling, plan: Plan) -> tuple[NDArray[np.bool_], tuple[str,
             for each in (entry, *entry.get("others", ())):
                 number = each.get("use", 0)
                 if number < len(uses[name]):
-                    _kill(coupling, uses[name][number], each, alive)
-    _compare(coupling, plan, alive)
-    return alive, missing
+                    _remove(coupling, uses[name][number], each, kept)
+    _compare(coupling, plan, kept)
+    return kept, missing
 
 
 def _demand_cover(plan: Plan, known: set[str]) -> None:
@@ -67,24 +67,24 @@ def _demand_shape(coupling: Coupling, name: str, entry: Entry) -> None:
         )
 
 
-def _kill(coupling: Coupling, param: Param, entry: Entry, alive: Mask) -> None:
-    """Mark the units dead that own only positions which the entry drops."""
+def _remove(coupling: Coupling, param: Param, entry: Entry, kept: KeptUnits) -> None:
+    """Remove the units that own only positions which the entry drops."""
     masks = _masks(coupling, param, entry)
     for _, index_map in param.maps:
-        kept = np.ones((1,) * len(param.view), bool)
+        stays = np.ones((1,) * len(param.view), bool)
         for mask in masks:
             rest = tuple(a for a in range(len(param.view)) if a not in index_map.axes)
-            kept = kept & mask.any(rest, keepdims=True)
-        kept = np.broadcast_to(kept, index_map.ids.shape)
+            stays = stays & mask.any(rest, keepdims=True)
+        stays = np.broadcast_to(stays, index_map.ids.shape)
         units = coupling.root[index_map.ids]
         crosses = sum(q.axes == index_map.axes for _, q in param.maps) > 1
-        gone = np.setdiff1d(units[~kept], units[kept])
-        if FROZEN in (gone if crosses else units[~kept]):  # else it went with what it crosses
+        gone = np.setdiff1d(units[~stays], units[stays])
+        if FROZEN in (gone if crosses else units[~stays]):  # else it went with what it crosses
             raise UsageError(
                 f"the plan does not fit: it removes channels of {param.tensor} that are frozen in "
                 "this model; `spa inspect --frozen` says why"
             )
-        alive[gone] = False
+        kept[gone] = False
 
 
 def _masks(coupling: Coupling, param: Param, entry: Entry) -> list[Mask]:
@@ -112,10 +112,10 @@ def _masks(coupling: Coupling, param: Param, entry: Entry) -> list[Mask]:
             rest = tuple(a for a in range(rank) if a not in outer)
             block = block & mask.any(rest).reshape([mask.shape[a] for a in outer])
         rows = np.zeros((block.size, size), np.int64)
-        living = np.flatnonzero(block)
-        if axis in nested and len(living) != len(kept):
+        blocks = np.flatnonzero(block)
+        if axis in nested and len(blocks) != len(kept):
             raise _coupled_differently(param.tensor)
-        for row, positions in zip(living, kept, strict=True):
+        for row, positions in zip(blocks, kept, strict=True):
             rows[row, positions] = 1
         dense = rows.reshape([param.view[a] for a in (*outer, *fine)])
         masks.append(labels.lay(dense, [*outer, *fine], rank).ids != 0)
@@ -128,13 +128,13 @@ def _outer_axes(param: Param, fine: list[int]) -> list[int]:
     return sorted({a for p in inner for a in p.axes} - set(fine))
 
 
-def _compare(coupling: Coupling, plan: Plan, alive: Mask) -> None:
+def _compare(coupling: Coupling, plan: Plan, kept: KeptUnits) -> None:
     """The found choice must fit, and keep of every tensor what the plan says."""
     try:
-        errors = misplaced(coupling, alive)
+        errors = misplaced(coupling, kept)
         if errors:
             raise errors[0]
-        found = plan_of(coupling, alive).tensors
+        found = plan_of(coupling, kept).tensors
     except MisplacedError as error:
         raise UsageError(f"the plan does not fit this model ({error}); {ADVICE}") from error
     for name, entry in plan.tensors.items():

@@ -54,7 +54,7 @@ SCALES = (NORMAL, UNIT, SIGNED, BYTE, CENTRED)
 
 FITTING = 1.2
 """How far answers may be from the statistics, in logarithms of the spread plus deviations."""
-DEAD = 1e-3  # of the largest spread: a channel of less was lost in training, and says nothing
+LOST = 1e-3  # of the largest spread: a channel of less was lost in training, and says nothing
 FAINT = 0.05  # normalised pixels give answers of 0.2 to 3; where bytes are expected, less than 0.02
 
 DOCUMENTED: Mapping[str, Scale] = {
@@ -170,10 +170,11 @@ def _from_convolution(graph: Graph, node: Node, channels: int) -> Scale | None:
     readers = graph.readers.get(node.outputs[0], ())
     norm = _statistics(graph, readers[0]) if len(readers) == 1 else None
     if norm is not None:
-        live = norm[1] > DEAD * norm[1].max()
-        mean, spread = (side[live] for side in norm)
+        heard = norm[1] > LOST * norm[1].max()
+        mean, spread = (side[heard] for side in norm)
         apart = (
-            (np.abs(np.log(s[live] / spread)), np.abs(m[live] - mean) / spread) for m, s in moments
+            (np.abs(np.log(s[heard] / spread)), np.abs(m[heard] - mean) / spread)
+            for m, s in moments
         )
         misses = [float(np.median(spreads) + np.median(means)) for spreads, means in apart]
         best = int(np.argmin(misses))

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from spa.coupling.model import Coupling
+from spa.coupling.model import Coupling, KeptUnits
 from spa.devices import Device
 from spa.errors import UsageError
 from spa.events import Callback, Work, quiet
@@ -53,7 +53,7 @@ class Repaired:
 
 def reconstruct(
     coupling: Coupling,
-    alive: NDArray[np.bool_],
+    kept: KeptUnits,
     small: ModelProto,
     feeds: Sequence[Mapping[str, Array]],
     *,
@@ -66,13 +66,13 @@ def reconstruct(
 ) -> tuple[ModelProto, tuple[Repaired, ...]]:
     """A copy of the cut model `small` with its weights refitted on probe inputs.
 
-    `alive` is what was kept, bool `[labels]` by unit; `mode` is the name of a repair.  Where
+    `kept` is what was kept, bool `[labels]` by unit; `mode` is the name of a repair.  Where
     `sequential`, sites are fitted on what the pruned model computes, towards what the dense one
     does; otherwise on the inputs they have in the dense model.  `batch_norm` fits with
     BatchNormalization on the statistics of the probe (see `survey`); `strength` is the ridge, as a
     share of the mean of the Gram matrix's diagonal.
     """
-    walk = _Walk(coupling, alive, small, feeds, mode, sequential, batch_norm, strength, device)
+    walk = _Walk(coupling, kept, small, feeds, mode, sequential, batch_norm, strength, device)
     sites = walk.sites()
     parts = passes(sites, feeds), grams(sites, coupling), solves(sites, coupling)
     costs = [2 * run + 2 * gram + solve for run, gram, solve in zip(*parts, strict=True)]
@@ -91,7 +91,7 @@ class _Walk:
     def __init__(
         self,
         coupling: Coupling,
-        alive: NDArray[np.bool_],
+        kept: KeptUnits,
         small: ModelProto,
         feeds: Sequence[Mapping[str, Array]],
         mode: str,
@@ -102,7 +102,7 @@ class _Walk:
     ) -> None:
         self.coupling, self.notes = coupling, coupling.notes
         graph = self.graph = coupling.graph
-        self.left = Kept(coupling.notes, coupling.root, alive)
+        self.left = Kept(coupling.notes, coupling.root, kept)
         self.repair, self.sequential, self.strength = repair[mode], sequential, strength
         every = range(len(feeds))
         self.judge = [k for k in every if k % HELD == HELD - 1] or [*every][-1:]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from spa.coupling.model import Coupling
+from spa.coupling.model import Coupling, KeptUnits
 from spa.graph.evaluate import has_subgraph
 from spa.graph.model import Node
 from spa.graph.normalize import captured_names, unused
@@ -32,19 +32,19 @@ PLAIN = frozenset(("float32", "float64", "float16", "int64", "int32", "int8", "u
 Made = Callable[[], NDArray[Any]]
 
 
-def rewrite(coupling: Coupling, alive: NDArray[np.bool_], *, checked: bool = False) -> ModelProto:
-    """The model without the units that are not in `alive`.
+def rewrite(coupling: Coupling, kept: KeptUnits, *, checked: bool = False) -> ModelProto:
+    """The model without the units that are not in `kept`.
 
     Args:
         coupling: the analysed graph; not changed.
-        alive: bool `[labels]`, indexed by unit.
+        kept: bool `[labels]`, indexed by unit.
         checked: `misplaced` has just found nothing wrong with this very choice, and it is balanced:
             as many units of every cell of a group are kept.
 
     Raises:
         MisplacedError: `Check` refuses the cut; nothing is built.
     """
-    left = Kept(coupling.notes, coupling.root, alive)
+    left = Kept(coupling.notes, coupling.root, kept)
     errors = [] if checked else check(left, coupling.graph.order)
     if errors:
         raise errors[0]

@@ -144,7 +144,7 @@ def _unsummed(op: Op, p: IndexMap, letters: Letters, left: Collection[str]) -> I
 def _cells(
     op: Op, make: IndexMap, read: IndexMap | None, letters: Letters, batch: Sequence[str]
 ) -> None:
-    """Per batch letter, what is made lives with what is read."""
+    """Per batch letter, what is made stays with what is read."""
     rows = [a for a in make.axes if letters[a] in batch]
     if not rows or read is None or not set(rows) <= set(read.axes):
         return

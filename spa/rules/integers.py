@@ -1,4 +1,4 @@
-"""Products and sums of integers: their zero is the zero point, so a dead channel adds nothing.
+"""Products and sums of integers: their zero is the zero point, so a removed channel adds nothing.
 
 Scales and zero points lie beside the tensors they belong to, so these operators number their inputs
 differently from their floating-point kin, whose rules they share.

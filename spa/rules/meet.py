@@ -13,7 +13,7 @@ from spa.trace import MET, Op
 
 
 def still(op: Op, *inputs: int, reason: str = "steers an operation") -> None:
-    """Freeze inputs that are sizes, positions or the like: no channels live in them."""
+    """Freeze inputs that are sizes, positions or the like: no channels lie in them."""
     for i in inputs:
         if op.has(i):
             op.freeze(op.x[i], reason)

@@ -15,7 +15,7 @@ def depth_to_space(op: Op, x: Image) -> Image:  # n (b b c) h w -> n c (h b) (w 
     area = op.attr("blocksize") ** 2
     ids = op.along(x, 1)
     rows = ids.reshape(area, -1) if op.attr("mode", "DCR") == "DCR" else ids.reshape(-1, area).T
-    op.same(rows[:1], rows)  # what lands in one channel lives together
+    op.same(rows[:1], rows)  # what lands in one channel stays together
     return op.made(rows[0], 1) if x.axes else op.frozen()
 
 
@@ -31,7 +31,7 @@ def col2im(op: Op, x: Image, *_: Image) -> Image:  # n (c b) l -> n c h w
     still(op, 1, 2)
     channels = op.out()[1]
     rows = op.along(x, 1).reshape(channels, -1)
-    op.same(rows[:, :1], rows)  # the block of one channel lives together
+    op.same(rows[:, :1], rows)  # the block of one channel stays together
     return op.made(rows[:, 0], 1) if x.axes else op.frozen()
 
 

@@ -178,11 +178,11 @@ def lstm_of_bytes(op: Op, x: Image, *_: Image) -> list[Image]:  # t n i, d i g h
 def hidden_size_of_bytes(new: Sizes) -> Fixes:
     """As for an LSTM; what is stored per direction loses that which went."""
     fixes = hidden_size(new)
-    living = new.left.alive[_units(new)].any(1)
+    stays = new.left.flags[_units(new)].any(1)
     for i in BYTES if "direction" in fixes else ():
         value = new.value(i)
         if value is not None and value.ndim == 1:
-            fixes[i] = value[living]
+            fixes[i] = value[stays]
     return fixes
 
 
@@ -200,19 +200,19 @@ trait("LSTM", "GRU", "RNN", macs=of_recurrence)
 @refit("LSTM", "GRU", "RNN")
 def hidden_size(new: Sizes) -> Fixes:
     """How many hidden units each direction keeps, and which direction is left if one went."""
-    kept = new.left.alive[_units(new)]
+    kept = new.left.flags[_units(new)]
     fixes: Fixes = {}
     if "hidden_size" in new.node.attrs:
         fixes["hidden_size"] = int(kept.sum(1).max())
-    living = np.flatnonzero(kept.any(1))
-    if len(living) == len(kept):
+    stays = np.flatnonzero(kept.any(1))
+    if len(stays) == len(kept):
         return fixes
     if any(new.attr(name) for name in ("activation_alpha", "activation_beta")):
         raise ValueError("a direction goes whose activations have numbers of their own")
     known = list(new.attr("activations", ()))
-    own = slice(int(living[0]) * len(known) // 2, (int(living[0]) + 1) * len(known) // 2)
+    own = slice(int(stays[0]) * len(known) // 2, (int(stays[0]) + 1) * len(known) // 2)
     fixes |= {"activations": known[own]} if known else {}
-    return {**fixes, "direction": ("forward", "reverse")[int(living[0])]}
+    return {**fixes, "direction": ("forward", "reverse")[int(stays[0])]}
 
 
 def _units(new: Sizes) -> Ids:

@@ -69,6 +69,6 @@ def rotary_sizes(new: Sizes) -> Fixes:
         fixes["num_heads"] = new.left.index_map(rows).ids.shape[0]
     rotated = new.attr("rotary_embedding_dim", 0)
     if rotated:
-        kept = new.left.alive[rows.ids]
+        kept = new.left.flags[rows.ids]
         fixes["rotary_embedding_dim"] = int(np.count_nonzero(kept[kept.any(1)][0, :rotated]))
     return fixes

@@ -69,7 +69,7 @@ def slice_(op: Op, *_: Image) -> Image:  # c -> picked c
 
 
 def _gaps(op: Op, x: Image, axis: int, places: NDArray[np.int64], step: int) -> None:
-    """Between two that are picked lie as many as before: every `step` of them live together.
+    """Between two that are picked lie as many as before: every `step` of them stay together.
 
     Blocks of `step` are counted from the start of the axis, so that slices of even and of odd
     positions agree on them.

@@ -70,7 +70,7 @@ class Trait:
     bytes: tuple[tuple[int, int, int], ...] = ()
     # inputs that are integers, their scale and zero point (-1: there is none)
     quantised: tuple[tuple[int, int, int], ...] = ()
-    # it measures the range of what it keeps to itself: what is dead must not lie in it, and it
+    # it measures the range of what it keeps to itself: what is removed must not lie in it, and it
     # hangs on how many threads share the rows
     inward: bool = False
     zero: int | None = None  # the input that says which integer stands for zero in its outputs

@@ -140,15 +140,15 @@ class Program:
             last.update((i, k) for i in (*step.ins, *step.outs))
         constants = {k for k, value in enumerate(self.base) if value is not None}
         constants.update(place for place, _, _ in self.live)
-        dying: dict[int, list[int]] = {}
+        freed: dict[int, list[int]] = {}
         for place, k in last.items():
             if place and place not in kept and place not in constants:
-                dying.setdefault(k, []).append(place)
+                freed.setdefault(k, []).append(place)
         seen = bool(kept & self.soft)
         for k, step in enumerate(chosen):
             outs = step.outs[0] if len(step.outs) == 1 else step.outs
             call = step.call if seen or step.soft is None else step.soft
-            rows.append((call, step.ins, outs, tuple(dying.get(k, ())), step))
+            rows.append((call, step.ins, outs, tuple(freed.get(k, ())), step))
         gaps = [i for i in self.inputs if i in needed and i not in given and i not in constants]
         names = {place: name for name, place in self.places.items()} if gaps else {}
         return Plan(rows, want, names[gaps[0]] if gaps else "")
@@ -173,7 +173,7 @@ def _run(env: list[Value], plan: Plan, careful: bool) -> None:
     """Run the rows of a plan; `careful` where devices or precisions may meet."""
     step = None
     try:
-        for call, ins, outs, dead, step in plan.rows:
+        for call, ins, outs, freed, step in plan.rows:
             values = [env[i] for i in ins]
             made: Any = _one(call, values, step.operator) if careful else call(*values)
             if isinstance(outs, int):
@@ -182,7 +182,7 @@ def _run(env: list[Value], plan: Plan, careful: bool) -> None:
                 for place, value in zip(outs, made):  # noqa: B905
                     env[place] = value
                 env[0] = None
-            for place in dead:
+            for place in freed:
                 env[place] = None
     except FAILURES as error:
         raise _failed(step, error) from error

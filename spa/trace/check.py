@@ -55,7 +55,7 @@ class Sizes(NodeView):
         return self.left.view(self.notes.params[self.node.index, i])[0]
 
     def kept(self, i: int, axis: int) -> NDArray[np.bool_]:
-        """Which positions of input `i` along `axis` are kept, bool `[living rows, old size]`."""
+        """Which positions of input `i` along `axis` are kept, bool `[kept rows, old size]`."""
         if (i, axis) in self._kept:
             return self._kept[i, axis]
         rows = []
@@ -72,7 +72,7 @@ class Sizes(NodeView):
 
     def created(self, k: int) -> NDArray[np.bool_]:
         """Which of the k-th batch of fresh labels are kept."""
-        return self.left.alive[self.notes.created[self.node.index][k]]
+        return self.left.flags[self.notes.created[self.node.index][k]]
 
     def count(self, i: int, axis: int, upto: int) -> int:
         """How many of the first `upto` positions are kept; every row must agree."""
@@ -199,7 +199,7 @@ class Check(Listener):
 
     def fresh(self, node: Node, size: int) -> Ids:
         ids = self.notes.created[node.index][self._next("fresh")]
-        kept = self.left.root[ids[self.left.alive[ids]]]
+        kept = self.left.root[ids[self.left.flags[ids]]]
         if len(kept) != size:
             raise MisplacedError(f"{size} new channels where {len(kept)} are kept")
         return kept
@@ -233,7 +233,7 @@ def merged(old: Shape, view: Shape, left: Shape) -> Shape:
 def check(
     left: Kept, nodes: Iterable[Node], indifferent: frozenset[int] = frozenset()
 ) -> list[MisplacedError]:
-    """Check every node at which something dies; what does not fit, node by node.
+    """Check every node at which something is removed; what does not fit, node by node.
 
     The nodes numbered in `indifferent` have passed another check: what matters there is only
     whether something is left, and whether it is a box.

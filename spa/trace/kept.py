@@ -30,21 +30,21 @@ class MisplacedError(Exception):
 
 
 class Kept:
-    """What is left of every index map, image and param when only the units in `alive` are kept.
+    """What is left of every index map, image and param when only the units in `kept` are kept.
 
-    `root`, int `[labels]`, is the unit of every label; `alive`, bool `[labels]`, goes by unit.
+    `root`, int `[labels]`, is the unit of every label; `kept`, bool `[labels]`, goes by unit.
     """
 
-    def __init__(self, notes: Collect, root: Ids, alive: Flags) -> None:
+    def __init__(self, notes: Collect, root: Ids, kept: Flags) -> None:
         self.notes, self.root = notes, root
-        self.alive: Flags = alive[root]
+        self.flags: Flags = kept[root]
         self._maps: dict[tuple[int, tuple[int, ...]], IndexMap] = {}
         self._images: dict[int, Image] = {}
         self._boxes: dict[int, Shape | None] = {}
         self._views: dict[View, View] = {}
         self._of_param: dict[int, View] = {}
         self._cuts: dict[int, bool] = {}
-        self._kept, self._ends = notes.couplings.chosen(self.alive)
+        self._kept, self._ends = notes.couplings.chosen(self.flags)
         counts = self._ends[1:] - self._ends[:-1]
         self.cut: Flags = counts < notes.couplings.sizes
         self.lost: Flags = counts == 0
@@ -67,12 +67,12 @@ class Kept:
         return self.root.take(self.notes.couplings.flat.take(self._kept))
 
     def touched(self, p: IndexMap) -> bool:
-        """Whether anything in the index map dies."""
+        """Whether anything in the index map is removed."""
         place = self.notes.couplings.place(p)
-        return not self.alive[p.ids].all() if place is None else self._touched[place]
+        return not self.flags[p.ids].all() if place is None else self._touched[place]
 
     def cuts(self, param: Param) -> bool:
-        """Whether anything of a param of the notes dies."""
+        """Whether anything of a param of the notes is removed."""
         known = self._cuts.get(id(param))
         if known is None:
             known = self._cuts[id(param)] = any([self.touched(p) for _, p in param.maps])
@@ -85,11 +85,11 @@ class Kept:
             return None
         place = self.notes.couplings.place(p) if tight.ids.size == p.ids.size else None
         if place is None:
-            return tight.axes[0], np.flatnonzero(self.alive[tight.ids])
+            return tight.axes[0], np.flatnonzero(self.flags[tight.ids])
         return tight.axes[0], self._places[self._bounds[place] : self._bounds[place + 1]]
 
     def index_map(self, p: IndexMap) -> IndexMap:
-        """The index map with dead elements cut away and labels replaced by units."""
+        """The index map with removed elements cut away and labels replaced by units."""
         key = (id(p.ids), p.axes)
         known = self._maps.get(key)
         if known is None:
@@ -99,7 +99,7 @@ class Kept:
     def _select(self, p: IndexMap) -> IndexMap:
         place = self.notes.couplings.place(p)
         if place is None:
-            units = self.root[p.ids[self.alive[p.ids]]]
+            units = self.root[p.ids[self.flags[p.ids]]]
         else:
             units = self._units[self._bounds[place] : self._bounds[place + 1]]
         if units.size == p.ids.size:
@@ -117,13 +117,13 @@ class Kept:
         """The lengths of what is left along the axes that were longer than 1, if it is a box."""
         if place is not None and place in self._boxes:
             return self._boxes[place]
-        box = labels.extent(self.alive[p.ids.reshape([n for n in p.ids.shape if n > 1])])
+        box = labels.extent(self.flags[p.ids.reshape([n for n in p.ids.shape if n > 1])])
         if place is not None:
             self._boxes[place] = box
         return box
 
     def image(self, x: Image) -> Image:
-        """The image of what is left; `x` is an image of the notes, which keep it alive."""
+        """The image of what is left; `x` is an image of the notes, which hold it."""
         if not x.maps:
             return x
         known = self._images.get(id(x))
@@ -160,10 +160,10 @@ class Kept:
         if len(maps) > 1:
             for k, p in enumerate(maps):
                 beside = [q for q in maps if q.axes == p.axes and len(p.axes) == 1]
-                alive = self.kept(p, beside).reshape(p.ids.shape) if len(beside) > 1 else None
-                if alive is not None and np.count_nonzero(alive) != left[k].ids.size:
+                kept = self.kept(p, beside).reshape(p.ids.shape) if len(beside) > 1 else None
+                if kept is not None and np.count_nonzero(kept) != left[k].ids.size:
                     shape = [-1 if n > 1 else 1 for n in p.ids.shape]
-                    left[k] = IndexMap(self.root[p.ids[alive]].reshape(shape), p.axes)
+                    left[k] = IndexMap(self.root[p.ids[kept]].reshape(shape), p.axes)
             self._across(maps)
         return tuple(left)
 
@@ -172,10 +172,10 @@ class Kept:
 
         Of the `maps` of its tensor those over just its axis cross it.
         """
-        kept = self.alive[p.dense]
+        kept = self.flags[p.dense]
         for q in maps if len(p.axes) == 1 else ():
             if q is not p and q.axes == p.axes:
-                kept = kept & self.alive[q.dense]
+                kept = kept & self.flags[q.dense]
         return kept
 
     def _across(self, maps: Sequence[IndexMap]) -> None:
@@ -190,7 +190,7 @@ class Kept:
                     continue  # they cross
                 left = self.index_map(p).ids
                 size = left.size * self.index_map(q).ids.size // prod(left.shape[a] for a in shared)
-                if np.count_nonzero(self.alive[p.ids] & self.alive[q.ids]) != size:
+                if np.count_nonzero(self.flags[p.ids] & self.flags[q.ids]) != size:
                     raise MisplacedError("two index maps keep different rows", maps=(p, q))
 
     @staticmethod

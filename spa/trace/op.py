@@ -205,7 +205,7 @@ class Op(NodeView):
         self._at.same(self.node, np.asarray(a), np.asarray(b), reason)
 
     def freeze(self, x: Image | IndexMap | None, reason: str) -> None:
-        """Nothing in this image may die, and why."""
+        """Nothing in this image may be removed, and why."""
         for p in x.maps if isinstance(x, Image) else (x,) if x is not None else ():
             self._at.same(self.node, p.ids, np.zeros((), np.int64), reason)
 
@@ -250,7 +250,7 @@ class Op(NodeView):
         return maps[0].dense
 
     def cells(self, *sides: Ids) -> None:
-        """Row i of every side (`[rows, n]`) is one cell: it dies when all of any side does."""
+        """Row i of every side (`[rows, n]`) is one cell: removed when all of any side is."""
         self._at.cells(self.node, sides)
 
     def rows(self, ids: Ids) -> None:
@@ -280,7 +280,7 @@ class Op(NodeView):
         return self._at.fresh(self.node, size)
 
     def lossy(self, reason: str) -> None:
-        """What survives is not exactly what it was: a statistic over channels changes."""
+        """What is kept is not exactly what it was: a statistic over channels changes."""
         self._at.lossy(self.node, reason)
 
     def param(
@@ -342,7 +342,7 @@ class Op(NodeView):
         return Image(self.out(k), x.maps)
 
     def frozen(self, k: int = 0) -> Image:
-        """The image of output `k` if nothing in it may die."""
+        """The image of output `k` if nothing in it may be removed."""
         return labels.frozen(self.out(k))
 
     def all_frozen(self, first: int = 0) -> list[Image]:

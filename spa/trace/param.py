@@ -37,7 +37,7 @@ class Param:
 
     Roles of maps: `reads` (channels contracted), `makes` (channels produced), `scales` (norms,
     biases, per-channel factors), `follows` (statistics and tables that are no weights).  An element
-    dies when its label in any map dies.  `times` counts how often one inference multiplies each
+    is removed with its label in any map.  `times` counts how often one inference multiplies each
     element, so MACs = elements · times.  `tensor` is None for a product of two activations.
     """
 

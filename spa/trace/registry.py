@@ -30,7 +30,7 @@ def rule(
         names: the operators.
         domain: of the operators; `""` is ai.onnx.
         note: what to know about the operator; the default is the first line of the docstring.
-        lossy: when what survives is not exactly what it was.
+        lossy: when what is kept is not exactly what it was.
         frozen: why the rule lets no channel through at all.
     """
 

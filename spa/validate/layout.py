@@ -1,4 +1,4 @@
-"""Which elements of a tensor live, at every size that its axes may have.
+"""Which elements of a tensor are kept, at every size that its axes may have.
 
 The analysis knows a tensor at one size of every symbol.  An axis that merges a symbol with channels
 (`batch * heads`) repeats its channels as often as the symbol says: `Axis` is the pattern that is
@@ -44,7 +44,7 @@ class Layout:
     axes: tuple[Axis, ...]
 
     def at(self, shape: tuple[int, ...]) -> Mask:
-        """Which elements of a tensor of this shape live."""
+        """Which elements of a tensor of this shape are kept."""
         found = self.mask
         for axis in self.axes:
             found = found.take(axis.places(shape[axis.number]), axis=axis.number)
@@ -58,7 +58,7 @@ class Layout:
             mask = head if (mask == head).all() else mask
         return Layout(mask, self.axes)
 
-    def living(self, value: NDArray[np.generic]) -> NDArray[np.generic]:
+    def kept(self, value: NDArray[np.generic]) -> NDArray[np.generic]:
         """What is left of a tensor of the masked original in the pruned model."""
         mask = self.at(value.shape)
         box = labels.extent(mask)
@@ -68,11 +68,11 @@ class Layout:
 
 
 def layout_of(image: Image, left: Kept) -> Layout:
-    """Which elements of a tensor live, as small as it can be said."""
+    """Which elements of a tensor are kept, as small as it can be said."""
     mask = np.ones((1,) * len(image.shape), bool)
     maps = [p for p in image.maps if left.touched(p)]
     for p in maps:
-        mask = mask & left.alive[p.ids]
+        mask = mask & left.flags[p.ids]
     axes = []
     for a, length in enumerate(image.shape):
         if mask.shape[a] <= 1:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-from spa.coupling.model import Coupling
+from spa.coupling.model import Coupling, KeptUnits
 from spa.graph.model import Graph, Node
 from spa.graph.normalize import opsets_of
 from spa.labels import Ids, IndexMap
@@ -31,9 +31,9 @@ RANGES = 12
 """The version of ai.onnx from which on a mask can be made as long as a tensor is at run time."""
 
 
-def masked(coupling: Coupling, alive: NDArray[np.bool_]) -> ModelProto:
-    """The original model with the units outside `alive` (bool `[labels]`, by unit) set to zero."""
-    left = Kept(coupling.notes, coupling.root, alive)
+def masked(coupling: Coupling, kept: KeptUnits) -> ModelProto:
+    """The original model with the units outside `kept` (bool `[labels]`, by unit) set to zero."""
+    left = Kept(coupling.notes, coupling.root, kept)
     graph = coupling.graph
     model = ModelProto()
     model.CopyFrom(graph.proto)
@@ -108,7 +108,7 @@ class _Held:
         return _hold(self.model, name, layout, dtype, zero)
 
     def _hold_inside(self, node: Node, copy: NodeProto) -> None:
-        """Let a node use weights without the dead channels that nobody outside it can mask."""
+        """Let a node use weights without the removed channels that nobody outside it can mask."""
         left, notes = self.left, self.coupling.notes
         params = [p for p in notes.couplings.params(node) if p.tensor is not None]
         if not any(left.cuts(p) for p in params):
@@ -151,7 +151,7 @@ def _labels(maps: list[IndexMap]) -> Ids:
 
 
 def _inside(param: Param, left: Kept, inward: bool, made: Ids, shown: Ids) -> NDArray[np.bool_]:
-    """Which elements live, or die with channels that can be seen from outside.
+    """Which elements are kept, or go with channels that can be seen from outside.
 
     Those that the node reads again cannot, and neither can those that it does not hand out, nor
     any of an `inward` one.
@@ -159,10 +159,10 @@ def _inside(param: Param, left: Kept, inward: bool, made: Ids, shown: Ids) -> ND
     mask = np.ones((1,) * len(param.view), bool)
     for role, p in param.maps:
         if inward:
-            mask = mask & left.alive[p.ids]
+            mask = mask & left.flags[p.ids]
         elif left.touched(p) and role in (READS, MAKES, SCALES):
             hidden = np.isin(p.ids, made) if role == READS else ~np.isin(p.ids, shown)
-            mask = mask & (left.alive[p.ids] | ~hidden)
+            mask = mask & (left.flags[p.ids] | ~hidden)
     return mask
 
 
@@ -203,7 +203,7 @@ def _zero_point(
 def _hold(
     model: ModelProto, name: str, layout: Layout, dtype: np.dtype, zero: str = ""
 ) -> list[NodeProto]:
-    """Nodes that make `name` from `name__whole`, dead elements being zero.
+    """Nodes that make `name` from `name__whole`, removed elements being zero.
 
     `zero` is the tensor that says which number that is, if it is not 0.
     """

@@ -1,4 +1,4 @@
-"""The proof of a cut: the pruned model computes what the original does with dead channels at zero.
+"""The proof of a cut: the pruned model computes what the original does, removed channels at 0.
 
 Models that are compared are made once and run at every size.  Where outputs differ by more than
 rounding, harsher comparisons follow, each of which has to hold in full.
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto
 
-from spa.coupling.model import Coupling
+from spa.coupling.model import Coupling, KeptUnits
 from spa.errors import VerifyError
 from spa.graph.model import FLOW, Graph
 from spa.rules import trait_of
@@ -66,7 +66,7 @@ class Steered(Pair):
     def gap(self, feeds: Arrays, optimize: bool) -> Gap:
         """How far all that is compared lies apart."""
         whole = self.want(feeds, optimize)
-        known = {name: self.proof.living(name, value) for name, value in whole.items()}
+        known = {name: self.proof.kept(name, value) for name, value in whole.items()}
         steers = {given_name(name): known[name] for name in self.given}
         steers |= {name: known[name] for name in self.handed}
         got = self.got({**feeds, **steers}, optimize)
@@ -79,16 +79,14 @@ class Proof:
     `limits` says in sentences what the proof leaves out.
     """
 
-    def __init__(
-        self, coupling: Coupling, alive: NDArray[np.bool_], whole: Runner, small: Runner
-    ) -> None:
+    def __init__(self, coupling: Coupling, kept: KeptUnits, whole: Runner, small: Runner) -> None:
         self.coupling, self.original = coupling, whole
         self.whole, self.small = whole, small
         if has_quantizers(coupling.graph):
             self.whole, self.small = whole.in_floats(), small.in_floats()
-        self.left = Kept(coupling.notes, coupling.root, alive)
-        self.lossy = lossy_at(coupling, alive)
-        self.masked = masked(coupling, alive)
+        self.left = Kept(coupling.notes, coupling.root, kept)
+        self.lossy = lossy_at(coupling, kept)
+        self.masked = masked(coupling, kept)
         self.limits: dict[str, None] = {}
         self._broken: set[str] = set()
         self._steers: dict[Pair, Steered | None] = {}
@@ -107,12 +105,12 @@ class Proof:
             found = self._before_it_breaks(feeds, optimize, where, advice) or found
         return found
 
-    def living(self, name: str, value: NDArray[Any]) -> NDArray[Any]:
+    def kept(self, name: str, value: NDArray[Any]) -> NDArray[Any]:
         """What is left of a tensor of the masked original."""
         image = self.coupling.notes.images.get(name)
         if image is None or not any(map(self.left.touched, image.maps)):
             return value
-        return layout_of(image, self.left).living(value)
+        return layout_of(image, self.left).kept(value)
 
     def _compared(self, feeds: Arrays, optimize: bool, where: str, advice: str) -> Gap:
         limit = tolerance(self.coupling.graph)
@@ -287,9 +285,9 @@ def tolerance(graph: Graph) -> float:
     return max((TOLERANCE.get(k, 0.0) for k in kinds), default=0.0) or TOLERANCE["float32"]
 
 
-def lossy_at(coupling: Coupling, alive: NDArray[np.bool_]) -> tuple[Reason, ...]:
+def lossy_at(coupling: Coupling, kept: KeptUnits) -> tuple[Reason, ...]:
     """The nodes that take statistics over channels of which some are gone."""
-    left = Kept(coupling.notes, coupling.root, alive)
+    left = Kept(coupling.notes, coupling.root, kept)
     nodes = {n.name: n for n in coupling.graph.order}
     return tuple(
         reason

@@ -130,16 +130,16 @@ class _Columns:
 
     def drift(self, precision: float) -> float | None:
         """Columns of one unit by their energies, units by how many columns they have."""
-        alive = self.varies > precision**2 * self.level
-        if not alive.any():
+        counts = self.varies > precision**2 * self.level
+        if not counts.any():
             return None
-        order = np.argsort(self.varies[alive])
-        varies, gap = self.varies[alive][order], self.gap[alive][order]
+        order = np.argsort(self.varies[counts])
+        varies, gap = self.varies[counts][order], self.gap[counts][order]
         breaks = np.flatnonzero(varies[1:] > APART**2 * varies[:-1]) + 1
         if self.one_unit:
             breaks = breaks[:0]
         units = [(v.sum(), g.sum(), len(v)) for v, g in _split(varies, gap, breaks)]
-        still = float(self.gap[~alive].sum())
+        still = float(self.gap[~counts].sum())
         most = max(range(len(units)), key=lambda k: units[k][0])
         squares = 0.0
         for k, (energy, moved, width) in enumerate(units):

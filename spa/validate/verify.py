@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from onnx import ModelProto
 
-from spa.coupling.model import Coupling
+from spa.coupling.model import Coupling, KeptUnits
 from spa.coupling.rows import batch_symbols
 from spa.devices import Device
 from spa.errors import ReadError, VerifyError
@@ -61,7 +59,7 @@ class Verdict:
 
 def verify(
     coupling: Coupling,
-    alive: NDArray[np.bool_],
+    kept: KeptUnits,
     small: ModelProto,
     *,
     level: str = "equivalence",
@@ -74,7 +72,7 @@ def verify(
 ) -> Verdict:
     """Run both models on random inputs.
 
-    `alive` is what is kept in `small`, bool `[labels]` by unit.  `level` is `run` or `equivalence`;
+    `kept` is what is kept in `small`, bool `[labels]` by unit.  `level` is `run` or `equivalence`;
     where weights are not those of the original (`cut_only` False), they are not expected to equal
     the masked original.  `base_dir` is the folder of external data of `small`, by default that of
     the original.  `ran` hears of every run of a model, of which `runs_of` are expected.
@@ -86,9 +84,9 @@ def verify(
     base = graph.source.base_dir
     whole = Runner(graph.proto, base, device, ran)
     pruned = Runner(small, base if base_dir is None else base_dir, device, ran)
-    lossy = lossy_at(coupling, alive)
+    lossy = lossy_at(coupling, kept)
     exact = level == "equivalence" and cut_only
-    proof = Proof(coupling, alive, whole, pruned) if exact else None
+    proof = Proof(coupling, kept, whole, pruned) if exact else None
     total = Gap()
 
     def run(feeds: Arrays, optimize: bool, where: str) -> tuple[dict[str, Any], dict[str, Any]]:

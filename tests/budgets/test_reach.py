@@ -33,7 +33,7 @@ def test_nothing_costs_less_than_the_least(name):
         for _ in range(3):
             scores = random.random(coupling.notes.size)
             sequence = moves(coupling, scores, limits(coupling, recipe), "global")
-            found = cost(sequence.alive(len(sequence.group)))
+            found = cost(sequence.kept(len(sequence.group)))
             for of in FIGURES:
                 assert sizes.share(of) <= found.share(of) * (1 + 1e-9), of
         assert sum(macs for _, macs, _ in uses) <= sizes.macs * (1 + 1e-9)

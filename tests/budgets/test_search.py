@@ -177,15 +177,15 @@ def test_moves_can_be_left_out():
     barred = sequence.without(1)
     group = coupling.groups[int(sequence.group[0])]
     everything = len(sequence.group)
-    assert not sequence.alive(everything)[group.cells].all()
-    assert barred.alive(everything)[group.cells].all()
+    assert not sequence.kept(everything)[group.cells].all()
+    assert barred.kept(everything)[group.cells].all()
     others = np.setdiff1d(
         np.concatenate([g.cells.ravel() for g in coupling.groups]), group.cells.ravel()
     )
-    assert (barred.alive(everything)[others] == sequence.alive(everything)[others]).all()
+    assert (barred.kept(everything)[others] == sequence.kept(everything)[others]).all()
     later = sequence.without(everything)
-    last = sequence.alive(everything - 1)
-    assert (later.alive(everything) == last).all()
+    last = sequence.kept(everything - 1)
+    assert (later.kept(everything) == last).all()
 
 
 # Out of reach
@@ -264,7 +264,7 @@ def test_more_means_a_subset():
     coupling = coupling_of("fashion")
     scores = score(Context(coupling), "l2")
     sequence = moves(coupling, scores, limits(coupling, Recipe(round_to=1)), "global")
-    kept = [sequence.alive(k) for k in range(0, len(sequence.group), 50)]
+    kept = [sequence.kept(k) for k in range(0, len(sequence.group), 50)]
     assert all(not (b & ~a).any() for a, b in pairwise(kept))
 
 

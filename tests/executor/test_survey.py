@@ -68,27 +68,27 @@ def test_one_pass_serves_all_who_ask(monkeypatch):
 
 
 class Left:
-    """Kept that only know which labels live."""
+    """Kept that only know which labels are kept."""
 
-    def __init__(self, alive):
-        self.alive = np.asarray(alive)
+    def __init__(self, flags):
+        self.flags = np.asarray(flags)
 
     kept = Kept.kept
 
     def touched(self, index_map):
-        return not self.alive[index_map.ids].all()
+        return not self.flags[index_map.ids].all()
 
 
 def test_select_keeps_boxes():
-    alive = np.ones(13, bool)
-    alive[[2, 7, 12]] = False
+    flags = np.ones(13, bool)
+    flags[[2, 7, 12]] = False
     heads = IndexMap(np.arange(1, 13).reshape(1, 3, 1, 4), (1, 3))  # rows 1-4, 5-8, 9-12
     x = np.random.default_rng(0).standard_normal((2, 3, 5, 4))
-    kept = select(x, Image(x.shape, (heads,)), Left(alive))
+    kept = select(x, Image(x.shape, (heads,)), Left(flags))
     assert kept.shape == (2, 3, 5, 3)
     np.testing.assert_array_equal(kept[:, 0], x[:, 0][..., [0, 2, 3]])
     np.testing.assert_array_equal(kept[:, 1], x[:, 1][..., [0, 1, 3]])
     single = IndexMap(np.arange(1, 5).reshape(1, 1, 1, 4), (3,))
     np.testing.assert_array_equal(
-        select(x, Image(x.shape, (single,)), Left(alive)), x[..., [0, 2, 3]]
+        select(x, Image(x.shape, (single,)), Left(flags)), x[..., [0, 2, 3]]
     )

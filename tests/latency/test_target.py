@@ -40,10 +40,10 @@ def aim(name, ratio, rounded=blocks, scores=None, whole=None, **options):
 @pytest.mark.parametrize("scope", ["global", "local"])
 def test_the_target_is_met_as_measured(name, ratio, scope):
     reached, coupling, whole, *_ = aim(name, ratio, smooth, scope=scope)
-    small = rewrite(coupling, reached.aim.alive)
+    small = rewrite(coupling, reached.aim.kept)
     assert reached.aim.measured == pytest.approx(whole.removed(small))
     assert ratio - TOLERANCE <= reached.aim.measured <= ratio + 2 * EXCESS
-    assert not misplaced(coupling, reached.aim.alive)
+    assert not misplaced(coupling, reached.aim.kept)
 
 
 @pytest.mark.parametrize("ratio", [0.2, 0.4])
@@ -51,7 +51,7 @@ def test_whole_blocks_are_kept_where_others_save_nothing(ratio):
     """The budget of MACs takes any multiple of 4; time says that only those of 16 pay."""
     reached, coupling, *_ = aim("fashion", ratio, blocks, round_to=4)
     wide = [k for k, g in enumerate(coupling.groups) if g.channels % 16 == 0]
-    left = [kept(coupling, reached.aim.alive)[k] for k in wide]
+    left = [kept(coupling, reached.aim.kept)[k] for k in wide]
     assert not any(count % 16 for count in left), left
     recipe = Recipe(ratio=ratio, of="macs", scorer="l2", round_to=4)
     other = allocate(coupling, score(Context(coupling), "l2"), recipe)
@@ -114,7 +114,7 @@ def test_errors_are_weighed_by_the_time_they_save():
     coupling = coupling_of("fashion")
     scores = np.ones(coupling.notes.size)
     reached, *_ = aim("fashion", 0.2, smooth, scores=scores, scorer="obspa")
-    left = np.array(kept(coupling, reached.aim.alive))
+    left = np.array(kept(coupling, reached.aim.kept))
     whole = np.array([g.channels for g in coupling.groups])
     clock_free = left == whole
     assert clock_free.any() and not clock_free.all()

@@ -319,7 +319,7 @@ RULE_EDITS = (
     Edit(
         "what an operator keeps to itself is not held",
         "spa/validate/mask.py",
-        "            mask = mask & (left.alive[p.ids] | ~hidden)",
+        "            mask = mask & (left.flags[p.ids] | ~hidden)",
         "            pass",
         ("recurrent_layers",),
     ),

@@ -67,9 +67,9 @@ class Layer:
         for step in range(x.shape[0]):
             new = cell(x[step], states, step)
             if self.lengths is not None:
-                alive = (step < self.lengths)[:, None]
-                new = [torch.where(alive, n, s) for n, s in zip(new, states, strict=True)]
-                made.append(torch.where(alive, new[0], torch.zeros_like(new[0])))
+                inside = (step < self.lengths)[:, None]
+                new = [torch.where(inside, n, s) for n, s in zip(new, states, strict=True)]
+                made.append(torch.where(inside, new[0], torch.zeros_like(new[0])))
             else:
                 made.append(new[0])
             states = new
