@@ -12,7 +12,7 @@ from spa.graph import read
 from spa.pipeline import prune
 from spa.recipe import Recipe
 from tests.nets import Net
-from tests.nets.layers import products
+from tests.nets.layers import multiplied, products
 
 WIDTH, RANK, TOKENS = 8, 3, 6
 
@@ -89,8 +89,8 @@ def test_the_first_channels_tell_the_output_best(seed):
 
 def test_pruning_in_a_free_basis_drifts_less():
     n = Net(opset=17, batch="N", seed=4)
-    x = n.linear(n.Relu(n.linear(n.input("x", TOKENS, 10), 10, 64)), 64, 24)
-    model = n.done(n.linear(n.Relu(n.linear(x, 24, 64)), 64, 5))
+    x = multiplied(n, n.input("x", TOKENS, 10), 10, 64, 24)
+    model = n.done(multiplied(n, x, 24, 64, 5))
     options = {"ratio": 0.3, "round_to": 1, "samples": 256}
     drifts, plans = [], []
     for rotate in (True, False):

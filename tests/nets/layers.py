@@ -19,6 +19,23 @@ def rectified(n: Net, x: str) -> str:
     return str(n.Relu(x))
 
 
+def convolved(n: Net, *widths: int, area: tuple[int | str, ...] = (8, 8), bias: bool = True) -> str:
+    """Convolutions with a ReLU between each two, of `x [batch, widths[0], *area]`."""
+    y = n.input("x", widths[0], *area)
+    for k, (read, make) in enumerate(pairwise(widths)):
+        y = n.conv(n.Relu(y) if k else y, read, make, bias=bias)
+    return y
+
+
+def multiplied(
+    n: Net, x: str, *widths: int, bias: bool = True, between: Between = rectified
+) -> str:
+    """Matrix products with a ReLU `between` each two, of `x [batch, ..., widths[0]]`."""
+    for k, (read, make) in enumerate(pairwise(widths)):
+        x = n.linear(between(n, x) if k else x, read, make, bias)
+    return x
+
+
 def convolutions(
     *widths: int,
     area: tuple[int | str, ...] = (8, 8),
@@ -26,14 +43,12 @@ def convolutions(
     bias: bool = True,
     **options: Any,
 ) -> ModelProto:
-    """Convolutions with a ReLU between each two, `x [batch, widths[0], *area]`.
+    """A model of what is `convolved`; `options` are those of `Net`.
 
-    With a head, a ReLU and a classifier of that many classes follow; `options` are those of `Net`.
+    With a head, a ReLU and a classifier of that many classes follow.
     """
     n = Net(**options)
-    y = n.input("x", widths[0], *area)
-    for k, (read, make) in enumerate(pairwise(widths)):
-        y = n.conv(n.Relu(y) if k else y, read, make, bias=bias)
+    y = convolved(n, *widths, area=area, bias=bias)
     return n.done(n.head(n.Relu(y), widths[-1], head) if head else y)
 
 
@@ -44,12 +59,10 @@ def products(
     between: Between = rectified,
     **options: Any,
 ) -> ModelProto:
-    """Matrix products with a ReLU `between` each two, `x [batch, *shape, widths[0]]`."""
+    """A model of what is `multiplied`, of `x [batch, *shape, widths[0]]`."""
     n = Net(**options)
-    y = n.input("x", *shape, widths[0])
-    for k, (read, make) in enumerate(pairwise(widths)):
-        y = n.linear(between(n, y) if k else y, read, make, bias)
-    return n.done(y)
+    x = n.input("x", *shape, widths[0])
+    return n.done(multiplied(n, x, *widths, bias=bias, between=between))
 
 
 def residual_sum(n: Net, norm: bool = False) -> str:

@@ -27,7 +27,7 @@ from spa.recipe import Recipe
 from spa.reports import empty_report
 from tests.carried import DIGITS, FASHION
 from tests.nets import BATCH, MOTIFS, Net
-from tests.nets.layers import convolutions
+from tests.nets.layers import convolutions, convolved
 from tests.reports.valid import validate
 
 cutting = importlib.import_module("spa.pipeline.repair")
@@ -349,7 +349,7 @@ def test_external_data_is_not_overwritten_by_its_own_output(external):
 
 def test_outputs_that_are_sequences_are_compared_too():
     n = Net(opset=17)
-    y = n.conv(n.Relu(n.conv(n.input("x", 3, 4, 4), 3, 8)), 8, 4)
+    y = convolved(n, 3, 8, 4, area=(4, 4))
     sequence = n.SequenceConstruct(y, n.Relu(y))
     ragged = n.SplitToSequence(y, n.ints(1, 3), axis=1)
     model = n.done(y)
@@ -476,7 +476,7 @@ def test_all_gates_are_told_even_if_the_first_fails():
 
 def test_a_drift_that_cannot_be_measured_fails_its_gate():
     n = Net(opset=17)
-    y = n.conv(n.Relu(n.conv(n.input("x", 3, 4, 4), 3, 8)), 8, 4)
+    y = convolved(n, 3, 8, 4, area=(4, 4))
     model = n.done(n.ArgMax(y, axis=1))
     assert pipeline.prune(model, recipe_of(ratio=0.4, verify="run")).report["verify"]["drift"] == {}
     with pytest.raises(VerifyError, match="drift could not be measured"):

@@ -13,25 +13,21 @@ from spa.plans import Plan
 from spa.recipe import Recipe
 from tests.carried import DIGITS
 from tests.nets import Net
+from tests.nets.layers import convolved
 
 AUTO = {"ratio": 0.3, "scorer": "auto", "samples": 16, "verify": "none"}
-
-
-def body(n):
-    y = n.Relu(n.conv(n.input("x", 3, 8, 8), 3, 16))
-    return n.conv(n.Relu(n.conv(y, 16, 16)), 16, 4)
 
 
 def never_finite():
     """The logarithm of what is below zero."""
     n = Net(opset=17)
-    return n.done(n.Log(n.Neg(n.Abs(body(n)))))
+    return n.done(n.Log(n.Neg(n.Abs(convolved(n, 3, 16, 16, 4)))))
 
 
 def unknown():
     """An operator of nobody's in front of everything."""
     n = Net(opset=17)
-    model = n.done(body(n))
+    model = n.done(convolved(n, 3, 16, 16, 4))
     first = model.graph.node[0]
     odd = helper.make_node("Odd", [first.input[0]], ["seen"], domain="my.own", name="odd")
     first.input[0] = "seen"
@@ -93,7 +89,7 @@ def test_measured_scores_without_repair_earn_a_warning(left_out):
 def on_no_picture():
     """A convolution that reads a stored vector, which no runtime takes."""
     model = Net(opset=17)
-    y = body(model)
+    y = convolved(model, 3, 16, 16, 4)
     made = model.done(y)
     last = [node for node in made.graph.node if node.op_type == "Conv"][-1]
     made.graph.initializer.append(numpy_helper.from_array(np.ones(16, np.float32), "flat"))
@@ -154,7 +150,7 @@ def test_a_plan_of_unknown_origin_is_cut_only(recipe):
 def of_kind(kind):
     """A net with an input beside the first that is no tensor."""
     n = Net(opset=17)
-    model = n.done(body(n))
+    model = n.done(convolved(n, 3, 16, 16, 4))
     model.graph.input.append(onnx.ValueInfoProto(name="beside"))
     tensor = helper.make_tensor_type_proto(1, [2])
     made = {

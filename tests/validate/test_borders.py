@@ -18,6 +18,7 @@ from spa.validate.gap import Gap, gap
 from spa.validate.lengths import check_shapes, sized_by_data
 from tests import oracles
 from tests.nets import Net
+from tests.nets.layers import multiplied
 from tests.validate.test_verify import changed, swapped, weights
 
 
@@ -26,11 +27,6 @@ def pruned(model):
     assert coupling.groups
     alive = oracles.scattered(0.5, 1)(coupling)
     return coupling, alive, rewrite(coupling, alive)
-
-
-def body(n, x, out=6):
-    """Two linear layers with something to prune between them."""
-    return n.linear(n.Relu(n.linear(x, 6, 8)), 8, out)
 
 
 def tied(decide):
@@ -105,9 +101,9 @@ def test_what_enters_a_decision_is_compared(decide):
 
 def behind(n):
     """Layers behind a decision, which depend on nothing else."""
-    scores = body(n, n.input("x", 4, 6))
+    scores = multiplied(n, n.input("x", 4, 6), 6, 8, 6)
     values, _ = n.TopK(n.Mul(scores, n.scalar(1.0)), n.ints(6), axis=-1, outs=2)
-    return n.done(body(n, values, 3))
+    return n.done(multiplied(n, values, 6, 8, 3))
 
 
 def test_what_follows_a_decision_is_compared():
@@ -138,7 +134,7 @@ def test_random_numbers_are_the_same_for_both(op):
 
 def test_numbers_that_are_not_finite_are_compared_before_they_break():
     n = Net(batch="N")
-    y = body(n, n.input("x", 4, 6), 3)
+    y = multiplied(n, n.input("x", 4, 6), 6, 8, 3)
     coupling, alive, small = pruned(n.done(n.Sqrt(n.Sub(n.Abs(y), n.scalar(50.0)))))
     verdict = verify(coupling, alive, small)
     assert verdict.equivalence < 1e-5 and verdict.proof == "complete"
@@ -224,7 +220,7 @@ def test_other_lengths_only_where_data_decide():
 def test_bodies_that_decide_are_steered_as_a_whole():
     """A Loop that stops where a sum is large enough: its inputs are compared."""
     n = Net(batch=1)
-    y = body(n, n.input("x", 4, 6))
+    y = multiplied(n, n.input("x", 4, 6), 6, 8, 6)
     steps = [
         helper.make_node("Add", ["s", y], ["t"]),
         helper.make_node("ReduceSum", ["t"], ["sum"], keepdims=0),

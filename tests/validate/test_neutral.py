@@ -16,6 +16,7 @@ from spa.validate import verify
 from spa.validate.neutral import neutralised
 from tests import oracles
 from tests.nets import BATCH, MOTIFS, Net
+from tests.nets.layers import convolved
 from tests.support import needs_runtime
 from tests.validate.test_verify import changed, swapped, weights
 
@@ -84,8 +85,7 @@ def test_a_statistic_that_somebody_reads_cannot_be_taken_out():
 def test_what_is_left_of_a_saturated_output_is_rounding():
     """A sigmoid of -15 and less holds few digits; what goes into it holds them all."""
     n = Net(opset=17)
-    y = n.Relu(n.conv(n.Relu(n.conv(n.input("x", 3, 8, 8), 3, 16)), 16, 16))
-    y = n.Sub(n.conv(y, 16, 2), n.const(np.float32(14.5)))
+    y = n.Sub(convolved(n, 3, 16, 16, 2), n.const(np.float32(14.5)))
     model = n.done(n.Sigmoid(y))
     coupling, alive, small = pruned(model)
     assert verify(coupling, alive, small).equivalence < 1e-4

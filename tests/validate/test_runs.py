@@ -13,13 +13,14 @@ from spa.validate import verify
 from spa.validate.runs import before
 from tests import oracles
 from tests.nets import Net
+from tests.nets.layers import convolved
 from tests.validate.test_verify import changed, swapped, weights
 
 
 def plugged(behind=False):
     """Two heads, one of which enters a plugin; perhaps with something behind that."""
     n = Net(batch="N")
-    y = n.Relu(n.conv(n.Relu(n.conv(n.input("x", 3, 8, 8), 3, 16)), 16, 16))
+    y = n.Relu(convolved(n, 3, 16, 16))
     boxes = n.node("Suppress", n.conv(y, 16, 4), domain="Plugins")
     return n.done(n.Relu(boxes) if behind else boxes, n.conv(y, 16, 2))
 
