@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 STAGE = "invert"
 SECONDS = 300.0
 """What may be spent unless told otherwise."""
-MANY = 512
+MANY = 384
 """Moved inputs from which on others add nothing."""
 BETTER = 0.95
 """Of what held-back terms missed before, at most so much is missed after."""

@@ -1,7 +1,7 @@
 """Inputs to tune on, and others of the same source to judge on that nothing is fitted on.
 
-Where made-up inputs were moved until they fit what the file tells (`spa.pipeline.settle`), half of
-both kinds is of those, and half as they were made.
+Where made-up inputs were moved until they fit what the file tells (`spa.pipeline.settle`), those
+come first, and inputs as they were made fill up what is missing of both kinds.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ def source_of(
         return source(part(rows.fit), part(rows.held), probe.kind)
     fit, held = _divided(moved)
     few = sum(map(probe.held, fit)), sum(map(probe.held, held))
-    plain = part(rows.fit[: few[0]]), part(rows.held[: max(few[1], LEAST_HELD - few[1])])
+    most = min(len(rows.fit), MOST_ROWS)
+    plain = part(rows.fit[: max(0, most - few[0])]), part(rows.held[: max(0, HELD - few[1])])
     return source(
         Part([*fit, *plain[0].runs], few[0] + plain[0].rows),
         Part([*held, *plain[1].runs], few[1] + plain[1].rows),

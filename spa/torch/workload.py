@@ -12,9 +12,9 @@ from math import prod
 from spa.graph import Graph
 from spa.graph.single import at_hand
 
-RATE = 4e10
+RATE = 5e10
 """Multiply-adds per second of a usual pair of cores, both ways."""
-STREAM = 6e9
+STREAM = 8e9
 """Bytes of activations per second."""
 GPU = 50
 """Times as fast where there is one."""
@@ -87,7 +87,8 @@ def work_for(
     if moves < rows * steps:
         steps = max(LEAST_STEPS, min(steps, int(moves / max(LEAST_ROWS, batch, min(rows, 256)))))
         rows = min(rows, int(moves / steps))
-    batch = min(batch, rows)
-    if batch < FEWEST or rows < min(there, LEAST_ROWS):
+    if min(batch, rows) < FEWEST or rows < min(there, LEAST_ROWS):
         return None
-    return Work(rows // batch * batch, batch, steps)
+    batches = -(-rows // batch)
+    batch = rows // batches
+    return Work(batches * batch, batch, steps)

@@ -12,7 +12,7 @@ from spa.coupling import analyse
 from spa.coupling.cost import Cost
 from spa.errors import ReadError, UsageError
 from spa.pipeline.labels import labels_of
-from spa.pipeline.tune_rows import HELD, LEAST_HELD, VIEWS, rows_of, source_of
+from spa.pipeline.tune_rows import HELD, MOST_ROWS, VIEWS, rows_of, source_of
 from spa.pipeline.values import Groups
 from spa.probes import Data, probe_for
 from tests.carried import DIGITS
@@ -80,7 +80,7 @@ def test_pictures_are_seen_in_several_views_with_the_same_labels():
     assert all((views[k] != views[0]).any(1).mean() > 0.5 for k in range(1, VIEWS))
 
 
-def test_moved_inputs_are_half_of_both():
+def test_moved_inputs_come_first_and_others_fill_up():
     name = original().graph.inputs[0]
     shape = original().graph.shapes[name][1:]
     moved = [{name: np.full((64, *shape), -1.0, np.float32)} for _ in range(5)]
@@ -88,9 +88,12 @@ def test_moved_inputs_are_half_of_both():
     assert source.kind == "moved"
     found = [numbers(part).count(-1) for part in (source.fit, source.held)]
     assert found == [256 * VIEWS, 64]
-    assert (source.fit.rows, source.held.rows) == (512 * VIEWS, 128)
+    assert (source.fit.rows, source.held.rows) == (MOST_ROWS * VIEWS, HELD)
     few = source_of(probe(), original(), spa.Recipe(), moved[:1])
-    assert few.held.rows >= LEAST_HELD
+    assert few.held.rows == HELD and few.fit.rows == MOST_ROWS * few.views
+    many = source_of(probe(), original(), spa.Recipe(), moved * 5)
+    assert numbers(many.fit).count(-1) == many.fit.rows
+    assert numbers(many.held).count(-1) > 0.9 * many.held.rows and many.held.rows == HELD
 
 
 def test_a_file_of_labels_holds_one_array_of_whole_numbers(tmp_path):
