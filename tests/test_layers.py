@@ -26,6 +26,7 @@ torch
 trace
 rules
 coupling
+depth
 probes executor
 bases criteria budgets rewrite plans
 checkpoints

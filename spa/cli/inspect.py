@@ -15,6 +15,9 @@ from spa.reports.schema import Report
 FILTERS = (
     declare.option("Output", "--groups", is_flag=True, help="Only the groups that can be cut."),
     declare.option("Output", "--frozen", is_flag=True, help="Only what is frozen, and why."),
+    declare.option(
+        "Output", "--branches", is_flag=True, help="Only the branches that can be bypassed."
+    ),
 )
 
 
@@ -28,7 +31,7 @@ FILTERS = (
 )
 @click.argument("source", metavar="INPUT")
 def inspect(source: str, **options: Any) -> Task:
-    """Show coupled-channel groups: what can be cut, what is frozen and why.
+    """Show coupled-channel groups and branches: what can be cut, what is frozen and why.
 
     INPUT is an ONNX file, or - for stdin.  Nothing is changed and nothing is run.
 
@@ -42,6 +45,7 @@ def inspect(source: str, **options: Any) -> Task:
         from spa.reports import console
 
         report = cast(Report, pipeline.inspect(files.model_from(source), recipe, callback).report)
-        return Answer(console.select(report, groups=options["groups"], frozen=options["frozen"]))
+        asked = {name: options[name] for name in ("groups", "frozen", "branches")}
+        return Answer(console.select(report, **asked))
 
     return Task(work, "console:inspected", source)

@@ -26,9 +26,17 @@ def untold(graph: Graph, told: Iterable[int], rows: Callable[[int], int] = lambd
 
     `rows` is how many rows of the batch a node computes, of which one counts.
     """
+    return float(sum(macs for _, macs in untold_by_node(graph, told, rows)))
+
+
+def untold_by_node(
+    graph: Graph, told: Iterable[int], rows: Callable[[int], int] = lambda node: 1
+) -> Iterator[tuple[int, float]]:
+    """The same node by node: its number, and its MACs."""
     known = set(told)
-    others = (n for n in graph.order if n.index not in known)
-    return float(sum(n.times * _node(n, graph.shapes) / rows(n.index) for n in others))
+    for node in graph.order:
+        if node.index not in known:
+            yield node.index, node.times * _node(node, graph.shapes) / rows(node.index)
 
 
 def stored_inside(graph: GraphProto) -> Iterator[TensorProto]:

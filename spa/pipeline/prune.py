@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from spa.budgets.limits import keeper, limits
+from spa.depth import branches
 from spa.errors import UsageError
 from spa.events import Callback, quiet
 from spa.graph import save
@@ -104,7 +105,7 @@ def make_plan(model: Any, recipe: Recipe, callback: Callback = quiet) -> Result:
 
 
 def inspect(model: Any, recipe: Recipe, callback: Callback = quiet) -> Result:
-    """The groups of a model, what each costs, and what is frozen and why.
+    """The groups and branches of a model, what each costs, and what is frozen and why.
 
     Groups that an option keeps whole count as frozen.  Raises ReadError or UsageError.
     """
@@ -114,7 +115,7 @@ def inspect(model: Any, recipe: Recipe, callback: Callback = quiet) -> Result:
         groups = couple(load(model, recipe, context), recipe, context)
         limits(groups.coupling, recipe)  # names what no pattern matches
         keepers = tuple(keeper(group, recipe) for group in groups.coupling.groups)
-        context.reach(Options(groups, keepers))
+        context.reach(Options(groups, keepers, branches(groups.coupling).found))
         sizes_note(groups.graph, context)
     return Result(report_of(context, "ok"), reads=files_read(groups.graph, recipe))
 

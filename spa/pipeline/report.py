@@ -15,6 +15,7 @@ from spa.budgets.units import removed
 from spa.config import as_json
 from spa.coupling.cost import Cost, Sizes, reduction
 from spa.coupling.model import Coupling
+from spa.depth import Branch
 from spa.graph import Saved
 from spa.pipeline.context import Context
 from spa.pipeline.groups import group_facts
@@ -34,7 +35,7 @@ from spa.pipeline.values import (
     Written,
 )
 from spa.recipe import Recipe
-from spa.reports.schema import FileFacts, Report, Status, empty_report
+from spa.reports.schema import BranchFacts, FileFacts, Report, Status, empty_report
 from spa.validate import Verdict as Proof
 
 Port = list[Any]
@@ -124,6 +125,7 @@ def _(value: Options, report: Report) -> None:
     for fact, option in zip(report["groups"], value.keepers, strict=True):
         if option is not None:
             fact["frozen"], fact["reason"] = True, f"kept whole by {option}"
+    report["branches"] = [branch_facts(coupling, each) for each in value.branches]
 
 
 @put.register
@@ -274,6 +276,20 @@ def frozen_facts(coupling: Coupling) -> list[dict[str, Any]]:
         {"reason": text, "op": op, "node": node, "channels": n}
         for (text, op, node), n in held.most_common()
     ]
+
+
+def branch_facts(coupling: Coupling, branch: Branch) -> BranchFacts:
+    """A branch: by which node it is added, and what it costs."""
+    add = coupling.graph.at(branch.add)
+    return {
+        "name": branch.name,
+        "op": add.op,
+        "node": add.name,
+        "shortcut": branch.shortcut,
+        "nodes": len(branch.nodes),
+        "params": branch.params,
+        "macs": round(branch.macs),
+    }
 
 
 def verify_facts(verdict: Verdict) -> dict[str, Any]:

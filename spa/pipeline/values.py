@@ -19,6 +19,7 @@ from onnx import ModelProto
 from spa.coupling import Coupling
 from spa.coupling.cost import Cost, Sizes
 from spa.coupling.model import KeptUnits
+from spa.depth import Branch
 from spa.executor.survey import Runs
 from spa.graph import Graph
 from spa.latency import Whole
@@ -50,10 +51,14 @@ class Groups:
 
 @dataclass(frozen=True, eq=False)
 class Options:
-    """Groups with what the options keep whole: by position, which option does; None for none."""
+    """What there is to choose from: groups, and the branches that may be bypassed.
+
+    `keepers` says by position which option keeps a group whole; None for none.
+    """
 
     groups: Groups
     keepers: tuple[str | None, ...]
+    branches: tuple[Branch, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from spa.reports import facts, moved, run, wording
-from spa.reports.schema import GroupFacts, Report
+from spa.reports.schema import BranchFacts, GroupFacts, Report
 from spa.reports.screen import line, lines, shown, text
 from spa.reports.wording import Cell, Table
 
@@ -94,20 +94,25 @@ def verified(report: Report) -> RenderableType:
     return Group(*parts)
 
 
-def select(report: Report, *, groups: bool, frozen: bool) -> Report:
-    """Keep only what can be cut, or only what is frozen; asked for both or neither, keep all."""
-    if groups == frozen:
+def select(
+    report: Report, *, groups: bool = False, frozen: bool = False, branches: bool = False
+) -> Report:
+    """Keep only what can be cut, what is frozen, or what may be bypassed; by default, keep all."""
+    if groups == frozen == branches:
         return report
-    chosen = report.copy()
-    chosen["groups"] = [group for group in report["groups"] if group["frozen"] == frozen]
-    if groups:
+    chosen, asked = report.copy(), (groups, frozen)
+    chosen["groups"] = [each for each in report["groups"] if asked[each["frozen"]]]
+    if not frozen:
         chosen["frozen"] = []
+    if not branches and "branches" in chosen:
+        del chosen["branches"]
     return chosen
 
 
 def inspected(report: Report) -> RenderableType:
-    """Show a model's size, its groups and the reasons for what is frozen."""
-    parts = [*_groups(report), *_reasons(report, MOST_REASONS_ALONE), *_warnings(report)]
+    """Show a model's size, its groups, its branches and the reasons for what is frozen."""
+    parts = [*_groups(report), *_branches(report)]
+    parts += [*_reasons(report, MOST_REASONS_ALONE), *_warnings(report)]
     model = report.get("input")
     if not model:
         return Group(*parts)
@@ -130,6 +135,28 @@ def _groups(report: Report) -> list[RenderableType]:
     free = sum(not group["frozen"] for group in every)
     counts = f"{wording.plural(free, 'group')} can be cut, {len(every) - free:,} frozen"
     return [shown(table), line("Groups", counts)]
+
+
+def _branches(report: Report) -> Iterator[RenderableType]:
+    """What may be bypassed; the shares of nested branches count the inner one twice."""
+    every = report.get("branches") or []
+    if not every:
+        return
+    whole = report["input"]["macs"] if report["input"] else None
+    heads = ("Branch", "Added by", "Nodes", "Parameters", "MACs", "Share")
+    yield shown(Table(heads, [_branch(each, whole) for each in every], left=2))
+    yield line("Branches", f"{len(every):,} can be bypassed")
+
+
+def _branch(branch: BranchFacts, whole: int | None) -> tuple[str, ...]:
+    return (
+        wording.shorten(wording.printable(branch["name"]), 48),
+        wording.shorten(wording.printable(f"{branch['op']} {branch['node']}"), 40),
+        f"{branch['nodes']:,}",
+        wording.count(branch["params"]),
+        wording.count(branch["macs"]),
+        wording.percent(branch["macs"] / whole if whole else None),
+    )
 
 
 def _group(group: GroupFacts, costs: list[str]) -> tuple[str, ...]:

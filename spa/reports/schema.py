@@ -52,6 +52,21 @@ class FrozenFacts(TypedDict):
     channels: int
 
 
+class BranchFacts(TypedDict):
+    """What may be bypassed: `name` is the sum that `node` makes, which becomes its `shortcut`.
+
+    `nodes`, `params` and `macs` are what then goes; an inner branch is part of the outer one's.
+    """
+
+    name: str
+    op: str
+    node: str
+    shortcut: str
+    nodes: int
+    params: int
+    macs: int
+
+
 class _Output(TypedDict):
     path: str | None
     sha256: str | None
@@ -309,6 +324,7 @@ class Report(_Report, Origin, total=False):
 
     ops: OpCounts | None
     gates: list[Gate]
+    branches: list[BranchFacts]
     check: CheckFacts
     latency_budget: LatencyBudget
     tune: TuneFacts

@@ -86,6 +86,19 @@ def test_inspect_filters():
     assert len(report["groups"]) == 3  # the caller's report is left alone
 
 
+def test_inspect_lists_branches():
+    report = success()
+    assert "Branches" not in shown(console.inspected(report))
+    each = {"name": "add_1", "op": "Add", "node": "/b/Add", "shortcut": "relu", "nodes": 5}
+    report["branches"] = [{**each, "params": 1_200, "macs": 408_918_425}]
+    text = shown(console.inspected(report))
+    assert "1 can be bypassed" in text and "Add /b/Add" in text and "10.0%" in text
+    assert console.select(report, branches=True)["groups"] == []
+    assert len(console.select(report, branches=True)["branches"]) == 1
+    assert "branches" not in console.select(report, frozen=True)
+    assert console.select(report) == report
+
+
 def test_verify_lists_every_output_and_what_is_lossy():
     text = shown(console.verified(success()))
     assert "aux" in text and "0.999" in text
