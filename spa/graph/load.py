@@ -157,7 +157,7 @@ def _open(model: Model, label: str, base_dir: str | os.PathLike[str] | None) -> 
         digest, size = _digest(proto)
         return Parsed(proto, "the model", None, digest, size, folder, given=model)
     if isinstance(model, bytes | bytearray | memoryview):
-        return _parsed(model, label, None, folder)
+        return _parsed(bytes(model), label, None, folder)
     if isinstance(model, str | os.PathLike):
         if model == "-":
             return _parsed(sys.stdin.buffer.read(), label, None, folder)
@@ -167,7 +167,7 @@ def _open(model: Model, label: str, base_dir: str | os.PathLike[str] | None) -> 
         data = model.read()
         if not isinstance(data, bytes | bytearray | memoryview):
             raise ReadError(f"{label} gives text instead of bytes; open it in binary mode")
-        return _parsed(data, label, None, folder)
+        return _parsed(bytes(data), label, None, folder)
     raise ReadError(
         f"cannot read a model from {type(model).__name__}; "
         "pass a path, bytes, a binary stream or an onnx.ModelProto"

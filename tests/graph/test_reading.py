@@ -17,6 +17,7 @@ from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from spa.errors import ReadError, first_line
 from spa.graph import read
+from tests.carried import DIGITS
 from tests.graph.small import check_against_engine, linear, model, ops
 
 
@@ -251,3 +252,10 @@ def test_an_attribute_of_another_type(kind: str) -> None:
     proto.graph.node[0].attribute[0].type = AttributeProto.AttributeType.Value(kind)
     with pytest.raises(ReadError, match=f"attribute 'to' as {kind} where the operator takes INT"):
         read(proto)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, io.BytesIO])
+def test_a_model_from_memory_is_remembered_as_it_came(kind):
+    contents = DIGITS.read_bytes()
+    _, found = read(kind(contents)).source.original()
+    assert found == contents
