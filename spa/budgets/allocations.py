@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from spa.budgets.task import EXCESS, Choice, Task, allocation
 from spa.coupling.model import KeptUnits
 
+LAST = 10.0  # what the last channel of a group counts beyond all others
 TURNS = 4  # allocations, each at the prices of the one before
 
 
@@ -28,16 +31,38 @@ def curves(task: Task) -> Choice:
     """The least error in all, along the groups' error curves; with a scorer that measures.
 
     Errors are divided by prices, and the prices taken again at the choice they led to; the choice
-    with the least error is kept.  Scores that are no errors are taken as `greedy` does.
+    with the least error is kept.  Scores of gradients are no errors that add up: what counts is the
+    logarithm of the share that a group keeps of its own.  Other scores are taken as `greedy` does.
     """
     if not task.recipe.measures:
         return greedy(task)
+    if task.recipe.differentiates:
+        task = replace(task, scores=shares_kept(task))
     found: list[Choice] = []
     kept = task.coupling.everything()
     for _ in range(TURNS if task.recipe.scope == "global" else 1):
         found.append(task.reach(task.moves(per_price(task, kept), task.recipe.scope)))
         kept = found[-1].kept
     return min(found, key=lambda choice: (choice.excess > EXCESS, task.lost(choice.kept)))
+
+
+def shares_kept(task: Task) -> NDArray[np.float64]:
+    """-log of the share that a group keeps of its scores, as scores that add up to it.
+
+    The k-th worst channel of a group of which S is left counts log(S / (S - s_k)), so the last ones
+    are beyond price: no group is cut down to a bottleneck because its gradients are small.
+    """
+    result = task.scores.copy()
+    for group in task.coupling.groups:
+        order = np.argsort(task.scores[group.cells], axis=1, kind="stable")
+        own = np.take_along_axis(task.scores[group.cells], order, 1).mean(0)
+        own = own - min(own[0], 0.0) + 1e-6 * (np.ptp(own) or 1.0)
+        left = np.cumsum(own[::-1])[::-1]
+        worth = np.append(np.log(left[:-1] / left[1:]), np.log(left[-1] / own[0]) + LAST)
+        worth = np.maximum.accumulate(worth)
+        for cell, ranks in zip(group.cells, order, strict=True):
+            result[cell[ranks]] = worth
+    return result
 
 
 def per_price(task: Task, at: KeptUnits) -> NDArray[np.float64]:

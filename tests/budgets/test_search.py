@@ -119,6 +119,32 @@ def test_global_prefers_the_group_of_least_worth():
     assert gone.pop("block3.body.expand.conv.weight") > 50 and not any(gone.values())
 
 
+@pytest.mark.parametrize("of", ["macs", "params"])
+def test_no_group_becomes_a_bottleneck_because_its_gradients_are_small(of):
+    """Gradients tell channels of a group apart, not groups: a small scale costs no more channels."""
+    coupling = coupling_of("digits")
+    scores = np.random.default_rng(0).uniform(1, 2, coupling.notes.size)
+    even, _ = choose("digits", scores, ratio=0.7, of=of, scorer="snip")
+    scores[coupling.groups[4].cells] *= 1e-4
+    small, _ = choose("digits", scores, ratio=0.7, of=of, scorer="snip")
+    assert lost("digits", small) == lost("digits", even)
+    assert all(lost("digits", small)[g.name] < 0.9 * g.size for g in coupling.groups)
+
+
+def test_before_training_every_group_pays_alike():
+    """With equal scores the logarithms of all widths are weighed: dear groups shrink, not cheap."""
+    coupling, cost = coupling_of("digits"), cost_of("digits")
+    alive, gone = choose("digits", np.ones(coupling.notes.size), ratio=0.7, scorer="snip")
+    assert 0.7 <= gone["macs"] <= 0.71
+    paid = []
+    for group in coupling.groups:
+        without = alive.copy()
+        without[group.cells] = False
+        if (~alive[group.cells]).any():
+            paid.append(reduction(cost(alive), cost(without))["macs"])
+    assert len(paid) > 2 and max(paid) < 1.6 * min(paid)
+
+
 def test_local_shrinks_all_groups_alike():
     alive, _ = choose("fashion", ratio=0.4, scope="local")
     shares = [lost("fashion", alive)[g.name] / g.size for g in coupling_of("fashion").groups]
