@@ -87,7 +87,8 @@ class Cutter:
             if entry is not None and entry.get("others"):
                 raise UsageError(
                     f"{name} is read in several places that keep different positions, which one "
-                    "tensor of a checkpoint cannot hold; plan with --ignore for one of them"
+                    "tensor of a checkpoint cannot hold; export so that equal weights stay apart "
+                    "(PyTorch: keep_initializers_as_inputs=True), or plan with --ignore for one"
                 )
             self._kept[name] = whole if entry is None else take(whole, entry)
         return self._kept[name]

@@ -121,7 +121,7 @@ def test_global_prefers_the_group_of_least_worth():
 
 @pytest.mark.parametrize("of", ["macs", "params"])
 def test_no_group_becomes_a_bottleneck_because_its_gradients_are_small(of):
-    """Gradients tell channels of a group apart, not groups: a small scale costs no more channels."""
+    """They tell channels of a group apart, not groups: a small scale costs no more channels."""
     coupling = coupling_of("digits")
     scores = np.random.default_rng(0).uniform(1, 2, coupling.notes.size)
     even, _ = choose("digits", scores, ratio=0.7, of=of, scorer="snip")

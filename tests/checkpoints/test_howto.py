@@ -12,6 +12,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
+import spa
+import spa.torch
 from spa.cli.main import run
 from tests.carried import MODELS
 
@@ -99,6 +101,39 @@ def test_pytorch(digits):
     numbers = [sum(p.numel() for p in each.parameters()) for each in (net, made["small"])]
     assert numbers[1] < 0.8 * numbers[0]
     judge(seen["before"], outputs(made["small"]), pictures, labels)
+
+
+def test_before_any_training(digits):
+    torch = pytest.importorskip("torch")
+    nn, seen = torch.nn, {}
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    pictures, labels = digits
+    images = torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))
+    classes = torch.from_numpy(labels)
+    net = nn.Sequential(
+        nn.Conv2d(1, 16, 3, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.Conv2d(16, 16, 3, stride=2, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10),
+    )  # fmt: skip
+
+    def train(module):
+        optimizer = torch.optim.Adam(module.train().parameters(), 1e-2)
+        for _ in range(8):
+            for rows in torch.randperm(TRAINED).split(25):
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(module(images[rows]), classes[rows]).backward()
+                optimizer.step()
+        with torch.no_grad():
+            seen["after"] = module.eval()(images)
+
+    names = {"net": net, "images": images[:128], "classes": classes[:128], "train": train}
+    made = follow("Before any training", torch=torch, spa=spa, **names)
+    numbers = [sum(p.numel() for p in each.parameters()) for each in (net, made["small"])]
+    assert 0.15 * numbers[0] < numbers[1] < 0.3 * numbers[0]
+    widths = [m.num_features for m in made["small"] if isinstance(m, nn.BatchNorm2d)]
+    assert len(set(widths)) == 2, "the two norms, equal before training, keep what is their own"
+    assert right(seen["after"], labels) > 0.6
 
 
 def test_keras(digits):

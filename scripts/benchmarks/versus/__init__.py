@@ -1,0 +1,1 @@
+"""What train_on.py trains, and what it prunes with."""
