@@ -279,6 +279,11 @@ class Recipe:
         )
 
     @property
+    def relative(self) -> bool:
+        """Whether scores tell channels of a group apart only: they are no errors that add up."""
+        return self.differentiates and bool(CRITERIA.says(self.scorer, "relative"))
+
+    @property
     def mode(self) -> str:
         """What is refitted, with nothing left open."""
         if self.repair != "auto":

@@ -267,6 +267,7 @@ CRITERIA: Registry[Any] = Registry(
     measures=False,
     comparable=False,
     gradients=False,
+    relative=False,
 )
 UNITS: Registry[Any] = Registry(
     "unit", "spa.budgets", group="spa.units", counted=False, timed=False

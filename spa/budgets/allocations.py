@@ -31,12 +31,13 @@ def curves(task: Task) -> Choice:
     """The least error in all, along the groups' error curves; with a scorer that measures.
 
     Errors are divided by prices, and the prices taken again at the choice they led to; the choice
-    with the least error is kept.  Scores of gradients are no errors that add up: what counts is the
-    logarithm of the share that a group keeps of its own.  Other scores are taken as `greedy` does.
+    with the least error is kept.  Where scores only tell the channels of a group apart (those made
+    for nets before training), the logarithm of the share that the group keeps takes the place of
+    the error.  Scores of what does not measure are taken as `greedy` does.
     """
     if not task.recipe.measures:
         return greedy(task)
-    if task.recipe.differentiates:
+    if task.recipe.relative:
         task = replace(task, scores=shares_kept(task))
     found: list[Choice] = []
     kept = task.coupling.everything()

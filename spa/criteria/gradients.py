@@ -42,7 +42,7 @@ FEW = 512
 """Rows that gradients are taken of one by one, at most."""
 
 
-@criterion(measures=True, comparable=True, gradients=True)
+@criterion(measures=True, comparable=True, gradients=True, relative=True)
 def snip(context: Context) -> Weigh:
     """Connection sensitivity: the gradient's share that hangs on a weight (SNIP).
 
@@ -56,7 +56,7 @@ def snip(context: Context) -> Weigh:
     return _by_name(context, {name: s / np.float32(whole) for name, s in scores.items()})
 
 
-@criterion(measures=True, comparable=True, gradients=True)
+@criterion(measures=True, comparable=True, gradients=True, relative=True)
 def grasp(context: Context) -> Weigh:
     """What the flow of gradients would lose with a weight (GraSP).
 
@@ -69,7 +69,7 @@ def grasp(context: Context) -> Weigh:
     return _by_name(context, {name: values[name] * hg for name, hg in found.items()})
 
 
-@criterion(measures=True, comparable=True, gradients=True)
+@criterion(measures=True, comparable=True, gradients=True, relative=True)
 def crop(context: Context) -> Weigh:
     """How far the flow of gradients would change without a weight (CroP).
 
