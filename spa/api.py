@@ -65,9 +65,8 @@ def spoken(function: Callable[P, Result]) -> Callable[P, Result]:
 
 def _spoken(callback: Callback) -> Callback:
     def call(event: Event) -> None:
-        if isinstance(event, Note):
-            event = Note(in_python(event.message), event.warning)
-        callback(event)
+        words = Note(in_python(event.message), event.warning) if isinstance(event, Note) else event
+        callback(words)
 
     return call
 
@@ -147,6 +146,7 @@ def prune(
     input_range: Sequence[float] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    bypass: str | Sequence[str] = (),
     resume: bool = False,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
@@ -157,11 +157,10 @@ def prune(
     Args:
         check: function of a model's path, or a command line as in the shell, that gives a score.
         calib: inputs to fit on, instead of synthetic ones: the path of a file or a folder, an
-            array for the only input, a dict of arrays by input, or an iterable of either, each a
-            row or several.  Arrays have the types and shapes of the inputs, any number of rows;
-            bytes for a picture get the range of its pixels.
-        resume: whether to go on where the tuning of a run of the same kind was interrupted; what
-            comes before it is done again, to the same numbers.
+            array for the only input, a dict of arrays by input, or an iterable of either.  Arrays
+            have the types and shapes of the inputs, any number of rows; bytes are pixels.
+        bypass: patterns of names of branches to take out; they count towards the ratio.
+        resume: whether to go on with a tuning that was interrupted; what came before is repeated.
 
     Returns:
         The model, the plan and the report.
@@ -171,8 +170,9 @@ def prune(
             `TargetError`, `VerifyError`); the partial report is its attribute `report`.
     """
     recipe = _recipe({name: value for name, value in locals().items() if name in OPTIONS})
-    given = _model(model)
-    return pipeline.prune(given, recipe, callback, output=output, force=force, resume=resume)
+    return pipeline.prune(
+        _model(model), recipe, callback, output=output, force=force, bypass=bypass, resume=resume
+    )
 
 
 def _model(model: Any) -> Any:

@@ -38,6 +38,11 @@ def carry(
         UsageError: what the plan cuts is not found, or fits in two places, or cannot be cut in
             the checkpoint's layout; the sentence names it.
     """
+    if plan.bypass:
+        raise UsageError(
+            f"the plan bypasses {plan.bypass[0]}, and a checkpoint has no graph that it could be "
+            "taken out of; apply the plan to the ONNX file"
+        )
     if plan.rotated and slim is None:
         raise UsageError(
             f"the plan counts positions of {plan.rotated[0]} after its channels were mixed, which "

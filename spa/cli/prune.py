@@ -21,12 +21,20 @@ PLAN = declare.option(
     metavar="FILE",
     help="Cut what this plan says, in place of --ratio.",
 )
+BYPASS = declare.option(
+    "How much",
+    "--bypass",
+    multiple=True,
+    metavar="GLOB",
+    help="Take out the branches (`spa inspect --branches`) that this names, with or without a "
+    "ratio, which they count towards; repeatable.",
+)
 
 
 @command(
     "prune",
     declare.recipe(*declare.SECTIONS),
-    (PLAN,),
+    (PLAN, BYPASS),
     declare.RESUME,
     declare.CONFIG,
     declare.SET,
@@ -51,7 +59,7 @@ def prune(source: str, **options: Any) -> Task:
     to_stdout = output == files.STREAM
 
     def work(callback: Callback) -> Answer:
-        if options["ratio"] is None and options["plan"] is None:
+        if options["ratio"] is None and options["plan"] is None and not options["bypass"]:
             raise UsageError(
                 "nothing says how much is to go; give --ratio (0.5 removes half) or --plan FILE"
             )
@@ -60,8 +68,11 @@ def prune(source: str, **options: Any) -> Task:
         if output is not None:
             files.check_output(output, force=options["force"])
         from spa import pipeline
+        from spa.plans import Plan
 
-        asked = {name: options[name] for name in ("force", "dry_run", "plan", "resume")}
+        asked = {n: options[n] for n in ("force", "dry_run", "plan", "bypass", "resume")}
+        if options["ratio"] is None and options["plan"] is None:
+            asked["plan"] = Plan({})  # a bypass alone
         target, model = None if to_stdout else output, files.model_from(source)
         outcome = pipeline.prune(model, recipe, callback, output=target, **asked)
         return files.answer(outcome, to_stdout=to_stdout)

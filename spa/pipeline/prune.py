@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from spa.pipeline.report import report_of, reporting
 from spa.pipeline.result import Result
 from spa.pipeline.score import score
 from spa.pipeline.settle import heads_of, settle
+from spa.pipeline.shorten import fitting, left_to_do, nothing_more, shorten
 from spa.pipeline.sign import sign
 from spa.pipeline.tuning import check_tuning, heal
 from spa.pipeline.values import Choice, Groups, Options, Planned, Settled, Written
@@ -47,28 +49,34 @@ def prune(
     force: bool = False,
     dry_run: bool = False,
     plan: Place | Plan | Result | None = None,
+    bypass: str | Sequence[str] = (),
     resume: bool = False,
     command: str = "prune",
 ) -> Result:
     """Prune one model (a path, bytes, a stream or a ModelProto), by its scores or as a plan says.
 
-    A dry run does everything but write; to `resume` is to go on with a tuning that was interrupted,
-    after the stages before it; the report calls what is done `command`.  Raises SpaError, with the
-    partial report as attribute `report`.
+    The branches that a pattern of `bypass` names go first, and count towards the ratio, with or
+    without a plan.  A dry run does everything but write; to `resume` is to go on with a tuning that
+    was interrupted, after the stages before it; the report calls what is done `command`.  Raises
+    SpaError, with the partial report as attribute `report`.
     """
     context = Context(command, callback)
     with reporting(context):
         target = None if dry_run else output
         recipe, given = _asked(model, recipe, context, target, plan)
         check_tuning(recipe, resume=resume)
-        groups = couple(load(model, recipe, context), recipe, context)
-        score_original(groups.graph, recipe, context)
-        settled = context.reach(settle(groups, recipe, context, given))
-        choice = _chosen(groups, settled, given, context)
+        original = couple(load(model, recipe, context), recipe, context)
+        score_original(original.graph, recipe, context)
+        globs = [bypass] if isinstance(bypass, str) else bypass
+        groups = shorten(original, globs, given, recipe, context)
+        share, given = _share(original, groups, given, recipe)
+        settled = context.reach(settle(groups, replace(recipe, ratio=share), context, given))
+        choice = _chosen(groups, settled, given, recipe.ratio, context)
+        settled = context.reach(settled.at(recipe.ratio))
         made = repair(cut(choice, context, checked=given is None), settled, context)
-        made = heal(made, groups, settled, context, resume=resume)
-        written = finish(sign(made, groups, context), settled, context, output)
-        reads = files_read(groups.graph, recipe, plan)
+        made = heal(made, original, settled, context, resume=resume)
+        written = finish(sign(made, original, groups, context), settled, context, output)
+        reads = files_read(original.graph, recipe, plan)
         if target is not None:
             deliver(written, target, reads, force, context)
     return result_of(written, context, reads, "dry-run" if dry_run else "ok")
@@ -139,11 +147,29 @@ def _asked(
     return (recipe if given is None else replace(recipe, heads=heads_of(given))), given
 
 
-def _chosen(groups: Groups, settled: Settled, plan: Plan | None, context: Context) -> Choice:
-    """What stays, as the scores have it or as a plan does."""
+def _chosen(
+    groups: Groups, settled: Settled, plan: Plan | None, ratio: float, context: Context
+) -> Choice:
+    """What stays, as the scores have it or as a plan does; `ratio` is of the whole model."""
     if plan is not None:
-        return context.reach(follow(groups, plan, settled, context))
-    return context.reach(choose(score(groups, settled, context), settled, context))
+        choice = follow(groups, plan, settled, context)
+    else:
+        choice = choose(score(groups, settled, context), settled, context)
+    if groups.bypassed:
+        said = choice.plan.recipe if plan else {**choice.plan.recipe, "ratio": ratio}
+        names = tuple(each.name for each in groups.bypassed)
+        choice = replace(choice, plan=replace(choice.plan, bypass=names, recipe=said))
+    return context.reach(choice)
+
+
+def _share(
+    original: Groups, groups: Groups, plan: Plan | None, recipe: Recipe
+) -> tuple[float, Plan | None]:
+    """How much of what is left is to go, and the plan to follow instead of scores, if any."""
+    if plan is not None:
+        return recipe.ratio, fitting(plan, original, groups)
+    share = left_to_do(original, groups, recipe)
+    return (share, None) if share > 0 else (recipe.ratio, nothing_more(recipe))
 
 
 def finish(

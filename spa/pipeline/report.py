@@ -29,6 +29,7 @@ from spa.pipeline.values import (
     Pair,
     Planned,
     Settled,
+    Shortened,
     Tuned,
     Verdict,
     Weighed,
@@ -105,6 +106,11 @@ def _(value: Groups, report: Report) -> None:
     report["input"] = cast(Any, model_facts(value))
     report["frozen"] = cast(Any, frozen_facts(value.coupling))
     report["groups"] = cast(Any, group_facts(value.coupling, None))
+
+
+@put.register
+def _(value: Shortened, report: Report) -> None:
+    report["bypassed"] = [branch_facts(value.original.coupling, each) for each in value.branches]
 
 
 @put.register

@@ -22,14 +22,14 @@ OURS = "spa."
 REFITTED = "spa.reconstructed"
 
 
-def sign(repaired: Repaired, original: Groups, context: Context) -> Written:
+def sign(repaired: Repaired, original: Groups, shortened: Groups, context: Context) -> Written:
     """Put the plan into the model's metadata, and settle what its file will be."""
     choice, small = repaired.cut.choice, repaired.model
     sizes = replace(Cost(choice.coupling)(choice.kept), params=stored(small))
     _signed(small, original.graph, choice.plan, refitted=repaired.refitted)
     file = _compacted(small, original.graph, context)
     ops = OpCounts(before=dict(original.graph.source.ops), after=count_ops(file))
-    return context.reach(Written(original, repaired, file, sizes, ops))
+    return context.reach(Written(original, shortened, repaired, file, sizes, ops))
 
 
 def is_refitted(model: ModelProto) -> bool:

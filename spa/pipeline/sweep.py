@@ -224,7 +224,7 @@ class _Trials:
     def _written(self, choice: Choice, settled: Settled, branch: Context) -> Written:
         made = repair(cut(choice, branch, checked=True), settled, branch)
         made = heal(made, self.groups, settled, branch)
-        written = sign(made, self.groups, branch)
+        written = sign(made, self.groups, self.groups, branch)
         return finish(written, settled, branch, self.output, weigh=True)
 
 

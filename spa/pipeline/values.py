@@ -37,11 +37,15 @@ Given = Data | Held | None
 
 @dataclass(frozen=True, eq=False)
 class Groups:
-    """A model that was read and analysed: its coupled channels, and what it costs whole."""
+    """A model that was read and analysed: its coupled channels, and what it costs whole.
+
+    `bypassed` are the branches of the original that it is without.
+    """
 
     coupling: Coupling
     sizes: Sizes
     given: Given = None
+    bypassed: tuple[Branch, ...] = ()
 
     @property
     def graph(self) -> Graph:
@@ -59,6 +63,14 @@ class Options:
     groups: Groups
     keepers: tuple[str | None, ...]
     branches: tuple[Branch, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Shortened:
+    """The branches that a model is cut without."""
+
+    original: Groups
+    branches: tuple[Branch, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,9 +162,13 @@ class Repaired:
 
 @dataclass(frozen=True, eq=False)
 class Written:
-    """The model as its file will have it, signed and compact; what it costs, what it is made of."""
+    """The model as its file will have it, signed and compact; what it costs, what it is made of.
+
+    Of `original`, `shortened` is without the branches that are bypassed; else it is the same.
+    """
 
     original: Groups
+    shortened: Groups
     repaired: Repaired
     file: ModelProto
     sizes: Sizes

@@ -24,14 +24,15 @@ from spa.recipe import Recipe
 from spa.reports.moved import rows_of
 from spa.reports.schema import Latency
 from spa.reports.wording import LARGE_DRIFT, LOW_AGREEMENT, measure, percent, printable
-from spa.validate import Drift, runs_of, side_by_side, total, verify
+from spa.validate import Drift, drift, runs_of, side_by_side, total, verify
 from spa.validate import Verdict as Proof
 from spa.validate.inputs import Feeds, Inputs, feeds_at, fresh, random
 from spa.validate.own import OWN_RUNS, check_own
 from spa.validate.proof import is_quantised
-from spa.validate.runs import session_of
+from spa.validate.runs import Runner, session_of
 from spa.validate.silent import amounts, silent
 from spa.validate.sizes import is_heavy
+from spa.validate.zeroed import Bypassed, prove_bypass
 
 MOST_LIMITS = 3
 
@@ -49,7 +50,7 @@ def judge(written: Written, settled: Settled, context: Context) -> Verdict | Non
         return None
     repaired, original = written.repaired, written.original
     cut = repaired.cut
-    coupling, kept = cut.choice.coupling, cut.choice.kept
+    coupling, kept, short = cut.choice.coupling, cut.choice.kept, written.shortened
     refit = repaired.model is not cut.model
     with context.stage("verify"):
         asked: dict[str, Any] = {"seed": recipe.seed, "device": recipe.device}
@@ -58,15 +59,45 @@ def judge(written: Written, settled: Settled, context: Context) -> Verdict | Non
         asked["ran"] = context.counted(sum(expected), "runs")
         check_own(original.graph, **asked)
         with failing(recipe.verify, context):
+            less = without_branches(original.graph, short, **asked)
             proof = verify(coupling, kept, cut.model, level=recipe.verify, **asked)
             if refit:
                 after = verify(coupling, kept, repaired.model, level="run", **asked)
                 proof = replace(proof, drift=after.drift)
+            if short.bypassed:
+                proof = with_bypass(proof, less, original.graph, repaired.model, recipe)
             verdict = compare(
                 original, written.file, settled, context, proof, fitted=bool(settled.feeds) or refit
             )
         _warn(verdict, original.graph, recipe, context)
     return verdict
+
+
+def without_branches(graph: Graph, short: Groups, **asked: Any) -> Bypassed | None:
+    """What the proof of a bypass has seen; None where nothing is bypassed."""
+    if not short.bypassed:
+        return None
+    return prove_bypass(graph, short.bypassed, short.graph.proto, **asked)
+
+
+def with_bypass(
+    proof: Proof,
+    less: Bypassed | None,
+    graph: Graph,
+    small: ModelProto,
+    recipe: Recipe,
+    base_dir: Path | None = None,
+) -> Proof:
+    """What was seen of a cut and of the bypass before it; the drift is that of both."""
+    base = graph.source.base_dir
+    feeds = feeds_at(graph, recipe.seed)
+    before = Runner(graph.proto, base, recipe.device)(feeds, False)
+    after = Runner(small, base_dir or base, recipe.device)(feeds, False)
+    proof = replace(proof, drift=drift(before, after))
+    if less is None or proof.equivalence is None:
+        return proof
+    error = max(proof.equivalence, less.gap.error)
+    return replace(proof, equivalence=error, compared=proof.compared + less.gap.compared)
 
 
 @contextmanager

@@ -20,9 +20,10 @@ from spa.pipeline.load import load
 from spa.pipeline.report import report_of, reporting
 from spa.pipeline.result import Result
 from spa.pipeline.settle import heads_of, judged
+from spa.pipeline.shorten import asked, without
 from spa.pipeline.sign import is_refitted
 from spa.pipeline.values import Groups, Pair, Settled
-from spa.pipeline.verdict import compare, failing
+from spa.pipeline.verdict import compare, failing, with_bypass
 from spa.plans import carried_plan, place
 from spa.recipe import Recipe
 from spa.validate import Verdict as Proof
@@ -33,6 +34,7 @@ from spa.validate.lengths import check_shapes
 from spa.validate.own import OWN_RUNS, check_own
 from spa.validate.runs import Runner
 from spa.validate.sizes import each_other, is_heavy
+from spa.validate.zeroed import prove_bypass
 
 OWN = "compare a model with its own pruned version"
 
@@ -112,21 +114,31 @@ def _compare(
                 raise UsageError("the weights that were kept are refitted; use --level run")
             if plan.source.get("sha256") != coupling.graph.source.sha256 and level == "auto":
                 raise UsageError("it was pruned from another file")
-            kept, _ = place(coupling, plan)
+            found = asked(coupling, (), plan.bypass) if plan.bypass else ()
+            short = without(coupling, found, recipe) if found else coupling
+            kept, _ = place(short, plan)
         except UsageError as error:
             if level == "equivalence":
                 raise VerifyError(f"equivalence cannot be checked: {error}") from error
         else:
-            return verify_cut(
-                coupling,
+            base = second.source.base_dir
+            proof = verify_cut(
+                short,
                 kept,
                 second.proto,
                 seed=recipe.seed,
                 device=recipe.device,
-                base_dir=second.source.base_dir,
+                base_dir=base,
                 advice="if its weights were changed on purpose, compare with --level run",
                 ran=counted(runs_of(coupling, "equivalence"), "runs"),
             )
+            if not found:
+                return proof
+            whole = coupling.graph
+            less = prove_bypass(
+                whole, found, short.graph.proto, seed=recipe.seed, device=recipe.device
+            )
+            return with_bypass(proof, less, whole, second.proto, recipe, base)
     ran = counted(runs_of(coupling, "run"), "runs")
     return _run_both(coupling.graph, second, recipe, ran)
 

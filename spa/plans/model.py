@@ -56,6 +56,7 @@ class _Said(TypedDict):
 
 class _File(_Said, total=False):
     rotated: list[str]
+    bypass: list[str]
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class Plan:
         report: the report of the run that made it; not part of the file.
         rotated: tensors whose channels were mixed before the choice, so that positions count in the
             new basis; absent from the file where there are none.
+        bypass: names of branches, which are the sums that become their shortcuts; of groups and
+            tensors inside them nothing need be said.  Absent from the file where there are none.
     """
 
     tensors: Mapping[str, Entry]
@@ -83,6 +86,7 @@ class Plan:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     rotated: tuple[str, ...] = ()
+    bypass: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """The file's text; the same plan gives the same text."""
@@ -96,12 +100,15 @@ class Plan:
         }
         if self.rotated:
             body["rotated"] = list(self.rotated)
+        if self.bypass:
+            body["bypass"] = list(self.bypass)
         return json.dumps(body, separators=(",", ":"), sort_keys=True) + "\n"
 
     @property
     def sha256(self) -> str:
         """Hash of what is kept (not of where the plan came from)."""
         kept = json.dumps({k: dict(v) for k, v in self.tensors.items()}, sort_keys=True)
+        kept += json.dumps(sorted(self.bypass)) if self.bypass else ""
         return hashlib.sha256(kept.encode()).hexdigest()
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -148,6 +155,7 @@ class Plan:
             file["source"],
             file["recipe"],
             rotated=tuple(file.get("rotated", ())),
+            bypass=tuple(file.get("bypass", ())),
         )
 
 

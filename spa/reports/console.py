@@ -15,6 +15,7 @@ from spa.reports.wording import Cell, Table
 MOST_REASONS, MOST_REASONS_ALONE = 5, 30
 MOST_NODES = 2
 MOST_LOSSY = 5
+MOST_BRANCHES = 6
 COSTS = {"params": "Parameters", "macs": "MACs"}
 
 
@@ -29,6 +30,7 @@ def _summary(report: Report) -> Iterator[RenderableType]:
         yield shown(compared)
     if report.get("groups"):
         yield line("Groups", facts.groups(report).sentence)
+    yield from _bypassed(report)
     yield from _reasons(report, MOST_REASONS)
     yield from _verification(report)
     for k, words in enumerate(run.budget(report)):
@@ -43,6 +45,17 @@ def _summary(report: Report) -> Iterator[RenderableType]:
         yield line("Time", wording.seconds(total) + run.memory(report), "dim")
     written = [row[1] for row in run.files(report).rows if row[0] != "input"]
     yield from lines("Files", dict.fromkeys(written))
+
+
+def _bypassed(report: Report) -> Iterator[RenderableType]:
+    """The branches that were taken out."""
+    every = report.get("bypassed") or []
+    names = [wording.shorten(wording.printable(each["name"]), 48) for each in every]
+    if names:
+        shown_names = ", ".join(names[:MOST_BRANCHES])
+        more = ", …" if len(names) > MOST_BRANCHES else ""
+        count = f"{len(names)} branch{'' if len(names) == 1 else 'es'}"
+        yield line("Bypassed", f"{count}: {shown_names}{more}")
 
 
 def _reasons(report: Report, most: int) -> Iterator[RenderableType]:
@@ -128,7 +141,8 @@ def inspected(report: Report) -> RenderableType:
 def _groups(report: Report) -> list[RenderableType]:
     every = report.get("groups") or []
     if not every:
-        return [line("Groups", "none")]
+        filtered = report.get("branches") and not report["frozen"]
+        return [] if filtered else [line("Groups", "none")]
     costs = [key for key in COSTS if any(g.get(key) is not None for g in every)]
     heads = ("Group", "Members", "Channels", *(COSTS[key] for key in costs), "")
     table = Table(heads, [_group(group, costs) for group in every], left=2)

@@ -325,6 +325,7 @@ class Report(_Report, Origin, total=False):
     ops: OpCounts | None
     gates: list[Gate]
     branches: list[BranchFacts]
+    bypassed: list[BranchFacts]
     check: CheckFacts
     latency_budget: LatencyBudget
     tune: TuneFacts

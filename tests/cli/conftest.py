@@ -68,8 +68,9 @@ def calls(monkeypatch):
         )
 
     def prune(model, recipe, callback, output=None, force=False, dry_run=False, plan=None,
-              resume=False):  # fmt: skip
+              bypass=(), resume=False):  # fmt: skip
         seen = {"output": output, "force": force, "dry_run": dry_run, "plan": plan}
+        seen["bypass"] = bypass
         return outcome("prune", callback, model=model, recipe=recipe, **seen)
 
     def apply(model, plan_path, recipe, callback, output=None, force=False, resume=False):

@@ -5,28 +5,10 @@ from __future__ import annotations
 import pytest
 
 from spa import inspect
-from spa.coupling import analyse
 from spa.coupling.cost import Cost
 from spa.coupling.per_node import macs_of_nodes
-from spa.depth import branches
-from spa.graph import read
+from tests.depth.cases import coupled, found, net
 from tests.nets import deep
-from tests.nets.net import Net
-
-
-def net(make, **options):
-    n = Net(**options)
-    made = make(n)
-    return n.done(*([made] if isinstance(made, str) else made))
-
-
-def coupled(make, **options):
-    return analyse(read(net(make, **options)), strict=True)
-
-
-def found(make, **options):
-    coupling = coupled(make, **options)
-    return coupling, branches(coupling)
 
 
 def ops(coupling, branch):

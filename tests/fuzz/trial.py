@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from spa.coupling import analyse
-from spa.graph import read
+from spa.coupling import Coupling, analyse
+from spa.coupling.cost import Cost
+from spa.depth import branches
+from spa.graph import Graph, read
 from spa.rewrite import rewrite
+from spa.rewrite.bypass import bypassed
 from spa.validate.verify import lossy_at
 from tests import oracles
 from tests.fuzz.reference import Agreement, Reference, compare, same_inputs
+from tests.fuzz.silenced import silenced
 from tests.nets import random_net
-from tests.nets.random_lengths import random_lengths_net
+from tests.nets.random_lengths import LengthsNet, random_lengths_net
+from tests.nets.random_net import RandomNet
 
 OK, REFUSED, WRONG = "ok", "refused", "wrong"
 NOTHING = "nothing can be pruned"
+NOWHERE = "no branch can be bypassed"
 HEADS = ("free", "free", "tied", "free", "whole")
 
 
@@ -53,7 +59,16 @@ def trial_lengths(seed: int) -> Verdict:
     return _judged(seed, _lengths)
 
 
-KINDS: dict[str, Callable[[int], Verdict]] = {"mixtures": trial, "lengths": trial_lengths}
+def trial_depth(seed: int) -> Verdict:
+    """Bypass branches of a net, drawn at random, then cut what is left; never raises."""
+    return _judged(seed, _depth)
+
+
+KINDS: dict[str, Callable[[int], Verdict]] = {
+    "mixtures": trial,
+    "lengths": trial_lengths,
+    "depth": trial_depth,
+}
 """The families of nets, and what is done with one of them."""
 
 
@@ -101,6 +116,47 @@ def _lengths(seed: int, steps: list[str]) -> tuple[int, Agreement]:
             feeds = net.feeds(sizes)
             found.add(compare(reference.run(feeds, sizes), small, feeds))
     return refusals, found
+
+
+def _depth(seed: int, steps: list[str]) -> tuple[int, Agreement]:
+    net = random_lengths_net(seed // 2) if seed % 2 else random_net(seed // 2, norms=seed % 4 == 0)
+    steps += net.steps
+    shapes = net.analysed if isinstance(net, LengthsNet) else None
+    coupling = analyse(read(net.model, input_shapes=shapes), strict=True)
+    known = branches(coupling).found
+    if not known:
+        raise oracles.Refused(NOWHERE)
+    random = np.random.default_rng(seed)
+    drawn = [each for each in known if random.random() < 0.5] or [known[seed % len(known)]]
+    short = bypassed(coupling.graph, drawn)
+    same_inputs(net.model, short)
+    found = Agreement()
+    for feeds in _feeds(net, coupling.graph):
+        found.add(silenced(coupling.graph.proto, drawn, short, feeds))
+    left = analyse(read(short, input_shapes=shapes), strict=True)
+    whole, less = (Cost(each)(each.everything()) for each in (coupling, left))
+    apart = sum(each.macs for each in drawn if not any(each.add in o.nodes for o in drawn))
+    assert less.macs <= whole.macs - apart + 1e-6 * whole.macs, f"{less.macs} of {whole.macs} left"
+    again = _cut_further(seed, left) if left.groups else 0
+    return again, found
+
+
+def _feeds(net: LengthsNet | RandomNet, graph: Graph) -> Iterator[dict[str, np.ndarray]]:
+    """Inputs of all the sizes to look at."""
+    if isinstance(net, LengthsNet):
+        yield from map(net.feeds, net.sizes)
+        return
+    for batch in oracles.BATCHES if any(map(any, graph.dynamic.values())) else (None,):
+        yield oracles.feeds_at(graph, batch)
+
+
+def _cut_further(seed: int, coupling: Coupling) -> int:
+    """Widths of what is left are cut as in any model."""
+    coupling, alive, again = oracles.fitted(coupling, oracles.scattered(0.5, seed))
+    small = rewrite(coupling, alive)
+    exact = not lossy_at(coupling, alive)
+    (oracles.masked if exact else oracles.without_statistics)(coupling, alive, small)
+    return again
 
 
 def choices(seed: int) -> list[oracles.Choose]:

@@ -1,0 +1,85 @@
+"""Write a model without some of its branches: every sum becomes its shortcut, every name stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from onnx import ModelProto, NodeProto
+
+from spa.depth import Branch
+from spa.graph.model import Graph
+from spa.graph.normalize import captured_names, mentioned_in
+from spa.graph.tensors import copied, shell_of
+from spa.make import make
+
+
+def bypassed(graph: Graph, branches: Iterable[Branch]) -> ModelProto:
+    """The model in which the sums that end the branches are their shortcuts.
+
+    What nobody needs then leaves it, stored tensors too.  Where a sum is an output of the model, or
+    a body reads it, a node stays that hands the shortcut on under its name.
+
+    Args:
+        graph: the model; not changed.
+        branches: of that model.
+    """
+    ends = {each.add: each for each in branches}
+    before = graph.proto.graph.node
+    within = {name for node in before for name in captured_names(node)}
+    named = within.union(graph.outputs)
+    stands: dict[str, str] = {}  # what is read in the place of a sum
+    nodes: list[NodeProto] = []
+    for node, proto in zip(graph.nodes, before, strict=True):
+        copy = copied(proto)
+        copy.input[:] = [stands.get(name, name) for name in copy.input]
+        branch = ends.get(node.index)
+        if branch is not None:
+            shortcut = stands.get(branch.shortcut, branch.shortcut)
+            if branch.name not in named:
+                stands[branch.name] = shortcut
+                continue
+            copy = make.Identity([shortcut], [branch.name], name=copy.name)
+        nodes.append(copy)
+    gone = {index for each in ends.values() for index in each.nodes}
+    lost = {name for index in gone for name in graph.nodes[index].outputs}
+    return _assembled(graph, _needed(nodes, graph, lost), stands)
+
+
+def _needed(nodes: list[NodeProto], graph: Graph, lost: set[str]) -> list[NodeProto]:
+    """The nodes without those that made only what branches needed, together or each alone."""
+    maker = {name: node for node in nodes for name in node.output if name}
+    todo, doubtful = list(lost), set(lost)
+    while todo:  # all that the branches were computed of: two may have shared it
+        node = maker.get(todo.pop())
+        for name in (*node.input, *captured_names(node)) if node is not None else ():
+            if name not in doubtful:
+                doubtful.add(name)
+                todo.append(name)
+    read = set(graph.outputs)
+    kept: list[NodeProto] = []
+    for node in reversed(nodes):
+        made = [name for name in node.output if name]
+        if doubtful.issuperset(made) and read.isdisjoint(made):
+            continue
+        read.update((*node.input, *captured_names(node)))
+        kept.append(node)
+    return kept[::-1]
+
+
+def _assembled(graph: Graph, nodes: list[NodeProto], stands: Mapping[str, str]) -> ModelProto:
+    """A model of the nodes that are left, with what they read and what is known of what they make.
+
+    What was stored and read by nobody before stays, and so do the defaults of inputs.
+    """
+    old = graph.proto
+    model = shell_of(old, "node", "value_info")
+    model.graph.node.extend(nodes)
+    used = {*mentioned_in(model.graph), *graph.outputs}
+    stays = used.union(graph.options, set(graph.consts) - set(graph.readers))
+    for tensor in old.graph.initializer:
+        if tensor.name in stays:
+            model.graph.initializer.add().CopyFrom(tensor)
+    for info in old.graph.value_info:
+        if info.name in used and info.name not in stands:
+            model.graph.value_info.add().CopyFrom(info)
+    return model

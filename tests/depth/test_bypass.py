@@ -1,0 +1,210 @@
+"""A bypass is exact: the sum becomes its shortcut, the rest computes what it did, names stay."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+import spa
+from spa import pipeline, runtime
+from spa.checkpoints.carry import carry
+from spa.errors import UsageError, VerifyError
+from spa.graph import read
+from spa.plans import Plan
+from spa.recipe import Recipe
+from spa.rewrite.bypass import bypassed
+from spa.validate.zeroed import prove_bypass, zeroed
+from tests.depth.cases import coupled, found, net
+from tests.nets import deep
+
+
+def names(make, **options):
+    return [each.name for each in found(make, **options)[1].found]
+
+
+def outputs(model, seed=0, **sizes):
+    graph = read(model)
+    random = np.random.default_rng(seed)
+    feeds = {}
+    for info in model.graph.input:
+        dims = info.type.tensor_type.shape.dim
+        shape = [sizes.get(d.dim_param, 2) if d.dim_param else d.dim_value for d in dims]
+        feeds[info.name] = random.standard_normal(shape).astype(np.float32)
+    return runtime.run(runtime.session(graph.proto, optimize=False, device="cpu"), feeds)
+
+
+def prune(model, *bypass, ratio=None, **options):
+    recipe = Recipe(ratio=0.5 if ratio is None else ratio, scorer="l2", **options)
+    plan = Plan({}) if ratio is None else None
+    return pipeline.prune(model, recipe, bypass=bypass, plan=plan, dry_run=True)
+
+
+NETS = [deep.resnet, deep.inverted, deep.pre_norm, deep.post_norm, deep.parallel, deep.nested]
+
+
+@pytest.mark.parametrize("batch", [2, "N"])
+@pytest.mark.parametrize("make", NETS, ids=lambda make: make.__name__)
+def test_any_branches_of_a_net_are_bypassed_exactly(make, batch):
+    model = net(make, batch=batch)
+    coupling, known = found(make, batch=batch)
+    for chosen in ([known.found[0]], [known.found[-1]], known.found):
+        short = bypassed(coupling.graph, chosen)
+        onnx.checker.check_model(short)
+        for size in (1, 3) if batch == "N" else (2,):
+            want = outputs(zeroed(coupling.graph, chosen), N=size, L=size + 2)
+            got = outputs(short, N=size, L=size + 2)
+            assert want.keys() == got.keys()
+            for name in want:
+                np.testing.assert_array_equal(want[name], got[name])
+        gone = {n for each in chosen for k in each.nodes for n in coupling.graph.nodes[k].outputs}
+        made = {name for node in short.graph.node for name in node.output}
+        assert not made & gone
+        assert made <= {name for node in read(model).nodes for name in node.outputs}
+
+
+def test_zeroed_changes_what_the_original_computes():
+    coupling, known = found(deep.resnet)
+    whole = outputs(coupling.graph.proto)
+    for each in known.found:
+        none = outputs(zeroed(coupling.graph, [each]))
+        assert any(not np.array_equal(whole[name], none[name]) for name in whole)
+
+
+def test_a_wrong_bypass_is_refused():
+    coupling, known = found(deep.resnet, batch="N")
+    first, second, _ = known.found
+    with pytest.raises(VerifyError, match="does not compute"):
+        prove_bypass(coupling.graph, [first], bypassed(coupling.graph, [second]))
+
+
+def test_weights_that_only_a_branch_used_leave_the_file_and_shared_ones_stay():
+    coupling, known = found(deep.inverted, batch="N")
+    first = known.found[0]
+    short = bypassed(coupling.graph, [first])
+    before = {t.name: np.prod(t.dims) for t in coupling.graph.proto.graph.initializer}
+    after = {t.name for t in short.graph.initializer}
+    assert sum(n for name, n in before.items() if name not in after) == first.params
+
+
+def test_a_sum_that_is_an_output_keeps_its_name():
+    model = net(deep.shown_sum, batch="N")
+    first = names(deep.shown_sum, batch="N")[0]
+    result = prune(model, first)
+    assert [o.name for o in result.model.graph.output] == [o.name for o in model.graph.output]
+    assert first in [o.name for o in result.model.graph.output]
+
+
+@pytest.mark.parametrize("make", NETS, ids=lambda make: make.__name__)
+def test_prune_bypasses_alone_and_beside_a_ratio(make):
+    model = net(make, batch="N")
+    every = names(make, batch="N")
+    whole = pipeline.inspect(model, Recipe()).report["branches"]
+    alone = prune(model, every[-1])
+    assert alone.plan.bypass == (every[-1],) and alone.report["verify"]["passed"]
+    cost = whole[-1]["macs"]
+    assert alone.report["input"]["macs"] - alone.report["output"]["macs"] == cost
+    assert [each["name"] for each in alone.report["bypassed"]] == [every[-1]]
+    share = cost / alone.report["input"]["macs"]
+    both = prune(model, every[-1], ratio=min(0.9, share + 0.1), round_to=1, max_layer_ratio=1.0)
+    assert both.report["reduction"]["macs"] >= min(0.9, share + 0.1) - 1e-9
+    assert both.report["recipe"]["ratio"] == min(0.9, share + 0.1) == both.plan.recipe["ratio"]
+    enough = prune(model, every[-1], ratio=share / 2)
+    assert enough.report["output"]["macs"] == alone.report["output"]["macs"]
+
+
+def test_groups_inside_a_branch_go_and_groups_through_the_sum_stay():
+    model = net(deep.resnet, batch="N")
+    last = names(deep.resnet, batch="N")[-1]
+    groups = {g["name"]: g["channels_before"] for g in prune(model).report["groups"]}
+    left = {g["name"]: g["channels_before"] for g in prune(model, last).report["groups"]}
+    assert sorted(groups.values()) == [6, 6, 6, 8, 12]
+    assert sorted(left.values()) == [6, 6, 8, 12]
+
+
+def test_a_plan_with_a_bypass_is_applied_and_verified(tmp_path):
+    model = net(deep.resnet, batch="N")
+    every = names(deep.resnet, batch="N")
+    plan = pipeline.make_plan(model, Recipe(ratio=0.3, scorer="l2", round_to=1)).plan
+    said = json.loads(plan.to_json())
+    assert "bypass" not in said
+    said["bypass"] = every[:1]  # by hand: the widths inside the branch then mean nothing
+    edited = Plan.from_json(json.dumps(said))
+    assert edited.sha256 != plan.sha256 and Plan.from_json(edited.to_json()) == edited
+    result = pipeline.apply(model, edited, Recipe(), dry_run=True)
+    assert result.report["verify"]["passed"] and result.report["verify"]["proof"]["compared"]
+    assert result.plan.bypass == tuple(every[:1])
+    seen = pipeline.verify(model, result.model, Recipe(), level="equivalence").report
+    assert seen["verify"]["passed"] and seen["verify"]["equivalence_error"] < 1e-5
+
+
+def test_verify_finds_a_bypass_that_is_none():
+    model = net(deep.resnet, batch="N")
+    result = prune(model, names(deep.resnet, batch="N")[0])
+    weight = result.model.graph.initializer[0]
+    values = onnx.numpy_helper.to_array(weight) + 1
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    with pytest.raises(VerifyError):
+        pipeline.verify(model, result.model, Recipe(), level="equivalence")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (deep.convolved_features, "cannot be bypassed: something inside it is needed outside"),
+        (deep.stretched, "stretches one of its inputs"),
+    ],
+)
+def test_what_is_no_branch_is_refused_in_a_sentence(make, words):
+    with pytest.raises(UsageError, match=words):
+        prune(net(make, batch="N"), "Add_*")
+
+
+def test_python_bypasses_too(tmp_path):
+    model = net(deep.resnet, batch="N")
+    first = names(deep.resnet, batch="N")[0]
+    result = spa.prune(model, 0.5, scorer="l2", bypass=first, round_to=1)
+    assert result.plan.bypass == (first,) and result.report["reduction"]["macs"] >= 0.5
+    alone = spa.apply(model, spa.Plan({}, bypass=(first,)))
+    assert alone.report["reduction"]["macs"] < 0.5
+
+
+def test_a_checkpoint_cannot_be_bypassed():
+    with pytest.raises(UsageError, match="apply the plan to the ONNX file"):
+        carry({}, Plan({}, bypass=("y",)), None, None)
+
+
+def test_a_name_of_no_branch_is_refused():
+    model = net(deep.resnet, batch="N")
+    with pytest.raises(UsageError, match="no branch of this model; `spa inspect"):
+        prune(model, "nothing*")
+    with pytest.raises(UsageError, match="no branch of this model"):
+        pipeline.apply(model, Plan({}, bypass=("[a]",)), Recipe(), dry_run=True)
+
+
+def test_a_bypass_beside_a_ratio_of_time_is_refused():
+    model = net(deep.resnet, batch="N")
+    with pytest.raises(UsageError, match="--of macs"):
+        prune(model, names(deep.resnet, batch="N")[0], ratio=0.5, of="latency")
+
+
+def test_the_refit_goes_on_without_the_branch():
+    model = net(deep.resnet, batch="N")
+    first = names(deep.resnet, batch="N")[0]
+    recipe = Recipe(ratio=0.5, round_to=1)
+    result = pipeline.prune(model, recipe, bypass=[first], dry_run=True)
+    assert result.report["verify"]["passed"]
+    assert result.report["reduction"]["macs"] >= 0.5
+    assert result.report["verify"]["drift"]
+
+
+def test_what_two_branches_share_goes_with_the_second():
+    coupling = coupled(deep.parallel)
+    _, known = found(deep.parallel)
+    one, both = (
+        [n.op_type for n in bypassed(coupling.graph, chosen).graph.node]
+        for chosen in (known.found[:1], known.found)
+    )
+    assert "LayerNormalization" in one and "LayerNormalization" not in both
