@@ -21,7 +21,7 @@ from spa.checkpoints.apply import apply
 words = f"Keras {keras.__version__}, TensorFlow {tensorflow.__version__}"
 tensorflow.config.threading.set_intra_op_parallelism_threads(1)
 tensorflow.config.threading.set_inter_op_parallelism_threads(1)
-LAYERS = ("first", "second", "hidden")
+LAYERS = ("conv2d", "conv2d_1", "dense")  # as its files of weights call them
 
 
 def network(first: int, second: int, hidden: int) -> keras.Model:
@@ -29,10 +29,10 @@ def network(first: int, second: int, hidden: int) -> keras.Model:
     norm = layers.BatchNormalization
     return keras.Sequential([
         keras.Input((8, 8, 1)),
-        layers.Conv2D(first, 3, use_bias=False, name="first"), norm(momentum=0.9), layers.ReLU(),
-        layers.Conv2D(second, 3, strides=2, name="second"), norm(momentum=0.9), layers.ReLU(),
+        layers.Conv2D(first, 3, use_bias=False), norm(momentum=0.9), layers.ReLU(),
+        layers.Conv2D(second, 3, strides=2), norm(momentum=0.9), layers.ReLU(),
         layers.Flatten(),
-        layers.Dense(hidden, activation="relu", name="hidden"), layers.Dense(CLASSES),
+        layers.Dense(hidden, activation="relu"), layers.Dense(CLASSES),
     ])  # fmt: skip
 
 
