@@ -53,7 +53,7 @@ def net(ends=(), extra=(), opset=17):
         [helper.make_tensor_value_info("y", kind, shape)],
         [numpy_helper.from_array(v, k) for k, v in stored.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
     onnx.checker.check_model(model)
     return model
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 
 import numpy as np
@@ -13,7 +14,8 @@ import spa.torch
 from spa.errors import UsageError
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("onnxscript")
+if hasattr(torch.nn, "Buffer"):  # from torch 2.5 on; before, exporting needs nothing else
+    pytest.importorskip("onnxscript")
 nn = torch.nn
 
 torch.set_num_threads(1)
@@ -113,9 +115,10 @@ FAST = {"scorer": "l2", "repair": "full", "samples": 16, "verify": "none"}
 def export(net, x, path, **settings):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            net.eval(), (x,), path, input_names=["x"], output_names=["y"], dynamo=False, **settings
-        )
+        if "dynamo" in inspect.signature(torch.onnx.export).parameters:  # from torch 2.5 on
+            settings["dynamo"] = False
+        names = {"input_names": ["x"], "output_names": ["y"]}
+        torch.onnx.export(net.eval(), (x,), path, **names, **settings)
 
 
 def ran(path, x):

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 
 import spa.torch  # noqa: E402
 from spa.errors import ReadError  # noqa: E402
-from tests.torch.test_nodes import NO_TYPE, cases, fed, value  # noqa: E402
+from tests.torch.test_nodes import cases, fed, lacks_type, value  # noqa: E402
 
 pytestmark = pytest.mark.corpus
 
@@ -35,7 +35,7 @@ def chosen():
     found: dict[str, list] = {}
     for case in cases():
         nodes = case.model.graph.node
-        if len(nodes) != 1 or nodes[0].op_type in STEPS or any(w in case.name for w in NO_TYPE):
+        if len(nodes) != 1 or nodes[0].op_type in STEPS or lacks_type(case):
             continue
         inputs, outputs = case.data_sets[0]
         values = [value(v) for v in (*inputs, *outputs)]

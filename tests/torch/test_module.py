@@ -31,7 +31,7 @@ def model_of(nodes, inputs, outputs, weights, opset=17):
     stored = [numpy_helper.from_array(np.asarray(v), n) for n, v in weights.items()]
     graph = helper.make_graph(nodes, "g", *info, stored)
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)]
-    return helper.make_model(graph, opset_imports=opsets)
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10)
 
 
 def floats(*shape, seed=0):

@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 
 import spa.torch  # noqa: E402
 from tests.nets import MOTIFS  # noqa: E402
+from tests.support import needs_runtime  # noqa: E402
 from tests.torch.beside import Beside, apart  # noqa: E402
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -29,6 +30,7 @@ def one_thread():
 @pytest.mark.parametrize("name", MOTIFS)
 def test_motif(name):
     model = MOTIFS[name].build()
+    needs_runtime(model)
     beside = Beside(model)
     module = spa.torch.load(model)
     for seed, size in ((0, 3), (1, 3 if MOTIFS[name].fixed else 2)):

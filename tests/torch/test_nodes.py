@@ -37,6 +37,19 @@ RENAMED = ("bilinear", "linear")
 RANDOM = ("test_bernoulli", "test_training_dropout")
 NO_TYPE = ("FLOAT4E2M1", "float4e2m1", "FLOAT8E8M0", "equal_string")
 """Words in names of tests of element types that torch does not have."""
+MENDED = """qk_matmul_bias qk_matmul_softcap l2normalization_axis_0 qlinearmatmul_2D_int8
+    qlinearmatmul_3D_int8""".split()
+"""Words in names of tests whose values the standard has corrected by its version 1.23."""
+OLD_STANDARD = tuple(map(int, onnx.__version__.split(".")[:2])) < (1, 23)
+UNSIGNED = () if hasattr(torch, "uint16") else (4, 12, 13)  # before torch 2.3
+"""Element types, by their numbers, that older versions of torch do not have."""
+
+
+def lacks_type(case):
+    """Whether torch does not have the types of a node test."""
+    graph = case.model.graph
+    kinds = {info.type.tensor_type.elem_type for info in (*graph.input, *graph.output)}
+    return any(word in case.name for word in NO_TYPE) or not kinds.isdisjoint(UNSIGNED)
 
 
 @lru_cache(maxsize=1)
@@ -87,13 +100,15 @@ def same(found, wanted, rtol, atol):
 
 def judged(case):
     """One word: what became of a node test."""
-    if any(word in case.name for word in NO_TYPE):
+    if lacks_type(case):
         return "no type"
     try:
         module = spa.torch.load(case.model)
     except ReadError as error:
         missing = [op for op in NOT_LOADED if str(error).startswith(f"{op} node")]
         return "not loaded" if missing else f"refused: {error}"
+    if OLD_STANDARD and any(word in case.name for word in MENDED):
+        return "mended since"
     if case.name.startswith(RANDOM):
         return "random"
     for inputs, outputs in case.data_sets:
@@ -160,8 +175,8 @@ def test_node_tests():
     wrong = {
         name: word
         for name, word in found.items()
-        if word not in ("as expected", "not loaded", "no type", "random")
+        if word not in ("as expected", "not loaded", "no type", "random", "mended since")
     }
     assert not wrong
     counts = Counter(found.values())
-    assert counts["as expected"] > 0.95 * len(found)
+    assert counts["as expected"] > 0.95 * (len(found) - counts["no type"])

@@ -104,7 +104,7 @@ def test_every_way_of_storing_a_number(tmp_path):
     ]
     info = [helper.make_tensor_value_info(n, 1, [2]) for n in ("x", "y")]
     graph = helper.make_graph(nodes, "g", info[:1], info[1:], weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     data = model.SerializeToString()
     module = spa.torch.load(data)
     names = "raw typed double half brain list tensor inside inside_2".split()
