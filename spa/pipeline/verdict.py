@@ -32,7 +32,7 @@ from spa.validate.proof import is_quantised
 from spa.validate.runs import Runner, session_of
 from spa.validate.silent import amounts, silent
 from spa.validate.sizes import is_heavy
-from spa.validate.zeroed import Bypassed, prove_bypass
+from spa.validate.zeroed import Bypassed, prove_bypass, runs_of_bypass
 
 MOST_LIMITS = 3
 
@@ -56,6 +56,7 @@ def judge(written: Written, settled: Settled, context: Context) -> Verdict | Non
         asked: dict[str, Any] = {"seed": recipe.seed, "device": recipe.device}
         expected = [OWN_RUNS, runs_of(coupling, recipe.verify)]
         expected += [runs_of(coupling, "run")] * refit
+        expected += [runs_of_bypass(original.graph)] * bool(short.bypassed)
         asked["ran"] = context.counted(sum(expected), "runs")
         check_own(original.graph, **asked)
         with failing(recipe.verify, context):

@@ -19,6 +19,7 @@ from spa.rewrite.bypass import bypassed
 from spa.validate.zeroed import prove_bypass, zeroed
 from tests.depth.cases import coupled, found, net
 from tests.nets import deep
+from tests.nets.bodies import loop
 
 
 def names(make, **options):
@@ -160,6 +161,56 @@ def test_verify_finds_a_bypass_that_is_none():
 def test_what_is_no_branch_is_refused_in_a_sentence(make, words):
     with pytest.raises(UsageError, match=words):
         prune(net(make, batch="N"), "Add_*")
+
+
+def test_a_sum_that_a_body_reads_keeps_its_name():
+    def read_inside(n):
+        x = n.Relu(n.linear(n.input("x", 4), 4, 6))
+        y = n.Add(x, n.linear(n.Relu(n.linear(x, 6, 5)), 5, 6))
+        weight = n.weight(6, 6)
+        z = loop(n, 2, lambda _, h: [n.Tanh(n.Add(n.MatMul(h, weight), y))], [x], 1)
+        return n.linear(z, 6, 3)
+
+    coupling, known = found(read_inside, batch="N")
+    want = outputs(zeroed(coupling.graph, known.found), N=3)
+    got = outputs(bypassed(coupling.graph, known.found), N=3)
+    for name in want:
+        np.testing.assert_array_equal(want[name], got[name])
+    assert prune(net(read_inside, batch="N"), "*").report["verify"]["passed"]
+
+
+def test_the_default_of_an_input_stays_where_only_a_branch_read_it():
+    def scaled(n):
+        x = n.Relu(n.linear(n.input("x", 4), 4, 6))
+        scale = n.const(np.full(6, 0.5, np.float32), n.input("scale", 6, batched=False))
+        return n.linear(n.Add(x, n.Mul(n.linear(x, 6, 6), scale)), 6, 3)
+
+    model = net(scaled, batch="N")
+    result = prune(model, "*")
+    assert {info.name for info in result.model.graph.input} == {"x", "scale"}
+    assert "scale" in {tensor.name for tensor in result.model.graph.initializer}
+
+
+def test_weights_that_others_use_stay_where_one_of_two_branches_goes():
+    def twice(n):
+        x, weight = n.linear(n.input("x", 4), 4, 6), n.weight(6, 6)
+        for _ in range(2):
+            x = n.Add(x, n.Relu(n.MatMul(x, weight)))
+        return n.linear(x, 6, 3)
+
+    first, _ = names(twice, batch="N")
+    one = prune(net(twice, batch="N"), first).report
+    assert one["verify"]["passed"] and one["reduction"]["params"] == 0
+    assert prune(net(twice, batch="N"), "*").report["reduction"]["params"] > 0
+
+
+@pytest.mark.parametrize("opset", [8, 9, 13, 21])
+def test_a_bypass_is_proved_in_old_files_and_in_half_precision(opset):
+    kinds = (np.float32, np.float16) if opset > 8 else (np.float32,)
+    for dtype in kinds:
+        model = net(deep.inverted, batch="N", opset=opset, dtype=dtype)
+        result = prune(model, names(deep.inverted, batch="N", opset=opset, dtype=dtype)[0])
+        assert result.report["verify"]["passed"] and result.report["verify"]["proof"]["compared"]
 
 
 def test_python_bypasses_too(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.mutants.byte_edits import BYTE_EDITS
+from tests.mutants.depth_edits import DEPTH_EDITS
 from tests.mutants.edit import UNCHECKED, UNTRIED, Edit
 from tests.mutants.flow_edits import FLOW_EDITS
 from tests.mutants.input_edits import INPUT_EDITS
@@ -21,6 +22,7 @@ EDITS = (
     *SYMBOL_EDITS,
     *OTHER_EDITS,
     *INPUT_EDITS,
+    *DEPTH_EDITS,
     # labels
     Edit(
         "a reshape forgets labels of merged axes",
