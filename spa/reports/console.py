@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from spa.reports import facts, moved, run, wording
-from spa.reports.schema import BranchFacts, GroupFacts, Report
+from spa.reports.schema import GroupFacts, Report
 from spa.reports.screen import line, lines, shown, text
 from spa.reports.wording import Cell, Table
 
@@ -49,13 +49,11 @@ def _summary(report: Report) -> Iterator[RenderableType]:
 
 def _bypassed(report: Report) -> Iterator[RenderableType]:
     """The branches that were taken out."""
-    every = report.get("bypassed") or []
-    names = [wording.shorten(wording.printable(each["name"]), 48) for each in every]
+    names = [row[0] for row in run.branches(report, "bypassed").rows]
     if names:
-        shown_names = ", ".join(names[:MOST_BRANCHES])
         more = ", …" if len(names) > MOST_BRANCHES else ""
-        count = f"{len(names)} branch{'' if len(names) == 1 else 'es'}"
-        yield line("Bypassed", f"{count}: {shown_names}{more}")
+        count = f"{len(names):,} branch{'' if len(names) == 1 else 'es'}"
+        yield line("Bypassed", f"{count}: {', '.join(names[:MOST_BRANCHES])}{more}")
 
 
 def _reasons(report: Report, most: int) -> Iterator[RenderableType]:
@@ -152,25 +150,11 @@ def _groups(report: Report) -> list[RenderableType]:
 
 
 def _branches(report: Report) -> Iterator[RenderableType]:
-    """What may be bypassed; the shares of nested branches count the inner one twice."""
-    every = report.get("branches") or []
-    if not every:
-        return
-    whole = report["input"]["macs"] if report["input"] else None
-    heads = ("Branch", "Added by", "Nodes", "Parameters", "MACs", "Share")
-    yield shown(Table(heads, [_branch(each, whole) for each in every], left=2))
-    yield line("Branches", f"{len(every):,} can be bypassed")
-
-
-def _branch(branch: BranchFacts, whole: int | None) -> tuple[str, ...]:
-    return (
-        wording.shorten(wording.printable(branch["name"]), 48),
-        wording.shorten(wording.printable(f"{branch['op']} {branch['node']}"), 40),
-        f"{branch['nodes']:,}",
-        wording.count(branch["params"]),
-        wording.count(branch["macs"]),
-        wording.percent(branch["macs"] / whole if whole else None),
-    )
+    """What may be bypassed."""
+    found = run.branches(report, "branches")
+    if found:
+        yield shown(found)
+        yield line("Branches", f"{len(found.rows):,} can be bypassed")
 
 
 def _group(group: GroupFacts, costs: list[str]) -> tuple[str, ...]:

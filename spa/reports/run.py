@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any, Literal, cast
 
 from spa.reports import wording
-from spa.reports.schema import Report
+from spa.reports.schema import BranchFacts, Report
 from spa.reports.wording import Table
 
 MOST_BOTTLENECKS = 5
@@ -39,6 +39,25 @@ def files(report: Report) -> Table:
         for digest in [each.get("sha256") or wording.NOTHING]
     ]
     return Table(("File", "Path", "SHA-256"), rows, left=3)
+
+
+def branches(report: Report, section: Literal["branches", "bypassed"]) -> Table:
+    """Return what may be bypassed, or was; of nested branches both count the inner one."""
+    whole = model(report, "input").get("macs")
+    heads = ("Branch", "Added by", "Nodes", "Parameters", "MACs", "Share")
+    every: list[BranchFacts] = report.get(section) or []
+    return Table(heads, [_branch(each, whole) for each in every], left=2)
+
+
+def _branch(branch: BranchFacts, whole: int | None) -> tuple[str, ...]:
+    return (
+        wording.shorten(wording.printable(branch["name"]), 48),
+        wording.shorten(wording.printable(f"{branch['op']} {branch['node']}"), 40),
+        f"{branch['nodes']:,}",
+        wording.count(branch["params"]),
+        wording.count(branch["macs"]),
+        wording.percent(branch["macs"] / whole if whole else None),
+    )
 
 
 def command_line(report: Report) -> str:

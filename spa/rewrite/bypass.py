@@ -74,8 +74,8 @@ def _assembled(graph: Graph, nodes: list[NodeProto], stands: Mapping[str, str]) 
     old = graph.proto
     model = shell_of(old, "node", "value_info")
     model.graph.node.extend(nodes)
-    used = {*mentioned_in(model.graph), *graph.outputs}
-    stays = used.union(graph.options, set(graph.consts) - set(graph.readers))
+    used = {*mentioned_in(model.graph), *graph.outputs}  # inputs, too, and so their defaults
+    stays = used.union(set(graph.consts) - set(graph.readers))
     for tensor in old.graph.initializer:
         if tensor.name in stays:
             model.graph.initializer.add().CopyFrom(tensor)

@@ -58,13 +58,6 @@ DEPTH_EDITS = (
         tests=TAKEN,
     ),
     Edit(
-        "the default of an input goes with a branch",
-        "spa/rewrite/bypass.py",
-        "    stays = used.union(graph.options, set(graph.consts) - set(graph.readers))",
-        "    stays = used.union(set(graph.consts) - set(graph.readers))",
-        tests=TAKEN,
-    ),
-    Edit(
         "any difference to the silenced original passes",
         "spa/validate/zeroed.py",
         "        if here.error > limit or not here.compared:",
@@ -76,13 +69,6 @@ DEPTH_EDITS = (
         "spa/validate/zeroed.py",
         "            copy.input[list(node.inputs).index(branch.end)] = name",
         "            pass",
-        tests=TAKEN,
-    ),
-    Edit(
-        "verify does not compare a bypass with the original",
-        "spa/pipeline/verify.py",
-        "            less = prove_bypass(",
-        "            less = (lambda *_, **__: None)(",
         tests=TAKEN,
     ),
     Edit(

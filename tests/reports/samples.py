@@ -104,6 +104,7 @@ def hostile():
     report["gates"][0]["name"] = HOSTILE
     report["warnings"] = [HOSTILE]
     report["notes"] = [HOSTILE]
+    report["branches"] = report["bypassed"] = [branch(HOSTILE, HOSTILE)]
     report["versions"] = {HOSTILE: HOSTILE}
     report["latency"]["provider"] = HOSTILE
     report["command_line"], report["recipe"] = [HOSTILE], {HOSTILE: [HOSTILE], "x": {HOSTILE: 1}}
@@ -122,6 +123,11 @@ def group(number, name, before, after, frozen=None):
         "frozen": frozen is not None,
         "reason": frozen,
     }
+
+
+def branch(name, node, op="Add", nodes=5, params=1_200, macs=408_918_425):
+    costs = {"nodes": nodes, "params": params, "macs": macs}
+    return {"name": name, "op": op, "node": node, "shortcut": f"{name}_before", **costs}
 
 
 def fact(reason, op, node, channels):

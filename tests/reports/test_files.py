@@ -15,7 +15,7 @@ from spa.errors import UsageError
 from spa.registry import REPORTS
 from spa.reports import check_paths, to_html, to_json, to_junit, to_markdown, write
 from spa.reports.template import render
-from tests.reports.samples import HOSTILE, failure, group, hostile, success
+from tests.reports.samples import HOSTILE, branch, failure, group, hostile, success
 
 EVERY = pytest.mark.parametrize("report", [success(), failure(), hostile()])
 
@@ -171,6 +171,16 @@ def test_markdown_shows_what_it_must():
     assert "| layer1 | 128 | 96 | -25.0% |" in text
     assert "| max-drift | 0.3 | 0.213 | yes |" in text
     assert "measured on 64 rows of dead leaves" in text and "NCHW: dead leaves, in 0..1" in text
+
+
+@pytest.mark.parametrize("write", [to_markdown, to_html])
+@pytest.mark.parametrize("section", ["branches", "bypassed"])
+def test_pages_list_branches(write, section):
+    report = success()
+    report[section] = [branch("sum1", "/b/Add")]
+    text = write(report)
+    assert "sum1" in text and "Add /b/Add" in text and "10.0%" in text
+    assert "sum1" not in write(success())
 
 
 def test_markdown_escapes_markup():

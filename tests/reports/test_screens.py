@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from spa.reports import bench, console, doctor, ops
-from tests.reports.samples import failure, hostile, success
+from tests.reports.samples import branch, failure, hostile, success
 
 
 def shown(renderable, width=100):
@@ -89,14 +89,20 @@ def test_inspect_filters():
 def test_inspect_lists_branches():
     report = success()
     assert "Branches" not in shown(console.inspected(report))
-    each = {"name": "add_1", "op": "Add", "node": "/b/Add", "shortcut": "relu", "nodes": 5}
-    report["branches"] = [{**each, "params": 1_200, "macs": 408_918_425}]
+    report["branches"] = [branch("add_1", "/b/Add")]
     text = shown(console.inspected(report))
     assert "1 can be bypassed" in text and "Add /b/Add" in text and "10.0%" in text
     assert console.select(report, branches=True)["groups"] == []
     assert len(console.select(report, branches=True)["branches"]) == 1
     assert "branches" not in console.select(report, frozen=True)
     assert console.select(report) == report
+
+
+def test_a_summary_says_what_was_bypassed():
+    report = success()
+    report["bypassed"] = [branch(f"add_{k}", "/b/Add") for k in range(8)]
+    text = shown(console.summary(report))
+    assert "8 branches: add_0, add_1" in text and "…" in text and "add_7" not in text
 
 
 def test_verify_lists_every_output_and_what_is_lossy():
