@@ -179,4 +179,5 @@ def test_node_tests():
     }
     assert not wrong
     counts = Counter(found.values())
-    assert counts["as expected"] > 0.95 * (len(found) - counts["no type"])
+    judgeable = len(found) - counts["no type"] - counts["mended since"]
+    assert counts["as expected"] > 0.95 * judgeable
