@@ -99,6 +99,7 @@ def test_the_table_has_means_and_spread(frameworks):
 def test_what_is_not_installed_is_left_out(frameworks, monkeypatch, capsys):
     for module in ("jax", "flax"):
         monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, "sides.in_flax", raising=False)  # of a test before
     frameworks.main(["--only", "flax"])
     told = capsys.readouterr()
     assert "Flax is left out" in told.err
