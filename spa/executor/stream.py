@@ -19,7 +19,7 @@ from spa.devices import Device
 from spa.executor.channels import along
 from spa.graph.model import Graph
 from spa.graph.normalize import captured_names
-from spa.graph.tensors import defaults_of, to_array, weights_of
+from spa.graph.tensors import copied, defaults_of, to_array, weights_of
 from spa.make import make
 from spa.runtime import Session
 
@@ -132,8 +132,7 @@ class Stream:
                 continue
             names = [f"{name}/{word}" for word in ("plain", "factor", "scaled", "summand")]
             plain, factor, scaled, summand = names
-            made = NodeProto()
-            made.CopyFrom(node)
+            made = copied(node)
             made.output[0] = plain
             nodes += [made, make.Mul([plain, factor], [scaled])]
             nodes.append(make.Add([scaled, summand], [name]))

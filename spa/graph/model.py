@@ -66,10 +66,10 @@ class Source:
         """
         import onnx
 
+        from spa.graph.tensors import copied
+
         if isinstance(self.given, onnx.ModelProto):
-            copy = onnx.ModelProto()
-            copy.CopyFrom(self.given)
-            return copy, None
+            return copied(self.given), None
         try:
             contents = self.given.read_bytes() if isinstance(self.given, Path) else self.given
         except OSError as error:

@@ -26,14 +26,11 @@ from spa.pipeline.settle import judged
 from spa.pipeline.sign import REFITTED, is_refitted
 from spa.pipeline.tuning import check_tuning, tune_stage
 from spa.pipeline.values import Pair, Settled
-from spa.pipeline.verdict import compare, failing
+from spa.pipeline.verdict import compare, drift_of, failing
 from spa.pipeline.verify import OWN, coupled, same_ports
 from spa.plans import carried_plan
 from spa.recipe import Recipe
 from spa.validate import Verdict as Proof
-from spa.validate import drift
-from spa.validate.inputs import feeds_at
-from spa.validate.runs import Runner
 
 
 def tune(
@@ -122,10 +119,8 @@ def _check(
     base = second.source.base_dir
     sizes_note(first, context)
     with context.stage("verify"), failing("run", context):
-        feeds, device = feeds_at(first, settled.recipe.seed), settled.recipe.device
-        before = Runner(first.proto, first.source.base_dir, device)(feeds, True)
-        after = Runner(model, base, device)(feeds, True)
-        proof = Proof("run", drift(before, after), None, (), (dict(first.dims),))
+        found = drift_of(first, model, base, settled.recipe, optimize=True)
+        proof = Proof("run", found, None, (), (dict(first.dims),))
         compare(pair.original, model, settled, context, proof, fitted=True, base_dir=base)
     check_gates(
         settled.recipe,

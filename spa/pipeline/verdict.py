@@ -60,12 +60,16 @@ def judge(written: Written, settled: Settled, context: Context) -> Verdict | Non
         asked["ran"] = context.counted(sum(expected), "runs")
         check_own(original.graph, **asked)
         with failing(recipe.verify, context):
-            less = without_branches(original.graph, short, **asked)
+            less = (
+                prove_bypass(original.graph, short.bypassed, short.graph.proto, **asked)
+                if short.bypassed
+                else None
+            )
             proof = verify(coupling, kept, cut.model, level=recipe.verify, **asked)
             if refit:
                 after = verify(coupling, kept, repaired.model, level="run", **asked)
                 proof = replace(proof, drift=after.drift)
-            if short.bypassed:
+            if less is not None:
                 proof = with_bypass(proof, less, original.graph, repaired.model, recipe)
             verdict = compare(
                 original, written.file, settled, context, proof, fitted=bool(settled.feeds) or refit
@@ -74,31 +78,39 @@ def judge(written: Written, settled: Settled, context: Context) -> Verdict | Non
     return verdict
 
 
-def without_branches(graph: Graph, short: Groups, **asked: Any) -> Bypassed | None:
-    """What the proof of a bypass has seen; None where nothing is bypassed."""
-    if not short.bypassed:
-        return None
-    return prove_bypass(graph, short.bypassed, short.graph.proto, **asked)
-
-
 def with_bypass(
     proof: Proof,
-    less: Bypassed | None,
+    less: Bypassed,
     graph: Graph,
     small: ModelProto,
     recipe: Recipe,
     base_dir: Path | None = None,
 ) -> Proof:
     """What was seen of a cut and of the bypass before it; the drift is that of both."""
-    base = graph.source.base_dir
-    feeds = feeds_at(graph, recipe.seed)
-    before = Runner(graph.proto, base, recipe.device)(feeds, False)
-    after = Runner(small, base_dir or base, recipe.device)(feeds, False)
-    proof = replace(proof, drift=drift(before, after))
-    if less is None or proof.equivalence is None:
+    found = drift_of(graph, small, base_dir or graph.source.base_dir, recipe, optimize=False)
+    proof = replace(proof, drift=found)
+    if proof.equivalence is None:
         return proof
     error = max(proof.equivalence, less.gap.error)
     return replace(proof, equivalence=error, compared=proof.compared + less.gap.compared)
+
+
+def drift_of(
+    graph: Graph, small: ModelProto, base_dir: Path | None, recipe: Recipe, *, optimize: bool
+) -> Drift:
+    """How far a model is from its original on the inputs of a proof.
+
+    Args:
+        graph: the original.
+        small: the other.
+        base_dir: the folder of its external data.
+        recipe: with seed and device.
+        optimize: whether onnxruntime may change the graphs.
+    """
+    feeds = feeds_at(graph, recipe.seed)
+    before = Runner(graph.proto, graph.source.base_dir, recipe.device)(feeds, optimize)
+    after = Runner(small, base_dir, recipe.device)(feeds, optimize)
+    return drift(before, after)
 
 
 @contextmanager

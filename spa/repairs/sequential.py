@@ -27,6 +27,7 @@ from spa.executor.sites import Site, grams, passes, sites_of, solves
 from spa.executor.stream import Stream
 from spa.executor.survey import survey
 from spa.graph.model import Node
+from spa.graph.tensors import copied
 from spa.repairs import full
 from spa.repairs.chunk import Rows, no_worse
 from spa.repairs.fit import Fit, repair
@@ -107,8 +108,7 @@ class _Walk:
         every = range(len(feeds))
         self.judge = [k for k in every if k % HELD == HELD - 1] or [*every][-1:]
         self.fit = [k for k in every if k not in self.judge] or self.judge
-        copy = ModelProto()
-        copy.CopyFrom(small)
+        copy = copied(small)
         seen = survey(coupling, feeds, batch_norm=batch_norm, device=device).statistics
         self.consts = {**graph.consts, **seen}
         self.start = partial(Stream, graph.proto, graph, feeds, device, seen)

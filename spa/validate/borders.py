@@ -16,6 +16,7 @@ from onnx import ModelProto, NodeProto, helper
 
 from spa.coupling.view import trait_at
 from spa.graph.normalize import captured_names
+from spa.graph.tensors import copied
 from spa.trace import is_float
 from spa.validate.neutral import nodes_inside
 
@@ -80,8 +81,7 @@ def _border(
 
 def watched(model: ModelProto, names: Iterable[str]) -> ModelProto:
     """The model with more outputs."""
-    result = ModelProto()
-    result.CopyFrom(model)
+    result = copied(model)
     shown = {o.name for o in model.graph.output}
     for name in dict.fromkeys(names):
         if name not in shown:

@@ -14,6 +14,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from spa.coupling.view import trait_at
+from spa.graph.tensors import copied
 from spa.make import make
 from spa.validate.neutral import all_graphs
 
@@ -25,8 +26,7 @@ def unsigned(model: ModelProto, dtypes: Mapping[str, np.dtype]) -> ModelProto:
     """The model with products of unsigned bytes only, as far as onnxruntime has them."""
     if not any(trait_at(n).bytes for graph in all_graphs(model.graph) for n in graph.node):
         return model
-    result = ModelProto()
-    result.CopyFrom(model)
+    result = copied(model)
     kinds = {n: int(helper.np_dtype_to_tensor_dtype(d)) for n, d in dtypes.items() if d.kind != "O"}
     kinds |= {t.name: t.data_type for t in model.graph.initializer}
     for k, graph in enumerate(all_graphs(result.graph)):

@@ -18,6 +18,7 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from spa.coupling.model import Coupling, KeptUnits
 from spa.graph.model import Graph, Node
 from spa.graph.normalize import opsets_of
+from spa.graph.tensors import copied
 from spa.labels import Ids, IndexMap
 from spa.make import make
 from spa.rules import trait_of
@@ -35,8 +36,7 @@ def masked(coupling: Coupling, kept: KeptUnits) -> ModelProto:
     """The original model with the units outside `kept` (bool `[labels]`, by unit) set to zero."""
     left = Kept(coupling.notes, coupling.root, kept)
     graph = coupling.graph
-    model = ModelProto()
-    model.CopyFrom(graph.proto)
+    model = copied(graph.proto)
     del model.graph.node[:]
     held = _Held(model, coupling, left)
     model.graph.node.extend(held.all(graph.nodes, graph.proto.graph.node))
@@ -56,8 +56,7 @@ class _Held:
         """The nodes of one graph."""
         written: list[NodeProto] = []
         for node, proto in zip(nodes, protos, strict=True):
-            copy = NodeProto()
-            copy.CopyFrom(proto)
+            copy = copied(proto)
             if node.bodies:
                 self._enter(node, copy)
             else:

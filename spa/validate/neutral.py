@@ -15,6 +15,7 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 from spa.coupling.view import trait_at, view_of
 from spa.graph.nodes import branches_of
 from spa.graph.normalize import graphs_in, opsets_of
+from spa.graph.tensors import copied
 from spa.make import make
 from spa.rules import trait_of
 from spa.rules.neutral import BOUND, Room, Step
@@ -35,8 +36,7 @@ def neutralised(
     and bounded only far out.  Without, values far beyond 1 end as signs, which in a deep model turn
     with the last bit of its input.
     """
-    result = ModelProto()
-    result.CopyFrom(model)
+    result = copied(model)
     opset = opsets_of(model).get("", 0)
     for graph in all_graphs(result.graph):
         nodes = list(graph.node)
@@ -94,8 +94,7 @@ def unquantised(model: ModelProto) -> ModelProto:
     A mask may lie between the two (see `spa.validate.mask`).  Where anything else does, or the
     types differ, they are left.
     """
-    result = ModelProto()
-    result.CopyFrom(model)
+    result = copied(model)
     everywhere = [node for graph in all_graphs(result.graph) for node in graph.node]
     quantised = {n.output[0]: n for n in everywhere if trait_at(n).quantizes}
     kinds = {t.name: t.data_type for t in result.graph.initializer}
@@ -115,8 +114,7 @@ def unsaturated(model: ModelProto) -> ModelProto:
     Far below zero it leaves little but rounding.  Another form, a mean over it or an If around it
     makes no difference.
     """
-    result = ModelProto()
-    result.CopyFrom(model)
+    result = copied(model)
     shown = {o.name for o in result.graph.output}
     _hand_on(result.graph, shown)
     return result

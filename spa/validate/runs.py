@@ -20,6 +20,7 @@ from spa.devices import Device
 from spa.errors import ReadError
 from spa.events import Advance, unheard
 from spa.graph.normalize import captured_names
+from spa.graph.tensors import copied
 from spa.rules import is_known
 from spa.runtime import Session
 from spa.validate.neutral import all_graphs, nodes_inside
@@ -97,8 +98,7 @@ def before(model: ModelProto, nodes: Sequence[NodeProto]) -> ModelProto | None:
 
     What enters them is an output, too.
     """
-    result = ModelProto()
-    result.CopyFrom(model)
+    result = copied(model)
     del result.graph.node[:]
     lost = {name for node in nodes for name in node.output}
     for node in model.graph.node:

@@ -19,6 +19,7 @@ from spa.errors import ReadError, VerifyError
 from spa.events import Advance, unheard
 from spa.graph.model import Graph
 from spa.graph.normalize import opsets_of
+from spa.graph.tensors import copied
 from spa.make import make
 from spa.validate.gap import Gap, gap
 from spa.validate.inputs import feeds_at
@@ -45,13 +46,11 @@ class Bypassed:
 
 def zeroed(graph: Graph, branches: Iterable[Branch]) -> ModelProto:
     """The original in which every sum that ends one of the branches adds zeros."""
-    model = ModelProto()
-    model.CopyFrom(graph.proto)
+    model = copied(graph.proto)
     ends = {each.add: each for each in branches}
     del model.graph.node[:]
     for node, proto in zip(graph.nodes, graph.proto.graph.node, strict=True):
-        copy = NodeProto()
-        copy.CopyFrom(proto)
+        copy = copied(proto)
         branch = ends.get(node.index)
         if branch is not None:
             name = f"{branch.name}__nothing"
