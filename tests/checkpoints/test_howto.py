@@ -67,6 +67,16 @@ def judge(before, after, pictures, labels):
     assert right(after, labels) > max(0.6, right(before, labels) - 0.05)
 
 
+def stepped(torch, module, images, classes, rate, epochs):
+    """Steps of Adam, 25 pictures each."""
+    optimizer = torch.optim.Adam(module.parameters(), rate)
+    for _ in range(epochs):
+        for rows in torch.randperm(TRAINED).split(25):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(module(images[rows]), classes[rows]).backward()
+            optimizer.step()
+
+
 def test_pytorch(digits):
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnxscript")
@@ -89,12 +99,7 @@ def test_pytorch(digits):
     def train(module, epochs=4):
         seen["before"] = outputs(module)
         module.train()
-        optimizer = torch.optim.Adam(module.parameters(), 1e-3)
-        for _ in range(epochs):
-            for rows in torch.randperm(TRAINED).split(25):
-                optimizer.zero_grad()
-                nn.functional.cross_entropy(module(images[rows]), classes[rows]).backward()
-                optimizer.step()
+        stepped(torch, module, images, classes, 1e-3, epochs)
 
     train(net, 15)
     made = follow("PyTorch", torch=torch, net=net, images=images[:128], train=train)
@@ -118,12 +123,7 @@ def test_before_any_training(digits):
     )  # fmt: skip
 
     def train(module):
-        optimizer = torch.optim.Adam(module.train().parameters(), 1e-2)
-        for _ in range(8):
-            for rows in torch.randperm(TRAINED).split(25):
-                optimizer.zero_grad()
-                nn.functional.cross_entropy(module(images[rows]), classes[rows]).backward()
-                optimizer.step()
+        stepped(torch, module.train(), images, classes, 1e-2, epochs=8)
         with torch.no_grad():
             seen["after"] = module.eval()(images)
 

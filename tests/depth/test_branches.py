@@ -93,13 +93,7 @@ def test_a_branch_that_is_one_row_for_the_whole_batch_is_none():
 
 
 def test_weights_of_two_branches_belong_to_neither():
-    def twice(n):
-        x, weight = n.linear(n.input("x", 4), 4, 6), n.weight(6, 6)
-        for _ in range(2):
-            x = n.Add(x, n.Relu(n.MatMul(x, weight)))
-        return n.linear(x, 6, 3)
-
-    _, seen = found(twice, batch="N")
+    _, seen = found(deep.of_one_weight, batch="N")
     assert [(each.params, each.macs) for each in seen.found] == [(0, 36), (0, 36)]
 
 

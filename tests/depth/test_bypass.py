@@ -192,16 +192,10 @@ def test_the_default_of_an_input_stays_where_only_a_branch_read_it():
 
 
 def test_weights_that_others_use_stay_where_one_of_two_branches_goes():
-    def twice(n):
-        x, weight = n.linear(n.input("x", 4), 4, 6), n.weight(6, 6)
-        for _ in range(2):
-            x = n.Add(x, n.Relu(n.MatMul(x, weight)))
-        return n.linear(x, 6, 3)
-
-    first, _ = names(twice, batch="N")
-    one = prune(net(twice, batch="N"), first).report
+    first, _ = names(deep.of_one_weight, batch="N")
+    one = prune(net(deep.of_one_weight, batch="N"), first).report
     assert one["verify"]["passed"] and one["reduction"]["params"] == 0
-    assert prune(net(twice, batch="N"), "*").report["reduction"]["params"] > 0
+    assert prune(net(deep.of_one_weight, batch="N"), "*").report["reduction"]["params"] > 0
 
 
 @pytest.mark.parametrize("opset", [8, 9, 13, 21])

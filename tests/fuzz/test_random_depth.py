@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from spa.rewrite import bypass
-from tests.fuzz.trial import NOWHERE, OK, REFUSED, WRONG, trial_depth
+from tests.fuzz.trial import NOWHERE, OK, WRONG, refusals, trial_depth
 
 COUNT = max(64, int(os.environ.get("SPA_FUZZ", "320")))
 FIRST = int(os.environ.get("SPA_FUZZ_SEED", "0"))
@@ -20,10 +20,7 @@ WITH = 0.4
 
 def judge(seeds: range) -> None:
     verdicts = [trial_depth(seed) for seed in seeds]
-    wrong = [v for v in verdicts if v.state == WRONG]
-    assert not wrong, "\n".join(map(str, wrong))
-    refused = [v for v in verdicts if v.state == REFUSED]
-    assert not [v for v in refused if v.reason != NOWHERE], "\n".join(map(str, refused))
+    refusals(verdicts, NOWHERE)
     assert Counter(v.state for v in verdicts)[OK] >= WITH * len(verdicts) - 4
 
 

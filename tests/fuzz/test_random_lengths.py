@@ -25,7 +25,7 @@ from tests.fuzz.reference import (
     margin,
     same_inputs,
 )
-from tests.fuzz.trial import NOTHING, OK, REFUSED, WRONG, trial_lengths
+from tests.fuzz.trial import NOTHING, OK, refusals, report, trial_lengths
 from tests.nets import random_lengths_steps as steps
 from tests.nets.random_lengths import RANGES, ROWS, LengthsNet, random_lengths_net
 
@@ -38,11 +38,8 @@ WHOLE = 0.06
 
 def judge(seeds: range) -> None:
     verdicts = [trial_lengths(seed) for seed in seeds]
-    wrong = [v for v in verdicts if v.state == WRONG]
-    assert not wrong, "\n".join(map(str, wrong))
-    refused = [v for v in verdicts if v.state == REFUSED]
-    assert not [v for v in refused if v.reason != NOTHING], "\n".join(map(str, refused))
-    assert len(refused) <= 2 + 2 * WHOLE * len(verdicts), "\n".join(map(str, refused))
+    refused = refusals(verdicts, NOTHING)
+    assert len(refused) <= 2 + 2 * WHOLE * len(verdicts), report(refused)
     total = Agreement()
     for verdict in verdicts:
         total.add(Agreement(verdict.worst, verdict.compared, verdict.skipped))

@@ -49,6 +49,21 @@ class Verdict:
         return f"seed {self.seed}: {self.state}: {self.reason}\n    {' | '.join(self.steps)}"
 
 
+def refusals(verdicts: list[Verdict], reason: str) -> list[Verdict]:
+    """The verdicts that are refusals; nothing is wrong, and nothing refused for another reason."""
+    wrong = [v for v in verdicts if v.state == WRONG]
+    assert not wrong, report(wrong)
+    refused = [v for v in verdicts if v.state == REFUSED]
+    misfits = [v for v in refused if v.reason != reason]
+    assert not misfits, report(misfits)
+    return refused
+
+
+def report(verdicts: list[Verdict]) -> str:
+    """A paragraph for each."""
+    return "\n".join(map(str, verdicts))
+
+
 def trial(seed: int) -> Verdict:
     """Prune the mixture of a seed; never raises."""
     return _judged(seed, _mixture)

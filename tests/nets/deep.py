@@ -124,6 +124,14 @@ def without_weights(n: Net) -> str:
     return n.head(n.Add(x, n.Mul(x, n.Mul(x, x))), WIDTH)
 
 
+def of_one_weight(n: Net) -> str:
+    """Two branches that multiply by the same stored matrix."""
+    x, weight = n.linear(n.input("x", 4), 4, 6), n.weight(6, 6)
+    for _ in range(2):
+        x = n.Add(x, n.Relu(n.MatMul(x, weight)))
+    return n.linear(x, 6, 3)
+
+
 def shown_sum(n: Net) -> list[str]:
     """Both the stream and the sum are outputs."""
     x = stem(n)
