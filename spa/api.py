@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import inspect as python
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from textwrap import fill, indent
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, ParamSpec, Union, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Union, cast
 
 from spa import pipeline
 from spa.config import recipe_from, unknown
-from spa.errors import SpaError, UsageError
-from spa.events import Callback, Event, Note, quiet
+from spa.errors import UsageError
+from spa.events import Callback, quiet
 from spa.graph import read
 from spa.plans import Plan
 from spa.probes import Calib, held, labels_held
 from spa.recipe import OPTIONS, Recipe
-from spa.spelling import in_python
+from spa.spoken import spoken
 
 if TYPE_CHECKING:
     import onnx
@@ -27,73 +23,7 @@ if TYPE_CHECKING:
 
 Model = Union[str, "os.PathLike[str]", bytes, BinaryIO, "onnx.ModelProto", "Result"]
 
-P = ParamSpec("P")
-
 __all__ = ["apply", "bench", "inspect", "plan", "prune", "read", "sweep", "tune", "verify"]
-
-
-ARGUMENTS = {
-    "model": "path, bytes, stream or ModelProto; never changed.",
-    "output": "where to write the model (not at all by default).",
-    "force": "whether `output` may be replaced.",
-    "callback": "is called with every event of progress (`spa.events`).",
-}
-"""What several functions take; what an option of a recipe means, its field says."""
-SHELL = re.compile("; repeatable|, such as 4[MG]")
-"""What a field says that only holds in a shell."""
-
-
-def spoken(function: Callable[P, Result]) -> Callable[P, Result]:
-    """A function whose sentences speak Python, and whose docstring has all its arguments."""
-
-    @wraps(function)
-    def call(*args: P.args, **options: P.kwargs) -> Result:
-        if "callback" in options:
-            options["callback"] = _spoken(cast(Callback, options["callback"]))
-        try:
-            result = function(*args, **options)
-        except SpaError as error:
-            error.args = (in_python(str(error)),)
-            _translate(getattr(error, "report", {}))
-            raise
-        _translate(result.report)
-        return result
-
-    call.__doc__ = _documented(function)
-    return call
-
-
-def _spoken(callback: Callback) -> Callback:
-    def call(event: Event) -> None:
-        words = Note(in_python(event.message), event.warning) if isinstance(event, Note) else event
-        callback(words)
-
-    return call
-
-
-def _translate(report: Any) -> None:
-    """Let the sentences of a report, and of the rows of a sweep, speak Python."""
-    for part in (report, *report.get("rows", ())):
-        for name in ("warnings", "notes"):
-            part.get(name, [])[:] = map(in_python, part.get(name, ()))
-        if part.get("error"):
-            part["error"] = in_python(part["error"])
-
-
-def _documented(function: Callable[..., object]) -> str | None:
-    """The docstring with all arguments, those that it lacks from `ARGUMENTS` or a field."""
-    if function.__doc__ is None:  # as under -OO
-        return None
-    text = python.cleandoc(function.__doc__)
-    own = dict(re.findall(r"^    (\w+): (.+(?:\n     +.+)*)", text, re.MULTILINE))
-    known = {name: in_python(SHELL.sub("", said.help)) for name, said in OPTIONS.items()}
-    known |= {**ARGUMENTS, **own}
-    lines = ["Args:"]
-    for name in python.signature(function).parameters:
-        words = " ".join(known[name].split()).rstrip(".")
-        lines.append(indent(fill(f"{name}: {words}.", 92, subsequent_indent="    "), "    "))
-    section = re.compile(r"^Args:\n(?:    .*\n)+", re.MULTILINE)
-    return section.sub(lambda found: "\n".join([*lines, ""]), text, count=1)
 
 
 @spoken
@@ -338,6 +268,7 @@ def sweep(
     ratios: Sequence[float] = (),
     *,
     precision: float = 0.01,
+    resume: bool = False,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
     callback: Callback = quiet,
@@ -348,6 +279,8 @@ def sweep(
     Args:
         ratios: shares to remove; none: the largest that passes the gates is sought.
         precision: how finely a search looks, as a share.
+        resume: whether to go on with the tunings of a sweep that was interrupted; what came before
+            them is repeated.
         output: where to write the smallest model that passes (not at all by default).
         options: further fields of `Recipe`, named as for `prune`; a search needs `max_drift`, or
             `check` with `max_drop` or `min_score`.
@@ -365,6 +298,7 @@ def sweep(
         callback,
         ratios=ratios,
         precision=precision,
+        resume=resume,
         output=output,
         force=force,
     )

@@ -36,6 +36,7 @@ latency
 reports
 pipeline
 zoo
+spoken
 api
 cli
 __main__

@@ -57,6 +57,7 @@ DRAWING = (
     "sweep",
     TRYING,
     declare.recipe(*declare.SECTIONS, without=("ratio",)),
+    declare.RESUME,
     declare.CONFIG,
     declare.SET,
     declare.output(OUTPUT),
@@ -93,7 +94,7 @@ def sweep(source: str, **options: Any) -> Task:
             sweep_plot.check_path(options["plot"])
         from spa import pipeline
 
-        asked = {"precision": options["precision"], "output": output, "force": force}
+        asked = {name: options[name] for name in ("precision", "output", "force", "resume")}
         model, ratios = files.model_from(source), options["ratios"] or ()
         found = pipeline.sweep(model, recipe, callback, ratios=ratios, **asked)
         made = cast("Sweep", found.report)

@@ -31,7 +31,7 @@ from spa.pipeline.score import score
 from spa.pipeline.settle import heads_of, settle
 from spa.pipeline.shorten import fitting, left_to_do, nothing_more, shorten
 from spa.pipeline.sign import sign
-from spa.pipeline.tuning import check_tuning, heal
+from spa.pipeline.tuning import Checkpoints, Resume, check_tuning, heal
 from spa.pipeline.values import Choice, Groups, Options, Planned, Settled, Written
 from spa.pipeline.verdict import judge
 from spa.plans import Plan
@@ -50,7 +50,7 @@ def prune(
     dry_run: bool = False,
     plan: Place | Plan | Result | None = None,
     bypass: str | Sequence[str] = (),
-    resume: bool = False,
+    resume: Resume = False,
     command: str = "prune",
 ) -> Result:
     """Prune one model (a path, bytes, a stream or a ModelProto), by its scores or as a plan says.
@@ -74,7 +74,7 @@ def prune(
         choice = _chosen(groups, settled, given, recipe.ratio, context)
         settled = context.reach(settled.at(recipe.ratio))
         made = repair(cut(choice, context, checked=given is None), settled, context)
-        made = heal(made, original, settled, context, resume=resume)
+        made = heal(made, original, settled, context, Checkpoints(resume))
         written = finish(sign(made, original, groups, context), settled, context, output)
         reads = files_read(original.graph, recipe, plan)
         if target is not None:

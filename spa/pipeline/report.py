@@ -74,7 +74,7 @@ def _interrupted(report: Report) -> None:
         if not tuned["steps"]:
             report["error"] = "interrupted before the first step; weights are as they came in"
             return
-        again = "; --resume goes on" if report["command"] != "sweep" else ""
+        again = "; --resume goes on" if tuned.get("resumable") else ""
         report["error"] = (
             f"interrupted at step {tuned['steps']} of {tuned['planned']}; the best so far was "
             f"checked and delivered{again}"

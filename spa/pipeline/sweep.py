@@ -28,8 +28,8 @@ from spa.pipeline.result import Result
 from spa.pipeline.score import score
 from spa.pipeline.settle import settle
 from spa.pipeline.sign import sign
-from spa.pipeline.tuning import check_tuning, heal
-from spa.pipeline.values import Choice, Groups, Scores, Settled, Written
+from spa.pipeline.tuning import Checkpoints, check_tuning, heal
+from spa.pipeline.values import Choice, Groups, Scores, Settled, Tuned, Written
 from spa.recipe import GATES, Recipe, asks
 from spa.reports.schema import Report
 from spa.reports.sweep import Row, Status, Sweep, empty, row_of, summarize
@@ -50,30 +50,34 @@ def sweep(
     *,
     ratios: Sequence[float] = (),
     precision: float = PRECISION,
+    resume: bool = False,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
 ) -> Result:
     """Try several ratios on one model; without a list of them, search by bisection.
 
     The recipe's ratio does not count, its gates say which models pass; the smallest of them is
-    written.  Where none passes the exit code of the result is not 0.  Raises SpaError where nothing
-    could be tried, with the partial report as attribute `report`.
+    written.  Where none passes the exit code of the result is not 0.  To `resume` a sweep that was
+    interrupted is to go on with its tunings, and to repeat all else.  Raises SpaError where nothing
+    could be tried, with the partial report as attribute `report`, and so KeyboardInterrupt.
     """
     context = Context("sweep", callback)
     with reporting(context):
         recipe = context.reach(_checked(recipe, ratios, precision, output is not None))
-        check_tuning(recipe)
+        check_tuning(recipe, resume=resume)
         check_output(model, recipe, output)
         groups = couple(load(model, recipe, context), recipe, context)
         sizes_note(groups.graph, context)
         score_original(groups.graph, recipe, context)
         least = min(ratios, default=precision)
         settled = settle(groups, replace(recipe, ratio=least), context)
-        trials = _Trials(groups, score(groups, settled, context), settled, context, output)
+        kept = Checkpoints("if-kept" if resume else False, [])
+        trials = _Trials(groups, score(groups, settled, context), settled, context, output, kept)
         if ratios:
             trials.each(sorted({*map(float, ratios)}))
         else:
             trials.search(precision)
+        kept.forget()
         context.timings.pop("sweep")  # the other stages say it
         verdict = _verdict(trials, recipe)
         reads, written = files_read(groups.graph, recipe), None
@@ -155,9 +159,10 @@ class _Trials:
         settled: Settled,
         context: Context,
         output: str | os.PathLike[str] | None,
+        kept: Checkpoints,
     ) -> None:
         self.groups, self.scores, self.settled = groups, scores, settled
-        self.context, self.output = context, output
+        self.context, self.output, self.kept = context, output, kept
         self.rows: dict[float, Row] = {}
         self.best: _Best | None = None
         self._known: dict[tuple[bytes, bytes], Row] = {}  # by what was chosen
@@ -223,9 +228,18 @@ class _Trials:
 
     def _written(self, choice: Choice, settled: Settled, branch: Context) -> Written:
         made = repair(cut(choice, branch, checked=True), settled, branch)
-        made = heal(made, self.groups, settled, branch)
+        made = heal(made, self.groups, settled, branch, self.kept)
+        self._check_ended(branch, settled.recipe.ratio)
         written = sign(made, self.groups, self.groups, branch)
         return finish(written, settled, branch, self.output, weigh=True)
+
+    def _check_ended(self, branch: Context, ratio: float) -> None:
+        """Raise KeyboardInterrupt where a person has ended the tuning, and with it the sweep."""
+        tuned = next((each.facts for each in branch.reached if isinstance(each, Tuned)), None)
+        if tuned is not None and tuned["stopped"] == "interrupted":
+            known = tuned["resumable"] or any(path.exists() for path in self.kept.ended or ())
+            again = "; --resume goes on" if known else ""
+            raise KeyboardInterrupt(f"interrupted while it tuned at ratio {ratio:g}{again}")
 
 
 def _verdict(trials: _Trials, recipe: Recipe) -> dict[str, Any]:

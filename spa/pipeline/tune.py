@@ -24,7 +24,7 @@ from spa.pipeline.report import report_of, reporting
 from spa.pipeline.result import Result
 from spa.pipeline.settle import judged
 from spa.pipeline.sign import REFITTED, is_refitted
-from spa.pipeline.tuning import check_tuning, tune_stage
+from spa.pipeline.tuning import Checkpoints, check_tuning, tune_stage
 from spa.pipeline.values import Pair, Settled
 from spa.pipeline.verdict import compare, drift_of, failing
 from spa.pipeline.verify import OWN, coupled, same_ports
@@ -70,7 +70,7 @@ def tune(
         settled = judged(Settled(recipe), pair.original, context)
         base = second.source.base_dir
         given = (second.source.given, base)
-        made = tune_stage(pair.original, given, settled, context, resume=resume)
+        made = tune_stage(pair.original, given, settled, context, Checkpoints(resume))
         if made is not None:
             _sign(made)
         model, contents = second.source.original() if made is None else (made, None)

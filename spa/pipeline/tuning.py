@@ -12,10 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from onnx import ModelProto
@@ -39,13 +39,35 @@ if TYPE_CHECKING:
     from spa.torch import OnnxModule
     from spa.torch.tuning import Outcome
 
+Resume = bool | Literal["if-kept"]
+"""Whether to go on from a checkpoint: that there must be, or where there happens to be one."""
+
 ROOM = 1 << 30
 """Bytes that the original's values may take, where the recipe sets no limit."""
 CLOSE, CLOSE_HALF = 1e-3, 3e-2
 """How far the module's outputs may be from onnxruntime's, over their largest value."""
 
 
-def check_tuning(recipe: Recipe, *, resume: bool = False) -> None:
+@dataclass(frozen=True)
+class Checkpoints:
+    """What is done about those of one tuning.
+
+    Attributes:
+        resume: whether to go on from one.
+        ended: takes its path; it then stays where the tuning has ended, too, for a run of which
+            that is a part only.
+    """
+
+    resume: Resume = False
+    ended: list[Path] | None = None
+
+    def forget(self) -> None:
+        """What was kept of tunings that have ended is not needed any longer."""
+        for path in self.ended or ():
+            path.unlink(missing_ok=True)
+
+
+def check_tuning(recipe: Recipe, *, resume: Resume = False) -> None:
     """Say at once where what the recipe asks for is not installed, or was not begun.
 
     Raises:
@@ -56,12 +78,12 @@ def check_tuning(recipe: Recipe, *, resume: bool = False) -> None:
         import spa.torch
 
         _ = spa.torch.load
-    elif resume:
+    elif resume is True:
         raise UsageError(
             "only tuning can be resumed, and none is asked for; add --tune TIME as in the run that "
             "was interrupted, or leave out --resume"
         )
-    if resume:
+    if resume is True:
         from spa.torch.tuning import check_any
 
         check_any(_kept())
@@ -74,9 +96,20 @@ def _kept() -> Path | None:
 
 
 def heal(
-    made: Repaired, original: Groups, settled: Settled, context: Context, *, resume: bool = False
+    made: Repaired,
+    original: Groups,
+    settled: Settled,
+    context: Context,
+    kept: Checkpoints,
 ) -> Repaired:
-    """Tune a repaired model, where the recipe asks for it; `resume` goes on from a checkpoint.
+    """Tune a repaired model, where the recipe asks for it.
+
+    Args:
+        made: the model.
+        original: what teaches it.
+        settled: with the recipe.
+        context: of the run.
+        kept: what is done about checkpoints.
 
     Raises:
         UsageError: PyTorch is not installed, there are no inputs to judge on, or there is no
@@ -85,7 +118,7 @@ def heal(
     if settled.recipe.tune is None:
         return made
     base = original.graph.source.base_dir
-    model = tune_stage(original, (made.model, base), settled, context, resume=resume)
+    model = tune_stage(original, (made.model, base), settled, context, kept)
     return made if model is None else replace(made, model=model)
 
 
@@ -94,7 +127,7 @@ def tune_stage(
     small: tuple[Any, Path | None],
     settled: Settled,
     context: Context,
-    resume: bool = False,
+    kept: Checkpoints,
 ) -> ModelProto | None:
     """Tune a model that stands beside its original.
 
@@ -103,7 +136,7 @@ def tune_stage(
         small: the pruned model, and the folder of its external data where it is no path.
         settled: with the recipe; `recipe.tune` says how long.
         context: of the run.
-        resume: whether to go on from a checkpoint.
+        kept: what is done about checkpoints.
 
     Returns:
         The model with the best weights; None where none were better than those that came in.
@@ -124,7 +157,7 @@ def tune_stage(
             )
         dense = load(graph.proto, base_dir=graph.source.base_dir)
         module = load(small[0], base_dir=small[1])
-        outcome, device = _worked(dense, module, probe, source, settled, resume, context)
+        outcome, device = _worked(dense, module, probe, source, settled, kept, context)
         facts = _facts(outcome, source, recipe, device, time.perf_counter() - began)
         context.reach(Tuned(facts))
         _told(facts, context)
@@ -158,7 +191,7 @@ def _worked(
     probe: Probe,
     source: Source,
     settled: Settled,
-    resume: bool,
+    kept: Checkpoints,
     context: Context,
 ) -> tuple[Outcome, str]:
     """What `spa.torch.tuning` makes of it, and on which device."""
@@ -190,8 +223,12 @@ def _worked(
         f"{recipe.seed} {seconds} {steps} {device.type}",
     )
     key = hashlib.sha256("\n".join(words).encode()).hexdigest()[:32]
-    folder = _kept()
-    store = Store(folder and folder / f"{key}.pt", resume=resume)
+    folder, again = _kept(), kept.resume
+    place = folder and folder / f"{key}.pt"
+    if place is not None and kept.ended is not None:
+        kept.ended.append(place)
+    lasting = kept.ended is not None
+    store = Store(place, resume=bool(again), needed=again is True, lasting=lasting)
     room = ROOM if recipe.memory is None else recipe.memory // 8
     dense.to(device), module.to(device)
     with stoppable() as stopped:
@@ -224,6 +261,7 @@ def _facts(
         "features": list(outcome.matched.features),
         "stopped": outcome.stopped,
         "kept": outcome.kept,
+        "resumable": outcome.resumable,
     }
 
 

@@ -28,7 +28,7 @@ def classify(error: BaseException) -> Failure:
     if isinstance(error, SpaError):
         return Failure(error.exit_code, printable(error) or type(error).__name__)
     if isinstance(error, KeyboardInterrupt):
-        return Failure(130, "interrupted", "interrupted")
+        return Failure(130, printable(error) or "interrupted", "interrupted")
     if isinstance(error, MemoryError):
         advice = "free some (in a zoo with fewer --jobs), or try a machine that has more"
         return Failure(7, f"out of memory; {advice}")

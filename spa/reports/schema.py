@@ -225,7 +225,7 @@ class TuneFacts(TypedDict):
     every rate after its short run. `steps` of those `planned` were taken; a budget of so many steps
     with the same seed repeats them on the same machine. `stopped` is "end", "interrupted", or
     "lost" where the error grew. Where no weights were better than those that came in these stay,
-    and `kept` is false.
+    and `kept` is false. `resumable`: there is a checkpoint to go on from.
     """
 
     seconds: float
@@ -245,6 +245,7 @@ class TuneFacts(TypedDict):
     features: list[str]
     stopped: str
     kept: bool
+    resumable: bool
 
 
 class Gate(TypedDict):

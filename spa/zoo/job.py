@@ -115,8 +115,18 @@ def _pruned(order: dict[str, Any], looked: dict[str, Any]) -> Any:
     from spa import pipeline
     from spa.config import recipe_from
 
-    recipe = recipe_from(order["recipe"])
-    return pipeline.prune(order["source"], recipe, output=order["output"], force=True).report
+    made = pipeline.prune(
+        order["source"],
+        recipe_from(order["recipe"]),
+        output=order["output"],
+        force=True,
+        resume="if-kept",
+    )
+    if made.exit_code:  # a tuning that was ended early: the next run goes on with it
+        error = KeyboardInterrupt("interrupted; run the same command again to go on")
+        error.report = made.report  # type: ignore[attr-defined]
+        raise error
+    return made.report
 
 
 def _die_with_parent() -> None:

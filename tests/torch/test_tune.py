@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 
@@ -17,10 +16,11 @@ import spa  # noqa: E402
 from spa import reports, runtime  # noqa: E402
 from spa.cli.main import run as shell  # noqa: E402
 from spa.errors import ReadError, UsageError, VerifyError  # noqa: E402
-from spa.events import Started, Step  # noqa: E402
+from spa.events import Started  # noqa: E402
 from spa.torch.tuning import tuner as tuning  # noqa: E402
 from spa.torch.tuning.fit import Rate  # noqa: E402
 from tests.carried import DIGITS, FASHION  # noqa: E402
+from tests.torch.ended import TRIED, Interrupts, Killed, Kills  # noqa: E402
 
 STEPS = 24
 
@@ -46,33 +46,10 @@ def tuned(small, output=None, steps=STEPS, **options):
     return spa.tune(DIGITS, small, steps=steps, output=output, force=True, **options)
 
 
-class Interrupts:
-    """Presses Ctrl-C at a step of those that are counted with the plural "steps"."""
-
-    def __init__(self, at):
-        self.at, self.done, self.counts, self.taken = at, 0, False, 0
-
-    def __call__(self, event):
-        if isinstance(event, Started):
-            self.counts = event.unit == "steps" and event.total is not None
-            self.done = 0
-        if isinstance(event, Step) and event.stage == "tune" and self.counts:
-            self.done += event.advance
-            self.taken += event.advance == 1
-            if self.done == self.at:
-                self.reached()
-
-    def reached(self):
-        os.kill(os.getpid(), signal.SIGINT)
-
-
 def pictures(count):
     graph = spa.read(DIGITS)
     shape = graph.shapes[graph.inputs[0]][1:]
     return np.random.default_rng(0).random((count, *shape), np.float32)
-
-
-TRIED = 3 * tuning.FEWEST_TRIED
 
 
 def test_it_comes_nearer_to_the_original_and_only_values_change(small, tmp_path):
@@ -338,15 +315,6 @@ def test_a_pruning_that_was_killed_while_it_tuned_is_resumed(tmp_path, monkeypat
     cut_and_tuned(rest, resume=True, callback=steps)
     assert rest.read_bytes() == whole.read_bytes()
     assert steps.taken == STEPS - 10 + 1, "the others were taken before"
-
-
-class Killed(BaseException):
-    pass
-
-
-class Kills(Interrupts):
-    def reached(self):
-        raise Killed
 
 
 def test_only_a_tuning_that_was_begun_can_be_resumed(tmp_path, capsys):

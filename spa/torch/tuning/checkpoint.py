@@ -36,20 +36,37 @@ class Store:
 
     Args:
         path: of the file; None where nothing is kept.
-        resume: whether to go on from what is there.
+        resume: whether to go on from what is there; else a run begins anew.
+        needed: whether something must be there then, and can be read.
+        lasting: whether the state of a run that has ended stays, for `forget`.
     """
 
-    def __init__(self, path: Path | None, *, resume: bool = False) -> None:
-        self.path, self.resume = path, resume
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        resume: bool = False,
+        needed: bool = True,
+        lasting: bool = False,
+    ) -> None:
+        self.path, self.resume, self.needed, self.lasting = path, resume, needed, lasting
 
     def read(self) -> dict[str, Any] | None:
         """The state to go on from; None to begin anew.
 
         Raises:
-            UsageError: going on was asked for, and there is nothing to go on from.
+            UsageError: there must be something to go on from, and there is not.
         """
         if not self.resume:
             return None
+        try:
+            return self._found()
+        except UsageError:
+            if self.needed:
+                raise
+            return None
+
+    def _found(self) -> dict[str, Any]:
         check_any(self.path and self.path.parent)
         assert self.path is not None
         try:
@@ -64,14 +81,14 @@ class Store:
             raise UsageError(NOTHING)
         return found
 
-    def write(self, state: dict[str, Any]) -> None:
-        """Keep a state in place of the one before.
+    def write(self, state: dict[str, Any]) -> bool:
+        """Keep a state in place of the one before; whether anything is kept.
 
         Raises:
             UsageError: there is no room for it.
         """
         if self.path is None:
-            return
+            return False
         held = io.BytesIO()
         torch.save(state, held)
         try:
@@ -79,8 +96,9 @@ class Store:
         except OSError as error:
             raise UsageError(f"cannot make {self.path.parent}; {ADVICE}") from error
         replaced(self.path, held.getvalue(), "the checkpoint", ADVICE)
+        return True
 
-    def done(self) -> None:
+    def forget(self) -> None:
         """Nothing is left to go on with."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)

@@ -81,6 +81,7 @@ class Outcome:
         stopped: why it ended: "end", "interrupted", "lost".
         matched: what was compared.
         kept: whether weights changed; else all are as they were.
+        resumable: whether a checkpoint lies there, to go on from.
     """
 
     before: Score
@@ -92,6 +93,7 @@ class Outcome:
     stopped: str
     matched: Matched
     kept: bool
+    resumable: bool = False
 
 
 def run(
@@ -214,8 +216,8 @@ class _Run:
         self.setting, self.store, self.small = setting, store, work.small
         self.fit = Fit(work, RATES[known["rate"]], known["total"])
         self.best, self.weights = before, start
-        self._saved = time.perf_counter()
-        if "fit" in known:
+        self._saved, self._resumable = time.perf_counter(), "fit" in known
+        if self._resumable:
             self.fit.restore(known["fit"])
             self.best, self.weights = Score(*known["best"]), list(known["weights"])
 
@@ -226,8 +228,10 @@ class _Run:
         stopped = self._steps(told)
         kept = self.best < self.before
         put(self.small, self.weights if kept else self.start)
-        if stopped == "end":
-            self.store.done()
+        if stopped == "end" and self.store.lasting:
+            self._save()
+        elif stopped != "interrupted":
+            self.store.forget()
         return Outcome(
             self.before,
             self.best if kept else self.before,
@@ -238,6 +242,7 @@ class _Run:
             stopped,
             found,
             kept,
+            self._resumable,
         )
 
     def _steps(self, told: Advance) -> str:
@@ -272,4 +277,4 @@ class _Run:
         self._saved = time.perf_counter()
         held = {"fit": self.fit.state(), "best": tuple(self.best), "weights": self.weights}
         with suppress(UsageError):  # a checkpoint that cannot be kept costs time, not the run
-            self.store.write({**self.known, **held})
+            self._resumable = self.store.write({**self.known, **held}) or self._resumable
