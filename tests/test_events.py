@@ -78,7 +78,7 @@ def test_a_proof_counts_the_runs_of_models_and_the_drift_its_batches():
     spa.prune(DIGITS, 0.3, scorer="l2", callback=told.append)
     began, runs, drift = counts(told, "verify")
     assert began == (None, "steps", 0)
-    assert runs == (2 + 3 * 3, "runs", 2 + 3 * 3)  # each model at three sizes of the batch
+    assert runs == (1 + 3 * 3, "runs", 1 + 3 * 3)  # the input, and each model at three sizes
     assert drift[0] == drift[2] > 0 and drift[1] == "batches"
 
 
@@ -86,7 +86,7 @@ def test_what_was_refitted_is_run_as_well_and_rows_of_the_probe_are_counted():
     told = []
     spa.prune(DIGITS, 0.3, samples=48, callback=told.append)
     _, runs, _ = counts(told, "verify")
-    assert runs == (2 + 3 * 3 + 3 * 2, "runs", 2 + 3 * 3 + 3 * 2)
+    assert runs == (1 + 3 * 3 + 3, "runs", 1 + 3 * 3 + 3)
     assert counts(told, "probe")[-1] == (48, "rows", 48)
 
 

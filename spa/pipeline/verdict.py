@@ -27,6 +27,7 @@ from spa.reports.wording import LARGE_DRIFT, LOW_AGREEMENT, measure, percent, pr
 from spa.validate import Drift, drift, runs_of, side_by_side, total, verify
 from spa.validate import Verdict as Proof
 from spa.validate.inputs import Feeds, Inputs, feeds_at, fresh, random
+from spa.validate.original import Original
 from spa.validate.own import OWN_RUNS, check_own
 from spa.validate.proof import is_quantised
 from spa.validate.runs import Runner, session_of
@@ -48,34 +49,45 @@ def judge(written: Written, settled: Settled, context: Context) -> Verdict | Non
     recipe = settled.recipe
     if recipe.verify == "none":
         return None
+    original, repaired = written.original, written.repaired
+    fitted = bool(settled.feeds) or repaired.model is not repaired.cut.model
+    with context.stage("verify"):
+        proof = _proved(written, recipe, context)
+        with failing(recipe.verify, context):
+            verdict = compare(original, written.file, settled, context, proof, fitted=fitted)
+        _warn(verdict, original.graph, recipe, context)
+    return verdict
+
+
+def _proved(written: Written, recipe: Recipe, context: Context) -> Proof:
+    """What is known of the cut, and of the bypass before it; sessions that it took are gone."""
     repaired, original = written.repaired, written.original
     cut = repaired.cut
     coupling, kept, short = cut.choice.coupling, cut.choice.kept, written.shortened
     refit = repaired.model is not cut.model
-    with context.stage("verify"):
-        asked: dict[str, Any] = {"seed": recipe.seed, "device": recipe.device}
-        expected = [OWN_RUNS, runs_of(coupling, recipe.verify)]
-        expected += [runs_of(coupling, "run")] * refit
-        expected += [runs_of_bypass(original.graph)] * bool(short.bypassed)
-        asked["ran"] = context.counted(sum(expected), "runs")
-        check_own(original.graph, **asked)
-        with failing(recipe.verify, context):
-            less = (
-                prove_bypass(original.graph, short.bypassed, short.graph.proto, **asked)
-                if short.bypassed
-                else None
-            )
-            proof = verify(coupling, kept, cut.model, level=recipe.verify, **asked)
-            if refit:
-                after = verify(coupling, kept, repaired.model, level="run", **asked)
-                proof = replace(proof, drift=after.drift)
-            if less is not None:
-                proof = with_bypass(proof, less, original.graph, repaired.model, recipe)
-            verdict = compare(
-                original, written.file, settled, context, proof, fitted=bool(settled.feeds) or refit
-            )
-        _warn(verdict, original.graph, recipe, context)
-    return verdict
+    same = coupling.graph is original.graph
+    expected = [OWN_RUNS, runs_of(coupling, recipe.verify) - same]
+    expected += [runs_of(coupling, "run", known=True)] * refit
+    expected += [runs_of_bypass(original.graph)] * bool(short.bypassed)
+    asked: dict[str, Any] = {"seed": recipe.seed, "device": recipe.device}
+    asked["ran"] = context.counted(sum(expected), "runs")
+    given = Original(original.graph, **asked)
+    check_own(given)
+    whole = given if same else Original(coupling.graph, **asked)
+    with failing(recipe.verify, context):
+        less = (
+            prove_bypass(original.graph, short.bypassed, short.graph.proto, **asked)
+            if short.bypassed
+            else None
+        )
+        asked["original"] = whole
+        proof = verify(coupling, kept, cut.model, level=recipe.verify, **asked)
+        if refit:
+            after = verify(coupling, kept, repaired.model, level="run", **asked)
+            proof = replace(proof, drift=after.drift)
+        if less is not None:
+            proof = with_bypass(proof, less, original.graph, repaired.model, recipe)
+    return proof
 
 
 def with_bypass(

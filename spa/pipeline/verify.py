@@ -31,6 +31,7 @@ from spa.validate import drift, runs_of
 from spa.validate import verify as verify_cut
 from spa.validate.inputs import feeds_at
 from spa.validate.lengths import check_shapes
+from spa.validate.original import Original
 from spa.validate.own import OWN_RUNS, check_own
 from spa.validate.runs import Runner
 from spa.validate.sizes import each_other, is_heavy
@@ -64,7 +65,7 @@ def verify(
         settled = judged(Settled(replace(recipe, verify="run")), pair.original, context)
         with context.stage("verify"), failing("run", context):
             ran = context.counted(OWN_RUNS, "runs")
-            check_own(first, recipe.seed, recipe.device, ran)
+            check_own(Original(first, recipe.seed, recipe.device, ran))
             proof = _compare(pair.original.coupling, second, recipe, level, context.counted)
             fitted, base = is_refitted(second.proto), second.source.base_dir
             asked: dict[str, Any] = {"fitted": fitted, "base_dir": base}

@@ -15,33 +15,33 @@ from onnx import ModelProto, NodeProto
 from spa import runtime
 from spa.devices import Device
 from spa.errors import ReadError
-from spa.events import Advance, unheard
+from spa.events import Advance
 from spa.graph import Graph
 from spa.rules import is_known
 from spa.runtime import Session
 from spa.validate.borders import Border, borders, given_name, steered, watched
 from spa.validate.gap import gap
-from spa.validate.inputs import feeds_at
+from spa.validate.original import Original
 from spa.validate.proof import LOOSEST, NOISE, tolerance
 from spa.validate.runs import Arrays, Runner
 
 OWN_RUNS = 2  # model runs of a check that finds nothing
 
 
-def check_own(graph: Graph, seed: int = 0, device: Device = "cpu", ran: Advance = unheard) -> None:
-    """Run the input as it was given, and the normalised copy; `ran` hears of every run.
+def check_own(copy: Original) -> None:
+    """Run the input as it was given, and the normalised `copy`.
 
     What changes from run to run of the input itself cannot be compared and is let pass.
 
     Raises:
         ReadError: onnxruntime refuses the input, or computes something else from the copy.
     """
+    graph = copy.graph
     model = graph.source.model()
     if model is None:
         return
-    own = _Own(model, graph, device, ran)
-    copy = own.of(graph.proto)
-    feeds = feeds_at(graph, seed)
+    own = _Own(model, graph, copy.device, copy.ran)
+    feeds = copy.feeds()
     want, got = own(feeds, False), copy(feeds, False)
     shared = {name: value for name, value in want.items() if name in got}
     error, limit = gap(shared, got).error, tolerance(graph)

@@ -22,17 +22,22 @@ MOST_REFUSED = 24  # sizes in one direction that an original may refuse before n
 
 
 def steps(size: int, way: int, nearest: bool = False) -> list[int]:
-    """How far other sizes lie from `size`: near it, as the work grows with them."""
+    """How far other sizes lie from `size`: half of it below and near it above, for little work.
+
+    `nearest` is for models of which any larger run takes much memory.
+    """
     if size < PATCH:
         found = [max(1, size // 2), 1, size]
     else:
-        found = [-(-size // (8 * PATCH)) * PATCH, size // 2, 1, size]
-    found = sorted(found) if nearest else found
+        near, half = -(-size // (8 * PATCH)) * PATCH, max(1, size // 2 // PATCH) * PATCH
+        found = [near, size // 2, 1, size] if way > 0 else [half, near, size // 2, 1]
+    if nearest and way > 0:
+        found = [PATCH, 1, *sorted(found)] if size >= PATCH else sorted(found)
     return list(dict.fromkeys(way * step for step in found if size + way * step > 0))
 
 
 def is_heavy(shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Whether a tensor is so large that only the nearest other sizes are tried first."""
+    """Whether a tensor is so large that the nearest of the larger sizes are tried first."""
     return any(prod(shape) > HEAVY for shape in shapes.values())
 
 
@@ -46,7 +51,7 @@ def each_other(
 
     `accepted` tells of sizes whether the model takes them.  Symbols of one size stay of one size
     as long as all move at once.  The batch goes the other way than all others, for less work.
-    `nearest` tries the nearest sizes first, where any run is much work.
+    `nearest` tries the nearest of the larger sizes first, where any run is much work.
     """
     found: list[Sizes] = []
     opposite = {dims[symbol] for symbol in batches}

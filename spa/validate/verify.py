@@ -21,8 +21,8 @@ from spa.events import Advance, unheard
 from spa.trace import Reason
 from spa.validate.drift import Drift, drift
 from spa.validate.gap import Gap
-from spa.validate.inputs import feeds_at
 from spa.validate.lengths import check_shapes
+from spa.validate.original import Original
 from spa.validate.proof import Proof, has_quantizers, lossy_at
 from spa.validate.runs import Arrays, Runner
 from spa.validate.sizes import Sizes, each_other, is_heavy
@@ -69,20 +69,22 @@ def verify(
     base_dir: Path | None = None,
     advice: str = "nothing was written, please report this model",
     ran: Advance = unheard,
+    original: Original | None = None,
 ) -> Verdict:
     """Run both models on random inputs.
 
     `kept` is what is kept in `small`, bool `[labels]` by unit.  `level` is `run` or `equivalence`;
     where weights are not those of the original (`cut_only` False), they are not expected to equal
     the masked original.  `base_dir` is the folder of external data of `small`, by default that of
-    the original.  `ran` hears of every run of a model, of which `runs_of` are expected.
+    the original.  `ran` hears of every run of a model, of which `runs_of` are expected.  `original`
+    is the original, where it has been run before, with a seed and a device of its own.
 
     Raises:
         VerifyError: it does not load, shapes differ, or it does not compute what the plan says.
     """
     graph = coupling.graph
     base = graph.source.base_dir
-    whole = Runner(graph.proto, base, device, ran)
+    whole = original or Original(graph, seed, device, ran)
     pruned = Runner(small, base if base_dir is None else base_dir, device, ran)
     lossy = lossy_at(coupling, kept)
     exact = level == "equivalence" and cut_only
@@ -99,7 +101,7 @@ def verify(
         return before, after
 
     def accepted(sizes: Sizes) -> bool:
-        feeds = feeds_at(graph, seed, sizes)
+        feeds = whole.feeds(sizes)
         try:
             whole(feeds, True)
         except ReadError:
@@ -107,7 +109,7 @@ def verify(
         run(feeds, True, f" at {told(sizes, graph.dims)}")
         return True
 
-    found = drift(*run(feeds_at(graph, seed), False, ""))
+    found = drift(*run(whole.feeds(), False, ""))
     heavy = is_heavy(graph.shapes)
     others = each_other(graph.dims, accepted, batch_symbols(graph), nearest=heavy)
     sizes = (dict(graph.dims), *others)
@@ -116,15 +118,17 @@ def verify(
     return Verdict(level, found, error, lossy, sizes, total.compared, limits)
 
 
-def runs_of(coupling: Coupling, level: str) -> int:
+def runs_of(coupling: Coupling, level: str, known: bool = False) -> int:
     """How often models are run to verify a cut, unless something has to be looked at closely.
+
+    `known` says whether the original has been run at all sizes before.
 
     Where lossy ops may have lost channels, or quantisers may be computed in integers, the pruned
     model is compared in another form, too.
     """
     other = coupling.notes.losses or has_quantizers(coupling.graph)
     more = (2 if other else 1) if level == "equivalence" else 0
-    return (1 + 2 * bool(coupling.graph.dims)) * (2 + more)
+    return (1 + 2 * bool(coupling.graph.dims)) * (2 + more - known)
 
 
 def told(sizes: Sizes, dims: Sizes) -> str:

@@ -176,7 +176,7 @@ PROOF_EDITS = (
     Edit(
         "the input itself is never run",
         "spa/pipeline/verdict.py",
-        "        check_own(original.graph, **asked)\n",
+        "        check_own(given)\n",
         "",
         tests=OWN,
     ),

@@ -12,6 +12,7 @@ import spa
 from spa.errors import ReadError
 from spa.graph import read
 from spa.rules import TRAITS
+from spa.validate.original import Original
 from spa.validate.own import check_own
 from tests.nets.layers import convolutions
 from tests.validate.test_borders import drawn, first, largest, tied
@@ -41,7 +42,7 @@ def with_function(name):
 def test_a_function_that_the_runtime_overrides():
     graph = read(with_function("Relu"))
     with pytest.raises(ReadError, match="local functions named Relu") as caught:
-        check_own(graph)
+        check_own(Original(graph))
     assert len(str(caught.value)) < 1000
 
 
@@ -67,7 +68,7 @@ def test_what_is_the_same_passes(model, tmp_path):
     for given in (path, data, model, io.BytesIO(data)):
         graph = read(given)
         assert graph.source.model() is not None
-        check_own(graph)
+        check_own(Original(graph))
 
 
 def test_what_changes_from_run_to_run_is_let_pass(monkeypatch):
@@ -82,7 +83,7 @@ def test_what_changes_from_run_to_run_is_let_pass(monkeypatch):
     nodes = [made, *model.graph.node]
     del model.graph.node[:], model.graph.initializer[-1]
     model.graph.node.extend(nodes)
-    check_own(read(model))
+    check_own(Original(read(model)))
 
 
 def test_numbers_drawn_otherwise_are_no_mistake(monkeypatch):
@@ -97,7 +98,7 @@ def test_numbers_drawn_otherwise_are_no_mistake(monkeypatch):
     model.graph.node.extend(nodes)
     graph = read(model)
     assert len(graph.order) == len(nodes) - 2
-    check_own(graph)
+    check_own(Original(graph))
 
 
 def broken(model):
@@ -111,14 +112,14 @@ def broken(model):
 @pytest.mark.parametrize("model", [plain(), tied(largest), tied(first)])
 def test_a_mistake_in_the_copy(model):
     with pytest.raises(ReadError, match="computes something else"):
-        check_own(broken(model))
+        check_own(Original(broken(model)))
 
 
 def test_external_data_are_found(tmp_path):
     model = plain()
     path = tmp_path / "a.onnx"
     onnx.save(model, path, save_as_external_data=True, location="a.data", size_threshold=0)
-    check_own(read(path))
+    check_own(Original(read(path)))
     bare = onnx.load(path, load_external_data=False)
-    check_own(read(bare, base_dir=tmp_path))
-    check_own(read(bare.SerializeToString(), base_dir=tmp_path))
+    check_own(Original(read(bare, base_dir=tmp_path)))
+    check_own(Original(read(bare.SerializeToString(), base_dir=tmp_path)))

@@ -37,12 +37,22 @@ def both_ways(dims, found):
 
 def test_where_runs_are_much_work_the_nearest_sizes_come_first():
     assert is_heavy({"x": (2, 1 << 12, 1 << 12)}) and not is_heavy({"x": (1 << 12, 1 << 12)})
-    for size in (7, 64, 640):
-        assert steps(size, 1, nearest=True)[0] == 1 and steps(size, -1, nearest=True)[0] == -1
-        assert {*steps(size, 1, nearest=True)} == {*steps(size, 1)}
+    for size, first in ((7, 1), (64, 32), (640, 32), (1024, 32)):
+        assert steps(size, 1, nearest=True)[0] == first
+        assert {*steps(size, 1)} <= {*steps(size, 1, nearest=True)}
+        assert steps(size, -1, nearest=True) == steps(size, -1)
     asked = []
-    each_other({"H": 64}, lambda sizes: asked.append(sizes["H"]) or True, nearest=True)
-    assert asked == [63, 65]
+    each_other({"H": 1024}, lambda sizes: asked.append(sizes["H"]) or True, nearest=True)
+    assert asked == [512, 1056]
+
+
+@pytest.mark.parametrize(("size", "half"), [(224, 128), (640, 320), (1024, 512), (100, 68)])
+def test_the_smaller_size_is_about_half_of_pictures_for_little_work(size, half):
+    """And as large as before beyond multiples of 32, as nets halve pictures five times."""
+    assert size + steps(size, -1)[0] == half
+    asked = []
+    each_other({"H": size}, lambda sizes: asked.append(sizes["H"]) or True)
+    assert len(asked) == 2 and asked[0] == half and size < asked[1] <= 1.5 * size
 
 
 def test_a_session_keeps_no_memory_unless_it_is_timed():
