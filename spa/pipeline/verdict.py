@@ -27,6 +27,7 @@ from spa.reports.wording import LARGE_DRIFT, LOW_AGREEMENT, measure, percent, pr
 from spa.validate import Drift, drift, runs_of, side_by_side, total, verify
 from spa.validate import Verdict as Proof
 from spa.validate.inputs import Feeds, Inputs, feeds_at, fresh, random
+from spa.validate.latency import Clock
 from spa.validate.original import Original
 from spa.validate.own import OWN_RUNS, check_own
 from spa.validate.proof import is_quantised
@@ -36,6 +37,8 @@ from spa.validate.sizes import is_heavy
 from spa.validate.zeroed import Bypassed, prove_bypass, runs_of_bypass
 
 MOST_LIMITS = 3
+Turn = tuple[dict[str, tuple[int, ...]], tuple[float, float]]
+"""A run of both models: the shapes of their inputs, and the seconds that each took."""
 
 
 def judge(written: Written, settled: Settled, context: Context) -> Verdict | None:
@@ -213,26 +216,37 @@ def compare(
     exact = sessions
     if is_quantised(graph):  # fused kernels round differently, in both models
         exact = pair(graph, small, recipe, base_dir, optimize=False)
-    found = _drifted(original, exact, settled, context, fitted)
+    turns: list[Turn] = []
+    found = _drifted(original, exact, settled, context, fitted, turns)
     on, drift = found or (random(graph, recipe.seed), proof.drift)
     proof = replace(proof, drift=drift)
-    timed = latency(graph, sessions, recipe)
+    timed = latency(graph, sessions, recipe, turns if exact is sessions else ())
     for limit in proof.limits[:MOST_LIMITS]:
         context.warn(f"not proved in full: {limit}")
     return context.reach(Verdict(proof.level, True, proof, on, timed))
 
 
 def _drifted(
-    original: Groups, sessions: Sequence[Any], settled: Settled, context: Context, fitted: bool
+    original: Groups,
+    sessions: Sequence[Any],
+    settled: Settled,
+    context: Context,
+    fitted: bool,
+    turns: list[Turn],
 ) -> tuple[Inputs, Drift] | None:
-    """Drift on rows of the probe that nothing is fitted on; None where the original takes none."""
+    """Drift on rows of the probe that nothing is fitted on; None where the original takes none.
+
+    What the runs took is added to `turns`.
+    """
     graph, given = original.graph, settled.recipe.calib
     trouble = settled.trouble
     if settled.probe is not None:
         try:
             on = fresh(graph, settled.probe, original.sizes.macs)
             done = context.counted(len(on.runs), "batches")
-            drift = total(_told(_both(sessions, on.runs), done), amounts(graph))
+            clock = clock_for(settled.recipe.device, settled.recipe.threads or 0)
+            both = _both(sessions, on.runs, turns, clock)
+            drift = total(_told(both, done), amounts(graph))
         except ReadError as error:
             if given is not None:
                 raise
@@ -254,15 +268,21 @@ def _told(pairs: Iterable[tuple[Any, Any]], done: Advance) -> Iterator[tuple[Any
         yield each
 
 
-def _both(sessions: Sequence[Any], runs: Sequence[Feeds]) -> Iterator[tuple[Any, Any]]:
+def _both(
+    sessions: Sequence[Any], runs: Sequence[Feeds], turns: list[Turn], clock: Clock
+) -> Iterator[tuple[Any, Any]]:
     for feeds in runs:
+        began = clock()
         before = runtime.run(sessions[0], feeds)
+        middle = clock()
         try:
-            yield before, runtime.run(sessions[1], feeds)
+            after = runtime.run(sessions[1], feeds)
         except ReadError as error:
             raise VerifyError(
                 f"the pruned model does not run on inputs that the original takes: {error}"
             ) from error
+        turns.append((shapes_of(feeds), (middle - began, clock() - middle)))
+        yield before, after
 
 
 def pair(
@@ -294,12 +314,23 @@ def pair(
     ]
 
 
-def latency(graph: Graph, sessions: Sequence[Any], recipe: Recipe) -> Latency:
-    """Both models in turn, about a second in all; longer where a gate hangs on it."""
+def shapes_of(feeds: Feeds) -> dict[str, tuple[int, ...]]:
+    """The shapes of inputs, by name."""
+    return {name: value.shape for name, value in feeds.items()}
+
+
+def latency(
+    graph: Graph, sessions: Sequence[Any], recipe: Recipe, turns: Sequence[Turn] = ()
+) -> Latency:
+    """Both models in turn, about a second in all; longer where a gate hangs on it.
+
+    `turns` that they have taken before count, where these were of the same sizes.
+    """
     feeds = feeds_at(graph, recipe.seed)
+    known = [seconds for shapes, seconds in turns if shapes == shapes_of(feeds)]
     clock = clock_for(recipe.device, recipe.threads or 0)
     wanted = recipe.min_speedup
-    timing = side_by_side(sessions, [feeds, feeds], wanted=wanted, clock=clock)
+    timing = side_by_side(sessions, [feeds, feeds], wanted=wanted, known=known, clock=clock)
     low, high = timing.intervals[1]
     return {
         "provider": sessions[0].get_providers()[0],

@@ -93,6 +93,7 @@ def side_by_side(
     runs: int | None = None,
     warmup: int = 2,
     wanted: float | None = None,
+    known: Sequence[Sequence[float]] = (),
     clock: Clock = time.perf_counter,
 ) -> Timing:
     """How much faster than the first session the others are: what every command reports.
@@ -100,9 +101,15 @@ def side_by_side(
     Rounds are taken until the ratios agree (`AGREE`), for `SECONDS` at most; while a ratio that
     someone asked for (`wanted`, of the last session) is one of those that may be true, for
     `PATIENT`.  At least three are taken, and exactly so many `runs` where that is said.  There are
-    at least `warmup` runs before the timed ones; 0 leaves out all warming up.
+    at least `warmup` runs before the timed ones; 0 leaves out all warming up.  Seconds that are
+    `known` of rounds of one run each, the first of which warmed the sessions up, are counted, too,
+    where runs are so long that few are taken.
     """
     started = time.perf_counter()
+    before = _long(known)
+    if before is not None and runs is None:
+        started -= float(before.millis.sum()) / 1e3
+        warmup = 0
     longest = max(_warm(*each, warmup, clock) for each in zip(sessions, feeds, strict=True))
     block = max(1, int(BLOCK / longest)) if longest > 0 else 1
     if runs is not None:
@@ -117,10 +124,20 @@ def side_by_side(
         low, high = timing.intervals[-1]
         if wanted is not None and low < wanted <= high:
             return spent > PATIENT
-        known = all(high <= AGREE * low for low, high in timing.intervals)
-        return (rounds >= FEWEST and known) or spent > SECONDS
+        agree = all(high <= AGREE * low for low, high in timing.intervals)
+        return (rounds >= FEWEST and agree) or spent > SECONDS
 
-    return measure(sessions, feeds, warmup=0, block=block, clock=clock, enough=enough)
+    if before is not None and enough(before):
+        return before
+    asked: dict[str, Any] = {"enough": enough, "before": before}
+    return measure(sessions, feeds, warmup=0, block=block, clock=clock, **asked)
+
+
+def _long(known: Sequence[Sequence[float]]) -> Timing | None:
+    """Rounds whose seconds are known, without the first, where few of them fill the time."""
+    rounds = np.asarray(known[1:], np.float64) * 1e3
+    few = len(rounds) and rounds.sum(1).min() * FEWEST > SECONDS * 1e3
+    return Timing(rounds) if few else None
 
 
 def _warm(session: Session, feed: Feed, warmup: int, clock: Clock) -> float:
@@ -145,8 +162,9 @@ def measure(
     block: int = 1,
     clock: Clock = time.perf_counter,
     enough: Callable[[Timing], bool] | None = None,
+    before: Timing | None = None,
 ) -> Timing:
-    """Run `block` times every session in turn, in alternating order.
+    """Run `block` times every session in turn, in alternating order, after rounds taken `before`.
 
     Ends after so many `runs` of each, once so many `seconds` have gone and three rounds at least,
     or when what there is is `enough`.  `clock` tells the seconds that count.
@@ -155,7 +173,7 @@ def measure(
         for session, feed in zip(sessions, feeds, strict=True):
             _block(session, feed, 1, clock)
     pairs = list(zip(range(len(sessions)), sessions, feeds, strict=True))
-    rounds: list[NDArray[np.float64]] = []
+    rounds = [] if before is None else [turn[None] for turn in before.millis]
     started, taken = time.perf_counter(), 0
     while runs is None or taken < runs:
         size = block if runs is None else min(block, runs - taken)

@@ -15,6 +15,7 @@ from spa.errors import ReadError, UsageError, VerifyError
 from spa.events import Note
 from spa.recipe import Recipe
 from spa.reports import facts
+from spa.validate import side_by_side
 from tests.carried import DIGITS, MODELS
 from tests.graph.small import model
 from tests.reports.valid import validate
@@ -157,6 +158,22 @@ def test_a_pruned_model_that_refuses_what_the_original_takes_is_wrong(monkeypatc
     with pytest.raises(VerifyError, match="does not run on inputs that the original takes") as no:
         pipeline.prune(DIGITS, Recipe(**CUT))
     assert no.value.report["verify"]["passed"] is False
+
+
+def test_runs_of_the_sizes_that_are_timed_are_timed_already(monkeypatch):
+    heard = []
+
+    def timed(*given, known, **options):
+        heard.append(known)
+        return side_by_side(*given, known=known, **options)
+
+    monkeypatch.setattr(checking, "side_by_side", timed)
+    assert pipeline.prune(DIGITS, Recipe(**CUT)).report["verify"]["rows"] == 64
+    monkeypatch.setattr("spa.validate.inputs.WORK", 1)
+    report = pipeline.prune(DIGITS, Recipe(**CUT)).report
+    assert report["verify"]["rows"] == 4 and report["latency"]["runs"] > 3
+    sixteen_rows, two_rows = heard
+    assert sixteen_rows == [] and len(two_rows) == 2 and np.array(two_rows).min() > 0
 
 
 def test_the_same_model_does_not_drift():

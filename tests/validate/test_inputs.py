@@ -41,7 +41,13 @@ def test_large_activations_run_a_few_at_once(monkeypatch, digits):
 def test_a_fixed_batch_is_filled():
     graph = image_model(shape=(5, 3, 16, 16))
     on = fresh(graph, probe_for(graph), 1e12)
-    assert on.rows == 10 and [len(run["x"]) for run in on.runs] == [5, 5]
+    assert on.rows == 5 and [len(run["x"]) for run in on.runs] == [5]
+    assert [len(run["x"]) for run in fresh(graph, probe_for(graph), WORK / 8).runs] == [5, 5]
+
+
+def test_runs_that_are_timed_hold_what_those_of_the_analysis_hold(digits):
+    size = len(plain.feeds(digits[0], 0)["images"])
+    assert {len(run["images"]) for run in fresh(*digits, WORK).runs} == {size} != {1}
 
 
 def test_random_inputs_are_those_of_the_proof(digits):

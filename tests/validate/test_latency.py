@@ -153,6 +153,24 @@ def test_slow_models_are_compared_three_times(compared):
     assert len(timing.millis) == 3 and timing.speedups == pytest.approx([1, 2])
 
 
+def test_slow_runs_that_were_made_for_something_else_count(bench):
+    """All but the first, which warms up; where they are too few others follow."""
+    known = [(9.0, 9.0), (4.0, 2.0), (4.1, 2.0), (4.2, 2.0)]
+    options = {"how": side_by_side, "warmup": 2}
+    timing, order = bench(steady(4000, 2000), known=known, **options)
+    assert order == "" and timing.medians == pytest.approx([4100, 2000])
+    timing, order = bench(steady(4000, 2000), known=known[:3], **options)
+    assert order == "ab" and timing.medians == pytest.approx([4000, 2000])
+    timing, order = bench(steady(4000, 2000), known=known[:1], **options)
+    assert order == "aabb" + "abbaab"
+
+
+def test_quick_runs_that_were_made_for_something_else_do_not(bench):
+    known = [(0.02, 0.01)] * 9
+    timing, order = bench(steady(10, 5), how=side_by_side, warmup=0, known=known)
+    assert len(timing.ratios) == FEWEST and len(order) == timing.millis.size
+
+
 @pytest.mark.parametrize(("wanted", "seconds"), [(3.0, PATIENT), (1.5, SECONDS), (6.0, SECONDS)])
 def test_a_ratio_that_may_or_may_not_be_reached_takes_longer(compared, wanted, seconds):
     """One within the interval does; one that lies beside it is settled."""
