@@ -23,7 +23,11 @@ def macs(coupling: Coupling) -> Price:
 
 @unit(counted=True)
 def params(coupling: Coupling) -> Price:
-    """Stored numbers."""
+    """Stored numbers.
+
+    All that the file holds but indices and sizes: weights, biases (of quantised models, too), and
+    the statistics of BatchNormalization, which PyTorch counts as buffers; folding removes them.
+    """
     cost = Cost(coupling)
     return lambda kept: cost(kept).params
 

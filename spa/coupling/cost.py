@@ -23,12 +23,14 @@ from spa.coupling.products import stored_inside, untold
 from spa.coupling.rows import rows_of
 from spa.graph.model import Graph
 from spa.labels import Ids, IndexMap
+from spa.rules import trait_of
+from spa.rules.traits import trait_named
 from spa.trace import Param
 
 Item = tuple[list[int], float, float, float]
 """Factors (arrays of labels; rows), elements outside them, MACs and parameters per element."""
 UNCOUNTED = frozenset(("int64", "int32", "bool", "object", "uint64", "uint32"))
-UNCOUNTED_IN_BODIES = frozenset((6, 7, 8, 9, 12, 13))  # the same as numbers of TensorProto.DataType
+UNCOUNTED_IN_FILES = frozenset((6, 7, 8, 9, 12, 13))  # the same as numbers of TensorProto.DataType
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,7 @@ class Cost:
                 for name in graph.consts
                 if name not in seen and is_parameter(graph, name)
             )
-            + sum(
-                prod(tensor.dims)
-                for tensor in _inside(graph)
-                if tensor.data_type not in UNCOUNTED_IN_BODIES
-            )
+            + sum(prod(tensor.dims) for tensor in _inside(graph) if _is_told(tensor))
         )
         self._plan(items)
         self._channels = Channels(coupling)
@@ -242,7 +240,13 @@ def _inside(graph: Graph) -> Iterable[TensorProto]:
 def is_parameter(graph: Graph, name: str) -> bool:
     """Whether a stored tensor counts as parameters: not shapes, indices and the like."""
     dtype = graph.dtypes.get(name)
-    return dtype is not None and _is_counted(dtype)
+    if dtype is None:
+        return False
+    return _is_counted(dtype) or any(
+        node.inputs[i : i + 1] == (name,)
+        for node in graph.readers.get(name, ())
+        for i in trait_of(node).summed
+    )
 
 
 @cache
@@ -255,8 +259,20 @@ def stored(model: ModelProto) -> float:
 
     A tensor of which two uses keep other elements is stored twice.
     """
-    held = (*model.graph.initializer, *stored_inside(model.graph))
-    return float(sum(prod(t.dims) for t in held if t.data_type not in UNCOUNTED_IN_BODIES))
+    summed = {
+        node.input[i]
+        for node in model.graph.node
+        for i in trait_named(node.domain, node.op_type).summed
+        if i < len(node.input)
+    }
+    held = [t for t in model.graph.initializer if t.name in summed or _is_told(t)]
+    inside = filter(_is_told, stored_inside(model.graph))
+    return float(sum(prod(t.dims) for t in (*held, *inside)))
+
+
+def _is_told(tensor: TensorProto) -> bool:
+    """Whether a tensor counts as parameters whoever reads it."""
+    return tensor.data_type not in UNCOUNTED_IN_FILES
 
 
 def reduction(before: Sizes, after: Sizes) -> dict[str, float]:

@@ -18,11 +18,14 @@ Array = NDArray[np.float32]
 
 
 def counts(coupling: Coupling, param: Param) -> bool:
-    """Whether a stored tensor is a weight: a parameter, or any integers that stand for numbers."""
-    if is_parameter(coupling.graph, param.stored):
+    """Whether a stored tensor is a weight: a parameter, or any integers that stand for numbers.
+
+    Sums of integers whose scale nobody tells are none: their numbers are of no use beside others.
+    """
+    trait = trait_of(coupling.graph.at(param.node))
+    if any(tensor == param.input for tensor, _, _ in trait.quantised):
         return True
-    quantised = trait_of(coupling.graph.at(param.node)).quantised
-    return any(tensor == param.input for tensor, _, _ in quantised)
+    return param.input not in trait.summed and is_parameter(coupling.graph, param.stored)
 
 
 def meant(coupling: Coupling, param: Param) -> Array:

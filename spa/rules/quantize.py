@@ -88,5 +88,5 @@ def dynamic(op: Op, x: Image) -> list[Image]:  # * -> *, 1, 1
 
 for domain in ("", MICROSOFT):
     trait("QuantizeLinear", domain=domain, decides=(0,), zero=2, rounds=True, quantizes=True)
-    trait("DequantizeLinear", domain=domain, dequantizes=True, quantised=((0, 1, 2),))
+    trait("DequantizeLinear", domain=domain, dequantizes=True, quantised=((0, 1, 2),), summed=(0,))
 trait("DynamicQuantizeLinear", decides=(0,), zero_made=2)

@@ -70,6 +70,7 @@ class Trait:
     bytes: tuple[tuple[int, int, int], ...] = ()
     # inputs that are integers, their scale and zero point (-1: there is none)
     quantised: tuple[tuple[int, int, int], ...] = ()
+    summed: tuple[int, ...] = ()  # inputs whose longer integers are numbers: biases, not indices
     # it measures the range of what it keeps to itself: what is removed must not lie in it, and it
     # hangs on how many threads share the rows
     inward: bool = False
@@ -156,6 +157,11 @@ def trait_of(node: Node) -> Trait:
     if len(true) == len(known):
         return _of_all(node.domain, node.op)
     return _joined(true)
+
+
+def trait_named(domain: str, op: str) -> Trait:
+    """What an operator is like, of whatever node."""
+    return _of_all(domain, op) if (domain, op) in TRAITS else NONE
 
 
 @cache

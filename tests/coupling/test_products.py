@@ -100,3 +100,24 @@ def test_unknown_shapes_count_nothing():
     )
     graph = SimpleNamespace(order=(product,), shapes={"a": (2, 3)})
     assert untold(graph, ()) == 0
+
+
+def bytes_of(name: str, dtype: type, *shape: int) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.ones(shape, dtype), name)
+
+
+def test_biases_of_32_bits_are_parameters_and_indices_are_not():
+    """As much as they are in floating point; a row that is looked up by is none of them."""
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w", "scale"], ["weight"], axis=0),
+        helper.make_node("DequantizeLinear", ["b", "scale"], ["bias"], axis=0),
+        helper.make_node("Conv", ["x", "weight", "bias"], ["h"]),
+        helper.make_node("Gather", ["h", "row"], ["y"], axis=2),
+    ]
+    stored = [
+        bytes_of("w", np.int8, 6, 4, 3, 3),
+        bytes_of("b", np.int32, 6),
+        bytes_of("row", np.int32, 2),
+        weight("scale", 6),
+    ]
+    assert whole(nodes, [floats("x", 1, 4, 8, 8)], stored).params == 6 * 4 * 9 + 6 + 6
