@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import copy
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from spa.coupling.model import Coupling, Group
 from spa.criteria.activation import ActivationMetric, hull
 from spa.criteria.context import Context, criterion
 from spa.criteria.products import fill
+from spa.devices import Device
 from spa.events import Work
 from spa.executor.least_squares import Moments, shrunken
 from spa.executor.sites import Site, concerned, grams, passes, sites_of, solves
@@ -48,8 +50,6 @@ class Problem:
     def __init__(
         self, weight: Matrix, gram: Matrix, units: Ids, worth: float, scale: float
     ) -> None:
-        if len(units) > LARGEST:
-            gram, weight, units = _summed(gram, weight, units)
         self.energy = np.maximum(np.diag(gram), 0.0)  # what never varies may be less, by rounding
         self.inverse = np.linalg.inv(shrunken(gram[None], worth, RIDGE)[0])
         self.weight, self.units, self.scale = weight, units, scale
@@ -112,16 +112,56 @@ class Problem:
         self.units = self.units[left]
 
 
-def _summed(
-    gram: Matrix, weight: Matrix, units: NDArray[np.int64]
-) -> tuple[Matrix, Matrix, NDArray[np.int64]]:
-    """Channel mixing for wide sites: one column per unit, kernel positions averaged."""
-    own, number = np.unique(units, return_inverse=True)
-    pick = np.zeros((len(own), len(units)))
-    pick[number, np.arange(len(units))] = 1.0
-    share = pick / pick.sum(1, keepdims=True)
-    norms = np.sqrt((weight**2) @ pick.T)
-    return pick @ gram @ share.T, norms, own
+class Pool:
+    """Channel mixing for wide sites: one column per unit, kernel positions averaged.
+
+    `units` `[features]` says whose the columns are, `own` `[units]` which there are.
+    """
+
+    def __init__(self, units: Ids) -> None:
+        self.own, self.sizes = np.unique(units, return_counts=True)
+        self._order = np.argsort(units, kind="stable")
+        self._starts = np.cumsum([0, *self.sizes])[:-1]
+
+    def _sums(self, rows: NDArray[Any]) -> NDArray[Any]:
+        return np.add.reduceat(rows[self._order], self._starts, axis=0)
+
+    def means(self, columns: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Columns `[features, m]`, averaged: `[units, m]`."""
+        sizes = self.sizes[:, None].astype(np.float32)
+        return np.asarray(self._sums(columns) / sizes, np.float32)
+
+    def gram(self, averaged: Matrix) -> Matrix:
+        """What sums of columns have to do with averages, from the Gram matrix of the averages."""
+        return self.sizes[:, None] * averaged
+
+    def norms(self, weight: Matrix) -> Matrix:
+        """Of a weight `[rows, features]`, over each unit: `[rows, units]`."""
+        return np.asarray(np.sqrt(self._sums(np.square(weight).T).T))
+
+
+class Sums:
+    """Moments of what a site reads: of all groups together, or of each where features are pooled.
+
+    `units` `[groups, features]` says whose the features are.
+    """
+
+    def __init__(self, units: Ids, device: Device) -> None:
+        self.units = units
+        self.pools = [Pool(own) for own in units] if units.shape[1] > LARGEST else []
+        sizes = [(1, len(pool.own)) for pool in self.pools] or [units.shape]
+        self.moments = [Moments(groups, size, device=device) for groups, size in sizes]
+
+    def add(self, columns: NDArray[np.float32], samples: int) -> None:
+        """Add a chunk `[groups, features, m]` of so many samples."""
+        parts = [pool.means(own)[None] for pool, own in zip(self.pools, columns, strict=False)]
+        for moments, part in zip(self.moments, parts or [columns], strict=True):
+            moments.add(part, samples=samples)
+
+    @property
+    def finite(self) -> bool:
+        """Whether there is something, and every sum is a number."""
+        return all(moments.finite and moments.count for moments in self.moments)
 
 
 @criterion(measures=True, comparable=True)
@@ -182,15 +222,14 @@ def problems_of(
     sites = _concerned(coupling)
     if work is not None:
         work.begin("sites")
-    sums: dict[int, Moments] = {}
+    sums: dict[int, Sums] = {}
 
     def look(site: Site, stream: Stream) -> None:
-        groups, features = site.units(coupling).shape
-        found = sums[site.node.index] = Moments(groups, features, device=context.device)
+        found = sums[site.node.index] = Sums(site.units(coupling), context.device)
         shape = coupling.graph.shapes[site.tensor]
         for x in stream.values[site.x]:
             columns, _, samples = site.columns(x, shape, stream.count)
-            found.add(columns, samples=samples)
+            found.add(columns, samples)
         if work is not None:
             work.step()
 
@@ -210,18 +249,23 @@ def problems_of(
 
 
 def _problems(
-    coupling: Coupling, site: Site, sums: Moments, metric: ActivationMetric
+    coupling: Coupling, site: Site, sums: Sums, metric: ActivationMetric
 ) -> Iterator[Problem]:
     """One problem per group of a convolution whose channels may go."""
-    if not (sums.finite and sums.count):  # a probe overflowed, and nothing can be said
+    if not sums.finite:  # a probe overflowed, and nothing can be said
         return
-    units = site.units(coupling)
+    units = sums.units
     rows, whole = metric.rows(site, site.weight(coupling))
-    gram, _ = sums.centred()
-    gram = gram / sums.count
+    grams = [moments.centred()[0] / moments.count for moments in sums.moments]
     # A group all of one unit goes with what it makes: a depthwise channel loses nothing.
-    for g in np.flatnonzero(units.any(1) & (units != units[:, :1]).any(1)):
-        yield Problem(rows[g], gram[g], units[g], sums.worth, 1.0 / whole[g])
+    for g in np.flatnonzero(units.any(1) & (units != units[:, :1]).any(1)).tolist():
+        scale = 1.0 / whole[g]
+        if sums.pools:
+            pool, own = sums.pools[g], sums.moments[g]
+            gram = pool.gram(grams[g][0])
+            yield Problem(pool.norms(rows[g]), gram, pool.own, own.worth, scale)
+        else:
+            yield Problem(rows[g], grams[0][g], units[g], sums.moments[0].worth, scale)
 
 
 def greedy(group: Group, problems: list[Problem], scores: NDArray[np.float64]) -> None:

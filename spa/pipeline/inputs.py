@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from spa.probes import Probe, is_pictured, probe_for
 from spa.recipe import Recipe
 from spa.rules import trait_of
 
+WIDE = 1 << 20
+"""Numbers in the largest tensor of a row from which on a run holds no more rows than declared."""
 MORE = 4
 """Times as many rows are drawn where lengths differ, so that some are of one length."""
 
@@ -80,9 +83,15 @@ def _made(probe: Probe, rows: Sequence[int], context: Context) -> Iterator[dict[
 
 
 def _together(graph: Graph, probe: Probe, rows: Sequence[int]) -> Probe:
-    """`probe` with as many rows in a run as others have, where the model only declares fewer."""
+    """`probe` with as many rows in a run as others have, where the model only declares fewer.
+
+    Runs of large tensors cost the same one by one, and trying it would take as long as a pass.
+    """
     size = probe.rows
     if size is None or size >= BATCH or any(s.axis != 0 for s in probe.streams):
+        return probe
+    made = (graph.shapes.get(name, ()) for node in graph.nodes for name in node.outputs)
+    if max(map(prod, made), default=0) > size * WIDE:
         return probe
     drawn = ENOUGH if probe.lengths is None else MORE * ENOUGH
     few = list(probe.runs(rows[: drawn * size]))

@@ -202,13 +202,59 @@ def test_one_group_does_not_change_what_another_costs():
     np.testing.assert_allclose(found[0], found[1])
 
 
-def test_wide_sites_are_judged_by_whole_channels(monkeypatch):
+@pytest.fixture
+def wide(monkeypatch):
+    """What is gathered of columns `[groups, features, m]` of a wide site, by units."""
     monkeypatch.setattr(module, "LARGEST", 20)
+
+    def sums_of(units, columns):
+        sums = module.Sums(units, "cpu")
+        for part in np.split(columns, 4, 2):
+            sums.add(part, part.shape[2])
+        assert sums.finite
+        return sums
+
+    return sums_of
+
+
+def test_wide_sites_are_judged_by_whole_channels(wide):
+    """As if the Gram matrix of all columns were there: it never is."""
     site, x = site_of(6, 9)
-    problem = problem_of(site, x)
-    np.testing.assert_array_equal(problem.units, np.arange(1, 7))
-    costs = costs_of(problem, 6)[1:]
-    assert np.isfinite(costs).all() and (costs > 0).all()
+    units = np.random.default_rng(3).permutation(np.maximum(site.units, 2))  # 2 has twice as many
+    sums = wide(np.stack([units, site.units]), np.stack([x, 2 * x]))
+    assert [m.xx.shape for m in sums.moments] == [(1, 5, 5), (1, 6, 6)]
+    for k, (owner, scale) in enumerate(((units, 1), (site.units, 4))):
+        pool = sums.pools[k]
+        pick = (owner == pool.own[:, None]).astype(float)
+        gram = scale * np.cov(x.astype(float), bias=True) * x.shape[1]
+        want = pick @ gram @ (pick / pick.sum(1, keepdims=True)).T
+        got = pool.gram(sums.moments[k].centred()[0][0])
+        np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-3 * np.abs(want).max())
+        norms = pool.norms(site.weight)
+        np.testing.assert_allclose(np.square(norms), np.square(site.weight) @ pick.T)
+        problem = module.Problem(norms, got, pool.own, 1e9, 1.0)
+        costs = costs_of(problem, 6)[pool.own]
+        assert np.isfinite(costs).all() and (costs > 0).all()
+
+
+def test_numbers_that_are_not_finite_spoil_what_is_gathered(wide):
+    units = np.arange(1, 31)[None]
+    columns = np.ones((1, 30, 8), np.float32)
+    assert wide(units, columns).pools
+    columns[0, 3, 5] = np.inf
+    with pytest.raises(AssertionError), np.errstate(invalid="ignore"):
+        wide(units, columns)
+
+
+def test_scores_of_wide_sites_are_near_those_of_narrow_ones(monkeypatch):
+    coupling = coupling_of("digits")
+    context = Context(coupling, feeds_for(coupling.graph))
+    narrow, _ = module.problems_of(context)[1], monkeypatch.setattr(module, "LARGEST", 8)
+    wide = module.problems_of(context)[1]
+    assert len(wide) == len(narrow) and any(len(p.units) > 8 for p in narrow)
+    for one, other in zip(narrow, wide, strict=True):
+        assert set(one.units.tolist()) == set(other.units.tolist())
+        assert other.scale == one.scale
 
 
 def feeds_for(graph):

@@ -10,6 +10,7 @@ import spa
 from spa.executor import least_squares, products
 from spa.executor.together import stackable
 from spa.graph import read
+from spa.pipeline import inputs
 from spa.probes import probe_for
 from spa.repairs import chunk
 from tests.nets.net import Net
@@ -52,6 +53,17 @@ def test_runs_of_other_lengths_are_compared_with_their_like():
     assert len({feeds["ids"].shape for feeds in runs}) > 1 and stackable(graph, runs)
     done = spa.prune(model, 0.3, samples=32)
     assert done["verify"]["passed"] and done.plan.recipe["scorer"] == "obspa"
+
+
+def test_runs_of_large_tensors_are_not_tried_together(monkeypatch):
+    """They take the same one by one; what is chosen from them hardly changes."""
+    counts = []
+    monkeypatch.setattr(inputs, "stackable", lambda *given: counts.append(1) or stackable(*given))
+    one = spa.prune(net((0, -1)), 0.3, samples=32, round_to=1)
+    assert counts == [1]
+    monkeypatch.setattr(inputs, "WIDE", 100)
+    other = spa.prune(net((0, -1)), 0.3, samples=32, round_to=1)
+    assert counts == [1] and one["reduction"] == other["reduction"]
 
 
 def test_rows_that_meet_are_run_apart():
