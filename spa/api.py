@@ -76,7 +76,7 @@ def prune(
     input_range: Sequence[float] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
-    bypass: str | Sequence[str] = (),
+    bypass: Sequence[str] = (),
     resume: bool = False,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
@@ -89,7 +89,6 @@ def prune(
         calib: inputs to fit on, instead of synthetic ones: the path of a file or a folder, an
             array for the only input, a dict of arrays by input, or an iterable of either.  Arrays
             have the types and shapes of the inputs, any number of rows; bytes are pixels.
-        bypass: patterns of names of branches to take out; they count towards the ratio.
         resume: whether to go on with a tuning that was interrupted; what came before is repeated.
 
     Returns:
@@ -101,7 +100,7 @@ def prune(
     """
     recipe = _recipe({name: value for name, value in locals().items() if name in OPTIONS})
     return pipeline.prune(
-        _model(model), recipe, callback, output=output, force=force, bypass=bypass, resume=resume
+        _model(model), recipe, callback, output=output, force=force, resume=resume
     )
 
 

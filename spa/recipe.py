@@ -110,12 +110,20 @@ class Recipe:
     ignore: allowed.Globs = asked(
         (),
         "Where",
-        "Leave these nodes, initializers or groups alone; repeatable.",
+        "Leave these nodes, initializers, groups or branches alone; repeatable.",
         form="GLOB",
         shown=True,
     )
     only: allowed.Globs = asked(
         (), "Where", "Cut nothing but these; repeatable.", form="GLOB", shown=True
+    )
+    bypass: allowed.Globs = asked(
+        (),
+        "How much",
+        "Take out the branches (`spa inspect --branches`) that this names, with or without a "
+        "ratio, which they count towards; repeatable.",
+        form="GLOB",
+        shown=True,
     )
     heads: Heads = asked(
         "free", "Where", "Each keeps channels of its own, all the same, or heads go whole."

@@ -110,7 +110,7 @@ def test_prune_has_the_fields_of_the_recipe_with_their_defaults():
         default = getattr(Recipe(), field.name)
         own = given.pop(field.name).default
         assert (own or None) == (default or None), field.name
-    assert set(given) == {"model", "output", "force", "bypass", "resume", "callback"}
+    assert set(given) == {"model", "output", "force", "resume", "callback"}
 
 
 def test_a_round(tmp_path):

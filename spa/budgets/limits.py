@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import gcd
@@ -11,8 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spa.coupling.cost import is_parameter
 from spa.coupling.model import Coupling, Group
+from spa.depth import Branch, branches
+from spa.depth.reach import within
 from spa.errors import UsageError
+from spa.graph.model import Graph
 from spa.recipe import Recipe, option
 from spa.registry import UNITS
 
@@ -41,7 +45,7 @@ def names(group: Group) -> tuple[str, ...]:
 
 def matches(group: Group, globs: Sequence[str]) -> bool:
     """Whether any glob matches any of the group's names."""
-    return any(fnmatchcase(name, glob) for glob in globs for name in names(group))
+    return _any(names(group), globs)
 
 
 def limits(coupling: Coupling, recipe: Recipe) -> tuple[Limit, ...]:
@@ -54,8 +58,10 @@ def limits(coupling: Coupling, recipe: Recipe) -> tuple[Limit, ...]:
     known = _names_in(coupling) if globs else ()
     for glob in globs:
         if not any(fnmatchcase(name, glob) for name in known):
+            if any(fnmatchcase(each.name, glob) for each in branches(coupling).found):
+                continue
             raise UsageError(
-                f"the pattern {glob!r} matches no node, initializer or group; "
+                f"the pattern {glob!r} matches no node, initializer, group or branch; "
                 "`spa inspect` lists the names"
             )
     return tuple(_limit(group, recipe) for group in coupling.groups)
@@ -67,6 +73,35 @@ def _names_in(coupling: Coupling) -> set[str]:
     known.update(node.name for node in coupling.graph.order)
     known.update(coupling.graph.consts)
     return known
+
+
+def holds(graph: Graph, branch: Branch, recipe: Recipe) -> str | None:
+    """The option that keeps a branch from being bypassed, or None where it may be.
+
+    It may not where anything in it is to be left alone, or where not all that it stores is named by
+    `--only`, and neither is the branch.
+    """
+    end = graph.nodes[branch.add]
+    own = {branch.name, end.name}
+    inside = [graph.nodes[k] for k in branch.nodes]
+    inside += [inner for node in inside for inner in within(node)]
+    stored = {
+        (name, node.name)
+        for node in inside
+        for name in (*node.inputs, *node.captured)
+        if name in graph.consts and is_parameter(graph, name)
+    }
+    every = own.union(*stored, (node.name for node in inside))
+    if _any(every, recipe.ignore):
+        return "--ignore"
+    parts = stored or [(node.name,) for node in inside]
+    if not recipe.only or _any(own, recipe.only):
+        return None
+    return None if all(_any(part, recipe.only) for part in parts) else "--only"
+
+
+def _any(names: Iterable[str], globs: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, glob) for name in names for glob in globs)
 
 
 def _limit(group: Group, recipe: Recipe) -> Limit:

@@ -21,20 +21,12 @@ PLAN = declare.option(
     metavar="FILE",
     help="Cut what this plan says, in place of --ratio.",
 )
-BYPASS = declare.option(
-    "How much",
-    "--bypass",
-    multiple=True,
-    metavar="GLOB",
-    help="Take out the branches (`spa inspect --branches`) that this names, with or without a "
-    "ratio, which they count towards; repeatable.",
-)
 
 
 @command(
     "prune",
     declare.recipe(*declare.SECTIONS),
-    (PLAN, BYPASS),
+    (PLAN,),
     declare.RESUME,
     declare.CONFIG,
     declare.SET,
@@ -70,7 +62,7 @@ def prune(source: str, **options: Any) -> Task:
         from spa import pipeline
         from spa.plans import Plan
 
-        asked = {n: options[n] for n in ("force", "dry_run", "plan", "bypass", "resume")}
+        asked = {n: options[n] for n in ("force", "dry_run", "plan", "resume")}
         if options["ratio"] is None and options["plan"] is None:
             asked["plan"] = Plan({})  # a bypass alone
         target, model = None if to_stdout else output, files.model_from(source)

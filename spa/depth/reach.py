@@ -22,7 +22,7 @@ class Reach:
         self.graph = graph
         self.carrier = {node.index: node.index for node in graph.nodes}
         for node in graph.nodes:
-            self.carrier |= {inner.index: node.index for inner in _inner(node)}
+            self.carrier |= {inner.index: node.index for inner in within(node)}
         self.maker = {name: node.index for node in graph.nodes for name in node.outputs if name}
         self._inputs = {name: len(graph.nodes) + k for k, name in enumerate(graph.inputs)}
         self._before: list[int] = []
@@ -121,9 +121,9 @@ class Reach:
         return "it cannot be told by whom"
 
 
-def _inner(node: Node) -> Iterator[Node]:
+def within(node: Node) -> Iterator[Node]:
     """All nodes in the bodies of a node, and at their borders."""
     for part in (node.before, node.after, *node.bodies.values()):
         for inner in part:
             yield inner
-            yield from _inner(inner)
+            yield from within(inner)

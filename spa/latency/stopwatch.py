@@ -119,9 +119,19 @@ def _resident(session: Session, feeds: Feeds) -> Run:
 
 
 class Whole:
-    """The unpruned model, ready to be timed next to others."""
+    """The unpruned model, ready to be timed next to others, and what is `left` of its time.
 
-    def __init__(self, coupling: Coupling, device: Device, threads: int, seed: int) -> None:
+    That is the share which `short` takes, the model without the branches that are bypassed.
+    """
+
+    def __init__(
+        self,
+        coupling: Coupling,
+        device: Device,
+        threads: int,
+        seed: int,
+        short: ModelProto | None = None,
+    ) -> None:
         graph = coupling.graph
         self._base, self._device, self._threads = graph.source.base_dir, device, threads
         self._session = self._load(graph.proto)
@@ -132,6 +142,7 @@ class Whole:
         nothing = _fastest([(empty().model, empty().feeds)] * 4, device, threads).min()
         self.overhead = min(float(nothing) * 1e3, self.fastest)
         """Milliseconds of a run that does nothing."""
+        self.left = 1.0 if short is None else 1.0 - self.removed(short)
 
     def _load(self, model: ModelProto) -> Session:
         return runtime.session(

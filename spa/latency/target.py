@@ -37,6 +37,7 @@ class Timed(Protocol):
 
     fastest: float
     overhead: float
+    left: float
 
     def removed(self, small: ModelProto) -> float:
         """The share of the time that a pruned model saves."""
@@ -75,20 +76,25 @@ def reach(
     table: Table,
     whole: Timed,
 ) -> Reached:
-    """Choose what is kept so that `recipe.ratio` of the measured time is gone.
+    """Choose what is kept so that `recipe.ratio` of the measured time of the whole is gone.
 
-    A choice that does not fit at some node is returned as it is, unmeasured.
+    `coupling` may be without branches of it already: all of it is kept where that is enough.  A
+    choice that does not fit at some node is returned as it is, unmeasured.
 
     Raises:
         TargetError: it cannot be reached; says how much can, as measured, and what holds the rest.
     """
+    if whole.left <= 1 - recipe.ratio:
+        gone = 1.0 - whole.left
+        return Reached(Aim(coupling.everything(), gone, gone), 0, ())
     best: Aim | None = None  # that went furthest of those that miss the target
     found: list[Reached] = []
     clock: Clock | None = None
     for round_to in WIDTHS if recipe.round_to == "auto" else (recipe.round_to,):
         part = replace(recipe, round_to=round_to)
         allowed = menus(coupling, limits(coupling, part))
-        clock = Clock(coupling, table.surfaces(allowed), whole.fastest, whole.overhead)
+        taken = whole.fastest * whole.left
+        clock = Clock(coupling, table.surfaces(allowed), taken, min(whole.overhead, taken))
         hunt = _Hunt(coupling, scores, part, allowed, clock, whole)
         aim = hunt.run()
         if aim.measured is None:
@@ -133,7 +139,7 @@ class _Hunt:
     def run(self) -> Aim:
         """The least choice that meets the target, else the one that goes furthest."""
         ratio = self.recipe.ratio
-        low, high = 0.0, 1.0  # aims that gave too little, and enough
+        low, high = 1.0 - self.whole.left, 1.0  # aims that gave too little, and enough
         tried: list[Aim] = []
         asked = ratio
         while self.turns < TURNS:
@@ -164,7 +170,8 @@ class _Hunt:
         self.turns += 1
         deepest = False
         try:
-            kept = self._met(replace(self.recipe, ratio=asked))
+            rest = 1.0 - (1.0 - asked) / self.whole.left
+            kept = self._met(replace(self.recipe, ratio=rest))
         except TargetError:
             kept, deepest = self._deepest(), True
         key = kept.tobytes()
@@ -173,7 +180,7 @@ class _Hunt:
         return self.known[key], deepest
 
     def _timed(self, kept: KeptUnits) -> Aim:
-        predicted = 1.0 - self.clock(kept) / self.full if self.full else 0.0
+        predicted = 1.0 - self.whole.left * self.clock(kept) / self.full if self.full else 0.0
         if misplaced(self.coupling, kept):
             return Aim(kept, predicted, None)
         small = rewrite(self.coupling, kept, checked=True)

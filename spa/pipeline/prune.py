@@ -8,13 +8,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from spa.budgets.limits import keeper, limits
+from spa.budgets.limits import holds, keeper, limits
 from spa.depth import branches
 from spa.errors import UsageError
 from spa.events import Callback, quiet
@@ -29,7 +28,7 @@ from spa.pipeline.report import report_of, reporting
 from spa.pipeline.result import Result
 from spa.pipeline.score import score
 from spa.pipeline.settle import heads_of, settle
-from spa.pipeline.shorten import fitting, left_to_do, nothing_more, shorten
+from spa.pipeline.shorten import left_to_do, shorten, with_branches
 from spa.pipeline.sign import sign
 from spa.pipeline.tuning import Checkpoints, Resume, check_tuning, heal
 from spa.pipeline.values import Choice, Groups, Options, Planned, Settled, Written
@@ -49,14 +48,13 @@ def prune(
     force: bool = False,
     dry_run: bool = False,
     plan: Place | Plan | Result | None = None,
-    bypass: str | Sequence[str] = (),
     resume: Resume = False,
     command: str = "prune",
 ) -> Result:
     """Prune one model (a path, bytes, a stream or a ModelProto), by its scores or as a plan says.
 
-    The branches that a pattern of `bypass` names go first, and count towards the ratio, with or
-    without a plan.  A dry run does everything but write; to `resume` is to go on with a tuning that
+    Branches that the recipe names go first, and count towards the ratio, with or without a plan.  A
+    dry run does everything but write; to `resume` is to go on with a tuning that
     was interrupted, after the stages before it; the report calls what is done `command`.  Raises
     SpaError, with the partial report as attribute `report`.
     """
@@ -67,11 +65,11 @@ def prune(
         check_tuning(recipe, resume=resume)
         original = couple(load(model, recipe, context), recipe, context)
         score_original(original.graph, recipe, context)
-        globs = [bypass] if isinstance(bypass, str) else bypass
-        groups = shorten(original, globs, given, recipe, context)
-        share, given = _share(original, groups, given, recipe)
-        settled = context.reach(settle(groups, replace(recipe, ratio=share), context, given))
-        choice = _chosen(groups, settled, given, recipe.ratio, context)
+        groups = shorten(original, given, recipe, context)
+        share, given = left_to_do(original, groups, given, recipe)
+        settled = settle(groups, replace(recipe, ratio=share), context, given, original)
+        context.reach(settled)
+        choice = _chosen(groups, settled, given, recipe, context)
         settled = context.reach(settled.at(recipe.ratio))
         made = repair(cut(choice, context, checked=given is None), settled, context)
         made = heal(made, original, settled, context, Checkpoints(resume))
@@ -93,21 +91,26 @@ def apply(
     return prune(model, recipe, callback, plan=plan, command="apply", **options)
 
 
-def make_plan(model: Any, recipe: Recipe, callback: Callback = quiet) -> Result:
-    """Score and allocate, change nothing.
+def make_plan(
+    model: Any, recipe: Recipe, callback: Callback = quiet, *, plan: Plan | None = None
+) -> Result:
+    """Score and allocate, or follow a plan with further branches to bypass; change nothing.
 
     Raises ReadError, UsageError or TargetError, with the partial report as attribute `report`.
     """
     context = Context("plan", callback)
     with reporting(context):
-        recipe, _ = _asked(model, recipe, context)
-        groups = couple(load(model, recipe, context), recipe, context)
-        settled = settle(groups, replace(recipe, verify="none"), context)
-        context.reach(replace(settled.recipe, verify=recipe.verify))
-        choice = choose(score(groups, settled, context), settled, context)
-        context.reach(Planned(groups, choice))
-        sizes_note(groups.graph, context)
-        reads = files_read(groups.graph, recipe)
+        recipe, plan = _asked(model, recipe, context, plan=plan)
+        original = couple(load(model, recipe, context), recipe, context)
+        groups = shorten(original, plan, recipe, context)
+        share, plan = left_to_do(original, groups, plan, recipe)
+        unchecked = replace(recipe, ratio=share, verify="none")
+        settled = settle(groups, unchecked, context, plan, original)
+        context.reach(replace(settled.recipe, ratio=recipe.ratio, verify=recipe.verify))
+        choice = _chosen(groups, settled, plan, recipe, context)
+        context.reach(Planned(original, choice))
+        sizes_note(original.graph, context)
+        reads = files_read(original.graph, recipe)
     report = report_of(context, "ok")
     return Result(report, plan=replace(choice.plan, report=dict(report)), reads=reads)
 
@@ -123,7 +126,9 @@ def inspect(model: Any, recipe: Recipe, callback: Callback = quiet) -> Result:
         groups = couple(load(model, recipe, context), recipe, context)
         limits(groups.coupling, recipe)  # names what no pattern matches
         keepers = tuple(keeper(group, recipe) for group in groups.coupling.groups)
-        context.reach(Options(groups, keepers, branches(groups.coupling).found))
+        found = branches(groups.coupling).found
+        held = tuple(holds(groups.graph, each, recipe) for each in found)
+        context.reach(Options(groups, keepers, found, held))
         sizes_note(groups.graph, context)
     return Result(report_of(context, "ok"), reads=files_read(groups.graph, recipe))
 
@@ -148,28 +153,14 @@ def _asked(
 
 
 def _chosen(
-    groups: Groups, settled: Settled, plan: Plan | None, ratio: float, context: Context
+    groups: Groups, settled: Settled, plan: Plan | None, recipe: Recipe, context: Context
 ) -> Choice:
-    """What stays, as the scores have it or as a plan does; `ratio` is of the whole model."""
+    """What stays, as the scores have it or as a plan does; the recipe is of the whole model."""
     if plan is not None:
         choice = follow(groups, plan, settled, context)
     else:
         choice = choose(score(groups, settled, context), settled, context)
-    if groups.bypassed:
-        said = choice.plan.recipe if plan else {**choice.plan.recipe, "ratio": ratio}
-        names = tuple(each.name for each in groups.bypassed)
-        choice = replace(choice, plan=replace(choice.plan, bypass=names, recipe=said))
-    return context.reach(choice)
-
-
-def _share(
-    original: Groups, groups: Groups, plan: Plan | None, recipe: Recipe
-) -> tuple[float, Plan | None]:
-    """How much of what is left is to go, and the plan to follow instead of scores, if any."""
-    if plan is not None:
-        return recipe.ratio, fitting(plan, original, groups)
-    share = left_to_do(original, groups, recipe)
-    return (share, None) if share > 0 else (recipe.ratio, nothing_more(recipe))
+    return context.reach(with_branches(choice, groups, recipe))
 
 
 def finish(

@@ -132,6 +132,9 @@ def _(value: Options, report: Report) -> None:
         if option is not None:
             fact["frozen"], fact["reason"] = True, f"kept whole by {option}"
     report["branches"] = [branch_facts(coupling, each) for each in value.branches]
+    for told, held in zip(report["branches"], value.held, strict=True):
+        if held is not None:
+            told["reason"] = f"kept by {held}"
 
 
 @put.register
@@ -295,6 +298,7 @@ def branch_facts(coupling: Coupling, branch: Branch) -> BranchFacts:
         "nodes": len(branch.nodes),
         "params": branch.params,
         "macs": round(branch.macs),
+        "reason": None,
     }
 
 

@@ -40,7 +40,13 @@ MEASURING = "obspa"  # what "auto" is where the model can be measured
 PLAIN = "l2"  # and where it cannot
 
 
-def settle(groups: Groups, recipe: Recipe, context: Context, plan: Plan | None = None) -> Settled:
+def settle(
+    groups: Groups,
+    recipe: Recipe,
+    context: Context,
+    plan: Plan | None = None,
+    original: Groups | None = None,
+) -> Settled:
     """Decide what the recipe leaves open, and make the inputs.
 
     With scorer "auto" a model that cannot be run on made inputs is judged by its weights alone and
@@ -52,6 +58,7 @@ def settle(groups: Groups, recipe: Recipe, context: Context, plan: Plan | None =
         recipe: what a person asked for.
         context: of the run.
         plan: the choice to follow, if it is made already.
+        original: the model with its branches, where `groups` is without some.
 
     Raises:
         TargetError: no choice reaches the budget.
@@ -59,18 +66,19 @@ def settle(groups: Groups, recipe: Recipe, context: Context, plan: Plan | None =
         UsageError: the inputs make no sense.
     """
     if plan is not None:
-        asked, whole = as_planned(recipe, plan), None
+        asked, timed = as_planned(recipe, plan), None
         measured = asked.repairs or bool(plan.rotated)
     else:
         _check_gradients(recipe)
-        asked, whole = recipe, reachable(groups.coupling, recipe, context)
+        whole = None if original is None else original.coupling
+        asked, timed = recipe, reachable(groups.coupling, recipe, context, whole)
         measured = asked.measures or asked.repairs
         if asked.measures:
             _refittable(groups.coupling)
             asked = replace(asked, scorer=MEASURING) if asked.scorer == "auto" else asked
     if measured or asked.verify != "none":
         check_room(groups.graph, asked.memory)
-    settled = Settled(asked, whole=whole)
+    settled = Settled(asked, whole=timed)
     if measured:
         try:
             settled = _measured(settled, groups, context)

@@ -7,40 +7,38 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from glob import escape
 
+from spa.budgets.limits import holds
 from spa.coupling import Coupling, analyse
 from spa.coupling.cost import Cost
-from spa.depth import Branch, branches
+from spa.depth import Branch, Branches, branches
 from spa.errors import TargetError, UsageError
 from spa.graph import read
 from spa.pipeline.choose import recipe_facts
 from spa.pipeline.context import Context
-from spa.pipeline.values import Groups, Shortened
+from spa.pipeline.values import Choice, Groups, Shortened
 from spa.plans import Plan
 from spa.recipe import Recipe
 from spa.registry import UNITS
 from spa.rewrite.bypass import bypassed
 
 
-def shorten(
-    original: Groups, globs: Sequence[str], plan: Plan | None, recipe: Recipe, context: Context
-) -> Groups:
+def shorten(original: Groups, plan: Plan | None, recipe: Recipe, context: Context) -> Groups:
     """The model without the branches that are asked for; the model itself where none are.
 
     Args:
         original: the analysed model.
-        globs: patterns of names of branches.
         plan: what it names is bypassed, too.
-        recipe: sizes of inputs.
+        recipe: patterns of names of branches, and of what is left alone; sizes of inputs.
         context: of the run.
 
     Raises:
         UsageError: a pattern or a name is that of no branch.
     """
     names = () if plan is None else plan.bypass
-    if not (globs or names):
+    if not (recipe.bypass or names):
         return original
     with context.stage("couple"):
-        found = asked(original.coupling, globs, names)
+        found = asked(original.coupling, recipe, names)
         coupling = without(original.coupling, found, recipe)
         sizes = Cost(coupling)(coupling.everything())
     context.reach(Shortened(original, found))
@@ -55,37 +53,62 @@ def without(coupling: Coupling, found: Sequence[Branch], recipe: Recipe) -> Coup
     return analyse(replace(graph, source=source), heads=coupling.heads)
 
 
-def asked(
-    coupling: Coupling, globs: Sequence[str], names: Sequence[str] = ()
-) -> tuple[Branch, ...]:
-    """The branches of these names, and those that a pattern matches, in the order they end.
+def asked(coupling: Coupling, recipe: Recipe, names: Sequence[str] = ()) -> tuple[Branch, ...]:
+    """The branches of these names, and those that a recipe asks for, in the order they end.
+
+    What the recipe leaves alone is only taken by its name.
 
     Raises:
         UsageError: a name, or a pattern, is that of no branch; says why, where it looks like one.
     """
     known = branches(coupling)
-    wanted = [*globs, *map(escape, names)]
-    for glob in wanted:
-        if any(fnmatchcase(each.name, glob) for each in known.found):
-            continue
-        near = next((each for n, each in known.refused.items() if fnmatchcase(n, glob)), None)
-        if near is not None:
-            raise UsageError(f"{near.name} cannot be bypassed: {near.reason}; choose another")
-        raise UsageError(
-            f"{glob!r} is the name of no branch of this model; `spa inspect --branches` lists them"
-        )
-    return tuple(
-        each for each in known.found if any(fnmatchcase(each.name, glob) for glob in wanted)
+    free = [each for each in known.found if holds(coupling.graph, each, recipe) is None]
+    wanted = {each.name for each in known.found if each.name in names}
+    for glob in recipe.bypass:
+        matched = {each.name for each in free if fnmatchcase(each.name, glob)}
+        if not matched:
+            raise _unmatched(glob, coupling, known, recipe)
+        wanted |= matched
+    for name in names:
+        if name not in wanted:
+            raise _unmatched(escape(name), coupling, known, recipe)
+    return tuple(each for each in known.found if each.name in wanted)
+
+
+def _unmatched(glob: str, coupling: Coupling, known: Branches, recipe: Recipe) -> UsageError:
+    """Why a pattern names nothing that may be bypassed."""
+    why = {each.name: each.reason for each in known.refused.values()}
+    held = {each.name: holds(coupling.graph, each, recipe) for each in known.found}
+    why |= {name: f"{option} keeps it" for name, option in held.items() if option}
+    near = next((name for name in why if fnmatchcase(name, glob)), None)
+    if near is not None:
+        return UsageError(f"{near} cannot be bypassed: {why[near]}; choose another")
+    return UsageError(
+        f"{glob!r} is the name of no branch of this model; `spa inspect --branches` lists them"
     )
 
 
-def left_to_do(original: Groups, groups: Groups, recipe: Recipe) -> float:
-    """The share of what is left that must go until that of the whole is gone; 0 where it is.
+def left_to_do(
+    original: Groups, groups: Groups, plan: Plan | None, recipe: Recipe
+) -> tuple[float, Plan | None]:
+    """How much of what is left is to go, and the plan to follow instead of scores, if any.
 
     Raises:
         UsageError: the budget is no sum over the model.
+        TargetError: nothing is left.
     """
-    if groups is original:
+    if plan is not None:
+        return recipe.ratio, fitting(plan, original, groups)
+    share = share_of_rest(original, groups, recipe)
+    return (share, None) if share > 0 else (recipe.ratio, nothing_more(recipe))
+
+
+def share_of_rest(original: Groups, groups: Groups, recipe: Recipe) -> float:
+    """The share of what is left that must go until that of the whole is gone; 0 where it is.
+
+    Of a time it is that of the whole, beside which it is measured.  Raises as `left_to_do`.
+    """
+    if groups is original or UNITS.says(recipe.of, "timed"):
         return recipe.ratio
     if not UNITS.says(recipe.of, "counted"):
         raise UsageError(
@@ -96,6 +119,16 @@ def left_to_do(original: Groups, groups: Groups, recipe: Recipe) -> float:
     if not rest:
         raise TargetError("nothing is left to prune; bypass less")
     return max(0.0, 1 - (1 - recipe.ratio) * whole / rest)
+
+
+def with_branches(choice: Choice, groups: Groups, recipe: Recipe) -> Choice:
+    """A choice whose plan says which branches go, and the recipe of the whole model."""
+    if not groups.bypassed:
+        return choice
+    names = tuple(each.name for each in groups.bypassed)
+    said = choice.plan.recipe
+    said = {**said, "ratio": recipe.ratio} if "ratio" in said else said
+    return replace(choice, plan=replace(choice.plan, bypass=names, recipe=said))
 
 
 def nothing_more(recipe: Recipe) -> Plan:

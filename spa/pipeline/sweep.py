@@ -16,7 +16,7 @@ from typing import Any
 
 from spa.errors import SpaError, TargetError, UsageError, VerifyError
 from spa.events import Callback, Step, quiet
-from spa.pipeline.choose import choose
+from spa.pipeline.choose import choose, follow
 from spa.pipeline.context import Context
 from spa.pipeline.files import check_output, files_read
 from spa.pipeline.gates import check_sizes, score_original
@@ -27,6 +27,7 @@ from spa.pipeline.report import report_of, reporting
 from spa.pipeline.result import Result
 from spa.pipeline.score import score
 from spa.pipeline.settle import settle
+from spa.pipeline.shorten import left_to_do, share_of_rest, shorten, with_branches
 from spa.pipeline.sign import sign
 from spa.pipeline.tuning import Checkpoints, check_tuning, heal
 from spa.pipeline.values import Choice, Groups, Scores, Settled, Tuned, Written
@@ -40,6 +41,7 @@ QUALITY = ("max_drift", "min_agreement", "max_drop", "min_score")
 
 SIZE = tuple(name for name in GATES if name not in QUALITY)
 PRECISION = 0.01
+LEAST = 1e-9  # to ask for, where branches are enough for a ratio but perhaps not for others
 Reads = tuple[Path, ...]
 
 
@@ -66,13 +68,16 @@ def sweep(
         recipe = context.reach(_checked(recipe, ratios, precision, output is not None))
         check_tuning(recipe, resume=resume)
         check_output(model, recipe, output)
-        groups = couple(load(model, recipe, context), recipe, context)
-        sizes_note(groups.graph, context)
-        score_original(groups.graph, recipe, context)
-        least = min(ratios, default=precision)
-        settled = settle(groups, replace(recipe, ratio=least), context)
+        original = couple(load(model, recipe, context), recipe, context)
+        sizes_note(original.graph, context)
+        score_original(original.graph, recipe, context)
+        groups = shorten(original, None, recipe, context)
+        least = replace(recipe, ratio=min(ratios, default=precision))
+        share = max(share_of_rest(original, groups, least), LEAST)
+        settled = settle(groups, replace(least, ratio=share), context, None, original)
+        scores = score(groups, settled, context)
         kept = Checkpoints("if-kept" if resume else False, [])
-        trials = _Trials(groups, score(groups, settled, context), settled, context, output, kept)
+        trials = _Trials(original, groups, scores, settled, context, output, kept)
         if ratios:
             trials.each(sorted({*map(float, ratios)}))
         else:
@@ -80,7 +85,7 @@ def sweep(
         kept.forget()
         context.timings.pop("sweep")  # the other stages say it
         verdict = _verdict(trials, recipe)
-        reads, written = files_read(groups.graph, recipe), None
+        reads, written = files_read(original.graph, recipe), None
         if output is not None and trials.best is not None and not verdict:
             written = trials.best.written
             deliver(written, output, reads, force, trials.best.context)
@@ -154,6 +159,7 @@ class _Trials:
 
     def __init__(
         self,
+        original: Groups,
         groups: Groups,
         scores: Scores,
         settled: Settled,
@@ -161,7 +167,8 @@ class _Trials:
         output: str | os.PathLike[str] | None,
         kept: Checkpoints,
     ) -> None:
-        self.groups, self.scores, self.settled = groups, scores, settled
+        self.original, self.groups = original, groups
+        self.scores, self.settled = scores, settled
         self.context, self.output, self.kept = context, output, kept
         self.rows: dict[float, Row] = {}
         self.best: _Best | None = None
@@ -210,7 +217,7 @@ class _Trials:
 
     def _made(self, settled: Settled, branch: Context) -> Row:
         """Choose, and unless that choice is known, make the model and measure it."""
-        choice, recipe = branch.reach(choose(self.scores, settled, branch)), settled.recipe
+        choice, recipe = branch.reach(self._chosen(settled, branch)), settled.recipe
         key = (choice.coupling.root.tobytes(), choice.kept.tobytes())
         if key in self._known:
             return {**self._known[key], "ratio": recipe.ratio}
@@ -226,11 +233,21 @@ class _Trials:
             self.best = _Best(recipe.ratio, written, branch)
         return row
 
+    def _chosen(self, settled: Settled, branch: Context) -> Choice:
+        """What stays at a ratio, which is of the model with its branches."""
+        recipe = settled.recipe
+        share, plan = left_to_do(self.original, self.groups, None, recipe)
+        if plan is not None:
+            choice = follow(self.groups, plan, settled, branch)
+        else:
+            choice = choose(self.scores, settled.at(share), branch)
+        return with_branches(choice, self.groups, recipe)
+
     def _written(self, choice: Choice, settled: Settled, branch: Context) -> Written:
         made = repair(cut(choice, branch, checked=True), settled, branch)
-        made = heal(made, self.groups, settled, branch, self.kept)
+        made = heal(made, self.original, settled, branch, self.kept)
         self._check_ended(branch, settled.recipe.ratio)
-        written = sign(made, self.groups, self.groups, branch)
+        written = sign(made, self.original, self.groups, branch)
         return finish(written, settled, branch, self.output, weigh=True)
 
     def _check_ended(self, branch: Context, ratio: float) -> None:

@@ -7,6 +7,7 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import ModelProto
 
 from spa.budgets import allocate, demand
 from spa.budgets.reach import deepest, largest_rest
@@ -47,11 +48,14 @@ def allocated(
     return reached.aim.kept, cast("LatencyBudget | None", met)
 
 
-def reachable(coupling: Coupling, recipe: Recipe, context: Context) -> Whole | None:
+def reachable(
+    coupling: Coupling, recipe: Recipe, context: Context, original: Coupling | None = None
+) -> Whole | None:
     """Refuse, before anything is scored, what no scores could reach.
 
     Time is no sum: the deepest cut is built once and timed, and as a cut that goes less deep may
-    still be a little faster, what misses the target by less than `DOUBT` goes on.
+    still be a little faster, what misses the target by less than `DOUBT` goes on.  Where `coupling`
+    is without branches, it is timed beside the `original`.
 
     Returns:
         The original, ready to be timed, where time is the budget.
@@ -60,11 +64,17 @@ def reachable(coupling: Coupling, recipe: Recipe, context: Context) -> Whole | N
         TargetError: says what can be removed at most, and what holds the largest part of the rest.
         ReadError: the model cannot be run, so that its time cannot be measured.
     """
-    demand(coupling, recipe)
+    short = None if original in (None, coupling) else coupling.graph.proto
+    if recipe.of != "latency" or short is None:
+        demand(coupling, recipe)
     if recipe.of != "latency":
         return None
     with context.stage(STAGE):
-        whole = _whole(coupling, recipe)
+        whole = _whole(original or coupling, recipe, short)
+        if whole.left <= 1 - recipe.ratio:
+            return whole
+        if short is not None:
+            demand(coupling, recipe)
         counts = deepest(coupling, recipe)
         kept = coupling.everything()
         for group, count in zip(coupling.groups, counts, strict=True):
@@ -82,9 +92,9 @@ def reachable(coupling: Coupling, recipe: Recipe, context: Context) -> Whole | N
     return whole
 
 
-def _whole(coupling: Coupling, recipe: Recipe) -> Whole:
+def _whole(coupling: Coupling, recipe: Recipe, short: ModelProto | None) -> Whole:
     try:
-        return Whole(coupling, recipe.device, recipe.threads or 0, recipe.seed)
+        return Whole(coupling, recipe.device, recipe.threads or 0, recipe.seed, short)
     except ReadError as error:
         raise ReadError(
             f"--of latency must run the model, and that fails: {error}; count --of macs"

@@ -57,12 +57,14 @@ class Groups:
 class Options:
     """What there is to choose from: groups, and the branches that may be bypassed.
 
-    `keepers` says by position which option keeps a group whole; None for none.
+    `keepers` says by position which option keeps a group whole, `held` which one keeps a branch;
+    None for none.
     """
 
     groups: Groups
     keepers: tuple[str | None, ...]
-    branches: tuple[Branch, ...] = ()
+    branches: tuple[Branch, ...]
+    held: tuple[str | None, ...]
 
 
 @dataclass(frozen=True, eq=False)

@@ -115,7 +115,7 @@ def _compare(
                 raise UsageError("the weights that were kept are refitted; use --level run")
             if plan.source.get("sha256") != coupling.graph.source.sha256 and level == "auto":
                 raise UsageError("it was pruned from another file")
-            found = asked(coupling, (), plan.bypass) if plan.bypass else ()
+            found = asked(coupling, Recipe(), plan.bypass) if plan.bypass else ()
             short = without(coupling, found, recipe) if found else coupling
             kept, _ = place(short, plan)
         except UsageError as error:

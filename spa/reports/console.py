@@ -154,7 +154,9 @@ def _branches(report: Report) -> Iterator[RenderableType]:
     found = run.branches(report, "branches")
     if found:
         yield shown(found)
-        yield line("Branches", f"{len(found.rows):,} can be bypassed")
+        held = sum(each["reason"] is not None for each in report.get("branches") or ())
+        words = f"{len(found.rows) - held:,} can be bypassed"
+        yield line("Branches", f"{words}, {held:,} kept" if held else words)
 
 
 def _group(group: GroupFacts, costs: list[str]) -> tuple[str, ...]:

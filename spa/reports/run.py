@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 from spa.reports import wording
 from spa.reports.schema import BranchFacts, Report
-from spa.reports.wording import Table
+from spa.reports.wording import Cell, Table
 
 MOST_BOTTLENECKS = 5
 THE_RUN = "the run itself"
@@ -44,9 +44,11 @@ def files(report: Report) -> Table:
 def branches(report: Report, section: Literal["branches", "bypassed"]) -> Table:
     """Return what may be bypassed, or was; of nested branches both count the inner one."""
     whole = model(report, "input").get("macs")
-    heads = ("Branch", "Added by", "Nodes", "Parameters", "MACs", "Share")
+    heads = ["Branch", "Added by", "Nodes", "Parameters", "MACs", "Share", ""]
     every: list[BranchFacts] = report.get(section) or []
-    return Table(heads, [_branch(each, whole) for each in every], left=2)
+    several = len(heads) - all(each["reason"] is None for each in every)
+    rows = [_branch(each, whole)[:several] for each in every]
+    return Table(heads[:several], rows, left=2)
 
 
 def _branch(branch: BranchFacts, whole: int | None) -> tuple[str, ...]:
@@ -57,6 +59,7 @@ def _branch(branch: BranchFacts, whole: int | None) -> tuple[str, ...]:
         wording.count(branch["params"]),
         wording.count(branch["macs"]),
         wording.percent(branch["macs"] / whole if whole else None),
+        Cell(branch["reason"] or "", "dim"),
     )
 
 

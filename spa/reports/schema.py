@@ -56,6 +56,7 @@ class BranchFacts(TypedDict):
     """What may be bypassed: `name` is the sum that `node` makes, which becomes its `shortcut`.
 
     `nodes`, `params` and `macs` are what then goes; an inner branch is part of the outer one's.
+    `reason` says why it may not be bypassed, None where it may.
     """
 
     name: str
@@ -65,6 +66,7 @@ class BranchFacts(TypedDict):
     nodes: int
     params: int
     macs: int
+    reason: str | None
 
 
 class _Output(TypedDict):

@@ -110,6 +110,8 @@ def test_time_is_judged_by_the_deepest_cut(monkeypatch, most, refused):
     """What misses the target by little may still be reached by a cut that goes less deep."""
 
     class Machine:
+        left = 1.0
+
         def __init__(self, *_):
             pass
 

@@ -68,17 +68,17 @@ def calls(monkeypatch):
         )
 
     def prune(model, recipe, callback, output=None, force=False, dry_run=False, plan=None,
-              bypass=(), resume=False):  # fmt: skip
+              resume=False):  # fmt: skip
         seen = {"output": output, "force": force, "dry_run": dry_run, "plan": plan}
-        seen["bypass"] = bypass
         return outcome("prune", callback, model=model, recipe=recipe, **seen)
 
     def apply(model, plan_path, recipe, callback, output=None, force=False, resume=False):
         seen = {"plan": plan_path, "output": output, "force": force}
         return outcome("apply", callback, model=model, recipe=recipe, **seen)
 
-    def make_plan(model, recipe, callback):
-        return Result(answer("plan", callback, model=model, recipe=recipe), plan=Plan())
+    def make_plan(model, recipe, callback, plan=None):
+        told = answer("plan", callback, model=model, recipe=recipe, plan=plan)
+        return Result(told, plan=Plan())
 
     def inspect(model, recipe, callback):
         return Result(answer("inspect", callback, model=model, recipe=recipe))

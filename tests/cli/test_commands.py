@@ -69,6 +69,8 @@ def test_plan_needs_a_ratio_and_keeps_an_existing_file(calls, shell):
     ran = shell("plan", "net.onnx", "-r", ".5", "-o", "mine.json")
     assert ran.code == 2 and Path("mine.json").read_text() == "mine" and calls.made == []
     assert shell("plan", "net.onnx", "-r", ".5", "-o", "mine.json", "--force").code == 0
+    assert shell("plan", "net.onnx", "--bypass", "b", "-o", "alone.json").code == 0
+    assert calls.last.recipe.bypass == ("b",) and calls.last.plan.tensors == {}
 
 
 def test_apply(calls, shell):

@@ -327,7 +327,7 @@ def failed(shell, code, *argv, words, command="prune"):
     ("argv", "words"),
     [
         (["-r", "1.5"], "--ratio must lie strictly between 0 and 1"),
-        (["-r", ".5", "--ignore", "zzz*"], "'zzz*' matches no node, initializer or group"),
+        (["-r", ".5", "--ignore", "zzz*"], "'zzz*' matches no node, initializer, group or branch"),
         (["-r", ".5", "--saliency", "no.npz"], "saliency file no.npz cannot be read"),
         (["--plan", "no.json"], "cannot read the plan no.json"),
         (["-r", ".5", "--plan", "no.json"], "contradict each other"),

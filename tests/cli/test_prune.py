@@ -32,11 +32,11 @@ def test_the_defaults_are_the_recipes(calls, shell):
 def test_a_bypass_alone_cuts_no_channel_and_beside_a_ratio_counts_towards_it(calls, shell):
     ran = shell("prune", "net.onnx", "--bypass", "layer3.*", "--bypass", "b")
     assert ran.code == 0
-    assert calls.last.bypass == ("layer3.*", "b")
+    assert calls.last.recipe.bypass == ("layer3.*", "b")
     assert calls.last.plan.tensors == {} and calls.last.plan.groups == ()
     assert shell("prune", "net.onnx", "--bypass", "b", "-r", "0.4").code == 0
-    assert calls.last.bypass == ("b",) and calls.last.plan is None
-    assert calls.last.recipe == Recipe(ratio=0.4)
+    assert calls.last.plan is None
+    assert calls.last.recipe == Recipe(ratio=0.4, bypass=("b",))
 
 
 def test_every_option_reaches_the_recipe(calls, shell):

@@ -38,9 +38,10 @@ def outputs(model, seed=0, **sizes):
 
 
 def prune(model, *bypass, ratio=None, **options):
-    recipe = Recipe(ratio=0.5 if ratio is None else ratio, scorer="l2", **options)
+    share = 0.5 if ratio is None else ratio
+    recipe = Recipe(ratio=share, scorer="l2", bypass=bypass, **options)
     plan = Plan({}) if ratio is None else None
-    return pipeline.prune(model, recipe, bypass=bypass, plan=plan, dry_run=True)
+    return pipeline.prune(model, recipe, plan=plan, dry_run=True)
 
 
 NETS = [deep.resnet, deep.inverted, deep.pre_norm, deep.post_norm, deep.parallel, deep.nested]
@@ -207,10 +208,65 @@ def test_a_bypass_is_proved_in_old_files_and_in_half_precision(opset):
         assert result.report["verify"]["passed"] and result.report["verify"]["proof"]["compared"]
 
 
+@pytest.mark.parametrize(("option", "globs"), [("ignore", 0), ("only", 1)])
+def test_what_is_left_alone_is_not_bypassed(option, globs):
+    """By the name of a branch, or of anything in it."""
+    model = net(deep.resnet, batch="N")
+    coupling, known = found(deep.resnet, batch="N")
+    first, second, _ = known.found
+    inside = [
+        coupling.graph.nodes[k].name for k in first.nodes if "Conv" in str(coupling.graph.nodes[k])
+    ]
+    for patterns in ([first.name], inside) if option == "ignore" else ([second.name],):
+        held = prune(model, "*", **{option: tuple(patterns)})
+        kept = {"ignore": {second.name, known.found[2].name}, "only": {second.name}}[option]
+        assert set(held.plan.bypass) == kept
+        told = spa.inspect(model, **{option: patterns})["branches"]
+        assert {each["name"] for each in told if each["reason"] is None} == kept
+        assert {each["reason"] for each in told} == {None, f"kept by --{option}"}
+        with pytest.raises(UsageError, match=f"{first.name} cannot be bypassed: --{option} keeps"):
+            prune(model, first.name, **{option: tuple(patterns)})
+    # a plan has been decided on already
+    assert pipeline.apply(
+        model, Plan({}, bypass=(first.name,)), Recipe(ignore=(first.name,)), dry_run=True
+    ).plan.bypass == (first.name,)
+
+
+def test_only_asks_for_all_that_a_branch_stores():
+    model = net(deep.resnet, batch="N")
+    coupling, known = found(deep.resnet, batch="N")
+    nodes = [coupling.graph.nodes[k] for k in known.found[0].nodes]
+    stores = [n.name for n in nodes if n.op != "Relu"]
+    assert prune(model, "*", only=tuple(stores)).plan.bypass == (known.found[0].name,)
+    with pytest.raises(UsageError, match="--only keeps it"):
+        prune(model, "*", only=tuple(stores[1:]))
+
+
+def test_plans_and_sweeps_bypass_too(tmp_path):
+    model = net(deep.resnet, batch="N")
+    first = names(deep.resnet, batch="N")[0]
+    share = pipeline.inspect(model, Recipe()).report
+    share = share["branches"][0]["macs"] / share["input"]["macs"]
+    options = {"bypass": (first,), "scorer": "l2", "round_to": 1, "max_layer_ratio": 1.0}
+    for ratio in (share / 2, share + 0.2):
+        recipe = Recipe(ratio=ratio, **options)
+        made = pipeline.prune(model, recipe, dry_run=True)
+        planned = pipeline.make_plan(model, recipe)
+        assert planned.plan == made.plan and made.plan.bypass == (first,)
+        assert planned.report["reduction"]["macs"] == made.report["reduction"]["macs"]
+        swept = pipeline.sweep(model, recipe, ratios=(ratio,))
+        assert swept.plan == made.plan
+        assert swept.report["rows"][1]["reduction"] == made.report["reduction"]["macs"] >= ratio
+        assert swept.report["rows"][1]["ratio"] == ratio
+    alone = pipeline.make_plan(model, Recipe(bypass=(first,)), plan=Plan({}))
+    assert alone.plan.bypass == (first,) and not alone.plan.tensors
+    assert pipeline.apply(model, alone.plan, Recipe(), dry_run=True).plan.bypass == (first,)
+
+
 def test_python_bypasses_too(tmp_path):
     model = net(deep.resnet, batch="N")
     first = names(deep.resnet, batch="N")[0]
-    result = spa.prune(model, 0.5, scorer="l2", bypass=first, round_to=1)
+    result = spa.prune(model, 0.5, scorer="l2", bypass=[first], round_to=1)
     assert result.plan.bypass == (first,) and result.report["reduction"]["macs"] >= 0.5
     alone = spa.apply(model, spa.Plan({}, bypass=(first,)))
     assert alone.report["reduction"]["macs"] < 0.5
@@ -229,17 +285,11 @@ def test_a_name_of_no_branch_is_refused():
         pipeline.apply(model, Plan({}, bypass=("[a]",)), Recipe(), dry_run=True)
 
 
-def test_a_bypass_beside_a_ratio_of_time_is_refused():
-    model = net(deep.resnet, batch="N")
-    with pytest.raises(UsageError, match="--of macs"):
-        prune(model, names(deep.resnet, batch="N")[0], ratio=0.5, of="latency")
-
-
 def test_the_refit_goes_on_without_the_branch():
     model = net(deep.resnet, batch="N")
     first = names(deep.resnet, batch="N")[0]
-    recipe = Recipe(ratio=0.5, round_to=1)
-    result = pipeline.prune(model, recipe, bypass=[first], dry_run=True)
+    recipe = Recipe(ratio=0.5, round_to=1, bypass=(first,))
+    result = pipeline.prune(model, recipe, dry_run=True)
     assert result.report["verify"]["passed"]
     assert result.report["reduction"]["macs"] >= 0.5
     assert result.report["verify"]["drift"]

@@ -51,11 +51,12 @@ class FakeWhole:
     Pruned models take `drag` times what their weights say: what the table did not foresee.
     """
 
-    def __init__(self, coupling, rounded=blocks, extra=0.0, drag=1.0):
+    def __init__(self, coupling, rounded=blocks, extra=0.0, drag=1.0, short=None):
         self.rounded, self.extra, self.drag = rounded, extra, drag
         self.overhead = extra
         self.fastest = milliseconds(coupling.graph.proto, rounded) + extra
         self.asked = 0
+        self.left = 1.0 if short is None else 1.0 - self.removed(short)
 
     def removed(self, small):
         self.asked += 1

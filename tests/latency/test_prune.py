@@ -15,7 +15,9 @@ from spa.recipe import Recipe
 from spa.reports import console, to_html, to_markdown
 from spa.reports.run import budget
 from tests.carried import DIGITS, FASHION
-from tests.latency.fakes import FakeStopwatch, FakeWhole, blocks, milliseconds
+from tests.depth.cases import net
+from tests.latency.fakes import FakeStopwatch, FakeWhole, blocks, milliseconds, smooth
+from tests.nets import deep
 from tests.reports.valid import validate
 
 pytest.importorskip("onnxruntime")
@@ -31,13 +33,17 @@ def own_cache(monkeypatch, tmp_path):
 @pytest.fixture
 def steady(monkeypatch):
     """A machine without noise, which counts how often it is asked."""
-    stopwatch = FakeStopwatch(blocks)
+    return machine_of(monkeypatch, blocks)
+
+
+def machine_of(monkeypatch, rounded):
+    stopwatch = FakeStopwatch(rounded)
     monkeypatch.setattr(timed, "stopwatch", lambda device, threads: stopwatch)
     monkeypatch.setattr(
         timed,
         "Whole",
-        lambda coupling, device, threads, seed: FakeWhole(
-            coupling, extra=0.1 * milliseconds(coupling.graph.proto)
+        lambda coupling, device, threads, seed, short: FakeWhole(
+            coupling, rounded, 0.1 * milliseconds(coupling.graph.proto, rounded), short=short
         ),
     )
     return stopwatch
@@ -90,6 +96,23 @@ def test_the_shell_prunes_plans_and_sweeps_by_time(steady, tmp_path, monkeypatch
     assert [row["status"] for row in rows] == ["original", "passed", "passed", "unreachable"]
     assert 0.19 <= rows[1]["reduction"] < rows[2]["reduction"]
     assert "as measured" in rows[3]["error"]
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.4])
+def test_a_bypass_counts_towards_the_time_of_the_whole(monkeypatch, ratio):
+    """One that is enough leaves all channels; else widths make up for the rest."""
+    machine_of(monkeypatch, smooth)
+    model = net(deep.resnet, batch="N")
+    asked = {"bypass": (spa.inspect(model)["branches"][0]["name"],), "max_layer_ratio": 1.0}
+    result = prune(model, Recipe(ratio=ratio, round_to=1, **asked, **FAST), dry_run=True)
+    whole, left = (milliseconds(each, smooth) for each in (model, result.model))
+    gone = 1 - (left + 0.1 * whole) / (1.1 * whole)
+    told = result.report["latency_budget"]
+    assert told["asked"] == ratio and told["measured"] == pytest.approx(gone)
+    assert gone >= ratio - told["tolerance"]
+    assert result.report["reduction"]["latency"] == told["measured"]
+    narrow = any(g["channels_after"] < g["channels_before"] for g in result.report["groups"])
+    assert narrow == (ratio > 0.3)
 
 
 def test_a_target_out_of_reach_is_exit_code_4_and_writes_nothing(steady, tmp_path, capsys):

@@ -96,6 +96,9 @@ def test_inspect_lists_branches():
     assert len(console.select(report, branches=True)["branches"]) == 1
     assert "branches" not in console.select(report, frozen=True)
     assert console.select(report) == report
+    report["branches"].append(branch("add_2", "/c/Add", reason="kept by --ignore"))
+    text = shown(console.inspected(report))
+    assert "1 can be bypassed, 1 kept" in text and "kept by --ignore" in text
 
 
 def test_a_summary_says_what_was_bypassed():

@@ -279,7 +279,7 @@ def test_the_options_of_prune_are_the_zoos_too():
     from spa.cli import prune, zoo
 
     mine, other = ({p.name: p for p in c.params} for c in (zoo.zoo, prune.prune))
-    of_one_model = {"source", "output", "plan", "dry_run", "report", "bypass", "resume"}
+    of_one_model = {"source", "output", "plan", "dry_run", "report", "resume"}
     assert set(other) - of_one_model <= set(mine)
     shared = (set(other) & set(mine)) - {"memory", "timeout", "force"}
     assert len(shared) > 30
