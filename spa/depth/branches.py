@@ -1,23 +1,27 @@
-"""Branches: what lies between a tensor x and a sum y = x + f(x) for which x may stand.
+"""Branches: what lies between a tensor x and a sum y = x + f(x), or any y, for which x may stand.
 
 Nobody looks for blocks of an architecture.  Of every operator that adds two tensors of one shape,
 one operand is the *shortcut* if the other is computed of it, or of a tensor that it is a linear map
-of (as a projection).  The branch is all that nobody needs once the other operand is gone.
+of (as a projection).  The branch is all that nobody needs once the other operand is gone.  Where
+there is no sum, `spa.depth.runs` looks for runs of nodes that may become the identity.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import Literal
 
 from spa.coupling.cost import is_parameter
 from spa.coupling.model import Coupling
 from spa.coupling.per_node import macs_of_nodes
-from spa.depth.reach import Reach
+from spa.depth.reach import Reach, summands
+from spa.depth.runs import runs
 from spa.graph.model import Graph, Node
-from spa.rules import trait_of
+
+Kind = Literal["residual", "run"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +30,7 @@ class Branch:
 
     `add` is the number of the node that adds, `nodes` are those of the branch without it.  `params`
     and `macs` are what only they store and multiply; of nested branches both count the inner one.
+    Of a run, which ends in no sum, `end` is `name`, and the node that makes it goes, too.
     """
 
     name: str
@@ -35,6 +40,11 @@ class Branch:
     nodes: frozenset[int]
     params: int
     macs: float
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it ends in a sum."""
+        return "run" if self.end == self.name else "residual"
 
 
 @dataclass(frozen=True)
@@ -60,19 +70,23 @@ def branches(coupling: Coupling) -> Branches:
     for index, several in macs_of_nodes(coupling).items():
         macs[reach.carrier[index]] += several
     finder = _Finder(graph, reach, macs)
-    found = [finder.at(node) for node in graph.nodes if _adds(graph, node)]
+    ends = [finder.at(node) for node in graph.nodes if _adds(graph, node)]
+    found = [each for each in ends if isinstance(each, Branch)]
+    known = {each.name: finder.multiplies(each.nodes) for each in found}
+    for run in runs(coupling, reach, finder.multiplies, known):
+        gone = reach.only_for(run.last, None, run.first)
+        costs = finder.params(gone), finder.sum_of(gone)
+        found.append(Branch(run.last, reach.maker[run.last], run.first, run.last, gone, *costs))
     return Branches(
-        tuple(each for each in found if isinstance(each, Branch)),
-        {each.name: each for each in found if isinstance(each, Refused)},
+        tuple(sorted(found, key=lambda each: each.add)),
+        {each.name: each for each in ends if isinstance(each, Refused)},
     )
 
 
 def _adds(graph: Graph, node: Node) -> bool:
     """Whether a node adds two tensors that are computed."""
-    one, *rest = node.inputs or ("",)
-    if trait_of(node).linear != "adds" or len(rest) != 1 or one == rest[0]:
-        return False
-    return not any(name in graph.consts for name in node.inputs)
+    names = summands(node)
+    return len(set(names)) == 2 and not any(name in graph.consts for name in names)
 
 
 class _Finder:
@@ -83,7 +97,7 @@ class _Finder:
 
     def at(self, add: Node) -> Branch | Refused | None:
         """The branch that ends in a sum; None where nothing like it does."""
-        a, b = add.inputs
+        a, b = summands(add)
         asked = [self._from(add, s, f) for s, f in ((a, b), (b, a))]
         found = [each for each in asked if isinstance(each, Branch)]
         if not found:
@@ -100,7 +114,7 @@ class _Finder:
             return None
         name = add.outputs[0]
         gone = self.reach.only_for(end, add)
-        way = self.reach.between(start, end)
+        way = self.reach.between(self.reach.made_with(start), end)
         contracts = [node for node in way if self.macs.get(node.index)]
         if not contracts:
             return None
@@ -109,8 +123,15 @@ class _Finder:
             return Refused(name, f"something inside it is needed outside: {words}")
         if not self._fits(name, shortcut, end):
             return Refused(name, f"{add} stretches one of its inputs over the other")
-        macs = sum(self.macs.get(index, 0.0) for index in gone)
-        return Branch(name, add.index, shortcut, end, gone, self._params(gone), macs)
+        return Branch(name, add.index, shortcut, end, gone, self.params(gone), self.sum_of(gone))
+
+    def multiplies(self, nodes: Iterable[int]) -> frozenset[int]:
+        """Those that cost MACs."""
+        return frozenset(index for index in nodes if self.macs.get(index))
+
+    def sum_of(self, nodes: Iterable[int]) -> float:
+        """The MACs of nodes."""
+        return sum(self.macs.get(index, 0.0) for index in nodes)
 
     def _start(self, shortcut: str, end: str) -> str | None:
         """The last tensor that the shortcut is linear in and the other operand is computed of."""
@@ -124,7 +145,7 @@ class _Finder:
         shapes = {self.graph.shapes.get(name) for name in names}
         return len(shapes) == 1 and None not in shapes and names[0] not in self.graph.stretched
 
-    def _params(self, gone: frozenset[int]) -> int:
+    def params(self, gone: frozenset[int]) -> int:
         """Stored numbers that nobody outside reads."""
         names = {name for index in gone for name in self._stored(self.graph.nodes[index])}
         return sum(prod(self.graph.shapes[name]) for name in names if self._owned(name, gone))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from heapq import heappop, heappush
 
 from spa.graph.model import Graph, Node
@@ -51,11 +51,19 @@ class Reach:
         """When a tensor is made; those that are given come first."""
         return self.maker.get(name, -1)
 
-    def between(self, first: str, last: str) -> list[Node]:
-        """The nodes on the ways from one tensor to another, in the order they run."""
-        reached, found = {first}, []
+    def made_with(self, name: str) -> set[str]:
+        """A tensor, and where it is a sum that an operator begins with, what that makes of it."""
+        maker = self.graph.nodes[self.maker[name]] if name in self.maker else None
+        if maker is None or total_of(maker) != name:
+            return {name}
+        return set(filter(None, maker.outputs))
+
+    def between(self, firsts: Collection[str], last: str) -> list[Node]:
+        """The nodes on the ways from any of some tensors to another, in the order they run."""
+        reached, found = set(firsts), []
         end = self.before(last)
-        for node in self.graph.nodes[self.order(first) + 1 : self.order(last) + 1]:
+        begin = min(map(self.order, firsts)) + 1
+        for node in self.graph.nodes[begin : self.order(last) + 1]:
             if end >> node.index & 1 and not reached.isdisjoint(self.reads(node)):
                 reached.update(node.outputs)
                 found.append(node)
@@ -68,14 +76,18 @@ class Reach:
             tensor = todo.pop()
             yield tensor
             node = self.maker.get(tensor)
-            for source in self._carried(self.graph.nodes[node]) if node is not None else ():
+            carried = self._carried(self.graph.nodes[node], tensor) if node is not None else ()
+            for source in carried:
                 if source not in seen:
                     seen.add(source)
                     todo.append(source)
 
-    def _carried(self, node: Node) -> list[str]:
-        """The inputs of which a node is linear, all others being stored."""
+    def _carried(self, node: Node, tensor: str) -> list[str]:
+        """The inputs of which what a node makes is linear, all others being stored."""
         like, reads = trait_of(node), self.reads(node)
+        if like.begins is not None:
+            whole = tensor == total_of(node)
+            return [n for n in summands(node) if n in reads] if whole else []
         if like.linear in EVERY:
             return reads
         first = reads[:1] if node.inputs[:1] == tuple(reads[:1]) else []
@@ -86,14 +98,20 @@ class Reach:
             return reads if len(reads) == 1 else []
         return []
 
-    def only_for(self, name: str, reader: Node) -> frozenset[int]:
-        """The nodes that nobody needs once `reader` no longer reads `name`, by number."""
+    def only_for(
+        self, name: str, reader: Node | None, instead: str | None = None
+    ) -> frozenset[int]:
+        """The nodes that nobody needs once `reader` no longer reads `name`, by number.
+
+        Without a reader nobody does, and all read `instead`.
+        """
         gone: set[int] = set()
         todo = [-self.maker[name]] if name in self.maker else []
         while todo:  # later nodes first: all readers of a node come before it
             index = -heappop(todo)
             node = self.graph.nodes[index]
-            if index in gone or not self._unread(node, gone, name, reader.index):
+            unread = self._unread(node, gone, name, reader)
+            if index in gone or instead in node.outputs or not unread:
                 continue
             gone.add(index)
             for source in self.reads(node):
@@ -101,13 +119,19 @@ class Reach:
                     heappush(todo, -self.maker[source])
         return frozenset(gone)
 
-    def _unread(self, node: Node, gone: set[int], name: str, reader: int) -> bool:
+    def _unread(self, node: Node, gone: set[int], name: str, reader: Node | None) -> bool:
         for made in filter(None, node.outputs):
-            users = {self.carrier[user.index] for user in self.graph.readers.get(made, ())}
-            left = users - gone - ({reader} if made == name else set())
+            if made == name and reader is None:
+                continue
+            users = self.users(made)
+            left = users - gone - ({reader.index} if reader and made == name else set())
             if left or made in self.graph.outputs:
                 return False
         return True
+
+    def users(self, name: str) -> set[int]:
+        """The nodes that read a tensor, or whose bodies do, by number."""
+        return {self.carrier[user.index] for user in self.graph.readers.get(name, ())}
 
     def outside(self, nodes: Iterable[Node], inside: frozenset[int]) -> str:
         """Who else reads what one of these nodes makes, in words; `inside` does not count."""
@@ -119,6 +143,24 @@ class Reach:
                     if self.carrier[user.index] not in inside:
                         return f"{user} reads {made}"
         return "it cannot be told by whom"
+
+
+def summands(node: Node) -> tuple[str, ...]:
+    """The two inputs that a node adds; nothing where it is no sum of two."""
+    like = trait_of(node)
+    if like.begins is None:
+        return node.inputs if like.linear == "adds" and len(node.inputs) == 2 else ()
+    places = like.begins.operands
+    whole = all(like.begins.rest(node, place) is not None for place in places)
+    return tuple(node.inputs[place] for place in places) if whole else ()
+
+
+def total_of(node: Node) -> str | None:
+    """The output that is the sum which a node begins with."""
+    like = trait_of(node).begins
+    if like is None or like.total is None:
+        return None
+    return (*node.outputs, *[""] * (like.total + 1))[like.total] or None
 
 
 def within(node: Node) -> Iterator[Node]:

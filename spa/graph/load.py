@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
@@ -269,8 +270,8 @@ def _graph(parsed: Parsed, input_shapes: Mapping[str, Sequence[int]] | None) -> 
     nodes = nodes_of(program, facts)
     seen = _seen(facts)
     alone = 1 in sizes.values()
-    moved = seen.values or alone
-    others = sizes_of.elsewhere(program, inputs, axes, sizes, infer_node) if moved else []
+    walked = cache(lambda: sizes_of.elsewhere(program, inputs, axes, sizes, infer_node))
+    others = walked() if seen.values or alone else []
     endless = frozenset(n.name for n in (*nodes.main, *nodes.inner) if ends_by_data(n))
     return Graph(
         proto=proto,
@@ -292,6 +293,7 @@ def _graph(parsed: Parsed, input_shapes: Mapping[str, Sequence[int]] | None) -> 
         order=nodes.order,
         options=tuple(options),
         makers=makers,
+        elsewhere=cache(lambda: [_shapes(facts) for facts in walked()]),
     )
 
 

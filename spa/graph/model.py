@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -129,7 +129,8 @@ class Graph:
     `nodes`; `order` is all of them as they run, each body once, in the place of the operation that
     carries it.  `options` are further inputs, which have a default that is used where a caller
     leaves them out; `proto` stores it, but it is no constant.  `makers` are nodes that a file may
-    have in the place of larger constants.
+    have in the place of larger constants.  `elsewhere` tells shapes at other sizes, walked when
+    they are asked for.
     """
 
     proto: onnx.ModelProto
@@ -149,6 +150,15 @@ class Graph:
     order: tuple[Node, ...]
     options: tuple[str, ...] = ()
     makers: Makers | None = None
+    elsewhere: Callable[[], Sequence[Mapping[str, tuple[int, ...]]]] = lambda: ()
+
+    def alike(self, *names: str) -> bool:
+        """Whether tensors have one shape here and at other sizes of every symbol."""
+        here = {self.shapes.get(name) for name in names}
+        if len(here) > 1 or None in here or any(name in self.stretched for name in names):
+            return False
+        found = [{shapes.get(name) for name in names} for shapes in self.elsewhere()]
+        return all(len(each) == 1 and None not in each for each in found)
 
     @cached_property
     def readers(self) -> Mapping[str, Sequence[Node]]:

@@ -288,10 +288,11 @@ def frozen_facts(coupling: Coupling) -> list[dict[str, Any]]:
 
 
 def branch_facts(coupling: Coupling, branch: Branch) -> BranchFacts:
-    """A branch: by which node it is added, and what it costs."""
+    """A branch: which node ends it, and what it costs."""
     add = coupling.graph.at(branch.add)
     return {
         "name": branch.name,
+        "kind": branch.kind,
         "op": add.op,
         "node": add.name,
         "shortcut": branch.shortcut,

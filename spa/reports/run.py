@@ -44,16 +44,17 @@ def files(report: Report) -> Table:
 def branches(report: Report, section: Literal["branches", "bypassed"]) -> Table:
     """Return what may be bypassed, or was; of nested branches both count the inner one."""
     whole = model(report, "input").get("macs")
-    heads = ["Branch", "Added by", "Nodes", "Parameters", "MACs", "Share", ""]
+    heads = ["Branch", "Kind", "Ended by", "Nodes", "Parameters", "MACs", "Share", ""]
     every: list[BranchFacts] = report.get(section) or []
     several = len(heads) - all(each["reason"] is None for each in every)
     rows = [_branch(each, whole)[:several] for each in every]
-    return Table(heads[:several], rows, left=2)
+    return Table(heads[:several], rows, left=3)
 
 
 def _branch(branch: BranchFacts, whole: int | None) -> tuple[str, ...]:
     return (
         wording.shorten(wording.printable(branch["name"]), 48),
+        branch["kind"],
         wording.shorten(wording.printable(f"{branch['op']} {branch['node']}"), 40),
         f"{branch['nodes']:,}",
         wording.count(branch["params"]),

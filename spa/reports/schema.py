@@ -56,10 +56,12 @@ class BranchFacts(TypedDict):
     """What may be bypassed: `name` is the sum that `node` makes, which becomes its `shortcut`.
 
     `nodes`, `params` and `macs` are what then goes; an inner branch is part of the outer one's.
-    `reason` says why it may not be bypassed, None where it may.
+    `reason` says why it may not be bypassed, None where it may.  A `run` ends in no sum: what
+    `node` makes becomes what the run is given.
     """
 
     name: str
+    kind: Literal["residual", "run"]
     op: str
     node: str
     shortcut: str

@@ -1,23 +1,26 @@
-"""Write a model without some of its branches: every sum becomes its shortcut, every name stays."""
+"""Write a model without some of its branches: what ends them becomes the shortcut, names stay."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto, NodeProto, helper
 
 from spa.depth import Branch
-from spa.graph.model import Graph
+from spa.depth.reach import total_of
+from spa.graph.model import Graph, Node
 from spa.graph.normalize import captured_names, mentioned_in
 from spa.graph.tensors import copied, shell_of
 from spa.make import make
+from spa.rules import trait_of
 
 
 def bypassed(graph: Graph, branches: Iterable[Branch]) -> ModelProto:
-    """The model in which the sums that end the branches are their shortcuts.
+    """The model in which what ends the branches is their shortcuts.
 
-    What nobody needs then leaves it, stored tensors too.  Where a sum is an output of the model, or
-    a body reads it, a node stays that hands the shortcut on under its name.
+    Of an operator that begins with the sum the rest stays.  What nobody needs then leaves the
+    model, stored tensors too.  Where a sum is an output of the model, or a body reads it, a node
+    stays that hands the shortcut on under its name.
 
     Args:
         graph: the model; not changed.
@@ -35,14 +38,39 @@ def bypassed(graph: Graph, branches: Iterable[Branch]) -> ModelProto:
         branch = ends.get(node.index)
         if branch is not None:
             shortcut = stands.get(branch.shortcut, branch.shortcut)
-            if branch.name not in named:
-                stands[branch.name] = shortcut
-                continue
-            copy = make.Identity([shortcut], [branch.name], name=copy.name)
+            rest = _rest(node, branch, shortcut)
+            nodes.extend(rest)
+            name = total_of(node) if rest else branch.name
+            if name is not None and name not in named:
+                stands[name] = shortcut
+            elif name is not None:
+                free = "" if rest else copy.name
+                nodes.append(make.Identity([shortcut], [name], name=free))
+            continue
         nodes.append(copy)
     gone = {index for each in ends.values() for index in each.nodes}
     lost = {name for index in gone for name in graph.nodes[index].outputs}
     return _assembled(graph, _needed(nodes, graph, lost), stands)
+
+
+def _rest(node: Node, branch: Branch, shortcut: str) -> list[NodeProto]:
+    """What is left of the operator that ends a branch, which may do more than add."""
+    like = trait_of(node).begins
+    if like is None or branch.kind == "run":
+        return []
+    place = next(i for i in like.operands if node.inputs[i] == branch.end)
+    steps = like.rest(node, place) or ()
+    return [
+        helper.make_node(
+            step.op,
+            [shortcut if name == branch.shortcut else name for name in step.inputs],
+            [name for name in step.outputs if name],
+            name=node.name if k == 0 else "",
+            domain=step.domain or None,
+            **step.attrs,
+        )
+        for k, step in enumerate(steps)
+    ]
 
 
 def _needed(nodes: list[NodeProto], graph: Graph, lost: set[str]) -> list[NodeProto]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from spa.graph.model import Node
 from spa.labels import Image
 from spa.rules import neutral
 from spa.rules.contract import gemm, matrices
@@ -11,7 +14,7 @@ from spa.rules.meet import alongside, follow, meet, still, wide_axes
 from spa.rules.normalize import MEAN, normalized
 from spa.rules.pointwise import nary, unary
 from spa.rules.quantize import convert
-from spa.rules.traits import Lookup, trait
+from spa.rules.traits import Lookup, Summed, trait
 from spa.trace import MICROSOFT, Op, refit, rule
 
 rule("Gelu", "QuickGelu", domain=MICROSOFT)(unary)
@@ -63,8 +66,34 @@ def skip_layer_normalization(op: Op, *_: Image) -> list[Image]:  # * c, * c, c, 
     return [*found, *found[:1] * (op.outputs - 3)]
 
 
-trait("SkipLayerNormalization", domain=MICROSOFT, neutral=neutral.skipped)
-trait("SkipSimplifiedLayerNormalization", domain=MICROSOFT, neutral=neutral.skipped_without_shift)
+def _norm_alone(op: str) -> Callable[[Node, int], list[neutral.Step] | None]:
+    """The norm without the sum before it, of the other of its first two inputs."""
+
+    def rest(node: Node, end: int) -> list[neutral.Step] | None:
+        if any(node.outputs[1:3]):
+            return None
+        stored = node.inputs[2:4] if op == "LayerNormalization" else node.inputs[2:3]
+        told = {"axis": -1, "epsilon": node.attrs.get("epsilon", EPSILON)}
+        given = (node.inputs[1 - end], *(name for name in stored if name))
+        return [neutral.Step(op, given, node.outputs[:1], told)]
+
+    return rest
+
+
+EPSILON = 1e-12  # of norms behind a sum that do not say theirs
+
+trait(
+    "SkipLayerNormalization",
+    domain=MICROSOFT,
+    neutral=neutral.skipped,
+    begins=Summed(_norm_alone("LayerNormalization"), beside=(4,), total=3),
+)
+trait(
+    "SkipSimplifiedLayerNormalization",
+    domain=MICROSOFT,
+    neutral=neutral.skipped_without_shift,
+    begins=Summed(_norm_alone("SimplifiedLayerNormalization"), beside=(3,), total=3),
+)
 
 
 @rule("EmbedLayerNormalization", "QEmbedLayerNormalization", domain=MICROSOFT, lossy=MEAN)

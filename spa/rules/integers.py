@@ -10,6 +10,7 @@ from collections.abc import Collection
 from math import prod
 from typing import Any
 
+from spa.graph.model import Node
 from spa.labels import Image
 from spa.rules import neutral
 from spa.rules.contract import gemm, matrices
@@ -19,7 +20,7 @@ from spa.rules.join import concat
 from spa.rules.meet import still, together
 from spa.rules.normalize import SOFTMAX, over, per_channel, summed_over
 from spa.rules.reduce import reduced
-from spa.rules.traits import trait
+from spa.rules.traits import Summed, trait
 from spa.trace import MICROSOFT, Fixes, Op, Sizes, refit, rule
 
 
@@ -125,6 +126,18 @@ def qgemm(op: Op, *_: Image) -> Image:  # as Gemm
 def qlinear_nary(op: Op, *_: Image) -> Image:  # *, * -> *
     still(op, 1, 2, 4, 5, 6, 7)
     return Image(op.out(), together(op.facing(0, 3), (0, 1), len(op.out())))
+
+
+def _plus_nothing(node: Node, end: int) -> list[neutral.Step] | None:
+    """The same sum, of the other one and of what stands for zero: it scales as it did."""
+    zero = (*node.inputs, *[""] * 8)[end + 2]
+    if not zero:
+        return None
+    inputs = (*node.inputs[:end], zero, *node.inputs[end + 1 :])
+    return [neutral.Step(node.op, inputs, node.outputs, node.attrs, node.domain)]
+
+
+trait("QLinearAdd", domain=MICROSOFT, begins=Summed(_plus_nothing, operands=(0, 3)))
 
 
 @rule("QLinearLeakyRelu", "QLinearSigmoid", domain=MICROSOFT)

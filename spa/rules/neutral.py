@@ -22,12 +22,13 @@ from spa.graph.model import Attributes, Node
 
 @dataclass(frozen=True)
 class Step:
-    """A node to be made: operator, inputs, outputs, attributes."""
+    """A node to be made: operator, inputs, outputs, attributes, domain."""
 
     op: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attrs: Attributes = field(default_factory=dict)
+    domain: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from spa.graph.model import Node
 from spa.rules.contraction import Contraction, Macs
-from spa.rules.neutral import Neutral
+from spa.rules.neutral import Neutral, Step
 
 Where = Callable[[Node], bool]
 
@@ -50,6 +50,21 @@ class Lookup:
     each: bool = False  # they number as many of the first axes as their own last one is long
     depth: bool = False  # what they number is not there: one value, the table, says how much it is
     rows: bool = False  # the output is made of rows of the table as they are
+
+
+@dataclass(frozen=True)
+class Summed:
+    """A sum that an operator begins with: of two inputs, which may be computed.
+
+    `rest` makes the steps that are left of a node where the input of a number is nothing, None
+    where that cannot be said.  Inputs `beside` are added to that one first, and go with it.  Output
+    `total` is the sum itself, if any is.
+    """
+
+    rest: Callable[[Node, int], list[Step] | None]
+    operands: tuple[int, int] = (0, 1)
+    beside: tuple[int, ...] = ()
+    total: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +110,7 @@ class Trait:
     # are gone forbids equality
     neutral: Neutral | None = None
     linear: Linear | None = None
+    begins: Summed | None = None  # the sum that it begins with
     only_shape: bool = False  # it tells nothing of its input but the shape
     hands_on: bool = False  # its output is its first input as it is
     statistics: Statistics | None = None  # the stored ones that it normalises with

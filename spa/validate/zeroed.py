@@ -1,6 +1,7 @@
 """The proof of a bypass: the model computes what the original does whose branches are zero.
 
-The original stays whole but for the zeros, so that this shares no code with the rewriter.
+Of a run, what it makes is what it is given.  The original stays whole but for that, so that this
+shares no code with the rewriter.
 """
 
 from __future__ import annotations
@@ -8,19 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, numpy_helper
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from spa.coupling.rows import batch_symbols
 from spa.depth import Branch
 from spa.devices import Device
 from spa.errors import ReadError, VerifyError
 from spa.events import Advance, unheard
-from spa.graph.model import Graph
+from spa.graph.model import Graph, Node
 from spa.graph.normalize import opsets_of
 from spa.graph.tensors import copied
 from spa.make import make
+from spa.rules import trait_of
 from spa.validate.gap import Gap, gap
 from spa.validate.inputs import feeds_at
 from spa.validate.proof import tolerance
@@ -45,33 +49,70 @@ class Bypassed:
 
 
 def zeroed(graph: Graph, branches: Iterable[Branch]) -> ModelProto:
-    """The original in which every sum that ends one of the branches adds zeros."""
+    """The original in which every sum that ends one of the branches adds zeros.
+
+    What ends a run is made as before, and its shortcut taken in its place.
+    """
     model = copied(graph.proto)
     ends = {each.add: each for each in branches}
     del model.graph.node[:]
     for node, proto in zip(graph.nodes, graph.proto.graph.node, strict=True):
         copy = copied(proto)
         branch = ends.get(node.index)
-        if branch is not None:
-            name = f"{branch.name}__nothing"
-            model.graph.node.append(_zeros(model, graph, branch.end, name))
-            copy.input[list(node.inputs).index(branch.end)] = name
-        model.graph.node.append(copy)
+        made: list[NodeProto] = []
+        if branch is not None and branch.kind == "run":
+            own = f"{branch.name}__own"
+            copy.output[list(node.outputs).index(branch.name)] = own
+            made = _instead(model, graph, own, branch.shortcut, branch.name)
+        elif branch is not None:
+            name, place = f"{branch.name}__nothing", list(node.inputs).index(branch.end)
+            model.graph.node.extend(_nothing(model, graph, node, place, name))
+            copy.input[place] = name
+            for beside in _beside(node):
+                copy.input[beside] = ""
+        model.graph.node.extend((copy, *made))
     return model
 
 
-def _zeros(model: ModelProto, graph: Graph, source: str, name: str) -> NodeProto:
-    """A node that makes zeros of the shape and type of a tensor; its constants are stored."""
-    zero = np.zeros((), graph.dtypes[source])
-    constants = {f"{name}_zero": zero}
-    plain = zero.dtype in (np.float32, np.float64)
+def _beside(node: Node) -> list[int]:
+    like = trait_of(node).begins
+    return [] if like is None else [i for i in like.beside if i < len(node.inputs)]
+
+
+def _nothing(model: ModelProto, graph: Graph, node: Node, place: int, name: str) -> list[NodeProto]:
+    """Nodes that make zeros of the shape and type of an input, or what stands for zeros there."""
+    source = node.inputs[place]
+    points = [zero for i, _, zero in trait_of(node).quantised if i == place]
+    if not points:
+        zero = _stored(model, f"{name}_zero", np.zeros((), graph.dtypes[source]))
+        return _instead(model, graph, source, zero, name)
+    dtype = helper.np_dtype_to_tensor_dtype(graph.dtypes[source])
+    wide = [f"{name}_wide{k}" for k in range(3)]  # a choice among bytes has no kernel everywhere
+    never = _stored(model, f"{name}_never", np.zeros((), bool))
+    return [
+        make.Cast([source], wide[:1], to=TensorProto.INT32),
+        make.Cast([node.inputs[points[0]]], wide[1:2], to=TensorProto.INT32),
+        make.Where([never, *wide[:2]], wide[2:]),
+        make.Cast(wide[2:], [name], to=dtype),
+    ]
+
+
+def _instead(
+    model: ModelProto, graph: Graph, source: str, other: str, name: str
+) -> list[NodeProto]:
+    """Nodes that take `other` wherever there is a number in `source`."""
+    dtype = graph.dtypes[other] if other in graph.dtypes else graph.dtypes[source]
+    plain = dtype in (np.float32, np.float64)
     if plain and opsets_of(model).get("", 1) >= SELECTS:
-        constants[f"{name}_never"] = np.zeros((), bool)
-        made = make.Where([f"{name}_never", source, f"{name}_zero"], [name])
-    else:
-        made = make.Mul([source, f"{name}_zero"], [name])
-    model.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in constants.items())
-    return made
+        never = _stored(model, f"{name}_never", np.zeros((), bool))
+        return [make.Where([never, source, other], [name])]
+    zero = _stored(model, f"{name}_times", np.zeros((), dtype))
+    return [make.Mul([source, zero], [f"{name}_less"]), make.Add([f"{name}_less", other], [name])]
+
+
+def _stored(model: ModelProto, name: str, value: NDArray[Any]) -> str:
+    model.graph.initializer.append(numpy_helper.from_array(value, name))
+    return name
 
 
 def prove_bypass(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from spa.coupling import analyse
 from spa.depth import branches
 from spa.graph import read
@@ -18,6 +20,13 @@ def coupled(make, **options):
     return analyse(read(net(make, **options)), strict=True)
 
 
-def found(make, **options):
+def every(make, **options):
     coupling = coupled(make, **options)
     return coupling, branches(coupling)
+
+
+def found(make, **options):
+    """Those that end in sums."""
+    coupling, known = every(make, **options)
+    sums = tuple(each for each in known.found if each.kind == "residual")
+    return coupling, replace(known, found=sums)

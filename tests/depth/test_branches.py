@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from spa import inspect
+from spa.coupling import analyse
 from spa.coupling.cost import Cost
 from spa.coupling.per_node import macs_of_nodes
-from tests.depth.cases import coupled, found, net
-from tests.nets import deep
+from spa.depth import branches
+from spa.graph import read
+from tests.depth.cases import coupled, every, found, net
+from tests.nets import deep, straight
 
 
 def ops(coupling, branch):
@@ -75,6 +80,106 @@ def test_what_is_no_branch_says_why(make, words):
     assert not seen.found
     (refused,) = seen.refused.values()
     assert words in refused.reason
+
+
+def ends(make, **options):
+    """Of every run, what is computed in it, its beginning left out."""
+    coupling, seen = every(make, **options)
+    made = coupling.graph.made_by
+    runs = [each for each in seen.found if each.kind == "run"]
+    assert all(each.end == each.name and each.add in each.nodes for each in runs)
+    return [(made[each.shortcut].op, ops(coupling, each)) for each in runs]
+
+
+BLOCK = ["BatchNormalization", "Conv", "Relu"]
+
+
+@pytest.mark.parametrize("batch", [2, "N"])
+def test_a_layer_between_two_of_one_size_is_a_run_up_to_the_next_product(batch):
+    assert ends(straight.plain, batch=batch) == [("Relu", BLOCK), ("Relu", BLOCK)]
+    assert ends(straight.gated, batch=batch)[1] == ("Mul", ["Conv", "Relu"])
+
+
+@pytest.mark.parametrize("batch", [2, "N"])
+def test_what_gates_a_tensor_is_a_run(batch):
+    """The outer one of two with the same products."""
+    gate = ["Conv", "Conv", "GlobalAveragePool", "Mul", "Relu", "Sigmoid"]
+    assert ends(straight.gated, batch=batch)[0] == ("Relu", gate)
+
+
+def test_levels_of_a_net_that_joins_them_are_runs_in_one_another():
+    coupling, seen = every(straight.unet, batch="N")
+    inner, middle, outer = seen.found
+    assert inner.nodes < middle.nodes < outer.nodes
+    assert [ops(coupling, each).count("Conv") for each in seen.found] == [1, 4, 6]
+    assert [ops(coupling, each).count("Concat") for each in seen.found] == [0, 1, 2]
+
+
+def test_recurrent_layers_of_one_size_are_runs():
+    found = ends(straight.stack, batch="N")
+    assert [op for _, op in found] == [
+        [op, "Reshape", "Transpose"] for op in ("LSTM", "GRU", "LSTM")
+    ]
+
+
+def test_a_run_ends_where_another_stream_comes_in():
+    """So it lies in a branch or around it, and none is the branch itself."""
+    _, seen = every(straight.mixed, batch="N")
+    first, branch, last = seen.found
+    assert [each.kind for each in seen.found] == ["run", "residual", "run"]
+    assert not first.nodes & branch.nodes and not last.nodes & branch.nodes
+    _, seen = every(deep.inverted, batch="N")
+    inner, branch = seen.found[:2]
+    assert inner.kind == "run" and inner.nodes < branch.nodes
+
+
+def test_lengths_that_agree_at_one_size_only_are_no_run():
+    model = net(straight.of_one_length)
+    for size, count in ((straight.LENGTH, 1), (None, 1)):
+        shapes = size and {"x": (2, size, 5)}
+        coupling = analyse(read(model, input_shapes=shapes), strict=True)
+        runs = [each for each in branches(coupling).found if each.kind == "run"]
+        assert [ops(coupling, each) for each in runs] == [["Conv", "Relu"]] * count
+
+
+def test_what_is_needed_elsewhere_is_no_run():
+    _, seen = every(deep.convolved_features)
+    assert not seen.found
+
+    def shown(n):
+        x = deep.stem(n)
+        y = n.Relu(n.conv(x, deep.WIDTH, deep.WIDTH))
+        return [n.head(n.conv(y, deep.WIDTH, deep.WIDTH), deep.WIDTH), n.Identity(y)]
+
+    _, seen = every(shown)
+    assert [each.kind for each in seen.found] == ["run"]
+
+
+def test_integers_are_no_run():
+    _, seen = every(straight.of_bytes, opset=13)
+    assert [each.kind for each in seen.found] == ["residual"]
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("make", [straight.skipped, straight.skipped_first])
+def test_sums_that_are_part_of_a_norm_end_branches(make, plain):
+    coupling, seen = found(partial(make, plain=plain), batch="N")
+    assert not seen.refused
+    assert all(coupling.graph.nodes[each.add].op.startswith("Skip") for each in seen.found)
+    attention, rest = (ops(coupling, each) for each in seen.found[-2:])
+    assert attention.count("MatMul") == 6 and rest == FEED_FORWARD
+    assert len(seen.found) == (4 if make is straight.skipped_first else 2)
+
+
+def test_a_norm_that_shows_its_statistics_ends_no_branch():
+    def shown(n):
+        x = n.linear(n.input("x", "L", 5), 5, 8)
+        y = deep.feed_forward(n, x)
+        made = n.SkipLayerNormalization(x, y, n.positive(8), domain="com.microsoft", outs=4)
+        return [n.linear(made[0], 8, 3), made[1]]
+
+    _, seen = found(shown)
+    assert not seen.found
 
 
 def test_a_sum_without_weights_behind_it_is_no_branch():

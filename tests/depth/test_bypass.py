@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import onnx
@@ -17,8 +20,8 @@ from spa.plans import Plan
 from spa.recipe import Recipe
 from spa.rewrite.bypass import bypassed
 from spa.validate.zeroed import prove_bypass, zeroed
-from tests.depth.cases import coupled, found, net
-from tests.nets import deep
+from tests.depth.cases import coupled, every, found, net
+from tests.nets import deep, straight
 from tests.nets.bodies import loop
 
 
@@ -45,13 +48,20 @@ def prune(model, *bypass, ratio=None, **options):
 
 
 NETS = [deep.resnet, deep.inverted, deep.pre_norm, deep.post_norm, deep.parallel, deep.nested]
+RUNS = [straight.plain, straight.unet, straight.stack, straight.gated, straight.mixed]
+FUSED = [
+    straight.skipped,
+    partial(straight.skipped, plain=True, bias=False),
+    straight.skipped_first,
+    partial(straight.skipped_first, plain=True),
+]
 
 
 @pytest.mark.parametrize("batch", [2, "N"])
-@pytest.mark.parametrize("make", NETS, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", [*NETS, *RUNS], ids=lambda make: make.__name__)
 def test_any_branches_of_a_net_are_bypassed_exactly(make, batch):
     model = net(make, batch=batch)
-    coupling, known = found(make, batch=batch)
+    coupling, known = every(make, batch=batch)
     for chosen in ([known.found[0]], [known.found[-1]], known.found):
         short = bypassed(coupling.graph, chosen)
         onnx.checker.check_model(short)
@@ -65,6 +75,54 @@ def test_any_branches_of_a_net_are_bypassed_exactly(make, batch):
         made = {name for node in short.graph.node for name in node.output}
         assert not made & gone
         assert made <= {name for node in read(model).nodes for name in node.outputs}
+
+
+@pytest.mark.parametrize("opset", [13, 17, 21])
+@pytest.mark.parametrize("make", FUSED)
+def test_a_sum_that_is_part_of_a_norm_leaves_the_norm(make, opset):
+    coupling, known = found(make, batch="N", opset=opset)
+    for chosen in ([known.found[0]], [known.found[-1]], known.found):
+        short = bypassed(coupling.graph, chosen)
+        assert prove_bypass(coupling.graph, chosen, short).gap.error < 1e-5
+        counts = Counter(node.op_type.startswith("Skip") for node in short.graph.node)
+        assert counts[True] == len(known.found) - len(chosen)
+    before = outputs(coupling.graph.proto, N=2, L=3)
+    after = outputs(short, N=2, L=3)
+    assert any(not np.allclose(before[name], after[name], atol=1e-3) for name in before)
+
+
+def test_the_bias_before_a_norm_goes_with_its_branch():
+    """As where the sum is a node of its own."""
+    coupling, known = found(straight.skipped, batch="N")
+    graph = bypassed(coupling.graph, known.found[:1]).graph
+    (left,) = (node for node in graph.node if node.op_type.startswith("Skip"))
+    norm = next(
+        node for node in graph.node if node.name == coupling.graph.at(known.found[0].add).name
+    )
+    assert norm.op_type == "LayerNormalization" and len(norm.input) == 3 and len(left.input) == 5
+
+
+@pytest.mark.parametrize("scale", [0.1, 0.07])
+def test_a_sum_of_bytes_scales_as_it_did(scale):
+    make = partial(straight.of_bytes, scale=scale)
+    coupling, known = found(make, batch="N", opset=13)
+    short = bypassed(coupling.graph, known.found)
+    want, got = (outputs(each, N=2) for each in (zeroed(coupling.graph, known.found), short))
+    whole = outputs(coupling.graph.proto, N=2)
+    for name in want:
+        np.testing.assert_array_equal(want[name], got[name])
+        assert not np.array_equal(want[name], whole[name])
+    result = prune(net(make, batch="N", opset=13), known.found[0].name)
+    assert result.report["verify"]["passed"] and result.report["reduction"]["params"] > 0.5
+
+
+def test_a_run_is_checked_against_what_it_is_given():
+    """Another tensor of that shape is not taken for it."""
+    coupling, known = every(straight.stack, batch="N")
+    first, second, _ = known.found
+    wrong = bypassed(coupling.graph, [replace(second, shortcut=first.shortcut)])
+    with pytest.raises(VerifyError, match="does not compute"):
+        prove_bypass(coupling.graph, [second], wrong)
 
 
 def test_zeroed_changes_what_the_original_computes():

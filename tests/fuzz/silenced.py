@@ -26,8 +26,15 @@ def silenced(
         add, name = makers[each.name], f"{each.name}_silent"
         nothing = np.zeros((), np.float32)
         model.graph.initializer.append(numpy_helper.from_array(nothing, f"{name}_zero"))
-        silent = helper.make_node("Mul", [each.end, f"{name}_zero"], [name])
         place = [node.output[:1] == add.output[:1] for node in model.graph.node].index(True)
+        if each.kind == "run":
+            add.output[[*add.output].index(each.name)] = f"{name}_own"
+            less = helper.make_node("Mul", [f"{name}_own", f"{name}_zero"], [name])
+            equal = helper.make_node("Add", [name, each.shortcut], [each.name])
+            model.graph.node.insert(place + 1, less)
+            model.graph.node.insert(place + 2, equal)
+            continue
+        silent = helper.make_node("Mul", [each.end, f"{name}_zero"], [name])
         model.graph.node.insert(place, silent)
         add.input[[*add.input].index(each.end)] = name
     want, got = (session(each).run(None, dict(feeds)) for each in (model, short))

@@ -150,7 +150,7 @@ def _depth(seed: int, steps: list[str]) -> tuple[int, Agreement]:
         found.add(silenced(coupling.graph.proto, drawn, short, feeds))
     left = analyse(read(short, input_shapes=shapes), strict=True)
     whole, less = (Cost(each)(each.everything()) for each in (coupling, left))
-    apart = sum(each.macs for each in drawn if not any(each.add in o.nodes for o in drawn))
+    apart = sum(each.macs for each in drawn if not any(each.nodes < o.nodes for o in drawn))
     assert less.macs <= whole.macs - apart + 1e-6 * whole.macs, f"{less.macs} of {whole.macs} left"
     again = _cut_further(seed, left) if left.groups else 0
     return again, found

@@ -127,6 +127,7 @@ def group(number, name, before, after, frozen=None):
 
 def branch(name, node, op="Add", nodes=5, params=1_200, macs=408_918_425, reason=None):
     costs = {"nodes": nodes, "params": params, "macs": macs, "reason": reason}
+    costs["kind"] = "residual"
     return {"name": name, "op": op, "node": node, "shortcut": f"{name}_before", **costs}
 
 
