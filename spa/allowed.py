@@ -69,6 +69,9 @@ Budget = Annotated[
     ),
 ]
 Path = Annotated[str, Meta(description="must be the path of a file")]
+Level = Literal["good", "risky", "broken", "unknown"]
+"""What the outputs of a model may say of it."""
+Least = Annotated[Literal["good", "risky"], Meta(description="must be good or risky")]
 
 
 @dataclass(frozen=True)

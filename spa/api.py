@@ -51,6 +51,7 @@ def prune(
     min_reduction: float | None = None,
     max_drift: float | None = None,
     min_agreement: float | None = None,
+    min_quality: Literal["good", "risky"] | None = None,
     min_speedup: float | None = None,
     budget_bytes: int | None = None,
     check: str | Callable[[str], Any] | None = None,

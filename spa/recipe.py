@@ -34,15 +34,9 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "heads": get_args(Heads),
 }
 GATES = (
-    "min_reduction",
-    "max_drift",
-    "min_agreement",
-    "min_speedup",
-    "budget_bytes",
-    "max_drop",
-    "min_score",
-    "require_proof",
-)
+    "min_reduction", "max_drift", "min_agreement", "min_quality", "min_speedup", "budget_bytes",
+    "max_drop", "min_score", "require_proof",
+)  # fmt: skip
 """Fields that demand something of the result."""
 
 
@@ -150,6 +144,9 @@ class Recipe:
         "Fail if fewer labels (top-1 classes, integer outputs) stay the same.",
         shown=True,
         advice="0.98 demands that 98 % of the labels stay",
+    )
+    min_quality: allowed.Least | None = asked(
+        None, "Checks", "Fail if outputs are worse, or unknown.", form="good|risky", shown=True
     )
     min_speedup: allowed.Factor | None = asked(
         None,
@@ -376,7 +373,7 @@ def _check_together(recipe: Recipe) -> None:
 
 
 def _check_gates(recipe: Recipe) -> None:
-    for name in ("max_drift", "min_agreement", "min_speedup", "require_proof"):
+    for name in ("max_drift", "min_agreement", "min_quality", "min_speedup", "require_proof"):
         if recipe.verify == "none" and asks(recipe, name):
             raise UsageError(
                 f"{option(name)} must run the models and {option('verify')}=none forbids it; use "

@@ -28,7 +28,7 @@ from spa.cli import spa as group
 from spa.config import as_json
 from spa.recipe import CHOICES, OPTIONS, Recipe
 from spa.registry import NAMED, REPORTS
-from spa.reports import schema
+from spa.reports import schema, verdicts
 from spa.reports.ops import MEANINGS
 from spa.rules import catalogue
 from spa.torch import _HOME as HOMES
@@ -363,7 +363,8 @@ def report() -> Iterator[str]:
     yield f"What `--json` prints and `--report FILE.json` writes: schema {schema.SCHEMA_VERSION}. A"
     yield "section that was not reached is null; keys that are marked optional may be missing."
     yield ""
-    kinds = [v for v in vars(schema).values() if is_typeddict(v) and v.__name__[0] != "_"]
+    every = (vars(schema) | vars(verdicts)).values()
+    kinds = [v for v in every if is_typeddict(v) and v.__name__[0] != "_"]
     kinds.sort(key=lambda kind: kind is not schema.Report)
     for kind in kinds:
         yield from [f"## {kind.__name__}", ""]
@@ -392,7 +393,7 @@ def type_of(hint: Any) -> str:
     """A type of the report as people write it."""
     words = hint.__name__ if isinstance(hint, type) and hint.__module__ != "types" else hint
     words = str(hint) if hasattr(hint, "__args__") else str(words)
-    words = words.replace("spa.reports.schema.", "").replace("typing.", "")
+    words = re.sub(r"\bspa\.reports\.(schema|verdicts)\.|\btyping\.", "", words)
     return words.replace("NoneType", "None").replace("'", '"')
 
 

@@ -12,7 +12,7 @@ from functools import reduce
 from importlib import import_module
 from typing import Any
 
-from spa.check.own import UNKNOWN
+from spa.check.own import UNKNOWN, with_rows
 
 
 def main(target: str, model: str) -> int:
@@ -23,8 +23,8 @@ def main(target: str, model: str) -> int:
     if isinstance(function, str):
         os.write(2, f"{function}\n".encode())
         return UNKNOWN
-    value = float(function(model))
-    os.write(told, f"{value!r}\n".encode())
+    value, rows = with_rows(function(model))
+    os.write(told, f"{f'rows={rows} ' if rows else ''}{value!r}\n".encode())
     return 0
 
 

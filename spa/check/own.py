@@ -1,8 +1,9 @@
 """Asking a user's own check about a model file; higher scores are better.
 
 A check is a command line in which `{model}` stands for the file (its score is the last number that
-it prints), an entry point `module:function` (called in a process of its own), or, from Python, any
-function that takes a path.  No shell is involved.
+it prints, but for that of `rows=2000`, which says of how many rows the score is a share), an entry
+point `module:function` (called in a process of its own), or, from Python, any function that takes a
+path; functions return a score, or a score and a number of rows.  No shell is involved.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ NUMBER = re.compile(
     r"(?<![\w.])[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|nan|inf(?:inity)?)(?![\w.]*\w)",
     re.IGNORECASE,
 )
+ROWS = re.compile(r"\brows\s*[=:]\s*(\d+)", re.IGNORECASE)
 UNKNOWN = 64  # the exit code of `spa.check.entry` where there is no such function
 LONGEST = 300  # characters of somebody else's words in one of our sentences
 
@@ -36,6 +38,7 @@ class Score:
 
     value: float | None  # finite; None if it gave none
     trouble: str | None = None  # why the check failed, in a few words
+    rows: int | None = None  # of how many rows the score is a share, where the check says so
 
 
 def name_of(check: Check) -> str:
@@ -81,7 +84,8 @@ def score(check: Check, model: str | os.PathLike[str]) -> Score:
 
 def _called(check: Callable[[str], Any], path: str) -> Score:
     try:
-        return Score(_finite(float(check(path))))
+        value, rows = with_rows(check(path))
+        return Score(_finite(value), rows=rows)
     except Exception as error:  # whatever somebody else's function raises, it has failed
         return Score(None, _short(f"{type(error).__name__}: {error}"))
 
@@ -104,8 +108,19 @@ def _answer(check: str, words: Sequence[str], env: dict[str, str] | None = None)
         code = done.returncode
         ending = f"exit code {code}" if code > 0 else f"ended by signal {-code}"
         return Score(None, _short(f"{ending}{f': {told}' if told else ''}"))
-    found = NUMBER.findall(done.stdout.decode("utf-8", "replace"))
-    return Score(_finite(float(found[-1])) if found else None)
+    text = done.stdout.decode("utf-8", "replace")
+    rows = ROWS.findall(text)
+    found = NUMBER.findall(ROWS.sub("", text))
+    value = _finite(float(found[-1])) if found else None
+    return Score(value, rows=int(rows[-1]) or None if rows else None)
+
+
+def with_rows(said: Any) -> tuple[float, int | None]:
+    """A score that a function returned, alone or with the number of its rows."""
+    if isinstance(said, (tuple, list)):
+        value, rows = said
+        return float(value), int(rows) or None
+    return float(said), None
 
 
 def _home() -> dict[str, str]:

@@ -25,6 +25,7 @@ FORMS: Mapping[str, Mapping[str, Any]] = {
     "SIZE": {"type": values.memory},
     "INT|auto": {"type": values.round_to},
     "SECONDS|off": {"type": values.seconds},
+    "good|risky": {"type": click.Choice(["good", "risky"])},
     "GLOB": {"multiple": True},
     "GLOB=FLOAT": {"type": values.LAYER_RATIO, "multiple": True, "callback": values.unique},
     "NAME:1,3,224,224": {"type": values.INPUT_SHAPE, "multiple": True, "callback": values.unique},

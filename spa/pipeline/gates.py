@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -16,6 +17,7 @@ from spa.pipeline.values import Checked, Gated, Weighed
 from spa.recipe import Recipe
 from spa.reports.facts import gate_words, proof_words
 from spa.reports.schema import CheckFacts, Gate, Report
+from spa.reports.verdicts import GRADES
 from spa.reports.wording import printable
 
 AT_LEAST, AT_MOST = 1, -1
@@ -31,6 +33,7 @@ ADVICE = {
     "budget_bytes": MORE,
     "max_drift": LESS,
     "min_agreement": LESS,
+    "min_quality": LESS,
     "max_drop": LESS,
     "min_score": LESS,
     "require_proof": "leave the gate out if what is proved is enough",
@@ -55,7 +58,17 @@ def score_original(graph: Graph, recipe: Recipe, context: Context) -> None:
     if recipe.max_drop is not None and said.value is None:
         why = said.trouble or "it gives no finite number"
     context.reach(
-        Checked(CheckFacts(command=name, before=said.value, after=None, drop=None, error=why))
+        Checked(
+            CheckFacts(
+                command=name,
+                before=said.value,
+                after=None,
+                drop=None,
+                drop_error=None,
+                rows=said.rows,
+                error=why,
+            )
+        )
     )
     if why is not None:
         raise VerifyError(
@@ -101,6 +114,7 @@ def check_gates(
             gates = context.reach(Gated((*gates, *_met(_scored(checked.facts, recipe))))).gates
             _obey(checked.facts)
             _demand(report, gates)
+            _doubt(checked.facts, recipe, context)
 
 
 def check_sizes(report: Report, recipe: Recipe) -> None:
@@ -122,10 +136,25 @@ def _measured(report: Report, recipe: Recipe) -> Asked:
         ("min_reduction", recipe.min_reduction, reduction.get(recipe.of), AT_LEAST),
         ("max_drift", recipe.max_drift, _known(verify, "drift", max), AT_MOST),
         ("min_agreement", recipe.min_agreement, _agreement(verify), AT_LEAST),
+        ("min_quality", limit_of(recipe.min_quality), _grade(report), AT_LEAST),
         ("min_speedup", recipe.min_speedup, speedup, AT_LEAST),
         ("budget_bytes", recipe.budget_bytes, size, AT_MOST),
-        ("require_proof", 1.0 if recipe.require_proof else None, _proved(verify), AT_LEAST),
+        ("require_proof", limit_of(recipe.require_proof), _proved(verify), AT_LEAST),
     )
+
+
+def limit_of(asked: float | str | None) -> float | None:
+    """What a gate demands, as a number; None where it demands nothing."""
+    if isinstance(asked, str):
+        return float(GRADES.index(asked))
+    return None if asked is None or asked is False else float(asked)
+
+
+def _grade(report: Report) -> float | None:
+    """What the outputs are worth; None where that is not known."""
+    found = report["verdicts"]
+    level = found["quality"]["verdict"] if found else "unknown"
+    return None if level == "unknown" else limit_of(level)
 
 
 def _proved(verify: Mapping[str, Any]) -> float | None:
@@ -163,8 +192,43 @@ def _compared(report: Report, asked: check.Check, said: check.Score) -> CheckFac
     drop = None
     if said.value is not None and before is not None:
         drop = round(before - said.value, 12)  # 0.93 - 0.92 is no more than 0.01
-    name = check.name_of(asked)
-    return CheckFacts(command=name, before=before, after=said.value, drop=drop, error=said.trouble)
+    return CheckFacts(
+        command=check.name_of(asked),
+        before=before,
+        after=said.value,
+        drop=drop,
+        drop_error=drop_error(before, said.value, said.rows),
+        rows=said.rows,
+        error=said.trouble,
+    )
+
+
+def drop_error(before: float | None, after: float | None, rows: int | None) -> float | None:
+    """The standard error of the difference of two shares of the same rows, at most.
+
+    None where the scores are no shares, or nobody says of how many rows they are.  Both models see
+    the same rows, so that their errors go along with one another, and the true one is smaller.
+    """
+    if before is None or after is None or rows is None or not (0 <= before <= 1 >= after >= 0):
+        return None
+    return math.sqrt((before * (1 - before) + after * (1 - after)) / rows)
+
+
+def _doubt(found: CheckFacts, recipe: Recipe, context: Context) -> None:
+    """Say how uncertain a drop is that has passed its gate."""
+    drop, error, limit = found["drop"], found["drop_error"], recipe.max_drop
+    if limit is None or drop is None:
+        return
+    if error is None:
+        context.note(
+            "how uncertain the drop of the score is cannot be told; a check whose score is a share "
+            "may say of how many rows, as in rows=2000"
+        )
+    elif drop + error > limit:
+        context.warn(
+            f"the drop of {drop:.3g} is known to {error:.2g} only (standard error on "
+            f"{found['rows']:,} rows), so that it may be above --max-drop {limit:g}; check on more"
+        )
 
 
 def _met(asked: Asked) -> tuple[Gate, ...]:
@@ -213,6 +277,8 @@ def _demand(report: Report, gates: Iterable[Gate]) -> None:
 def _unmeasured(verify: Mapping[str, Any], gate: str, advice: str) -> tuple[str, str]:
     """Why there is no figure, and what to do about it."""
     what = OF_OUTPUTS.get(gate)
+    if gate == "min_quality":
+        return "is unknown", CALIB
     if what is None:
         return "could not be measured", advice
     found = verify.get(what) or {}

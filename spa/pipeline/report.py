@@ -20,6 +20,8 @@ from spa.graph import Saved
 from spa.pipeline.context import Context
 from spa.pipeline.groups import group_facts
 from spa.pipeline.machine import peak_memory, versions
+from spa.pipeline.next_step import next_step
+from spa.pipeline.said import verdicts
 from spa.pipeline.values import (
     Checked,
     Choice,
@@ -41,6 +43,7 @@ from spa.validate import Verdict as Proof
 
 Port = list[Any]
 INTERRUPTED = 130
+MAKING = ("apply", "prune", "tune")
 NO_RATIO = ("apply", "inspect", "tune", "verify")
 """Commands in which the ratio of a recipe has no say."""
 
@@ -63,7 +66,17 @@ def report_of(context: Context, status: Status | None = None) -> Report:
     if status is not None:
         report["status"], report["exit_code"] = status, 0
         _interrupted(report)
+    _judged(report, context)
     return report
+
+
+def _judged(report: Report, context: Context) -> None:
+    """Say of a model that was made what is not known of it, and what to type next."""
+    if report["verdicts"] is None and report["output"] and report["command"] in MAKING:
+        report["verdicts"] = verdicts(None)
+    if report["verdicts"] is not None:
+        asked = next((each for each in context.reached if isinstance(each, Recipe)), Recipe())
+        report["verdicts"]["next"] = next_step(report, asked)
 
 
 def _interrupted(report: Report) -> None:
@@ -181,7 +194,7 @@ def _(value: Tuned, report: Report) -> None:
 
 @put.register
 def _(value: Verdict, report: Report) -> None:
-    report["verify"] = cast(Any, verify_facts(value))
+    report["verify"], report["verdicts"] = cast(Any, verify_facts(value)), verdicts(value)
     if value.latency is not None:
         report["latency"] = value.latency
 

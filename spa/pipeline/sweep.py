@@ -19,8 +19,9 @@ from spa.events import Callback, Step, quiet
 from spa.pipeline.choose import choose, follow
 from spa.pipeline.context import Context
 from spa.pipeline.files import check_output, files_read
-from spa.pipeline.gates import check_sizes, score_original
+from spa.pipeline.gates import check_sizes, limit_of, score_original
 from spa.pipeline.load import couple, load, sizes_note
+from spa.pipeline.next_step import prune_line
 from spa.pipeline.prune import deliver, finish
 from spa.pipeline.repair import cut, repair
 from spa.pipeline.report import report_of, reporting
@@ -36,7 +37,7 @@ from spa.reports.schema import Report
 from spa.reports.sweep import Row, Status, Sweep, empty, row_of, summarize
 from spa.reports.sweep import Written as File
 
-QUALITY = ("max_drift", "min_agreement", "max_drop", "min_score")
+QUALITY = ("max_drift", "min_agreement", "min_quality", "max_drop", "min_score")
 """Gates that the more one prunes the fewer models pass: they can guide a search."""
 
 SIZE = tuple(name for name in GATES if name not in QUALITY)
@@ -95,8 +96,9 @@ def sweep(
         mode="list" if ratios else "search",
         of=recipe.of,
         scorer=settled.recipe.scorer,
-        gates={n: _limit(getattr(recipe, n)) for n in GATES if asks(recipe, n)},
+        gates={n: limit_of(getattr(recipe, n)) for n in GATES if asks(recipe, n)},
         best=trials.best.ratio if trials.best else None,
+        next=None if written is not None else _next(trials, recipe),
         **verdict,
     )
     return _result(result, trials.best, reads, delivered=written is not None)
@@ -107,7 +109,7 @@ def _checked(recipe: Recipe, ratios: Sequence[float], precision: float, writes: 
     if not ratios and not guided:
         raise UsageError(
             "nothing says which models to try; give --ratios 0.1,0.2,0.3, or say what a model "
-            "must pass for a search: --max-drift 0.1, --min-agreement 0.98, or --check with "
+            "must pass for a search: --min-quality good, --min-agreement 0.98, or --check with "
             "--max-drop or --set min-score=SCORE"
         )
     if writes and not any(asks(recipe, name) for name in GATES):
@@ -120,11 +122,6 @@ def _checked(recipe: Recipe, ratios: Sequence[float], precision: float, writes: 
     for ratio in ratios:
         replace(recipe, ratio=ratio).validate()
     return replace(recipe, ratio=min(ratios, default=Recipe.ratio)).validate()
-
-
-def _limit(asked: float | bool) -> float:
-    """What a gate demands, as a number."""
-    return 1.0 if asked is True else asked
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,6 +270,14 @@ def _verdict(trials: _Trials, recipe: Recipe) -> dict[str, Any]:
         words = f"the smallest model that passes (ratio {trials.best.ratio:g}) is not enough: "
         return {"exit_code": error.exit_code, "error": f"{words}{error}"}
     return {}
+
+
+def _next(trials: _Trials, recipe: Recipe) -> str | None:
+    """The command for the smallest model whose quality is good and that passes."""
+    rows = trials.rows.values()
+    good = [r["ratio"] for r in rows if r["quality"] == "good" and r["status"] == "passed"]
+    path = trials.groups.graph.source.path
+    return None if not good or path is None else prune_line(path, replace(recipe, ratio=max(good)))
 
 
 def _nearest(trials: _Trials) -> str:

@@ -30,6 +30,7 @@ from spa.recipe import Held, Recipe
 from spa.reports.schema import CheckFacts, Gate, Latency, LatencyBudget, OpCounts, TuneFacts
 from spa.validate import Verdict as Proof
 from spa.validate.inputs import Inputs
+from spa.validate.quality import Quality
 
 Given = Data | Held | None
 """Inputs that a person gave, after they were looked at."""
@@ -200,13 +201,14 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """Whether a model is what the plan says, and how far it drifts and how fast it is.
+    """Whether a model is what the plan says, and what its outputs say, and how fast it is.
 
     Attributes:
         level: what was asked for.
         passed: whether it held.
         proof: what was seen; None where it was not run, or failed.
         inputs: what the drift was measured on.
+        quality: what the outputs say.
         latency: both models in one run.
     """
 
@@ -214,6 +216,7 @@ class Verdict:
     passed: bool
     proof: Proof | None = None
     inputs: Inputs | None = None
+    quality: Quality | None = None
     latency: Latency | None = None
 
 

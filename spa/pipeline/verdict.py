@@ -1,4 +1,4 @@
-"""Written → Verdict: the cut is proved, the drift measured, both models timed.
+"""Written → Verdict: the cut is proved, the outputs are judged, both models timed.
 
 The drift is measured on inputs that nothing was fitted on, the same for `prune` and `verify`.
 """
@@ -21,9 +21,7 @@ from spa.latency import clock_for
 from spa.pipeline.context import Context
 from spa.pipeline.values import Groups, Settled, Verdict, Written
 from spa.recipe import Recipe
-from spa.reports.moved import rows_of
 from spa.reports.schema import Latency
-from spa.reports.wording import LARGE_DRIFT, LOW_AGREEMENT, measure, percent, printable
 from spa.validate import Drift, drift, runs_of, side_by_side, total, verify
 from spa.validate import Verdict as Proof
 from spa.validate.inputs import Feeds, Inputs, feeds_at, fresh, random
@@ -31,8 +29,9 @@ from spa.validate.latency import Clock
 from spa.validate.original import Original
 from spa.validate.own import OWN_RUNS, check_own
 from spa.validate.proof import is_quantised
+from spa.validate.quality import quality
 from spa.validate.runs import Runner, session_of
-from spa.validate.silent import amounts, silent
+from spa.validate.silent import amounts
 from spa.validate.sizes import is_heavy
 from spa.validate.zeroed import Bypassed, prove_bypass, runs_of_bypass
 
@@ -58,7 +57,7 @@ def judge(written: Written, settled: Settled, context: Context) -> Verdict | Non
         proof = _proved(written, recipe, context)
         with failing(recipe.verify, context):
             verdict = compare(original, written.file, settled, context, proof, fitted=fitted)
-        _warn(verdict, original.graph, recipe, context)
+        _warn_of_speed(verdict, recipe, context)
     return verdict
 
 
@@ -138,53 +137,15 @@ def failing(level: str, context: Context) -> Iterator[None]:
         raise
 
 
-def _warn(verdict: Verdict, graph: Graph, recipe: Recipe, context: Context) -> None:
-    """Say where accuracy is in danger, and where nothing gets faster."""
-    assert verdict.proof and verdict.inputs and verdict.latency
-    _warn_of_drift(graph, verdict.inputs, verdict.proof.drift, context)
-    speedup = verdict.latency["speedup"]
+def _warn_of_speed(verdict: Verdict, recipe: Recipe, context: Context) -> None:
+    """Say where nothing gets faster."""
+    speedup = verdict.latency["speedup"] if verdict.latency else None
     if speedup is not None and speedup < 1.03:
         advice = "; --round-to auto keeps widths the kernels like"
         widths = "" if recipe.round_to == "auto" else advice
         context.warn(
             f"not faster here ({speedup:.2f}x): a model this small, or bound "
             f"by memory or by operators without weights, gains little{widths}"
-        )
-
-
-def _warn_of_drift(graph: Graph, inputs: Inputs, drift: Drift, context: Context) -> None:
-    """Say where the outputs drift so far that accuracy suffers, or that it cannot be known."""
-    on = rows_of(inputs.kind, inputs.rows, inputs.held_back)
-    faint = silent(graph, drift)
-    drifts = {name: d for name, d in drift.relative.items() if d is not None}
-    worst = max((d for name, d in drifts.items() if name not in faint), default=0.0)
-    if worst > LARGE_DRIFT:
-        context.warn(
-            f"the outputs drift by {worst:.2f} (NRMSE on {on}): expect a loss of accuracy; "
-            "remove less, or fine-tune the result"
-        )
-    for name, size in faint.items():
-        if drifts.get(name, 0.0) > LARGE_DRIFT:
-            context.warn(
-                f"{printable(name)} of the original is next to nothing on {on} (root mean square "
-                f"{size:.0e}), so that its drift of {measure(drifts[name])} says little; "
-                "give inputs that it answers to with --calib"
-            )
-    _warn_of_labels(drift, on, context)
-
-
-def _warn_of_labels(drift: Drift, on: str, context: Context) -> None:
-    """Say where labels change, and which outputs nothing is known of."""
-    for name, share in drift.agreement.items():
-        if share is not None and share < LOW_AGREEMENT:
-            context.warn(
-                f"{printable(name)} keeps {percent(share)} of its labels (on {on}): expect a loss "
-                "of accuracy; remove less, or fine-tune the result"
-            )
-    for name, why in drift.unverified.items():
-        context.warn(
-            f"the drift of {printable(name)} is not verified: {why} ({on}); give inputs that it "
-            "answers to with --calib"
         )
 
 
@@ -223,7 +184,8 @@ def compare(
     timed = latency(graph, sessions, recipe, turns if exact is sessions else ())
     for limit in proof.limits[:MOST_LIMITS]:
         context.warn(f"not proved in full: {limit}")
-    return context.reach(Verdict(proof.level, True, proof, on, timed))
+    said = quality(graph, drift, on)
+    return context.reach(Verdict(proof.level, True, proof, on, said, timed))
 
 
 def _drifted(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from spa.reports import facts, moved, run, wording
+from spa.reports import facts, moved, run, verdicts, wording
 from spa.reports.schema import GroupFacts, Report
 from spa.reports.screen import line, lines, shown, text
 from spa.reports.wording import Cell, Table
@@ -28,11 +28,12 @@ def _summary(report: Report) -> Iterator[RenderableType]:
     compared = facts.comparison(report)
     if compared:
         yield shown(compared)
+    yield from _verdicts(report)
     if report.get("groups"):
         yield line("Groups", facts.groups(report).sentence)
     yield from _bypassed(report)
     yield from _reasons(report, MOST_REASONS)
-    yield from _verification(report)
+    yield from _gates(report)
     for k, words in enumerate(run.budget(report)):
         yield line("" if k else "Budget", words, "dim" if k else "plain")
     for k, words in enumerate(run.tuned(report)):
@@ -72,13 +73,18 @@ def _why(each: facts.Reason) -> str:
     return f"{words}; {', '.join(nodes)}{', …' if each.places > len(nodes) else ''})"
 
 
-def _verification(report: Report) -> Iterator[RenderableType]:
-    verify = report.get("verify")
-    if verify:
-        proof = verify.get("proof")
-        whole = proof is None or proof["status"] == "complete"
-        tone = ("good" if whole else "warning") if verify["passed"] else "bad"
-        yield line("Verified", facts.verdict(report), tone)
+def _verdicts(report: Report) -> Iterator[RenderableType]:
+    """The two verdicts, and what to type next."""
+    for which, label in verdicts.LABELS.items():
+        found = verdicts.word(report, which)
+        if found is not None:
+            yield line(label, verdicts.sentence(report, which), found.kind)
+    command = verdicts.next_command(report)
+    if command:
+        yield line("Next", command, "title")
+
+
+def _gates(report: Report) -> Iterator[RenderableType]:
     for gate in facts.gates(report):
         words = f"{gate.name} {'passed' if gate.passed else 'FAILED'}: {gate.sentence}"
         yield line("Gate", words, "good" if gate.passed else "bad")

@@ -11,9 +11,11 @@ from typing import Any, Literal, NamedTuple
 
 from spa.reports import moved, run, wording
 from spa.reports.schema import CheckFacts, FrozenFacts, Gate, GroupFacts, LossyFacts, Proof, Report
+from spa.reports.verdicts import GRADES
 from spa.reports.wording import Cell, Table
 
 MOST_PORTS = 8
+FIGURES = {"equivalence_error": "equivalence error", "max_abs_diff": "largest difference"}
 SIZES = (("macs", "MACs"), ("params", "Parameters"), ("bytes", "File size"))
 
 
@@ -176,6 +178,8 @@ def _score(report: Report) -> list[Row]:
         return []
     drop = check["drop"]
     words = wording.NOTHING if drop is None else f"{-drop:+.3g}" if drop else "same"
+    if check.get("drop_error"):
+        words += f" ± {check['drop_error']:.2g}"
     change = Cell(words, "plain" if not drop else "bad" if drop > 0 else "good")
     return [Row("score", wording.score(check["before"]), wording.score(check["after"]), change)]
 
@@ -197,6 +201,9 @@ def gate_words(gate: Gate) -> Demand:
     measured = wording.NOTHING if value is None else f"{value:.0f}" if exact else f"{value:.4g}"
     limit = f"{gate['limit']:.0f}" if exact else f"{gate['limit']:g}"
     name = wording.printable(gate["name"]).replace("_", "-")
+    if gate["name"] == "min_quality":
+        limit = GRADES[int(gate["limit"])]
+        measured = "unknown" if value is None else GRADES[int(value)]
     return Demand(name, limit, measured, gate["passed"])
 
 
@@ -265,25 +272,15 @@ def proof_words(proof: Proof | None) -> str:
     return f"proved in part: {wording.shorten(limits[0], 200)}{more}"
 
 
-def verdict(report: Report) -> str:
-    """Say in one sentence what verification found."""
+def verified(report: Report) -> str:
+    """Say in one sentence what the figures behind the verdicts are."""
     verify = report.get("verify")
     if not verify or verify.get("level") == "none":
-        return "not verified"
-    proof = verify.get("proof")
-    words = f"passed ({verify['level']})"
-    if not verify["passed"]:
-        words = f"FAILED ({verify['level']})"
-    elif proof is not None and proof["status"] != "complete":
-        words = proof_words(proof)
-    if verify.get("equivalence_error") is not None:
-        words += f", equivalence error {wording.measure(verify['equivalence_error'])}"
-    if verify.get("max_abs_diff") is not None:
-        words += f", largest difference {wording.measure(verify['max_abs_diff'])}"
+        return ""
+    words = [f"level {verify['level']}"]
+    for key, label in FIGURES.items():
+        if verify.get(key) is not None:
+            words.append(f"{label} {wording.measure(verify[key])}")  # type: ignore[literal-required]
     if verify.get("top1_agreement") is not None:
-        words += f", top-1 agreement {wording.percent(verify['top1_agreement'])}"
-    on = moved.measured_on(report)
-    words = f"{words}, measured on {on}" if on else words
-    names = [m.name for m in moved.outputs(report) if m.unverified]
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{words}; drift of {', '.join(names[:3])}{more} not verified" if names else words
+        words.append(f"top-1 agreement {wording.percent(verify['top1_agreement'])}")
+    return ", ".join(words)

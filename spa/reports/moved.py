@@ -8,18 +8,8 @@ from typing import Any, NamedTuple
 
 from spa.reports import wording
 from spa.reports.schema import Report
-from spa.reports.wording import Cell, Table
-
-INPUTS = {
-    "calib": "rows of --calib",
-    "leaves": "rows of dead leaves",
-    "uniform": "rows of uniform noise",
-    "gaussian": "rows of Gaussian noise",
-    "tokens": "token sequences",
-    "audio": "signals",
-    "vectors": "vectors",
-    "random": "random inputs",
-}
+from spa.reports.verdicts import cell
+from spa.reports.wording import Cell, Table, printable
 
 
 class Moved(NamedTuple):
@@ -55,9 +45,14 @@ def outputs(report: Report) -> list[Moved]:
 
 
 def table(report: Report) -> Table:
-    """One row per output."""
-    rows = [(Cell(m.name, "code"), m.said, wording.measure(m.cosine)) for m in outputs(report)]
-    return Table(("Output", wording.DRIFT_TITLE, "Cosine"), rows)
+    """One row per output, with the verdict on each."""
+    judged = report.get("verdicts")
+    levels = {printable(n): v for n, v in judged["quality"]["outputs"].items()} if judged else {}
+    rows = [
+        (Cell(m.name, "code"), cell(levels.get(m.name)), m.said, wording.measure(m.cosine))
+        for m in outputs(report)
+    ]
+    return Table(("Output", "Quality", wording.DRIFT_TITLE, "Cosine"), rows, left=2)
 
 
 def largest_drift(verify: Mapping[str, Any]) -> float | None:
@@ -76,16 +71,3 @@ def worst_drift(report: Report) -> tuple[str, float] | None:
     known = [(each.name, each.drift) for each in outputs(report) if each.drift is not None]
     # Not a number is worse than any number.
     return max(known, key=lambda item: (math.isnan(item[1]), item[1])) if known else None
-
-
-def measured_on(report: Mapping[str, Any]) -> str:
-    """Say what the drift was measured on, "" where nobody knows."""
-    verify: Mapping[str, Any] = report.get("verify") or {}
-    kind, rows = verify.get("inputs"), verify.get("rows")
-    return "" if not kind or rows is None else rows_of(kind, rows, bool(verify.get("held_back")))
-
-
-def rows_of(kind: str, rows: int, held_back: bool) -> str:
-    """Say how many rows of which kind, and whether anything was fitted on them."""
-    words = f"{rows:,} {INPUTS.get(kind, kind)}"
-    return words if held_back else f"{words} that were fitted on"

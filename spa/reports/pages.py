@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from spa.reports import facts, moved, run
+from spa.reports import facts, moved, run, verdicts
 from spa.reports.schema import Report, face
 from spa.reports.template import render
 
 # What keeps a model from being pruned at all; 5 means it was pruned and then found wanting.
 NOT_PRUNED = {1, 2, 3, 7, 130}
 Outcome = Literal["passed", "failure", "error", "skipped"]
+PARTS: Mapping[str, Any] = {"facts": facts, "moved": moved, "run": run, "verdicts": verdicts}
+OUTCOMES: Mapping[str, Outcome] = {
+    "exact": "passed",
+    "good": "passed",
+    "failed": "failure",
+}
+"""Of a verdict; the others count as skipped, with the reason: only a gate fails a build."""
 
 
 @dataclass(frozen=True)
@@ -29,19 +36,19 @@ class Case:
 @face("html")
 def to_html(report: Report) -> str:
     """One self-contained HTML page: no script, no network, nothing beside it."""
-    return render("report.html", report=report, facts=facts, moved=moved, run=run)
+    return render("report.html", report=report, **PARTS)
 
 
 @face("md")
 def to_markdown(report: Report) -> str:
     """GitHub-flavoured Markdown for a pull request or a job summary."""
-    return render("report.md", report=report, facts=facts, moved=moved, run=run)
+    return render("report.md", report=report, **PARTS)
 
 
 @face("xml")
 def to_junit(report: Report) -> str:
-    """JUnit XML for a CI server: the cases pruned, verify and one per gate."""
-    cases = [_pruned(report), _verify(report), *_gates(report)]
+    """JUnit XML for a CI server: the cases pruned, rewrite, quality and one per gate."""
+    cases = [_pruned(report), *_verdicts(report), *_gates(report)]
     if report["exit_code"] and all(case.outcome in ("passed", "skipped") for case in cases):
         # Whatever the sections say, a run that failed must not look green.
         cases[0] = Case(cases[0].name, "error", report.get("error") or "", cases[0].seconds)
@@ -58,12 +65,14 @@ def _pruned(report: Report) -> Case:
     return Case(name, outcome, report.get("error") or "", spent)
 
 
-def _verify(report: Report) -> Case:
-    verify = report.get("verify")
-    outcome: Outcome = "skipped"
-    if verify and verify["level"] != "none":
-        outcome = "passed" if verify["passed"] else "failure"
-    return Case("verify", outcome, facts.verdict(report), _spent(report, "verify"))
+def _verdicts(report: Report) -> Iterator[Case]:
+    for which, seconds in (("rewrite", _spent(report, "verify")), ("quality", 0.0)):
+        found = verdicts.word(report, which)  # type: ignore[arg-type]
+        outcome = OUTCOMES.get(found or "", "skipped")
+        words = verdicts.sentence(report, which) or "not reached"  # type: ignore[arg-type]
+        command = verdicts.next_command(report) if outcome != "passed" else ""
+        said = f"{words}; next: {command}" if command and which == "quality" else words
+        yield Case(which, outcome, said, seconds)
 
 
 def _gates(report: Report) -> list[Case]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypedDict, cast
 
 from spa.registry import REPORTS, Registry
+from spa.reports.verdicts import Verdicts
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -264,13 +265,16 @@ class Gate(TypedDict):
 class CheckFacts(TypedDict):
     """What the user's own check said of the two models; `error` is why it failed.
 
-    `drop` is how far the score fell, so below 0 where it rose.
+    `drop` is how far the score fell, so below 0 where it rose.  Where the score is a share of so
+    many `rows`, `drop_error` is the standard error of the drop, at most; None: it cannot be told.
     """
 
     command: str
     before: float | None
     after: float | None
     drop: float | None
+    drop_error: float | None
+    rows: int | None
     error: str | None
 
 
@@ -316,6 +320,7 @@ class _Report(TypedDict):
     reduction: Reduction | None
     groups: list[GroupFacts]
     frozen: list[FrozenFacts]
+    verdicts: Verdicts | None
     verify: VerifyFacts | None
     latency: Latency | None
     timings: dict[str, float]

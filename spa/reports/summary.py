@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, cast
 
-from spa.reports import bench, facts, moved, run, sweep_text, wording
+from spa.reports import bench, facts, moved, run, sweep_text, verdicts, wording
 from spa.reports.schema import Report
 from spa.reports.sweep import Sweep
 from spa.reports.template import render
@@ -53,10 +53,9 @@ def _changes(report: Report) -> list[str]:
     worst = moved.worst_drift(report)
     if worst is not None:
         words.append(f"drift {wording.measure(worst[1])}")
-    verify = report.get("verify")
-    proof = verify.get("proof") if verify else None
-    if proof:
-        words.append(f"proof {proof['status']}")
+    found = report.get("verdicts")
+    if found:
+        words += [f"{which} {found[which]['verdict']}" for which in verdicts.LABELS]
     return words
 
 

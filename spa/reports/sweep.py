@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypedDict, cast
 
 from spa._version import __version__
-from spa.reports import moved, run, wording
+from spa.reports import moved, run, verdicts, wording
 from spa.reports.schema import CheckFacts, InputFacts, Origin, Report
 
 SCHEMA_VERSION = 1
@@ -18,7 +18,8 @@ class Row(TypedDict):
     """One ratio; what was not measured is None.
 
     `missed` failed verification or a gate, `unreachable` could not lose that much.  `reduction` is
-    the share of `of` that is really gone, `drift` the largest over the outputs.
+    the share of `of` that is really gone, `rewrite` and `quality` are the two verdicts, `drift` is
+    the largest over the outputs.
     """
 
     ratio: float
@@ -29,6 +30,8 @@ class Row(TypedDict):
     macs: int | None
     channels: int | None
     bytes: int | None
+    rewrite: str | None
+    quality: str | None
     drift: float | None
     top1_agreement: float | None
     score: float | None
@@ -50,7 +53,8 @@ class Written(TypedDict):
 class Sweep(Origin):
     """What `--json` shows; `best` is the ratio of the smallest model that passes what was asked.
 
-    So is the ratio of `recipe`, with which `spa prune` makes that model.
+    So is the ratio of `recipe`, with which `spa prune` makes that model.  Where no model was
+    written, `next` is the command for the smallest one whose quality is good.
     """
 
     schema_version: int
@@ -67,6 +71,7 @@ class Sweep(Origin):
     input: InputFacts
     rows: list[Row]
     best: float | None
+    next: str | None
     output: Written | None
     warnings: list[str]
     notes: list[str]
@@ -84,7 +89,7 @@ def summarize(report: Report, rows: list[Row], **known: Any) -> Sweep:
     Args:
         report: that of the work all ratios share.
         rows: one per ratio, in any order.
-        known: mode, of, scorer, gates, best, and error with exit_code where it failed.
+        known: mode, of, scorer, gates, best, next, and error with exit_code where it failed.
     """
     code: int = known.setdefault("exit_code", 0)
     recipe = {**report.get("recipe", {}), "ratio": known["best"]}
@@ -135,6 +140,7 @@ def row_of(
     verify, check = report["verify"] or {}, report.get("check") or {}
     row |= {name: output.get(name) for name in SIZES}  # type: ignore[typeddict-item]
     row["reduction"] = (report["reduction"] or {}).get(of)
+    row["rewrite"], row["quality"] = (verdicts.word(report, which) for which in verdicts.LABELS)
     row["drift"] = moved.largest_drift(verify)
     row["top1_agreement"] = verify.get("top1_agreement")
     row["score"], row["drop"] = check.get("after"), check.get("drop")

@@ -6,21 +6,26 @@ from typing import cast
 
 from rich.console import Group, RenderableType
 
-from spa.reports import console, facts, run, wording
+from spa.reports import console, facts, run, verdicts, wording
 from spa.reports.schema import Report
 from spa.reports.screen import line, lines, shown, text
 from spa.reports.sweep import Row, Sweep
 from spa.reports.wording import Cell, Table
 
+ELSEWHERE = "Latency"  # a screen has no room for it beside the speed
 UNITS = {"macs": "MACs", "params": "parameters"}
 TONES = {"passed": "good", "missed": "bad", "unreachable": "dim", "original": "plain"}
 
 
-def ratios(sweep: Sweep) -> Table:
+def ratios(sweep: Sweep, without: str = "") -> Table:
     """One row per ratio; what was not measured is a dash.  Only a check gives scores."""
     score = ("Score",) if sweep["check"] else ()
-    heads = ("Ratio", "Result", "Parameters", "MACs", "Size", "Drift", *score, "Latency", "Speed")
-    return Table(heads, [_cells(sweep, row) for row in sweep["rows"]], left=2)
+    sizes, speed = ("Parameters", "MACs", "Size"), ("Latency", "Speed")
+    heads = ("Ratio", "Result", *sizes, "Drift", "Quality", *score, *speed)
+    kept = [k for k, head in enumerate(heads) if head != without]
+    every = [_cells(sweep, row) for row in sweep["rows"]]
+    rows = [[cells[k] for k in kept] for cells in every]
+    return Table([heads[k] for k in kept], rows, left=2)
 
 
 def _cells(sweep: Sweep, row: Row) -> tuple[str, ...]:
@@ -32,6 +37,7 @@ def _cells(sweep: Sweep, row: Row) -> tuple[str, ...]:
         wording.count(row["macs"]),
         wording.size(row["bytes"]),
         wording.NOTHING if first else wording.measure(row["drift"]),
+        verdicts.cell(row["quality"]),
         *((wording.score(row["score"]),) if sweep["check"] else ()),
         wording.milliseconds(row["latency_ms"]),
         wording.NOTHING if first else wording.factor(row["speedup"]),
@@ -81,12 +87,14 @@ def summary(sweep: Sweep) -> RenderableType:
     """Show a table of the ratios, and what explains it; a report where none was tried."""
     if not sweep.get("rows"):
         return console.summary(cast(Report, sweep))
-    parts: list[RenderableType] = [text(headline(sweep), "title"), shown(ratios(sweep))]
+    parts: list[RenderableType] = [text(headline(sweep), "title"), shown(ratios(sweep, ELSEWHERE))]
     if sweep["gates"]:
         parts.append(line("Gates", gates(sweep)))
     if sweep["check"]:
         parts.append(line("Check", sweep["check"]["command"], "dim"))
     parts += [line(ratio, words, "dim") for ratio, words in reasons(sweep)]
+    if sweep.get("next"):
+        parts.append(line("Next", sweep["next"], "title"))
     parts += [line("Warning", words, "warning") for words in sweep["warnings"]]
     parts.append(line("Time", wording.seconds(sweep["timings"].get("total")), "dim"))
     return Group(*parts, *lines("Files", [each["path"] for each in sweep.get("files", ())]))

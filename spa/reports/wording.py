@@ -16,18 +16,6 @@ DRIFT = "drift (NRMSE)"
 deviation of the original's output."""
 DRIFT_TITLE = "Drift (NRMSE)"
 
-LARGE_DRIFT = 0.3
-"""Drift of an output that earns a warning.
-
-Of 119 pruned classifiers 94 % of those that lost more than 2 points of top-1 lie above it, and 29 %
-of the others; lost in the median: 19 points above, 0.6 below (docs/accuracy.md, "What a drift
-means")."""
-
-
-LOW_AGREEMENT = 0.9
-"""Share of labels that stay below which there is a warning."""
-
-
 LONGEST = 900
 """Characters of one sentence, or of one name: those of a model may be any length."""
 

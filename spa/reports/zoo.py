@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, Literal, TypedDict, cast, get_args
 
 from spa._version import __version__
+from spa.allowed import Level
 from spa.reports.schema import Origin
 
 SCHEMA_VERSION = 1
 
 Status = Literal["pruned", "unchanged", "refused", "missed", "limit", "failed", "crashed"]
 MEANINGS: dict[Status, str] = {
-    "pruned": "smaller and verified",
+    "pruned": "smaller, and the file is what the plan says",
     "unchanged": "nothing to prune, or the target is out of reach",
     "refused": "missing, unreadable, invalid or unsupported",
     "missed": "failed verification or a gate",
@@ -27,8 +29,8 @@ SIZES = ("bytes", "params", "macs")
 class Row(TypedDict):
     """One model; sizes and figures are None where nothing was measured.
 
-    `transient` says that a rerun tries it again, `drift` is the largest over the outputs, scores
-    are those of the user's own check.
+    `transient` says that a rerun tries it again, `rewrite` and `quality` are the two verdicts,
+    `drift` is the largest over the outputs, scores are those of the user's own check.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Row(TypedDict):
     params_after: int | None
     macs_before: int | None
     macs_after: int | None
+    rewrite: str | None
+    quality: str | None
     drift: float | None
     top1_agreement: float | None
     score_before: float | None
@@ -70,8 +74,9 @@ class Reason(TypedDict):
 class Zoo(Origin):
     """What the summary files hold.
 
-    `totals` counts each status; sizes in `sums` are those of pruned models, before and after.
-    `pending` are the models that a run which ended early did not come to.
+    `totals` counts each status, `quality` what the outputs of pruned models say; sizes in `sums`
+    are those of pruned models, before and after.  `pending` are the models that a run which ended
+    early did not come to.
     """
 
     schema_version: int
@@ -85,6 +90,7 @@ class Zoo(Origin):
     engine: str
     accepted: list[str]
     totals: dict[str, int]
+    quality: dict[str, int]
     sums: dict[str, int]
     reasons: list[Reason]
     models: list[Row]
@@ -119,6 +125,7 @@ def summarize(
         error=error,
         accepted=sorted(accepted),
         totals={"models": len(models) + len(pending), **totals, "pending": len(pending)},
+        quality=_counts(row["quality"] for row in models if row["status"] == "pruned"),
         sums=_sums(models),
         reasons=reasons(models),
         models=models,
@@ -146,6 +153,12 @@ def _verdict(
     words = f"{len(bad)} of {len(models) + len(pending)} models failed (such as {bad[0]['name']})"
     left = f", and {len(pending)} were not tried" if pending else ""
     return 6, f"{words}{left}; the summary says why"
+
+
+def _counts(levels: Iterable[str | None]) -> dict[str, int]:
+    """How many models are of each quality, the best first; what nobody looked at is unknown."""
+    found = Counter(level or "unknown" for level in levels)
+    return {level: found[level] for level in get_args(Level)}
 
 
 def _sums(models: Sequence[Row]) -> dict[str, int]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from spa.reports import wording
+from spa.reports import verdicts, wording
 from spa.reports.pages import Case, suite
 from spa.reports.plot import Axis, Dot, scatter
 from spa.reports.template import render
 from spa.reports.wording import Cell, Table
 from spa.reports.zoo import MEANINGS, Reason, Row, Zoo, is_failure
+from spa.validate.quality import GOOD_DRIFT
 
 MOST_NAMES = 5
 COLUMNS = tuple(name for name in Row.__annotations__ if name not in ("transient", "warnings"))
@@ -20,6 +21,7 @@ VIEWS: dict[str, Callable[[Row], str]] = {
     "Change": lambda row: change(row, "bytes"),
     "Parameters": lambda row: change(row, "params"),
     "MACs": lambda row: change(row, "macs"),
+    "Quality": lambda row: verdicts.cell(row["quality"]),
     "Drift": lambda row: wording.measure(row["drift"]),
     "Score before": lambda row: wording.score(row["score_before"]),
     "Score": lambda row: wording.score(row["score_after"]),
@@ -41,7 +43,7 @@ def to_html(zoo: Zoo) -> str:
     """Write the whole page."""
     rows = [row for row in zoo["models"] if row["status"] == "pruned"]
     size = Axis("parameters that are left, %", linear=True)
-    drift = Axis(wording.DRIFT, mark=wording.LARGE_DRIFT)
+    drift = Axis(wording.DRIFT, mark=GOOD_DRIFT)
     speed = Axis("speed-up (latency before / after)", mark=1.0)
     plots = {
         "Size against drift": scatter(_dots(rows, "drift"), size, drift),
@@ -73,7 +75,9 @@ def to_junit(zoo: Zoo) -> str:
 def _case(row: Row, accepted: Sequence[str]) -> Case:
     status = row["status"]
     if status == "pruned":
-        return Case(row["name"], "passed", seconds=row["seconds"])
+        good = row["quality"] == "good"
+        said = "" if good else f"pruned, its quality is {row['quality'] or 'unknown'}"
+        return Case(row["name"], "passed" if good else "skipped", said, row["seconds"])
     missed = "failure" if status in ("unchanged", "missed") else "error"
     outcome = missed if is_failure(row, accepted) else "skipped"
     said = row["error"] or MEANINGS[status]
@@ -83,7 +87,9 @@ def _case(row: Row, accepted: Sequence[str]) -> Case:
 def headline(zoo: Zoo) -> str:
     """How many models, and what became of them."""
     total = zoo["totals"]
-    parts = [f"{total[s]} {s}" for s in (*MEANINGS, "pending") if total[s]]
+    levels = ", ".join(f"{count} {level}" for level, count in zoo["quality"].items() if count)
+    said = {"pruned": f" ({levels})"} if levels else {}
+    parts = [f"{total[s]} {s}{said.get(s, '')}" for s in (*MEANINGS, "pending") if total[s]]
     return f"{wording.plural(total['models'], 'model')}: {', '.join(parts) or 'none'}"
 
 
@@ -133,7 +139,7 @@ def _dots(rows: Iterable[Row], of: str) -> list[Dot]:
     for row in rows:
         removed, value = share_removed(row, "params"), row[of]  # type: ignore[literal-required]
         if removed is not None and value is not None:
-            bad = value > wording.LARGE_DRIFT if of == "drift" else value < 1
+            bad = value > GOOD_DRIFT if of == "drift" else value < 1
             dots.append(Dot(100 * (1 - removed), value, _title(row), "warn" if bad else None))
     return dots
 

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
-from spa.reports import wording
+from spa.reports import verdicts, wording
 from spa.reports.screen import line, shown, text
 from spa.reports.wording import Table
 from spa.reports.zoo import Row, Zoo
@@ -50,7 +50,7 @@ def sentence(row: Row, done: int, total: int, *, reused: bool) -> str:
         return f"{place}, known before"
     if row["status"] != "pruned":
         return f"{place} (exit code {row['exit_code']}): {row['error']}"
-    drift = f"drift {wording.measure(row['drift'])}"
+    drift = f"quality {row['quality']}, drift {wording.measure(row['drift'])}"
     spent = wording.seconds(row["seconds"])
     return f"{place}, {change(row, 'bytes')} bytes, {change(row, 'macs')} MACs, {drift}, {spent}"
 
@@ -68,7 +68,7 @@ def live(
             Text(wording.printable(row["name"])),
             text(row["status"], "good" if row["status"] == "pruned" else "warning"),
             text(change(row, "bytes")),
-            text(wording.measure(row["drift"])),
+            text(verdicts.cell(row["quality"])),
             text(wording.seconds(row["seconds"])),
         )
     for name, seconds in running.items():

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spa.validate.classes import Classes, Kept
 from spa.validate.gap import both_finite, floats
 from spa.validate.labels import Labels, labels_of
 from spa.validate.spread import Spread
 
 Floats = NDArray[np.float64]
 
-CLASSES = (3, 100_000)  # lengths of a last axis that may hold scores of classes
 STILL = "it does not vary over the rows"
 NOT_FINITE = "it has no finite numbers"
 NO_MATCH = "the two models give no tensors of one shape"
@@ -37,8 +37,9 @@ class Drift:
             nothing can be said.
         unverified: outputs of which nothing can be said, with the reason.
         max_abs: the largest difference of a float.
-        top1: the least share of rows whose largest entry is the same, over outputs
-            `[rows, classes]`; None where there is none, or one class wins in every row of both.
+        corrected: the agreement of labels beyond chance; None where too few rows tell.
+        classes: of outputs `[rows, classes]`, and of those whose last axis sums to 1, how often the
+            largest entry is the same, and what that may cost; none where one class wins everywhere.
 
     Entries that are not finite count nothing where both runs agree on them; where they do not, the
     differences are infinite and the cosine is 0.
@@ -51,7 +52,13 @@ class Drift:
     agreement: Mapping[str, float | None]
     unverified: Mapping[str, str]
     max_abs: float | None
-    top1: float | None
+    corrected: Mapping[str, float | None]
+    classes: Mapping[str, Kept]
+
+    @property
+    def top1(self) -> float | None:
+        """The least share of rows that keep their class, None where no output has any."""
+        return min((kept.share for kept in self.classes.values()), default=None)
 
 
 def drift(before: Mapping[str, Any], after: Mapping[str, Any]) -> Drift:
@@ -86,7 +93,6 @@ def total(
 
 
 def _told(sums: dict[str, _Sums], labels: dict[str, Labels], other: dict[str, int]) -> Drift:
-    agree = [s.same / s.rows for s in sums.values() if s.rows and len(s.classes) > 1]
     told = {name: s for name, s in sums.items() if s.told}
     relative = {name: s.drift for name, s in sums.items()}
     agreement = {name: found.share for name, found in labels.items()}
@@ -108,26 +114,23 @@ def _told(sums: dict[str, _Sums], labels: dict[str, Labels], other: dict[str, in
         agreement,
         why,
         max((s.largest for s in told.values()), default=None),
-        min(agree, default=None),
+        {name: found.corrected for name, found in labels.items()},
+        {name: kept for name, s in sums.items() if (kept := s.classes.kept) is not None},
     )
 
 
 class _Sums:
-    """What has been seen of one output: energies, product, largest gap, and rows in agreement."""
+    """What has been seen of one output: energies, product, largest gap, and classes."""
 
     def __init__(self, precision: float) -> None:
         self.old = self.new = self.both = self.gap = self.largest = 0.0
-        self.rows = self.same = self.counted = self.runs = 0
-        self.classes: set[int] = set()
+        self.counted = self.runs = 0
+        self.classes = Classes()
         self.spread = Spread(precision)
 
     def add(self, old: Floats, new: Floats) -> None:
         self.runs += 1
-        if old.ndim == 2 and len(old) and CLASSES[0] <= old.shape[1] <= CLASSES[1]:
-            first, second = old.argmax(-1), new.argmax(-1)
-            self.rows += len(old)
-            self.same += int((first == second).sum())
-            self.classes.update(first.tolist(), second.tolist())
+        self.classes.add(old, new)
         finite = both_finite(old, new)
         if finite is None:
             self.gap = self.largest = math.inf

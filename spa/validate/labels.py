@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spa.validate.classes import corrected, count
+
 
 def labels_of(value: object) -> NDArray[Any] | None:
     """The value if it is a tensor of integers, booleans or strings, or one of these."""
@@ -25,7 +27,7 @@ class Labels:
         self._entries = self._equal = 0
         self._members = self._common = 0
         self._sets, self._rows = True, 0
-        self._seen: set[Any] = set()
+        self._counts: tuple[dict[Any, int], dict[Any, int]] = {}, {}
 
     def add(self, old: NDArray[Any], new: NDArray[Any]) -> None:
         """Take rows; lists of other lengths have in common what both hold."""
@@ -35,8 +37,8 @@ class Labels:
             self._equal += int((old == new).sum())
         else:
             self._entries += max(old.size, new.size)
-        if len(self._seen) < 2:
-            self._seen.update(np.unique(old).tolist()[:2])
+        for counts, labels in zip(self._counts, (old, new), strict=True):
+            count(labels, counts)
         self._sets = self._sets and old.shape[-1] > 1 and old.shape[:-1] == new.shape[:-1]
         if self._sets:
             self._compare(old.reshape(-1, old.shape[-1]), new.reshape(-1, new.shape[-1]))
@@ -58,6 +60,14 @@ class Labels:
         if self._sets and self._rows > 1:
             return self._common / self._members
         equal = self._equal == self._entries
-        if not self._entries or (equal and len(self._seen) < 2):
+        if not self._entries or (equal and len(self._counts[0]) < 2):
             return None
         return self._equal / self._entries
+
+    @property
+    def corrected(self) -> float | None:
+        """The share beyond chance, see `spa.validate.classes`; of sets it is the share itself."""
+        share = self.share
+        if share is None or (self._sets and self._rows > 1):
+            return share
+        return corrected(share, self._entries, *self._counts)

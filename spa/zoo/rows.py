@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from spa.reports import moved
+from spa.reports import moved, verdicts
 from spa.reports.zoo import Row, Status
 from spa.zoo.child import Ending, signal_name
 from spa.zoo.model import Job, Layout
@@ -33,6 +33,7 @@ def row_of(job: Job, report: Mapping[str, Any], ended: Ending, attempts: int) ->
         row[f"{name}_before"] = before.get(name)  # type: ignore[literal-required]
         row[f"{name}_after"] = after.get(name) if pruned else None  # type: ignore[literal-required]
     verify, latency = report.get("verify") or {}, report.get("latency") or {}
+    row["rewrite"], row["quality"] = (verdicts.word(report, which) for which in verdicts.LABELS)
     row["drift"] = moved.largest_drift(verify)
     row["top1_agreement"] = verify.get("top1_agreement")
     check = report.get("check") or {}

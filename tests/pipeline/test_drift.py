@@ -204,7 +204,9 @@ def test_labels_that_change_are_told_and_can_be_a_gate(net):
     report = pipeline.prune(net, MUCH).report
     share = report["verify"]["agreement"]["y"]
     assert 0 < share < 0.9 and validate(report) == []
-    assert any("y keeps" in words and "of its labels" in words for words in report["warnings"])
+    quality = report["verdicts"]["quality"]
+    assert quality["outputs"]["y"] == "broken" and quality["verdict"] == "broken"
+    assert net is TOP or "of its labels" in quality["why"]
     assert "labels that stay" in [row.label for row in facts.comparison(report).rows]
     pipeline.prune(net, replace(MUCH, min_agreement=share - 0.001))
     with pytest.raises(VerifyError, match=r"--min-agreement .* agreement is 0\."):
@@ -230,7 +232,8 @@ def test_an_output_that_says_nothing_passes_no_gate():
     report = pipeline.prune(STILL, MUCH).report
     assert report["verify"]["drift"] == {"y": None} and validate(report) == []
     assert report["verify"]["unverified"] == {"y": "it does not vary over the rows"}
-    assert any("drift of y is not verified" in words for words in report["warnings"])
-    assert "drift of y not verified" in facts.verdict(report)
+    quality = report["verdicts"]["quality"]
+    assert (quality["verdict"], quality["output"]) == ("unknown", "y")
+    assert quality["why"] == "y cannot be judged: it does not vary over the rows"
     with pytest.raises(VerifyError, match=r"output y is not verified .*--calib"):
         pipeline.prune(STILL, replace(MUCH, max_drift=1e9))

@@ -60,6 +60,18 @@ def success():
         "held_back": True,
         "lossy": [{"op": "LayerNormalization", "node": "/ln", "reason": "mean over channels"}],
     }
+    report["verdicts"] = {
+        "rewrite": {"verdict": "exact", "why": "it computes what the plan says"},
+        "quality": {
+            "verdict": "risky",
+            "why": "logits drifts by 0.213 (NRMSE)",
+            "output": "logits",
+            "outputs": {"logits": "risky", "aux": "good"},
+            "top1_lost": None,
+            "top1_lost_error": None,
+        },
+        "next": "spa prune models/net.onnx --ratio 0.375 --force",
+    }
     report["latency"] = {
         "provider": "CPUExecutionProvider",
         "threads": 2,
@@ -100,6 +112,9 @@ def hostile():
     report["frozen"] = [fact(HOSTILE, HOSTILE, HOSTILE, 8)]
     report["verify"].update(drift={HOSTILE: 0.1}, cosine={HOSTILE: 0.9})
     report["verify"]["lossy"] = [{"op": HOSTILE, "node": HOSTILE, "reason": HOSTILE}]
+    judged = report["verdicts"]
+    judged["quality"].update(why=HOSTILE, output=HOSTILE, outputs={HOSTILE: "risky"})
+    judged["rewrite"]["why"] = judged["next"] = HOSTILE
     report["ops"] = {"before": {HOSTILE: 1}, "after": {"Conv": 2}}
     report["gates"][0]["name"] = HOSTILE
     report["warnings"] = [HOSTILE]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 from spa.registry import INPUTS
-from spa.reports import facts, moved
+from spa.reports import facts, moved, verdicts
 from tests.reports.samples import failure, success
 
 
@@ -81,7 +81,7 @@ def test_without_told_reductions_the_shares_are_computed():
 def test_a_report_that_stopped_early_has_no_rows_and_no_headlines():
     assert not facts.comparison(failure())
     assert facts.headlines(failure()) == []
-    assert facts.verdict(failure()) == "not verified"
+    assert facts.verified(failure()) == "" and verdicts.sentence(failure(), "rewrite") == ""
 
 
 def test_groups_by_their_fate():
@@ -99,17 +99,19 @@ def test_reasons_are_summed_and_sorted_by_channels():
 
 def test_the_verdict_says_what_was_measured_on():
     report = success()
-    words = facts.verdict(report)
-    assert words.endswith(", top-1 agreement 82.0%, measured on 64 rows of dead leaves")
+    assert facts.verified(report).endswith(", top-1 agreement 82.0%")
+    words = verdicts.sentence(report, "quality")
+    assert words == "risky: logits drifts by 0.213 (NRMSE), on 64 rows of dead leaves"
     report["verify"].update(inputs="calib", rows=1, held_back=False)
-    assert moved.measured_on(report) == "1 rows of --calib that were fitted on"
+    assert verdicts.measured_on(report) == "1 rows of --calib that were fitted on"
     report["verify"].update(inputs=None, rows=None, held_back=None)
-    assert moved.measured_on(report) == "" and "measured on" not in facts.verdict(report)
-    assert moved.measured_on(failure()) == ""
+    assert verdicts.measured_on(report) == ""
+    assert verdicts.sentence(report, "quality") == "risky: logits drifts by 0.213 (NRMSE)"
+    assert verdicts.measured_on(failure()) == ""
 
 
 def test_every_kind_of_inputs_has_words():
-    assert moved.INPUTS.keys() == {*INPUTS.choices(), "calib", "random"} - {"auto"}
+    assert verdicts.INPUTS.keys() == {*INPUTS.choices(), "calib", "random"} - {"auto"}
 
 
 def test_not_a_number_is_the_worst_drift():
@@ -118,7 +120,10 @@ def test_not_a_number_is_the_worst_drift():
     assert moved.worst_drift(report)[0] == "aux"
 
 
-def test_a_failed_verification_says_so():
+def test_a_verdict_in_a_word_has_a_tone():
     report = success()
-    report["verify"]["passed"] = False
-    assert facts.verdict(report).startswith("FAILED (equivalence)")
+    assert [verdicts.word(report, w).kind for w in verdicts.LABELS] == ["good", "warning"]
+    report["verdicts"]["rewrite"]["verdict"] = "failed"
+    report["verdicts"]["quality"]["verdict"] = "unknown"
+    assert [verdicts.word(report, w).kind for w in verdicts.LABELS] == ["bad", "dim"]
+    assert verdicts.word(failure(), "quality") is None

@@ -86,7 +86,9 @@ def test_html_shows_what_it_must():
         "25.56 M",
         "no rule for this operator",
         "128 → 96",
-        "passed (equivalence)",
+        "exact: it computes what the plan says",
+        "risky: logits drifts by 0.213 (NRMSE), on 64 rows of dead leaves",
+        "spa prune models/net.onnx --ratio 0.375 --force",
         "max-drift",
         "MACs are counted at N = 1",
         "CPUExecutionProvider, 2 threads, median of 50 runs",
@@ -166,11 +168,13 @@ def test_markdown_tables_are_rectangular(report):
 
 def test_markdown_shows_what_it_must():
     text = to_markdown(success())
-    assert text.startswith("# spa prune: net.onnx\n\nok · **MACs** -50.1%")
+    assert text.startswith("# spa prune: net.onnx\n\n**MACs** -50.1%")
+    assert "- **Rewrite** exact: it computes what the plan says" in text
+    assert "- **Next** spa prune models/net.onnx --ratio 0.375 --force" in text
     assert "| MACs | 4.09 G | 2.04 G | -50.1% |" in text
     assert "| layer1 | 128 | 96 | -25.0% |" in text
     assert "| max-drift | 0.3 | 0.213 | yes |" in text
-    assert "measured on 64 rows of dead leaves" in text and "NCHW: dead leaves, in 0..1" in text
+    assert "(NRMSE), on 64 rows of dead leaves" in text and "NCHW: dead leaves, in 0..1" in text
 
 
 @pytest.mark.parametrize("write", [to_markdown, to_html])
@@ -207,28 +211,39 @@ def cases(report):
 
 
 def test_junit_has_one_case_per_demand():
-    assert cases(success()) == {"pruned": "passed", "verify": "passed", "max-drift": "passed"}
+    assert cases(success()) == {
+        "pruned": "passed",
+        "rewrite": "passed",
+        "quality": "skipped",
+        "max-drift": "passed",
+    }
 
 
 def test_junit_of_a_failed_gate():
     report = success()
     report.update(status="failed", exit_code=5, error="drift 0.4 is above --max-drift 0.3.")
     report["gates"][0].update(value=0.4, passed=False)
-    assert cases(report) == {"pruned": "passed", "verify": "passed", "max-drift": "failure"}
+    assert cases(report) == {
+        "pruned": "passed",
+        "rewrite": "passed",
+        "quality": "skipped",
+        "max-drift": "failure",
+    }
 
 
 def test_junit_of_a_failed_verification():
     report = success()
     report.update(status="failed", exit_code=5, error="outputs differ.")
-    report["verify"]["passed"] = False
-    assert cases(report)["verify"] == "failure"
+    report["verdicts"]["rewrite"]["verdict"] = "failed"
+    report["verdicts"]["quality"]["verdict"] = "broken"
+    assert cases(report)["rewrite"] == "failure" and cases(report)["quality"] == "skipped"
 
 
 @pytest.mark.parametrize(("code", "outcome"), [(1, "error"), (3, "error"), (4, "failure")])
 def test_junit_of_a_model_that_was_not_pruned(code, outcome):
     report = failure()
     report["exit_code"] = code
-    assert cases(report) == {"pruned": outcome, "verify": "skipped"}
+    assert cases(report) == {"pruned": outcome, "rewrite": "skipped", "quality": "skipped"}
 
 
 def test_junit_never_looks_green_when_the_exit_code_is_red():

@@ -28,7 +28,9 @@ def test_the_summary_shows_the_table_and_what_explains_it():
     assert "Gate max-drift passed: measured 0.213, the limit is 0.3" in words
     assert "Warning MACs are counted at N = 1; say more with --input-shape." in words
     assert "Note inputs x [N,3,224,224], NCHW: dead leaves, in 0..1" in words
-    assert any(w.endswith("measured on 64 rows of dead leaves") for w in words)
+    assert "Rewrite exact: it computes what the plan says" in words
+    assert "Quality risky: logits drifts by 0.213 (NRMSE), on 64 rows of dead leaves" in words
+    assert "Next spa prune models/net.onnx --ratio 0.375 --force" in words
     assert "Files models/net.spa.onnx" in words and "models/net.spa.data" in words
 
 

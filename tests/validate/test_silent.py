@@ -54,10 +54,9 @@ def test_what_answers_is_not_faint():
     assert silent(graph, drift(loud, MOVED)) == {}
 
 
-@pytest.mark.parametrize(("level", "words"), [(-16.0, "says little"), (0.0, "loss of accuracy")])
-def test_the_warning_is_about_what_is_known(level, words):
+@pytest.mark.parametrize(("level", "verdict"), [(-16.0, "unknown"), (0.0, "risky")])
+def test_the_verdict_is_about_what_is_known(level, verdict):
     recipe = Recipe(scorer="random", ratio=0.6, of="channels", round_to=1, seed=1)
-    done = pipeline.prune(net(SIGMOID, level), recipe)
-    (warning,) = [w for w in done.report["warnings"] if "drift" in w]
-    assert words in warning
-    assert ("--calib" in warning) == (level < 0), "which inputs would tell"
+    quality = pipeline.prune(net(SIGMOID, level), recipe).report["verdicts"]["quality"]
+    assert quality["verdict"] == verdict
+    assert ("next to nothing" in quality["why"]) == (verdict == "unknown")

@@ -270,7 +270,7 @@ def test_the_summary_in_every_format(shell, models):
     )
     assert "a|b &lt;x&gt;.onnx" in page
     text = Path("out/summary.md").read_text()
-    assert r"a\|b \<x\>.onnx" in text and "5 models: 4 pruned, 1 refused" in text
+    assert r"a\|b \<x\>.onnx" in text and "5 models: 4 pruned (4 risky), 1 refused" in text
     widths = {
         len(line.replace("\\|", "").split("|")) for line in text.split("| Model ")[1].splitlines()
     }
