@@ -120,7 +120,7 @@ class Ways:
                 elif bias_input is None and not steps and self.paired(other, node):
                     bias_input = after, 1 - i
             elif like.linear == "adds" and not fixed and self._alike(other, name) and other != name:
-                early = other in self.made and self.made[other] < node.index
+                early = self.made.get(other, -1) < node.index  # -1: an input of the model
                 stream = other if early else None
                 return Sink(made, after.outputs[0], axis, tuple(steps), bias_input, stream)
             else:

@@ -81,6 +81,10 @@ class Stream:
         """The number of the node that makes a tensor."""
         return self._made[output]
 
+    def makes(self, name: str) -> bool:
+        """Whether some node makes this tensor."""
+        return name in self._made
+
     def run_to(self, stop: int, keep: Collection[str] = ()) -> None:
         """Compute all nodes before number `stop`; hold what later nodes need, and `keep`."""
         made = [o for n in self.nodes[self.done : stop] for o in n.output if o]

@@ -14,6 +14,7 @@ from spa.coupling import Coupling, analyse, misplaced, refine
 from spa.coupling.model import KeptUnits
 from spa.errors import TargetError
 from spa.graph import read
+from spa.pipeline.bypass import to_cut
 from spa.pipeline.context import Context
 from spa.pipeline.repair import refitted
 from spa.pipeline.score import as_rotated, scores_of
@@ -47,7 +48,7 @@ def choose(scores: Scores, settled: Settled, context: Context) -> Choice:
             scores = replace(scores, values=values)
     coupling = scores.coupling
     plan = plan_of(coupling, kept, recipe_facts(recipe), scores.rotated)
-    return Choice(coupling, kept, plan, latency)
+    return Choice(coupling, kept, plan, latency, scores.reference)
 
 
 def follow(groups: Groups, plan: Plan, settled: Settled, context: Context) -> Choice:
@@ -56,7 +57,8 @@ def follow(groups: Groups, plan: Plan, settled: Settled, context: Context) -> Ch
     Raises:
         UsageError: the plan does not fit the model.
     """
-    coupling, names = as_rotated(groups, plan, settled, context)
+    base, names = as_rotated(groups, plan, settled, context)
+    coupling, reference = to_cut(groups, base, settled.recipe)
     with context.stage("allocate"):
         kept, missing = place(coupling, plan)
     if missing:
@@ -64,7 +66,8 @@ def follow(groups: Groups, plan: Plan, settled: Settled, context: Context) -> Ch
             f"{len(missing)} tensors of the plan are not in this model (such as {missing[0]}); "
             "their channels follow from the others"
         )
-    return Choice(coupling, kept, plan_of(coupling, kept, plan.recipe, names))
+    written = plan_of(coupling, kept, plan.recipe, names)
+    return Choice(coupling, kept, written, reference=reference)
 
 
 def recipe_facts(recipe: Recipe) -> dict[str, Any]:
@@ -87,7 +90,8 @@ def _allocated(
             return scores, kept, latency
         with context.stage("couple"):
             coupling = refine(scores.coupling, errors)
-        scores = Scores(coupling, scores_of(coupling, settled, context), scores.rotated)
+        values = scores_of(coupling, settled, context)
+        scores = replace(scores, coupling=coupling, values=values)
     raise TargetError(
         f"no choice of channels fits at node {errors[0].node.name} ({errors[0]}); "
         "keep that part with --ignore and report this model"
@@ -100,7 +104,7 @@ def _again(scores: Scores, kept: KeptUnits, settled: Settled, context: Context) 
     with context.stage("rewrite"):
         small = rewrite(coupling, kept, checked=True)
     if settled.recipe.repairs:
-        small = refitted(coupling, kept, small, settled, context)[0]
+        small = refitted(coupling, kept, small, settled, context, scores.reference)[0]
     left = _left(coupling, small, settled, context)
     found = scores_of(left, settled, context)
     return carried(coupling, kept, left, scores.values, found)

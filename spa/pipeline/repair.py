@@ -8,8 +8,8 @@ from spa.coupling import Coupling
 from spa.coupling.model import KeptUnits
 from spa.pipeline.context import Context
 from spa.pipeline.values import Choice, Cut, Repaired, Settled
+from spa.repairs import Reference, reconstruct
 from spa.repairs import Repaired as Site
-from spa.repairs import reconstruct
 from spa.rewrite import rewrite
 
 
@@ -35,7 +35,8 @@ def repair(made: Cut, settled: Settled, context: Context) -> Repaired:
                 "nothing is refitted: leave out --set reconstruct=false, or choose --scorer l2"
             )
         return Repaired(made, made.model)
-    small, done = refitted(choice.coupling, choice.kept, made.model, settled, context)
+    parts = choice.coupling, choice.kept, made.model, settled, context
+    small, done = refitted(*parts, choice.reference)
     dropped = [site.node for site in done if not site.kept]
     if dropped:
         context.warn(
@@ -46,7 +47,12 @@ def repair(made: Cut, settled: Settled, context: Context) -> Repaired:
 
 
 def refitted(
-    coupling: Coupling, kept: KeptUnits, cut: ModelProto, settled: Settled, context: Context
+    coupling: Coupling,
+    kept: KeptUnits,
+    cut: ModelProto,
+    settled: Settled,
+    context: Context,
+    reference: Reference | None = None,
 ) -> tuple[ModelProto, tuple[Site, ...]]:
     """The cut model with what stays refitted by least squares, and what was done where."""
     recipe = settled.recipe
@@ -61,4 +67,5 @@ def refitted(
             batch_norm=recipe.batch_norm,
             device=recipe.device,
             callback=context.callback,
+            reference=reference,
         )

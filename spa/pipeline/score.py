@@ -13,6 +13,7 @@ from spa.coupling import Coupling, analyse
 from spa.criteria import Context as Judged
 from spa.criteria import score as scored
 from spa.graph import read
+from spa.pipeline.bypass import to_cut
 from spa.pipeline.context import Context
 from spa.pipeline.values import Groups, Scores, Settled
 from spa.plans import Plan
@@ -21,11 +22,11 @@ Rotated = tuple[Coupling, tuple[str, ...]]
 
 
 def rotated(groups: Groups, settled: Settled, context: Context) -> Rotated:
-    """The model with free bases changed, and the stored tensors that this has changed.
+    """The original with free bases changed, and the stored tensors that this has changed.
 
     The model itself, and nothing, where the recipe does not ask for it or no basis is free.
     """
-    coupling, recipe = groups.coupling, settled.recipe
+    coupling, recipe = groups.original.coupling, settled.recipe
     if not (recipe.rotate and recipe.measures and recipe.repairs):
         return coupling, ()
     cut = [len(limit.steps) > 1 for limit in limits(coupling, recipe)]
@@ -34,7 +35,7 @@ def rotated(groups: Groups, settled: Settled, context: Context) -> Rotated:
 
 def as_rotated(groups: Groups, plan: Plan, settled: Settled, context: Context) -> Rotated:
     """The same, where a plan counts positions in another basis."""
-    coupling, names = groups.coupling, frozenset(plan.rotated)
+    coupling, names = groups.original.coupling, frozenset(plan.rotated)
     parts = [p for p in free(coupling) if tensors_of(p, coupling.graph) <= names] if names else []
     return _mixed(coupling, parts, settled, context)
 
@@ -60,14 +61,15 @@ def _mixed(coupling: Coupling, parts: list[Free], settled: Settled, context: Con
 
 def score(groups: Groups, settled: Settled, context: Context) -> Scores:
     """Score every channel; the ratio has no say in it."""
-    coupling, names = rotated(groups, settled, context)
+    base, names = rotated(groups, settled, context)
+    coupling, reference = to_cut(groups, base, settled.recipe)
     values = scores_of(coupling, settled, context)
     if settled.recipe.measures and (moved := settled.feeds.recovered(coupling.graph)):
         context.note(
             "statistics of BatchNormalizations that were folded away are recovered at the outputs "
             f"of {len(moved)} convolutions (--set batch-norm=false measures without)"
         )
-    return Scores(coupling, values, names)
+    return Scores(coupling, values, names, reference)
 
 
 def scores_of(coupling: Coupling, settled: Settled, context: Context) -> NDArray[np.float64]:

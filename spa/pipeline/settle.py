@@ -54,7 +54,7 @@ def settle(
     that were given, that is an error.
 
     Args:
-        groups: the analysed model.
+        groups: the analysed model; inputs are made for its original.
         recipe: what a person asked for.
         context: of the run.
         plan: the choice to follow, if it is made already.
@@ -77,11 +77,11 @@ def settle(
             _refittable(groups.coupling)
             asked = replace(asked, scorer=MEASURING) if asked.scorer == "auto" else asked
     if measured or asked.verify != "none":
-        check_room(groups.graph, asked.memory)
+        check_room(groups.original.graph, asked.memory)
     settled = Settled(asked, whole=timed)
     if measured:
         try:
-            settled = _measured(settled, groups, context)
+            settled = _measured(settled, groups.original, context)
         except ReadError as error:
             plain = _plain(recipe, asked, plan)
             if plain is None:
@@ -93,7 +93,7 @@ def settle(
                 else f"{without}, as the model cannot be measured: {error}"
             )
             settled = replace(settled, recipe=plain, trouble=str(error))
-    return judged(settled, groups, context)
+    return judged(settled, groups.original, context)
 
 
 def _check_gradients(recipe: Recipe) -> None:

@@ -8,18 +8,18 @@ from fnmatch import fnmatchcase
 from glob import escape
 
 from spa.budgets.limits import holds
-from spa.coupling import Coupling, analyse
+from spa.coupling import Coupling
 from spa.coupling.cost import Cost
 from spa.depth import Branch, Branches, branches
 from spa.errors import TargetError, UsageError
-from spa.graph import read
+from spa.pipeline.bypass import without
 from spa.pipeline.choose import recipe_facts
 from spa.pipeline.context import Context
+from spa.pipeline.settle import MEASURING
 from spa.pipeline.values import Choice, Groups, Shortened
 from spa.plans import Plan
 from spa.recipe import Recipe
 from spa.registry import UNITS
-from spa.rewrite.bypass import bypassed
 
 
 def shorten(original: Groups, plan: Plan | None, recipe: Recipe, context: Context) -> Groups:
@@ -42,15 +42,7 @@ def shorten(original: Groups, plan: Plan | None, recipe: Recipe, context: Contex
         coupling = without(original.coupling, found, recipe)
         sizes = Cost(coupling)(coupling.everything())
     context.reach(Shortened(original, found))
-    return Groups(coupling, sizes, original.given, found)
-
-
-def without(coupling: Coupling, found: Sequence[Branch], recipe: Recipe) -> Coupling:
-    """The analysis of a model without some of its branches."""
-    source = coupling.graph.source
-    short = bypassed(coupling.graph, found)
-    graph = read(short, input_shapes=recipe.input_shape, base_dir=source.base_dir)
-    return analyse(replace(graph, source=source), heads=coupling.heads)
+    return Groups(coupling, sizes, original.given, found, original)
 
 
 def asked(coupling: Coupling, recipe: Recipe, names: Sequence[str] = ()) -> tuple[Branch, ...]:
@@ -98,7 +90,8 @@ def left_to_do(
         TargetError: nothing is left.
     """
     if plan is not None:
-        return recipe.ratio, fitting(plan, original, groups)
+        whole = plan if plan.recipe or plan.tensors else nothing_more(recipe)
+        return recipe.ratio, fitting(whole, original, groups)
     share = share_of_rest(original, groups, recipe)
     return (share, None) if share > 0 else (recipe.ratio, nothing_more(recipe))
 
@@ -132,8 +125,9 @@ def with_branches(choice: Choice, groups: Groups, recipe: Recipe) -> Choice:
 
 
 def nothing_more(recipe: Recipe) -> Plan:
-    """A plan that cuts no channel."""
-    return Plan({}, recipe=recipe_facts(recipe))
+    """A plan that cuts no channel; what stays may be refitted as after a cut."""
+    scorer = MEASURING if recipe.scorer == "auto" else recipe.scorer
+    return Plan({}, recipe=recipe_facts(replace(recipe, scorer=scorer)))
 
 
 def fitting(plan: Plan, original: Groups, groups: Groups) -> Plan:

@@ -27,6 +27,7 @@ from spa.pipeline.groups import group_facts
 from spa.plans import Plan
 from spa.probes import Data, Probe
 from spa.recipe import Held, Recipe
+from spa.repairs import Reference
 from spa.reports.schema import CheckFacts, Gate, Latency, LatencyBudget, OpCounts, TuneFacts
 from spa.validate import Verdict as Proof
 from spa.validate.inputs import Inputs
@@ -40,13 +41,19 @@ Given = Data | Held | None
 class Groups:
     """A model that was read and analysed: its coupled channels, and what it costs whole.
 
-    `bypassed` are the branches of the original that it is without.
+    `bypassed` are the branches of the model `before` that it is without.
     """
 
     coupling: Coupling
     sizes: Sizes
     given: Given = None
     bypassed: tuple[Branch, ...] = ()
+    before: Groups | None = None
+
+    @property
+    def original(self) -> Groups:
+        """The model with all of its branches."""
+        return self.before or self
 
     @property
     def graph(self) -> Graph:
@@ -107,11 +114,13 @@ class Scores:
         coupling: the model, in the basis that suits a cut.
         values: by unit, float64 `[labels]`.
         rotated: the stored tensors whose channels were mixed first.
+        reference: the original in that basis, where the model is without some of its branches.
     """
 
     coupling: Coupling
     values: NDArray[np.float64]
     rotated: tuple[str, ...] = ()
+    reference: Reference | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,12 +132,14 @@ class Choice:
         kept: by unit, bool `[labels]`.
         plan: the same for people and files.
         latency: how the budget was met, where time is the budget.
+        reference: what is refitted towards, where the model is without some of its branches.
     """
 
     coupling: Coupling
     kept: KeptUnits
     plan: Plan
     latency: LatencyBudget | None = None
+    reference: Reference | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from spa.errors import ReadError, UsageError, VerifyError
 from spa.events import Advance, Callback, Counted, quiet
 from spa.executor.samples import check_room
 from spa.graph import Graph, read
+from spa.pipeline.bypass import without
 from spa.pipeline.context import Context
 from spa.pipeline.files import file_of
 from spa.pipeline.gates import check_gates, score_original
@@ -20,7 +21,7 @@ from spa.pipeline.load import load
 from spa.pipeline.report import report_of, reporting
 from spa.pipeline.result import Result
 from spa.pipeline.settle import heads_of, judged
-from spa.pipeline.shorten import asked, without
+from spa.pipeline.shorten import asked
 from spa.pipeline.sign import is_refitted
 from spa.pipeline.values import Groups, Pair, Settled
 from spa.pipeline.verdict import compare, failing, with_bypass

@@ -6,5 +6,6 @@ nothing of scores and budgets.
 
 from spa.repairs.fit import Fit, Repair, repair
 from spa.repairs.sequential import Repaired, reconstruct
+from spa.repairs.targets import Reference
 
-__all__ = ["Fit", "Repair", "Repaired", "reconstruct", "repair"]
+__all__ = ["Fit", "Reference", "Repair", "Repaired", "reconstruct", "repair"]

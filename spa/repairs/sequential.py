@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from spa.graph.tensors import copied
 from spa.repairs import full
 from spa.repairs.chunk import Rows, no_worse
 from spa.repairs.fit import Fit, repair
-from spa.repairs.targets import Targets
+from spa.repairs.targets import Reference, Targets
 from spa.repairs.together import together
 from spa.repairs.weights import Weights
 from spa.rewrite.shrink import shrink
@@ -64,6 +64,7 @@ def reconstruct(
     strength: float = 5e-2,
     device: Device = "cpu",
     callback: Callback = quiet,
+    reference: Reference | None = None,
 ) -> tuple[ModelProto, tuple[Repaired, ...]]:
     """A copy of the cut model `small` with its weights refitted on probe inputs.
 
@@ -71,9 +72,13 @@ def reconstruct(
     `sequential`, sites are fitted on what the pruned model computes, towards what the dense one
     does; otherwise on the inputs they have in the dense model.  `batch_norm` fits with
     BatchNormalization on the statistics of the probe (see `survey`); `strength` is the ridge, as a
-    share of the mean of the Gram matrix's diagonal.
+    share of the mean of the Gram matrix's diagonal.  Where `coupling` is of a model that has lost
+    branches already, `reference` is the one it should still compute what it did.
     """
-    walk = _Walk(coupling, kept, small, feeds, mode, sequential, batch_norm, strength, device)
+    if reference is not None and not _covers(reference, coupling):
+        reference = None
+    how = mode, sequential, batch_norm, strength, device, reference
+    walk = _Walk(coupling, kept, small, feeds, *how)
     sites = walk.sites()
     parts = passes(sites, feeds), grams(sites, coupling), solves(sites, coupling)
     costs = [2 * run + 2 * gram + solve for run, gram, solve in zip(*parts, strict=True)]
@@ -84,6 +89,11 @@ def reconstruct(
         walk.visit(site)
         work.step()
     return walk.weights.model(), tuple(walk.done)
+
+
+def _covers(reference: Reference, coupling: Coupling) -> bool:
+    """Whether the original has the activations of all sites."""
+    return all(reference.makes(site.x, site.y) for site in sites_of(coupling))
 
 
 class _Walk:
@@ -100,8 +110,9 @@ class _Walk:
         batch_norm: bool,
         strength: float,
         device: Device,
+        reference: Reference | None,
     ) -> None:
-        self.coupling, self.notes = coupling, coupling.notes
+        self.coupling, self.notes, self.reference = coupling, coupling.notes, reference
         graph = self.graph = coupling.graph
         self.left = Kept(coupling.notes, coupling.root, kept)
         self.repair, self.sequential, self.strength = repair[mode], sequential, strength
@@ -109,9 +120,10 @@ class _Walk:
         self.judge = [k for k in every if k % HELD == HELD - 1] or [*every][-1:]
         self.fit = [k for k in every if k not in self.judge] or self.judge
         copy = copied(small)
-        seen = survey(coupling, feeds, batch_norm=batch_norm, device=device).statistics
+        whole = coupling if reference is None else reference.coupling
+        seen = survey(whole, feeds, batch_norm=batch_norm, device=device).statistics
         self.consts = {**graph.consts, **seen}
-        self.start = partial(Stream, graph.proto, graph, feeds, device, seen)
+        self.start = partial(Stream, whole.graph.proto, whole.graph, feeds, device, seen)
         self.dense = self.start()
         self.pruned = Stream(copy, graph, feeds, device)
         self.weights = Weights(self.pruned)
@@ -122,8 +134,10 @@ class _Walk:
                 if name in seen and name in graph.consts:
                     own = self.weights.node(node).input[i]
                     self.pruned.instead[own] = self._cut(node, i, seen[name])
-        streams = self.dense, self.pruned
-        self.targets = Targets(coupling, self.left, *streams, self.consts, sequential)
+        self.targets = Targets(
+            coupling, self.left, self.dense, self.pruned, self.consts, sequential, reference
+        )
+        self.needed: list[tuple[str, ...]] = []
         self.done: list[Repaired] = []
 
     def _move(self, node: Node, affine: Array) -> None:
@@ -144,9 +158,25 @@ class _Walk:
         """What can be refitted: from the first site on that has lost something it read."""
         found: list[Site] = []
         for site in sites_of(self.coupling):
-            if (self._lost(site) or (found and self.sequential)) and site.y in self.notes.images:
+            lost = self._lost(site) or self._shortened(site)
+            if (lost or (found and self.sequential)) and site.y in self.notes.images:
                 found.append(site)
+        self.needed = [self.targets.needs(site) for site in found]
         return found
+
+    def _shortened(self, site: Site) -> bool:
+        """Whether it makes what stands for a lost sum, or comes after one."""
+        known = self.reference
+        if known is None:
+            return False
+        return site.sink.tensor in known.stands or site.node.index >= self._first
+
+    @cached_property
+    def _first(self) -> int:
+        """The first node that reads what stands in the place of a sum."""
+        assert self.reference is not None
+        names, nodes = self.reference.shortcuts, self.graph.nodes
+        return min((n.index for n in nodes if names.intersection(n.inputs)), default=len(nodes))
 
     def _lost(self, site: Site) -> bool:
         """Whether it no longer reads all that it read."""
@@ -174,7 +204,7 @@ class _Walk:
 
     def visit(self, site: Site) -> None:
         """Bring both streams to a site, fit it, and keep what helps."""
-        self.dense.run_to(self.dense.find(site.y) + 1, (site.x, site.y))
+        self._bring(site)
         self.pruned.run_to(self.pruned.find(site.y))
         if not self.weights.own(site):
             return
@@ -192,6 +222,15 @@ class _Walk:
                 f"not {was}, as they were"
             )
         self._accept(replace(fit, batches=self.judge), found)
+
+    def _bring(self, site: Site) -> None:
+        """Compute what the original says of a site; what later sites ask for is held as well."""
+        asked = self.targets.needs(site)
+        stop = max(self.dense.find(name) + 1 for name in asked if self.dense.makes(name))
+        later = {name for names in self.needed for name in names} if self.reference else ()
+        self.dense.run_to(max(stop, self.dense.done), {*asked, *later})
+        if self.needed and self.needed[0] == asked:
+            del self.needed[0]
 
     def _accept(self, judge: Fit, new: tuple[Matrix, Matrix]) -> None:
         """Take the rows that are no worse on inputs that did not shape them."""

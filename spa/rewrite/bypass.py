@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 from onnx import ModelProto, NodeProto, helper
 
 from spa.depth import Branch
@@ -26,31 +27,115 @@ def bypassed(graph: Graph, branches: Iterable[Branch]) -> ModelProto:
         graph: the model; not changed.
         branches: of that model.
     """
+    branches = tuple(branches)
     ends = {each.add: each for each in branches}
-    before = graph.proto.graph.node
-    within = {name for node in before for name in captured_names(node)}
-    named = within.union(graph.outputs)
-    stands: dict[str, str] = {}  # what is read in the place of a sum
+    collapsed = collapse(graph, branches)
     nodes: list[NodeProto] = []
-    for node, proto in zip(graph.nodes, before, strict=True):
+    for node, proto in zip(graph.nodes, graph.proto.graph.node, strict=True):
         copy = copied(proto)
-        copy.input[:] = [stands.get(name, name) for name in copy.input]
+        copy.input[:] = [collapsed.get(name, name) for name in copy.input]
         branch = ends.get(node.index)
         if branch is not None:
-            shortcut = stands.get(branch.shortcut, branch.shortcut)
+            shortcut = collapsed.get(branch.shortcut, branch.shortcut)
             rest = _rest(node, branch, shortcut)
             nodes.extend(rest)
-            name = total_of(node) if rest else branch.name
-            if name is not None and name not in named:
-                stands[name] = shortcut
-            elif name is not None:
+            name = _sum(node, branch)
+            if name is not None and name not in collapsed:
                 free = "" if rest else copy.name
                 nodes.append(make.Identity([shortcut], [name], name=free))
-            continue
-        nodes.append(copy)
+        elif not node.outputs or node.outputs[0] not in collapsed:
+            nodes.append(copy)
     gone = {index for each in ends.values() for index in each.nodes}
     lost = {name for index in gone for name in graph.nodes[index].outputs}
-    return _assembled(graph, _needed(nodes, graph, lost), stands)
+    return _assembled(graph, _needed(nodes, graph, lost), collapsed)
+
+
+def collapse(graph: Graph, branches: Iterable[Branch]) -> dict[str, str]:
+    """What is read in the place of tensors that nobody makes any more.
+
+    These are the sums that end the branches, and what an operation makes of such a sum that was
+    done to the shortcut already and changes nothing when it is done twice.
+
+    Args:
+        graph: the model.
+        branches: of that model.
+    """
+    ends = {each.add: each for each in branches}
+    named = {name for node in graph.proto.graph.node for name in captured_names(node)}
+    named.update(graph.outputs)
+    maker = {name: node for node in graph.nodes for name in node.outputs}
+    found: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.index in ends:
+            name, source = _sum(node, ends[node.index]), ends[node.index].shortcut
+        elif node.inputs and node.inputs[0] in found and trait_of(node).idempotent:
+            name, source = node.outputs[0], found[node.inputs[0]]
+            if source not in maker or not _alike(graph, node, maker[source]):
+                continue
+        else:
+            continue
+        if name is not None and name not in named:
+            found[name] = found.get(source, source)
+    return found
+
+
+def _sum(node: Node, branch: Branch) -> str | None:
+    """The tensor that becomes the shortcut, if the operator makes it for others to read."""
+    return total_of(node) if _rest(node, branch, branch.shortcut) else branch.name
+
+
+def stands_for(graph: Graph, branches: Iterable[Branch]) -> dict[str, str]:
+    """Which tensors of the shortened model stand for another tensor of the original.
+
+    A shortcut does that nobody reads but in the place of the sum.  So does what an activation makes
+    it of, where the sum goes through the same activation.
+
+    Args:
+        graph: the original.
+        branches: those that it loses.
+
+    Returns:
+        By tensor of the shortened model, the tensor of the original whose values it should take.
+    """
+    branches = tuple(branches)
+    collapsed = collapse(graph, branches)
+    gone = {index for each in branches for index in (*each.nodes, each.add)}
+    gone |= {node.index for node in graph.nodes if node.outputs and node.outputs[0] in collapsed}
+    maker = {name: node for node in graph.nodes for name in node.outputs}
+    chains: dict[str, list[str]] = {}
+    for name, root in collapsed.items():
+        chains.setdefault(root, [root]).append(name)
+
+    def read(name: str) -> bool:
+        users = [user.index for user in graph.readers.get(name, ())]
+        return name in graph.outputs or not gone.issuperset(users)
+
+    found: dict[str, str] = {}
+    for root, chain in chains.items():
+        last = chain[-1]
+        if any(read(name) for name in chain[:-1]):
+            continue
+        found[root] = last
+        node, twin = maker.get(root), maker[last]
+        if node is None or not trait_of(twin).idempotent or not _alike(graph, node, twin):
+            continue
+        source = node.inputs[0]
+        if len(graph.readers.get(source, ())) == 1 and source not in graph.outputs:
+            found[source] = twin.inputs[0]
+    return found
+
+
+def _alike(graph: Graph, one: Node, other: Node) -> bool:
+    """Whether two nodes do the same to their first inputs."""
+    kinds = [(node.op, node.domain, node.attrs, len(node.inputs)) for node in (one, other)]
+    return kinds[0] == kinds[1] and all(
+        a == b or (a in graph.consts and b in graph.consts and _equal(graph, a, b))
+        for a, b in zip(one.inputs[1:], other.inputs[1:], strict=True)
+    )
+
+
+def _equal(graph: Graph, one: str, other: str) -> bool:
+    return np.array_equal(graph.consts[one], graph.consts[other])
 
 
 def _rest(node: Node, branch: Branch, shortcut: str) -> list[NodeProto]:

@@ -45,6 +45,7 @@ trait("Div", linear="divides")
 trait("Identity", linear="reshapes", hands_on=True)
 trait("Ceil", "Floor", "Round", "Shrink", "Sign", "ThresholdedRelu", decides=(0,))
 trait("Ceil", "Floor", "Round", rounds=True)
+trait("Abs", "Ceil", "Clip", "Floor", "Relu", "Round", "Sign", idempotent=True)
 FRACTIONS = frozenset((1, 10, 11, 14, 15, 16))
 """Element types that hold fractions: a Cast to any other rounds."""
 trait("Sigmoid", "HardSigmoid", bounded=True)

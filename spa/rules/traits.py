@@ -113,6 +113,7 @@ class Trait:
     begins: Summed | None = None  # the sum that it begins with
     only_shape: bool = False  # it tells nothing of its input but the shape
     hands_on: bool = False  # its output is its first input as it is
+    idempotent: bool = False  # done to its own output it changes nothing
     statistics: Statistics | None = None  # the stored ones that it normalises with
     contracts: Contraction | None = None  # how it multiplies a weight that can be refitted
     # what it costs where its rule does not say so: in bodies, and for want of channels
