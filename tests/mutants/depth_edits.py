@@ -6,6 +6,7 @@ from tests.mutants.edit import Edit
 
 FOUND = ("tests/depth/test_branches.py",)
 TAKEN = ("tests/depth/test_bypass.py",)
+REFITTED = ("tests/depth/test_refit.py",)
 
 DEPTH_EDITS = (
     Edit(
@@ -81,23 +82,51 @@ DEPTH_EDITS = (
     Edit(
         "a shortcut that is itself bypassed is still read",
         "spa/rewrite/bypass.py",
-        "            shortcut = stands.get(branch.shortcut, branch.shortcut)",
-        "            shortcut = branch.shortcut",
+        "            found[name] = found.get(source, source)",
+        "            found[name] = source",
         tests=TAKEN,
     ),
     Edit(
         "a sum that is an output, or is read in a body, loses its name",
         "spa/rewrite/bypass.py",
-        "            if branch.name not in named:",
-        "            if True:",
+        "        if name not in named:",
+        "        if True:",
         tests=TAKEN,
     ),
     Edit(
         "a sum that a body reads loses its name",
         "spa/rewrite/bypass.py",
-        "    named = within.union(graph.outputs)",
-        "    named = set(graph.outputs)",
+        "    named = {name for node in graph.proto.graph.node for name in captured_names(node)}",
+        "    named: set[str] = set()",
         tests=TAKEN,
+    ),
+    Edit(
+        "an activation behind a sum goes, whatever made the shortcut",
+        "spa/rewrite/bypass.py",
+        "            if source not in maker or not _alike(graph, node, maker[source]):",
+        "            if source not in maker:",
+        tests=TAKEN,
+    ),
+    Edit(
+        "a shortcut that is read elsewhere stands for the sum, too",
+        "spa/rewrite/bypass.py",
+        "        if any(read(name) for name in chain[:-1]):",
+        "        if False:",
+        tests=REFITTED,
+    ),
+    Edit(
+        "a sum that stands for a lost one is fitted to what it was",
+        "spa/repairs/targets.py",
+        "        if last is not None:",
+        "        if False:",
+        tests=REFITTED,
+    ),
+    Edit(
+        "a stream that has lost a branch is taken for that of the original",
+        "spa/repairs/targets.py",
+        "            was = self.select(stream, dense[other or stream][batch])",
+        "            was = self.select(stream, dense[stream][batch])",
+        tests=REFITTED,
     ),
     Edit(
         "any difference to the silenced original passes",

@@ -99,8 +99,8 @@ PROOF_EDITS = (
     Edit(
         "the nearest sizes are not tried first",
         "spa/validate/sizes.py",
-        "    found = sorted(found) if nearest else found",
-        "    found = list(found)",
+        "        found = [PATCH, 1, *sorted(found)] if size >= PATCH else sorted(found)",
+        "        pass",
         tests=SIZES,
     ),
     Edit(
@@ -176,7 +176,7 @@ PROOF_EDITS = (
     Edit(
         "the input itself is never run",
         "spa/pipeline/verdict.py",
-        "        check_own(given)\n",
+        "    check_own(given)\n",
         "",
         tests=OWN,
     ),
