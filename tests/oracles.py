@@ -26,6 +26,7 @@ from spa.graph import Graph, read
 from spa.probes import plain
 from spa.recipe import Recipe
 from spa.rewrite import rewrite
+from spa.validate.bytes import unsigned
 from spa.validate.mask import masked as hold
 from spa.validate.neutral import neutralised
 from spa.validate.proof import names_of
@@ -228,9 +229,11 @@ def agree(
 ) -> float:
     """All outputs agree within the tolerance of the net's types; the largest difference.
 
-    Numbers that lie between two steps of a quantiser are rounded by how their sum was ordered: what
-    does not agree on these inputs is then looked at on others.
+    Products of bytes are exact on any processor: kernels that saturate do so at other numbers in
+    another order of channels.  Numbers that lie between two steps of a quantiser are rounded by how
+    their sum was ordered: what does not agree on these inputs is then looked at on others.
     """
+    whole, small = (unsigned(model, graph.dtypes) for model in (whole, small))
     try:
         return _agreed(graph, whole, small, feeds, optimize)
     except AssertionError:

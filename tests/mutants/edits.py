@@ -97,8 +97,8 @@ EDITS = (
     Edit(
         "not all that a file holds is counted",
         "spa/coupling/cost.py",
-        "    held = (*model.graph.initializer, *stored_inside(model.graph))",
-        "    held = (*model.graph.initializer[:1], *stored_inside(model.graph))",
+        "    held = [t for t in model.graph.initializer if t.name in summed or _is_told(t)]",
+        "    held = [t for t in model.graph.initializer[:1] if t.name in summed or _is_told(t)]",
         ("shared_with_different_cuts", "shared_bias"),
     ),
     # the rewriter
