@@ -89,8 +89,8 @@ DEPTH_EDITS = (
     Edit(
         "a sum that is an output, or is read in a body, loses its name",
         "spa/rewrite/bypass.py",
-        "        if name not in named:",
-        "        if True:",
+        "        if name is not None and name not in named:",
+        "        if name is not None:",
         tests=TAKEN,
     ),
     Edit(
@@ -138,7 +138,7 @@ DEPTH_EDITS = (
     Edit(
         "the silenced original adds what it did",
         "spa/validate/zeroed.py",
-        "            copy.input[list(node.inputs).index(branch.end)] = name",
+        "            copy.input[place] = name",
         "            pass",
         tests=TAKEN,
     ),
