@@ -163,7 +163,7 @@ def build(folder: Path, options: argparse.Namespace) -> tuple[Path, Decoder]:
 
 
 def timed(*words: str | Path) -> dict[str, object]:
-    """Seconds, MiB and what it said, of spa in a process of its own."""
+    """Seconds (by the clock, of processors), MiB and what spa said, in a process of its own."""
     command = [sys.executable, "-m", "spa", *map(str, words), "--json"]
     env = {**os.environ, "PYTHONPATH": os.fspath(ROOT)}
     start = time.perf_counter()
@@ -176,6 +176,7 @@ def timed(*words: str | Path) -> dict[str, object]:
         report = json.loads(said.read() or b"{}")
     return {
         "seconds": seconds,
+        "processor": usage.ru_utime + usage.ru_stime,
         "peak": usage.ru_maxrss / 1024,
         "code": child.returncode,
         "error": report.get("error"),

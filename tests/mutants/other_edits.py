@@ -7,6 +7,8 @@ from tests.mutants.edit import UNCHECKED, UNTRIED, Edit
 FOLDING = ("tests/graph/test_budget.py", "tests/graph/test_folding.py")
 REACH = ("tests/budgets/test_reach.py",)
 DRIFT = ("tests/validate/test_drift.py",)
+OBSPA = ("tests/criteria/test_obspa.py",)
+LATENCY = ("tests/validate/test_latency.py",)
 PLACES = ("tests/storage/test_places.py",)
 ATOMIC = ("tests/storage/test_atomic.py",)
 WRITING = ("tests/graph/test_writing.py",)
@@ -383,5 +385,19 @@ OTHER_EDITS = (
         "        array = array if own is None else array * own",
         "        pass",
         tests=("tests/criteria/test_meant.py",),
+    ),
+    Edit(
+        "averages of a wide site's columns count as their sums",
+        "spa/criteria/obspa.py",
+        "        return self.sizes[:, None] * averaged",
+        "        return averaged",
+        tests=OBSPA,
+    ),
+    Edit(
+        "a run that warms up is timed",
+        "spa/validate/latency.py",
+        "    rounds = np.asarray(known[1:], np.float64) * 1e3",
+        "    rounds = np.asarray(known, np.float64) * 1e3",
+        tests=LATENCY,
     ),
 )

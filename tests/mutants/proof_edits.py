@@ -100,7 +100,7 @@ PROOF_EDITS = (
         "the nearest sizes are not tried first",
         "spa/validate/sizes.py",
         "        found = [PATCH, 1, *sorted(found)] if size >= PATCH else sorted(found)",
-        "        pass",
+        "        found = list(found)",
         tests=SIZES,
     ),
     Edit(
@@ -179,6 +179,20 @@ PROOF_EDITS = (
         "    check_own(given)\n",
         "",
         tests=OWN,
+    ),
+    Edit(
+        "what the original makes at one size is taken for all",
+        "spa/validate/original.py",
+        "        key = id(feeds), optimize",
+        "        key = 0, optimize",
+        tests=("tests/validate/test_original.py",),
+    ),
+    Edit(
+        "pictures are not halved below",
+        "spa/validate/sizes.py",
+        "else [half, near, size // 2, 1]",
+        "else [near, size // 2, 1]",
+        tests=SIZES,
     ),
     Edit(
         "random numbers of the input count as a mistake",
