@@ -206,7 +206,7 @@ def test_the_process_of_a_zoo_ends_a_run_unless_it_has_a_limit(tmp_path, monkeyp
             runtime.run(runtime.session(endless(), device="cpu"), FEEDS)
         with watch.over(lambda: stopped.append("asked to end"), 0):
             time.sleep(0.5)  # longer than a run may take, were there no limit of the whole
-        return SimpleNamespace(report={"schema_version": 1})
+        return SimpleNamespace(report={"schema_version": 1}, exit_code=0)
 
     monkeypatch.setattr(pipeline, "prune", prune)
     onnx.save(endless(), tmp_path / "net.onnx")

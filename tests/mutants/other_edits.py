@@ -159,7 +159,7 @@ OTHER_EDITS = (
     Edit(
         "one label in all rows is agreement",
         "spa/validate/labels.py",
-        "        if not self._entries or (equal and len(self._seen) < 2):",
+        "        if not self._entries or (equal and len(self._counts[0]) < 2):",
         "        if not self._entries:",
         tests=DRIFT,
     ),
