@@ -40,13 +40,7 @@ MEASURING = "obspa"  # what "auto" is where the model can be measured
 PLAIN = "l2"  # and where it cannot
 
 
-def settle(
-    groups: Groups,
-    recipe: Recipe,
-    context: Context,
-    plan: Plan | None = None,
-    original: Groups | None = None,
-) -> Settled:
+def settle(groups: Groups, recipe: Recipe, context: Context, plan: Plan | None = None) -> Settled:
     """Decide what the recipe leaves open, and make the inputs.
 
     With scorer "auto" a model that cannot be run on made inputs is judged by its weights alone and
@@ -58,7 +52,6 @@ def settle(
         recipe: what a person asked for.
         context: of the run.
         plan: the choice to follow, if it is made already.
-        original: the model with its branches, where `groups` is without some.
 
     Raises:
         TargetError: no choice reaches the budget.
@@ -70,7 +63,7 @@ def settle(
         measured = asked.repairs or bool(plan.rotated)
     else:
         _check_gradients(recipe)
-        whole = None if original is None else original.coupling
+        whole = groups.original.coupling
         asked, timed = recipe, reachable(groups.coupling, recipe, context, whole)
         measured = asked.measures or asked.repairs
         if asked.measures:

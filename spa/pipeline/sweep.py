@@ -75,7 +75,7 @@ def sweep(
         groups = shorten(original, None, recipe, context)
         least = replace(recipe, ratio=min(ratios, default=precision))
         share = max(share_of_rest(original, groups, least), LEAST)
-        settled = settle(groups, replace(least, ratio=share), context, None, original)
+        settled = settle(groups, replace(least, ratio=share), context)
         scores = score(groups, settled, context)
         kept = Checkpoints("if-kept" if resume else False, [])
         trials = _Trials(original, groups, scores, settled, context, output, kept)

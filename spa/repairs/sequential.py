@@ -8,6 +8,7 @@ T = dense output + (dense stream - pruned stream) / gain, with the gain of what 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -137,7 +138,7 @@ class _Walk:
         self.targets = Targets(
             coupling, self.left, self.dense, self.pruned, self.consts, sequential, reference
         )
-        self.needed: list[tuple[str, ...]] = []
+        self.needed: deque[tuple[str, ...]] = deque()  # by site that is yet to be visited
         self.done: list[Repaired] = []
 
     def _move(self, node: Node, affine: Array) -> None:
@@ -161,7 +162,7 @@ class _Walk:
             lost = self._lost(site) or self._shortened(site)
             if (lost or (found and self.sequential)) and site.y in self.notes.images:
                 found.append(site)
-        self.needed = [self.targets.needs(site) for site in found]
+        self.needed = deque(map(self.targets.needs, found))
         return found
 
     def _shortened(self, site: Site) -> bool:
@@ -204,7 +205,7 @@ class _Walk:
 
     def visit(self, site: Site) -> None:
         """Bring both streams to a site, fit it, and keep what helps."""
-        self._bring(site)
+        self._bring()
         self.pruned.run_to(self.pruned.find(site.y))
         if not self.weights.own(site):
             return
@@ -223,14 +224,12 @@ class _Walk:
             )
         self._accept(replace(fit, batches=self.judge), found)
 
-    def _bring(self, site: Site) -> None:
-        """Compute what the original says of a site; what later sites ask for is held as well."""
-        asked = self.targets.needs(site)
+    def _bring(self) -> None:
+        """Compute what the next site asks of the original; what later ones ask for is held, too."""
+        asked = self.needed.popleft()
         stop = max(self.dense.find(name) + 1 for name in asked if self.dense.makes(name))
         later = {name for names in self.needed for name in names} if self.reference else ()
         self.dense.run_to(max(stop, self.dense.done), {*asked, *later})
-        if self.needed and self.needed[0] == asked:
-            del self.needed[0]
 
     def _accept(self, judge: Fit, new: tuple[Matrix, Matrix]) -> None:
         """Take the rows that are no worse on inputs that did not shape them."""

@@ -39,19 +39,17 @@ class Reference:
 
     @cached_property
     def _maker(self) -> dict[str, Node]:
-        nodes = self.coupling.graph.nodes
-        return {name: node for node in nodes for name in node.outputs if name}
+        return _makers(self.coupling)
 
     def makes(self, *names: str) -> bool:
         """Whether these are tensors of the original."""
         return all(name in self._maker or name in self.coupling.graph.inputs for name in names)
 
-    def summand(self, sink: Sink, coupling: Coupling) -> str | None:
-        """What the sum at a sink adds in the original where the shortened model adds `stream`."""
+    def summand(self, sink: Sink, own: Node) -> str | None:
+        """What the sum at a sink adds in the original where its `own` node adds `stream`."""
         node = self._maker.get(sink.tensor)
         if sink.stream is None or node is None:
             return None
-        own = next(n for n in coupling.graph.nodes if sink.tensor in n.outputs)
         return node.inputs[own.inputs.index(sink.stream)]
 
 
@@ -72,13 +70,17 @@ class Targets:
     sequential: bool
     reference: Reference | None = None
 
+    @cached_property
+    def _maker(self) -> dict[str, Node]:
+        return _makers(self.coupling)
+
     def needs(self, site: Site) -> tuple[str, ...]:
         """The activations of the original that say what the site should compute."""
         known = self.reference
         if known is None:
             return site.x, site.y
         last = known.stands.get(site.sink.tensor)
-        other = known.summand(site.sink, self.coupling)
+        other = known.summand(site.sink, self._maker[site.sink.tensor])
         more = (site.sink.tensor, last) if last is not None else ()
         return tuple(name for name in (site.x, site.y, *more, other) if name is not None)
 
@@ -109,7 +111,7 @@ class Targets:
         if last is not None:
             yield self.select(sink.tensor, dense[last][batch] - dense[sink.tensor][batch])
         if self.sequential and stream is not None and stream in self.pruned.values:
-            other = known.summand(sink, self.coupling) if known else None
+            other = known.summand(sink, self._maker[sink.tensor]) if known else None
             was = self.select(stream, dense[other or stream][batch])
             yield was - self.pruned.values[stream][batch]
 
@@ -122,3 +124,8 @@ class Targets:
         gain = self.select(site.y, np.asarray(factors.reshape(shape), change.dtype))
         usable = np.abs(gain) > TINY * np.abs(gain).max(initial=0.0)
         return np.divide(change, gain, out=np.zeros_like(change), where=usable)
+
+
+def _makers(coupling: Coupling) -> dict[str, Node]:
+    """By tensor, the node that makes it."""
+    return {name: node for node in coupling.graph.nodes for name in node.outputs if name}

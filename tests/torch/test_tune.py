@@ -22,16 +22,8 @@ from spa.torch.tuning.fit import Rate  # noqa: E402
 from tests.carried import DIGITS, FASHION  # noqa: E402
 from tests.torch.ended import TRIED, Interrupts, Killed, Kills  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("alone")
 STEPS = 24
-
-
-@pytest.fixture(autouse=True)
-def alone(tmp_path, monkeypatch):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    monkeypatch.setenv("SPA_CACHE", str(tmp_path / "cache"))
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

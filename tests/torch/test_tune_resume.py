@@ -16,17 +16,9 @@ from spa.zoo import job  # noqa: E402
 from tests.carried import DIGITS  # noqa: E402
 from tests.torch.ended import TRIED, Interrupts  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("alone")
 STEPS = 24
 FAST = {"scorer": "l2", "repair": "none", "samples": 192, "threads": 1, "invert": "off"}
-
-
-@pytest.fixture(autouse=True)
-def alone(tmp_path, monkeypatch):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    monkeypatch.setenv("SPA_CACHE", str(tmp_path / "cache"))
-    yield
-    torch.set_num_threads(threads)
 
 
 class Second(Interrupts):
