@@ -99,12 +99,13 @@ def embedded_and_normed(n: Net) -> str:
 
 
 @motif("6 8")
-def convolutions_and_sums(n: Net) -> str:
-    y = n.conv(n.input("x", 3, 6, 6), 3, 8)
-    z = n.Relu(n.conv(y, 8, 6))
+def convolutions_and_sums(n: Net, width: int = 8) -> str:
+    y = n.conv(n.input("x", 3, 6, 6), 3, width)
+    z = n.Relu(n.conv(y, width, 6))
     more = {"domain": FUSED, "activation": "Relu", "pads": [1] * 4}
-    y = n.FusedConv(z, n.weight(8, 6, 3, 3, scale=0.1), n.weight(8, scale=0.1), y, **more)
-    return n.head(y, 8)
+    weight, bias = n.weight(width, 6, 3, 3, scale=0.1), n.weight(width, scale=0.1)
+    y = n.FusedConv(z, weight, bias, y, **more)
+    return n.head(y, width)
 
 
 @motif("12 3x4 3x6", opset=13)
