@@ -133,6 +133,16 @@ def test_a_run_ends_where_another_stream_comes_in():
     assert inner.kind == "run" and inner.nodes < branch.nodes
 
 
+def test_a_run_ends_before_what_is_no_part_of_it_is_added():
+    """Else what comes in would be lost with it."""
+
+    def two(n):
+        x, z = (n.Relu(n.linear(n.input(name, 4), 4, 6)) for name in ("x", "z"))
+        return n.linear(n.Relu(n.Add(n.linear(x, 6, 6), z)), 6, 3)
+
+    assert ends(two, batch="N") == [("Relu", ["Add", "MatMul"])]
+
+
 def test_lengths_that_agree_at_one_size_only_are_no_run():
     model = net(straight.of_one_length)
     for size, count in ((straight.LENGTH, 1), (None, 1)):
@@ -153,6 +163,18 @@ def test_what_is_needed_elsewhere_is_no_run():
 
     _, seen = every(shown)
     assert [each.kind for each in seen.found] == ["run"]
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_what_the_model_shows_lies_in_no_run(shown):
+    def narrow(n):
+        x = n.Relu(n.linear(n.input("x", 4), 4, 6))
+        inner = n.linear(x, 6, 5)
+        made = n.linear(n.linear(n.Relu(inner), 5, 6), 6, 3)
+        return [made, inner] if shown else made
+
+    run = ("Relu", ["Add", "Add", "MatMul", "MatMul", "Relu"])
+    assert ends(narrow, batch="N") == ([] if shown else [run])
 
 
 def test_integers_are_no_run():
