@@ -15,16 +15,20 @@ from spa.graph import Graph, read
 from spa.rewrite import rewrite
 from spa.rewrite.bypass import bypassed
 from spa.validate.verify import lossy_at
+from spa.validate.zeroed import prove_bypass
 from tests import oracles
 from tests.fuzz.reference import Agreement, Reference, compare, same_inputs
 from tests.fuzz.silenced import silenced
 from tests.nets import random_net
+from tests.nets.random_blocks import random_blocks_net
 from tests.nets.random_lengths import LengthsNet, random_lengths_net
 from tests.nets.random_net import RandomNet
 
 OK, REFUSED, WRONG = "ok", "refused", "wrong"
 NOTHING = "nothing can be pruned"
 NOWHERE = "no branch can be bypassed"
+PROVED = 5
+"""Of so many nets without branches, spa's own proof is asked for one: it takes longer."""
 HEADS = ("free", "free", "tied", "free", "whole")
 
 
@@ -79,10 +83,16 @@ def trial_depth(seed: int) -> Verdict:
     return _judged(seed, _depth)
 
 
+def trial_blocks(seed: int) -> Verdict:
+    """The same of a net of blocks; never raises."""
+    return _judged(seed, _blocks)
+
+
 KINDS: dict[str, Callable[[int], Verdict]] = {
     "mixtures": trial,
     "lengths": trial_lengths,
     "depth": trial_depth,
+    "blocks": trial_blocks,
 }
 """The families of nets, and what is done with one of them."""
 
@@ -135,6 +145,15 @@ def _lengths(seed: int, steps: list[str]) -> tuple[int, Agreement]:
 
 def _depth(seed: int, steps: list[str]) -> tuple[int, Agreement]:
     net = random_lengths_net(seed // 2) if seed % 2 else random_net(seed // 2, norms=seed % 4 == 0)
+    return _bypassed(seed, net, steps)
+
+
+def _blocks(seed: int, steps: list[str]) -> tuple[int, Agreement]:
+    return _bypassed(seed, random_blocks_net(seed), steps)
+
+
+def _bypassed(seed: int, net: LengthsNet | RandomNet, steps: list[str]) -> tuple[int, Agreement]:
+    """Hold the net without some of its branches against what silences them."""
     steps += net.steps
     shapes = net.analysed if isinstance(net, LengthsNet) else None
     coupling = analyse(read(net.model, input_shapes=shapes), strict=True)
@@ -143,8 +162,11 @@ def _depth(seed: int, steps: list[str]) -> tuple[int, Agreement]:
         raise oracles.Refused(NOWHERE)
     random = np.random.default_rng(seed)
     drawn = [each for each in known if random.random() < 0.5] or [known[seed % len(known)]]
+    steps.append(f"without {', '.join(each.name for each in drawn)} of {len(known)}")
     short = bypassed(coupling.graph, drawn)
     same_inputs(net.model, short)
+    if seed % PROVED == 0:
+        prove_bypass(coupling.graph, drawn, short)
     found = Agreement()
     for feeds in _feeds(net, coupling.graph):
         found.add(silenced(coupling.graph.proto, drawn, short, feeds))
