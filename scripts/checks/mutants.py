@@ -1,8 +1,9 @@
 """Sabotage spa one line at a time; the oracles must notice: `mutants.py [-j JOBS] [WORD ...]`.
 
 Applies every edit of tests/mutants/edits.py (or those whose file or purpose contains a word) to a
-copy of the package and runs tests/mutants/probe.py against it.  Prints what survives; exits with 1
-if anything does, or if an edit no longer applies.
+copy of the package and runs tests/mutants/probe.py, or the tests that the edit names, against it.
+Prints what survives; exits with 1 if anything does, if an edit no longer applies, or if the probe
+or such a test fails without any edit.
 """
 
 from __future__ import annotations
@@ -38,21 +39,25 @@ def sabotaged(edit: Edit) -> dict[str, str]:
     return sources
 
 
-def noticed(edit: Edit | None, only: bool = False) -> str:
-    """What the probe says about a copy of the package with the edit in it; empty if nothing."""
+def noticed(edit: Edit | None, only: bool = False, tests: tuple[str, ...] = ()) -> str:
+    """What the probe says about a copy of the package with the edit in it; empty if nothing.
+
+    Where the edit names tests, or `tests` are given, these are asked in its place.
+    """
+    tests = edit.tests if edit else tests
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         shutil.copytree(ROOT / "spa", place / "spa", ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("tests", "models"):
+        for name in ("tests", "models", "scripts"):
             (place / name).symlink_to(ROOT / name, target_is_directory=True)
         if edit is not None:
             for file, source in sabotaged(edit).items():
                 (place / file).write_text(source)
         command = [sys.executable, "-m", "tests.mutants.probe", *(edit.by if edit else ())]
         command += ["--only"] * only
-        if edit is not None and edit.tests:
+        if tests:
             quietly = ("-q", "-x", "-p", "no:cacheprovider", "--tb=no", "--rootdir=.")
-            command = [sys.executable, "-m", "pytest", *quietly, *edit.tests]
+            command = [sys.executable, "-m", "pytest", *quietly, *tests]
         try:
             done = subprocess.run(
                 ["sh", "-c", f'ulimit -t {PATIENCE}; exec "$@"', "sh", *command],
@@ -88,9 +93,11 @@ def main() -> int:
     options = parser.parse_args()
     chosen = [e for e in EDITS if not options.words or any(w in str(e) for w in options.words)]
     begin, killed, failed = time.perf_counter(), 0, 0
-    if sane := noticed(None):
-        print(f"the probe fails without any edit: {sane}")
-        return 1
+    named = sorted({test for edit in chosen for test in edit.tests})
+    for tests in ((), *((name,) for name in named)):
+        if sane := noticed(None, tests=tests):
+            print(f"{' '.join(tests) or 'the probe'} fails without any edit: {sane}")
+            return 1
     with ThreadPoolExecutor(options.jobs) as pool:
         for edit, what in pool.map(judged, chosen):
             killed += bool(what) and not what.startswith("!")
