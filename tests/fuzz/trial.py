@@ -10,7 +10,7 @@ import numpy as np
 
 from spa.coupling import Coupling, analyse
 from spa.coupling.cost import Cost
-from spa.depth import branches
+from spa.depth import Branch, branches
 from spa.graph import Graph, read
 from spa.rewrite import rewrite
 from spa.rewrite.bypass import bypassed
@@ -172,10 +172,18 @@ def _bypassed(seed: int, net: LengthsNet | RandomNet, steps: list[str]) -> tuple
         found.add(silenced(coupling.graph.proto, drawn, short, feeds))
     left = analyse(read(short, input_shapes=shapes), strict=True)
     whole, less = (Cost(each)(each.everything()) for each in (coupling, left))
-    apart = sum(each.macs for each in drawn if not any(each.nodes < o.nodes for o in drawn))
+    apart = sum(each.macs for each in drawn if all(_apart(each, o) for o in drawn if o != each))
     assert less.macs <= whole.macs - apart + 1e-6 * whole.macs, f"{less.macs} of {whole.macs} left"
     again = _cut_further(seed, left) if left.groups else 0
     return again, found
+
+
+def _apart(one: Branch, other: Branch) -> bool:
+    """Whether one branch goes wholly beside another: it is no part of it, nor do they cross.
+
+    Of two runs that cross, the second begins in the first, which so stays.
+    """
+    return not one.nodes & other.nodes or one.nodes > other.nodes
 
 
 def _feeds(net: LengthsNet | RandomNet, graph: Graph) -> Iterator[dict[str, np.ndarray]]:

@@ -64,6 +64,16 @@ def scaled(m: Blocks, x: Feature) -> Made:
 # --- layers -------------------------------------------------------------------------------------
 
 
+def norm(m: Blocks, x: Feature) -> Made:
+    """Over channels; a row of zeros stays one."""
+    net = m.net
+    if m.chance(0.6):
+        return Feature(net.layer_norm(x.name, x.size, native=m.chance(0.5)), x.size, x.area)
+    power = net.reduce("ReduceMean", net.Mul(x.name, x.name), -1)
+    y = net.Div(x.name, net.Sqrt(net.Add(power, net.scalar(1e-3))))
+    return Feature(net.Mul(y, net.positive(x.size)), x.size, x.area)
+
+
 def conditioned(m: Blocks, x: Feature) -> Made:
     """The embedding, as wide as the stream, is added everywhere."""
     given = m.embedding
@@ -198,10 +208,10 @@ IMAGES = [
 ]  # fmt: skip
 TOKENS = [
     plain.layer, plain.layer, plain.activation, plain.gated, plain.scaled, plain.twice, plain.add,
-    tokens.norm, tokens.norm, tokens.convolution_1d, tokens.attention, tokens.attention_across,
+    norm, norm, tokens.convolution_1d, tokens.attention, tokens.attention_across,
     tokens.recurrent,
 ]  # fmt: skip
-RECURRENT = [tokens.recurrent, tokens.recurrent, stack, stack, plain.activation, tokens.norm]
+RECURRENT = [tokens.recurrent, tokens.recurrent, stack, stack, plain.activation, norm]
 
 ENCODER = Family(TOKENS, [summed, summed, projected])
 FAMILIES = {
