@@ -9,6 +9,7 @@ from spa.graph.model import Graph, Node
 from spa.rules import trait_of
 
 FIRST_ONLY = frozenset(("reshapes", "permutes", "moves", "pads", "averages"))
+ALONE = frozenset(("scales", "divides", "multiplies"))
 EVERY = frozenset(("adds", "subtracts", "joins"))
 
 
@@ -94,7 +95,7 @@ class Reach:
         exact = like.casts or like.quantizes or like.dequantizes or like.resamples
         if like.linear in FIRST_ONLY or exact or like.statistics is not None:
             return first
-        if like.linear in ("scales", "divides") or like.contracts is not None:
+        if like.linear in ALONE or like.contracts is not None:
             return reads if len(reads) == 1 else []
         return []
 

@@ -139,7 +139,7 @@ def _convolved(graph: Graph, name: str) -> bool:
             like = trait_of(node)
             if like.convolves or like.spectral:
                 return True
-            carried = like.linear is not None or uses.passes(node)
+            carried = like.linear not in (None, "multiplies") or uses.passes(node)
             if carried and depth < 16 and node.outputs[0] not in seen:
                 seen.add(node.outputs[0])
                 todo.append((node.outputs[0], depth + 1))

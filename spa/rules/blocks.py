@@ -113,5 +113,5 @@ def _blocks_of(op: Op, rows: int, blocks: int) -> Ids:
     return made.dense
 
 
-trait("MatMulNBits", domain=MICROSOFT, macs=of_product)
+trait("MatMulNBits", domain=MICROSOFT, linear="multiplies", macs=of_product)
 trait("GatherBlockQuantized", domain=MICROSOFT, lookups=(Lookup(1, 0, "gather_axis"),))

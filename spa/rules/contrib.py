@@ -46,6 +46,7 @@ def _plus(op: Op, made: Image) -> Image:
 
 
 trait("FusedConv", "NhwcConv", "NhwcFusedConv", domain=MICROSOFT, macs=of_convolution())
+trait("NhwcConv", domain=MICROSOFT, linear="multiplies")
 
 
 @rule("FusedMatMul", "TransposeMatMul", domain=MICROSOFT, note="not with transposed batches")
@@ -58,6 +59,7 @@ def fused_matmul(op: Op, *_: Image) -> Image:  # ... i k, ... k j -> ... i j
 
 
 trait("FusedGemm", "FusedMatMul", "TransposeMatMul", domain=MICROSOFT, macs=of_product)
+trait("FusedMatMul", "TransposeMatMul", domain=MICROSOFT, linear="multiplies")
 
 
 @rule("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", domain=MICROSOFT, lossy=MEAN)

@@ -183,9 +183,9 @@ def qlinear_concat(op: Op, *_: Image) -> Image:  # a, b -> (a b)
 
 trait("ConvInteger", "MatMulInteger", bytes=((0, 1, 3),), quantised=((0, -1, 2), (1, -1, 3)))
 LINEAR: dict[str, Any] = {"bytes": ((0, 3, 5),), "quantised": ((0, 1, 2), (3, 4, 5))}
-trait("QLinearConv", "QLinearMatMul", zero=7, **LINEAR)
-trait("QLinearConv", domain=MICROSOFT, zero=7, **LINEAR)
-trait("QGemm", domain=MICROSOFT, zero=8, **LINEAR)
+trait("QLinearConv", "QLinearMatMul", zero=7, linear="multiplies", **LINEAR)
+trait("QLinearConv", domain=MICROSOFT, zero=7, linear="multiplies", **LINEAR)
+trait("QGemm", domain=MICROSOFT, zero=8, linear="multiplies", **LINEAR)
 trait("QLinearConv", summed=(8,))
 trait("QLinearConv", domain=MICROSOFT, summed=(8,))
 trait("QGemm", domain=MICROSOFT, summed=(6,))
@@ -202,6 +202,7 @@ trait(
     "DynamicQuantizeMatMul",
     domain=MICROSOFT,
     decides=(0,),
+    linear="multiplies",
     bytes=((0, 1, 3),),
     quantised=((1, 2, 3),),
 )

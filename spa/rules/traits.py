@@ -20,7 +20,7 @@ Where = Callable[[Node], bool]
 
 Linear = Literal[
     "reshapes", "permutes", "moves", "pads", "joins", "averages",
-    "adds", "subtracts", "scales", "divides",
+    "adds", "subtracts", "scales", "divides", "multiplies",
 ]  # fmt: skip
 MOVES: frozenset[Linear | None] = frozenset(("reshapes", "permutes", "moves"))
 

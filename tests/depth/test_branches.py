@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
 import pytest
 
 from spa import inspect
@@ -14,6 +15,8 @@ from spa.depth import branches
 from spa.graph import read
 from tests.depth.cases import coupled, every, found, net
 from tests.nets import deep, straight
+from tests.nets.fused import FUSED
+from tests.nets.integer import scale, whole
 
 
 def ops(coupling, branch):
@@ -180,6 +183,39 @@ def test_what_the_model_shows_lies_in_no_run(shown):
 def test_integers_are_no_run():
     _, seen = every(straight.of_bytes, opset=13)
     assert [each.kind for each in seen.found] == ["residual"]
+
+
+@pytest.mark.parametrize("make", [8, 12])
+def test_blocks_of_bytes_also_where_the_shortcut_is_projected(make):
+    coupling, seen = found(partial(straight.of_bytes, make=make), batch="N", opset=13)
+    (branch,) = seen.found
+    assert ops(coupling, branch) == ["QLinearConv"] * 2
+    assert branch.macs == 36 * 9 * (8 * 6 + 6 * make)  # none of the shortcut's own
+
+
+def projections(n):
+    """Sums of a layer beside a longer way, by products that hold more than a matrix."""
+    x = n.linear(n.input("x", 6, 5), 5, 32)
+
+    def longer(make):
+        return n.linear(n.Tanh(n.linear(x, 32, 5)), 5, make)
+
+    bits = n.const(n.random.integers(0, 255, (12, 2, 8)).astype(np.uint8))
+    blocks = n.MatMulNBits(
+        x, bits, n.weight(12, 2), domain=FUSED, K=32, N=12, bits=4, block_size=16
+    )
+    stored = whole(n, 32, 12, dtype=np.uint8), scale(n, 12), n.const(np.full(12, 50, np.uint8))
+    dynamic = n.DynamicQuantizeMatMul(x, *stored, domain=FUSED)
+    fused = n.FusedMatMul(x, n.weight(32, 12), domain=FUSED, alpha=0.5)
+    sums = [n.Add(short, longer(12)) for short in (blocks, dynamic, fused)]
+    return [n.linear(n.Tanh(y), 12, 3) for y in sums]
+
+
+def test_a_product_of_any_kind_is_a_shortcut():
+    coupling, seen = found(projections, batch="N")
+    made = coupling.graph.made_by
+    kinds = [made[each.shortcut].op for each in seen.found]
+    assert kinds == ["MatMulNBits", "DynamicQuantizeMatMul", "FusedMatMul"]
 
 
 @pytest.mark.parametrize("plain", [False, True])

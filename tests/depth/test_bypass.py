@@ -102,9 +102,9 @@ def test_the_bias_before_a_norm_goes_with_its_branch():
     assert norm.op_type == "LayerNormalization" and len(norm.input) == 3 and len(left.input) == 5
 
 
-@pytest.mark.parametrize("scale", [0.1, 0.07])
-def test_a_sum_of_bytes_scales_as_it_did(scale):
-    make = partial(straight.of_bytes, scale=scale)
+@pytest.mark.parametrize(("scale", "wide"), [(0.1, 8), (0.07, 8), (0.07, 12)])
+def test_a_sum_of_bytes_scales_as_it_did(scale, wide):
+    make = partial(straight.of_bytes, scale=scale, make=wide)
     coupling, known = found(make, batch="N", opset=13)
     short = bypassed(coupling.graph, known.found)
     want, got = (outputs(each, N=2) for each in (zeroed(coupling.graph, known.found), short))
@@ -113,7 +113,7 @@ def test_a_sum_of_bytes_scales_as_it_did(scale):
         np.testing.assert_array_equal(want[name], got[name])
         assert not np.array_equal(want[name], whole[name])
     result = prune(net(make, batch="N", opset=13), known.found[0].name)
-    assert result.report["verify"]["passed"] and result.report["reduction"]["params"] > 0.5
+    assert result.report["verify"]["passed"] and result.report["reduction"]["params"] > 0.4
 
 
 def test_a_run_is_checked_against_what_it_is_given():

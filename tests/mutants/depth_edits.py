@@ -38,6 +38,13 @@ DEPTH_EDITS = (
         tests=FOUND,
     ),
     Edit(
+        "a product of bytes carries no shortcut",
+        "spa/depth/reach.py",
+        'ALONE = frozenset(("scales", "divides", "multiplies"))',
+        'ALONE = frozenset(("scales", "divides"))',
+        tests=FOUND,
+    ),
+    Edit(
         "runs are found where shapes agree at one size",
         "spa/graph/model.py",
         "        return all(len(each) == 1 and None not in each for each in found)",

@@ -90,15 +90,16 @@ def skipped_first(n: Net, plain: bool = False) -> str:
     return n.linear(n.Add(normed, total), WIDTH, 3)
 
 
-def of_bytes(n: Net, scale: float = 0.1) -> str:
-    """Blocks of a quantised net, of which the sums have a scale of their own."""
+def of_bytes(n: Net, scale: float = 0.1, make: int = 8) -> str:
+    """A block of a quantised net, of which the sum has a scale of its own; wider, it projects."""
     first, more = ((n.const(np.float32(s)), point(n, z)) for s, z in ((0.05, 20), (0.1, 30)))
     last = n.const(np.float32(scale)), point(n, 30)
     y = q_conv(n, n.QuantizeLinear(n.input("x", 3, 6, 6), *first), first, 3, 8)
-    inner = q_conv(n, q_conv(n, y, more, 8, 6), more, 6, 8)
+    inner = q_conv(n, q_conv(n, y, more, 8, 6), more, 6, make)
+    y = q_conv(n, y, more, 8, make) if make != 8 else y
     y = n.QLinearAdd(y, *more, inner, *more, *last, domain=FUSED)
     y = n.GlobalAveragePool(n.DequantizeLinear(y, *last))
-    return n.linear(n.Flatten(y), 8, 5)
+    return n.linear(n.Flatten(y), make, 5)
 
 
 def mixed(n: Net) -> str:
