@@ -8,13 +8,13 @@ options, so shell, config files, environment variables and the Python API say th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 from spa import allowed
 from spa.allowed import Option, asked, chosen, fitted, spelt
-from spa.errors import UsageError
+from spa.contradictions import check_gates, check_together
 from spa.registry import CRITERIA, NAMED
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ Normalize = Literal["none", "mean", "max", "gaussian"]
 Scope = Literal["global", "local"]
 Verify = Literal["none", "run", "equivalence"]
 Heads = Literal["free", "tied", "whole"]
+Depth = Literal["auto", "on", "off"]
+Width = Literal["on", "off"]
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "aggregate": get_args(Aggregate),
@@ -32,6 +34,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "scope": get_args(Scope),
     "verify": get_args(Verify),
     "heads": get_args(Heads),
+    "depth": get_args(Depth),
+    "width": get_args(Width),
 }
 GATES = (
     "min_reduction", "max_drift", "min_agreement", "min_quality", "min_speedup", "budget_bytes",
@@ -66,6 +70,13 @@ class Recipe:
 
     ratio: allowed.Ratio = asked(
         0.5, "How much", "Share to remove, 0 < RATIO < 1.", "-r", shown=True
+    )
+    speedup: allowed.Faster | None = asked(
+        None,
+        "How much",
+        "How many times as fast by the clock of this machine, such as 1.5, in place of a ratio: "
+        "the fewest branches and channels that are enough go.",
+        shown=True,
     )
     of: str = asked("macs", "How much", "What the ratio is a ratio of", shown=True)
     scorer: str = asked("auto", "By what", "How channels are judged", "-s", shown=True)
@@ -119,6 +130,13 @@ class Recipe:
         form="GLOB",
         shown=True,
     )
+    depth: Depth = asked(
+        "auto",
+        "How much",
+        "Whether whole branches may go.  auto: where --speedup asks, or widths stay.",
+        shown=True,
+    )
+    width: Width = asked("on", "How much", "Whether channels may go.")
     heads: Heads = asked(
         "free", "Where", "Each keeps channels of its own, all the same, or heads go whole."
     )
@@ -284,6 +302,19 @@ class Recipe:
         )
 
     @property
+    def deepens(self) -> bool:
+        """Whether branches are looked for that may go."""
+        asked = self.speedup is not None or self.width == "off"
+        return self.depth == "on" or (self.depth == "auto" and asked)
+
+    @property
+    def budgeted(self) -> Recipe:
+        """The recipe whose ratio says what `speedup` asks for, where it asks."""
+        if self.speedup is None:
+            return self
+        return replace(self, of="latency", ratio=1.0 - 1.0 / self.speedup)
+
+    @property
     def relative(self) -> bool:
         """Whether scores tell channels of a group apart only: they are no errors that add up."""
         return self.differentiates and bool(CRITERIA.says(self.scorer, "relative"))
@@ -305,8 +336,8 @@ class Recipe:
         """Return the recipe itself, or raise a UsageError that says what to write instead."""
         for name in OPTIONS:
             checked(name, getattr(self, name))
-        _check_together(self)
-        _check_gates(self)
+        check_together(self, option)
+        check_gates(self, [name for name in GATES if asks(self, name)], option)
         return self
 
 
@@ -342,53 +373,6 @@ def checked(name: str, value: object) -> object:
     if name == "check" or (name in ("calib", "labels") and not isinstance(value, PLAIN)):
         return value  # which is looked at where it is used
     return fitted(value, kinds()[name], OPTIONS[name], option(name))
-
-
-def _check_together(recipe: Recipe) -> None:
-    """Refuse what cannot be meant together."""
-    if recipe.of == "channels" and recipe.ratio > recipe.max_layer_ratio:
-        most = option("max_layer_ratio")
-        raise UsageError(
-            f"--ratio {recipe.ratio:g} of the channels is more than {most} "
-            f"{recipe.max_layer_ratio:g} lets any layer lose; raise {most}"
-        )
-    if recipe.steps > 1 and recipe.saliency is not None:
-        raise UsageError(
-            f"{option('steps')} scores again after every round, which --saliency, one file for the "
-            "whole model, cannot; leave one of them out"
-        )
-    asked = None if recipe.repair == "auto" else recipe.repair != "none"
-    if recipe.reconstruct is not None and asked is not None and recipe.reconstruct != asked:
-        word = str(recipe.reconstruct).lower()
-        raise UsageError(
-            f"{option('reconstruct')}={word} and {option('repair')}={recipe.repair} contradict "
-            "each other; give one of them"
-        )
-    span = recipe.input_range
-    if span is not None and span[0] >= span[1]:
-        raise UsageError(
-            f"{option('input_range')} needs two numbers, the lower one first, as in 0,255; not "
-            f"{span[0]:g},{span[1]:g}"
-        )
-
-
-def _check_gates(recipe: Recipe) -> None:
-    for name in ("max_drift", "min_agreement", "min_quality", "min_speedup", "require_proof"):
-        if recipe.verify == "none" and asks(recipe, name):
-            raise UsageError(
-                f"{option(name)} must run the models and {option('verify')}=none forbids it; use "
-                f"{option('verify')}=run"
-            )
-    if recipe.check is not None:
-        from spa.check import validate
-
-        validate(recipe.check)
-    for name in ("max_drop", "min_score"):
-        if getattr(recipe, name) is not None and recipe.check is None:
-            raise UsageError(
-                f"{option(name)} is about the score of a --check, and none is given; "
-                "write --check 'python eval.py {model}'"
-            )
 
 
 def asks(recipe: Recipe, gate: str) -> bool:

@@ -19,7 +19,7 @@ LARGEST_FILE = 400
 LAYERS = """
 errors events _version registry
 allowed
-devices labels make watch runtime check recipe storage
+devices labels make watch runtime check contradictions recipe storage
 config spelling
 graph
 torch

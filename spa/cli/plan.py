@@ -41,14 +41,17 @@ def plan(source: str, **options: Any) -> Task:
     to_stdout = output == files.STREAM
 
     def work(callback: Callback) -> Answer:
-        if options["ratio"] is None and not options["bypass"]:
-            raise UsageError("nothing says how much is to go; give --ratio (0.5 removes half)")
+        if not declare.says_how_much(options):
+            raise UsageError(
+                "nothing says how much is to go; give --ratio (0.5 removes half), or "
+                "--speedup (1.5 is half as fast again)"
+            )
         recipe = declare.recipe_of(options)
         files.check_output(output, force=options["force"])
         from spa import pipeline
         from spa.plans import Plan
 
-        alone = Plan({}) if options["ratio"] is None else None
+        alone = Plan({}) if options["ratio"] is None and options["speedup"] is None else None
         made = pipeline.make_plan(files.model_from(source), recipe, callback, plan=alone).plan
         assert made is not None
         if to_stdout:

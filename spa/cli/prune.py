@@ -51,11 +51,13 @@ def prune(source: str, **options: Any) -> Task:
     to_stdout = output == files.STREAM
 
     def work(callback: Callback) -> Answer:
-        if options["ratio"] is None and options["plan"] is None and not options["bypass"]:
+        if not (declare.says_how_much(options) or options["plan"]):
             raise UsageError(
-                "nothing says how much is to go; give --ratio (0.5 removes half) or --plan FILE"
+                "nothing says how much is to go; give --ratio (0.5 removes half), --speedup "
+                "(1.5 is half as fast again) or --plan FILE"
             )
         declare.contradict("ratio", "plan")
+        declare.contradict("speedup", "plan")
         recipe = declare.recipe_of(options)
         if output is not None:
             files.check_output(output, force=options["force"])
@@ -63,7 +65,7 @@ def prune(source: str, **options: Any) -> Task:
         from spa.plans import Plan
 
         asked = {n: options[n] for n in ("force", "dry_run", "plan", "resume")}
-        if options["ratio"] is None and options["plan"] is None:
+        if options["ratio"] is None and options["speedup"] is None and options["plan"] is None:
             asked["plan"] = Plan({})  # a bypass alone
         target, model = None if to_stdout else output, files.model_from(source)
         outcome = pipeline.prune(model, recipe, callback, output=target, **asked)

@@ -1,5 +1,7 @@
 """Depth: which parts of a model may be bypassed, found from the graph alone."""
 
 from spa.depth.branches import Branch, Branches, Refused, branches
+from spa.depth.features import features_of
+from spa.depth.importance import Step, in_order
 
-__all__ = ["Branch", "Branches", "Refused", "branches"]
+__all__ = ["Branch", "Branches", "Refused", "Step", "branches", "features_of", "in_order"]

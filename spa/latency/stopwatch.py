@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ ALIKE = 1.04  # the two fastest rounds differ by no more once nothing disturbs t
 SLOW = 1.0  # seconds that the rounds of one trial may take
 PAIRED = 1.0  # seconds for a comparison of whole models, and again until two halves of it agree
 AGAIN = 6
+BRIEF = 0.25, 2  # the same, of choices that are only compared
 AGREE = 0.01
 RUNS = 20000  # at most
 Feeds = Mapping[str, NDArray[Any]]
@@ -134,6 +136,7 @@ class Whole:
     ) -> None:
         graph = coupling.graph
         self._base, self._device, self._threads = graph.source.base_dir, device, threads
+        self._seconds, self._again = PAIRED, AGAIN
         self._session = self._load(graph.proto)
         self._feeds = feeds_at(graph, seed)
         runtime.run(self._session, self._feeds)
@@ -143,6 +146,18 @@ class Whole:
         self.overhead = min(float(nothing) * 1e3, self.fastest)
         """Milliseconds of a run that does nothing."""
         self.left = 1.0 if short is None else 1.0 - self.removed(short)
+
+    def without(self, short: ModelProto) -> Whole:
+        """The same beside a model without some of its branches."""
+        other = copy(self)
+        other.left = 1.0 - self.removed(short)
+        return other
+
+    def brief(self) -> Whole:
+        """The same with less patience, to compare choices that are not final."""
+        other = copy(self)
+        other._seconds, other._again = BRIEF
+        return other
 
     def _load(self, model: ModelProto) -> Session:
         return runtime.session(
@@ -160,9 +175,9 @@ class Whole:
         On a busy machine most runs are disturbed, and not alike; these are the least.
         """
         other = self._load(small)
-        millis = self._pair(other, PAIRED)
-        for _ in range(AGAIN):
-            millis = np.concatenate([millis, self._pair(other, PAIRED)])
+        millis = self._pair(other, self._seconds)
+        for _ in range(self._again):
+            millis = np.concatenate([millis, self._pair(other, self._seconds)])
             if abs(_saved(millis[::2]) - _saved(millis[1::2])) <= AGREE:
                 break
         return _saved(millis)

@@ -18,7 +18,6 @@ from spa.depth import branches
 from spa.errors import UsageError
 from spa.events import Callback, quiet
 from spa.graph import save
-from spa.pipeline.choose import choose, follow
 from spa.pipeline.context import Context
 from spa.pipeline.files import check_output, files_read, staged
 from spa.pipeline.gates import check_gates, score_original
@@ -26,12 +25,11 @@ from spa.pipeline.load import couple, load, sizes_note
 from spa.pipeline.repair import cut, repair
 from spa.pipeline.report import report_of, reporting
 from spa.pipeline.result import Result
-from spa.pipeline.score import score
-from spa.pipeline.settle import heads_of, settle
-from spa.pipeline.shorten import left_to_do, shorten, with_branches
+from spa.pipeline.select import select
+from spa.pipeline.settle import heads_of
 from spa.pipeline.sign import sign
 from spa.pipeline.tuning import Checkpoints, Resume, check_tuning, heal
-from spa.pipeline.values import Choice, Groups, Options, Planned, Settled, Written
+from spa.pipeline.values import Options, Planned, Settled, Written
 from spa.pipeline.verdict import judge
 from spa.plans import Plan
 from spa.recipe import Recipe
@@ -65,15 +63,11 @@ def prune(
         check_tuning(recipe, resume=resume)
         original = couple(load(model, recipe, context), recipe, context)
         score_original(original.graph, recipe, context)
-        groups = shorten(original, given, recipe, context)
-        share, given = left_to_do(original, groups, given, recipe)
-        settled = settle(groups, replace(recipe, ratio=share), context, given)
-        context.reach(settled)
-        choice = _chosen(groups, settled, given, recipe, context)
-        settled = context.reach(settled.at(recipe.ratio))
+        chosen = select(original, given, recipe, context)
+        settled, choice = chosen.settled, chosen.choice
         made = repair(cut(choice, context, checked=given is None), settled, context)
         made = heal(made, original, settled, context, Checkpoints(resume))
-        written = finish(sign(made, original, groups, context), settled, context, output)
+        written = finish(sign(made, original, chosen.groups, context), settled, context, output)
         reads = files_read(original.graph, recipe, plan)
         if target is not None:
             deliver(written, target, reads, force, context)
@@ -102,12 +96,9 @@ def make_plan(
     with reporting(context):
         recipe, plan = _asked(model, recipe, context, plan=plan)
         original = couple(load(model, recipe, context), recipe, context)
-        groups = shorten(original, plan, recipe, context)
-        share, plan = left_to_do(original, groups, plan, recipe)
-        unchecked = replace(recipe, ratio=share, verify="none")
-        settled = settle(groups, unchecked, context, plan)
-        context.reach(replace(settled.recipe, ratio=recipe.ratio, verify=recipe.verify))
-        choice = _chosen(groups, settled, plan, recipe, context)
+        chosen = select(original, plan, replace(recipe, verify="none"), context)
+        choice = chosen.choice
+        context.reach(replace(chosen.settled.recipe, verify=recipe.verify))
         context.reach(Planned(original, choice))
         sizes_note(original.graph, context)
         reads = files_read(original.graph, recipe)
@@ -142,6 +133,7 @@ def _asked(
 ) -> tuple[Recipe, Plan | None]:
     """The recipe and the plan, read; no file that is read may be written."""
     context.reach(recipe.validate())
+    recipe = recipe.budgeted
     check_output(model, recipe, output, plan)
     if isinstance(plan, Result):
         given = plan.plan
@@ -150,17 +142,6 @@ def _asked(
     else:
         given = plan if isinstance(plan, Plan) or plan is None else Plan.load(plan)
     return (recipe if given is None else replace(recipe, heads=heads_of(given))), given
-
-
-def _chosen(
-    groups: Groups, settled: Settled, plan: Plan | None, recipe: Recipe, context: Context
-) -> Choice:
-    """What stays, as the scores have it or as a plan does; the recipe is of the whole model."""
-    if plan is not None:
-        choice = follow(groups, plan, settled, context)
-    else:
-        choice = choose(score(groups, settled, context), settled, context)
-    return context.reach(with_branches(choice, groups, recipe))
 
 
 def finish(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from spa.pipeline.said import verdicts
 from spa.pipeline.values import (
     Checked,
     Choice,
+    Deepened,
     Gated,
     Groups,
     Options,
@@ -38,7 +40,8 @@ from spa.pipeline.values import (
     Written,
 )
 from spa.recipe import Recipe
-from spa.reports.schema import BranchFacts, FileFacts, Report, Status, empty_report
+from spa.reports.branches import BranchFacts
+from spa.reports.schema import FileFacts, Report, Status, empty_report
 from spa.validate import Verdict as Proof
 
 Port = list[Any]
@@ -124,6 +127,24 @@ def _(value: Groups, report: Report) -> None:
 @put.register
 def _(value: Shortened, report: Report) -> None:
     report["bypassed"] = [branch_facts(value.original.coupling, each) for each in value.branches]
+
+
+@put.register
+def _(value: Deepened, report: Report) -> None:
+    report["depth"] = {
+        "chosen": value.chosen,
+        "order": [
+            {"name": step.branch.name, "saved": step.saved, "error": math.sqrt(step.error)}
+            for step in value.order
+        ],
+        "tried": [
+            {
+                "branches": each.branches,
+                "error": math.sqrt(each.error) if math.isfinite(each.error) else None,
+            }
+            for each in value.tried
+        ],
+    }
 
 
 @put.register

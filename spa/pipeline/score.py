@@ -59,10 +59,17 @@ def _mixed(coupling: Coupling, parts: list[Free], settled: Settled, context: Con
         return analyse(replace(graph, source=source), heads=coupling.heads), names
 
 
-def score(groups: Groups, settled: Settled, context: Context) -> Scores:
-    """Score every channel; the ratio has no say in it."""
-    base, names = rotated(groups, settled, context)
-    coupling, reference = to_cut(groups, base, settled.recipe)
+def score(groups: Groups, base: Rotated, settled: Settled, context: Context) -> Scores:
+    """Score every channel; the ratio has no say in it.
+
+    Args:
+        groups: the model.
+        base: its original in the basis that suits a cut, see `rotated`.
+        settled: the recipe, and inputs.
+        context: of the run.
+    """
+    whole, names = base
+    coupling, reference = to_cut(groups, whole, settled.recipe)
     values = scores_of(coupling, settled, context)
     if settled.recipe.measures and (moved := settled.feeds.recovered(coupling.graph)):
         context.note(

@@ -39,10 +39,16 @@ def shorten(original: Groups, plan: Plan | None, recipe: Recipe, context: Contex
         return original
     with context.stage("couple"):
         found = asked(original.coupling, recipe, names)
-        coupling = without(original.coupling, found, recipe)
-        sizes = Cost(coupling)(coupling.everything())
+        groups = shortened(original, found, recipe)
     context.reach(Shortened(original, found))
-    return Groups(coupling, sizes, original.given, found, original)
+    return groups
+
+
+def shortened(original: Groups, found: Sequence[Branch], recipe: Recipe) -> Groups:
+    """The model without these of its branches."""
+    coupling = without(original.coupling, found, recipe)
+    sizes = Cost(coupling)(coupling.everything())
+    return Groups(coupling, sizes, original.given, tuple(found), original)
 
 
 def asked(coupling: Coupling, recipe: Recipe, names: Sequence[str] = ()) -> tuple[Branch, ...]:

@@ -26,7 +26,7 @@ from spa.pipeline.prune import deliver, finish
 from spa.pipeline.repair import cut, repair
 from spa.pipeline.report import report_of, reporting
 from spa.pipeline.result import Result
-from spa.pipeline.score import score
+from spa.pipeline.score import rotated, score
 from spa.pipeline.settle import settle
 from spa.pipeline.shorten import left_to_do, share_of_rest, shorten, with_branches
 from spa.pipeline.sign import sign
@@ -76,7 +76,7 @@ def sweep(
         least = replace(recipe, ratio=min(ratios, default=precision))
         share = max(share_of_rest(original, groups, least), LEAST)
         settled = settle(groups, replace(least, ratio=share), context)
-        scores = score(groups, settled, context)
+        scores = score(groups, rotated(groups, settled, context), settled, context)
         kept = Checkpoints("if-kept" if resume else False, [])
         trials = _Trials(original, groups, scores, settled, context, output, kept)
         if ratios:
@@ -105,6 +105,11 @@ def sweep(
 
 
 def _checked(recipe: Recipe, ratios: Sequence[float], precision: float, writes: bool) -> Recipe:
+    if recipe.speedup is not None or recipe.deepens:
+        raise UsageError(
+            "a sweep tries ratios, and bypasses only what is named; leave out --speedup, --depth "
+            "and --width, or use spa prune for each speed"
+        )
     guided = any(asks(recipe, name) for name in QUALITY)
     if not ratios and not guided:
         raise UsageError(

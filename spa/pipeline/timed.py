@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from spa.budgets import allocate, demand
+from spa.budgets.limits import limits
 from spa.budgets.reach import deepest, largest_rest
 from spa.coupling import Coupling, misplaced
 from spa.coupling.cost import Cost
 from spa.coupling.model import KeptUnits
 from spa.errors import ReadError, TargetError
 from spa.latency import Store, Table, Whole, facts, machine, reach, stopwatch
+from spa.latency.clock import Clock
+from spa.latency.menu import menus
 from spa.pipeline.context import Context
 from spa.pipeline.values import Settled
 from spa.recipe import Recipe
@@ -40,12 +43,30 @@ def allocated(
     if whole is None:
         return allocate(coupling, scores, recipe), None
     with context.stage(STAGE):
-        threads = recipe.threads or 0
-        store = Store(machine(recipe.device, threads), cache_folder())
-        table = Table(coupling, store, stopwatch(recipe.device, threads), context.callback)
+        table = _table(recipe, coupling, context)
         reached = reach(coupling, scores, recipe, table, whole)
     met = facts(reached, recipe, table, whole) if reached.aim.measured is not None else None
     return reached.aim.kept, cast("LatencyBudget | None", met)
+
+
+def times_of_nodes(coupling: Coupling, settled: Settled, context: Context) -> dict[int, float]:
+    """What the pieces of the whole model take, as shares of it, by the node that each begins with.
+
+    Raises:
+        ReadError: the model cannot be run.
+    """
+    recipe, whole = settled.recipe, settled.whole
+    assert whole is not None  # time is the budget
+    surfaces = _table(recipe, coupling, context).surfaces(menus(coupling, limits(coupling, recipe)))
+    scale = Clock(coupling, surfaces, whole.fastest, whole.overhead).scale / whole.fastest
+    return {s.piece.nodes[0]: float(s.times[(-1,) * s.times.ndim]) * scale for s in surfaces}
+
+
+def _table(recipe: Recipe, coupling: Coupling, context: Context) -> Table:
+    """Times of pieces on this machine, as far as they are known."""
+    threads = recipe.threads or 0
+    store = Store(machine(recipe.device, threads), cache_folder())
+    return Table(coupling, store, stopwatch(recipe.device, threads), context.callback)
 
 
 def reachable(
@@ -65,6 +86,8 @@ def reachable(
         ReadError: the model cannot be run, so that its time cannot be measured.
     """
     short = None if original in (None, coupling) else coupling.graph.proto
+    if recipe.deepens:  # what branches give is not known yet
+        return _whole(original or coupling, recipe, short) if recipe.of == "latency" else None
     if recipe.of != "latency" or short is None:
         demand(coupling, recipe)
     if recipe.of != "latency":

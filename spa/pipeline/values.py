@@ -19,7 +19,7 @@ from onnx import ModelProto
 from spa.coupling import Coupling
 from spa.coupling.cost import Cost, Sizes
 from spa.coupling.model import KeptUnits
-from spa.depth import Branch
+from spa.depth import Branch, Step
 from spa.executor.survey import Runs
 from spa.graph import Graph
 from spa.latency import Whole
@@ -81,6 +81,23 @@ class Shortened:
 
     original: Groups
     branches: tuple[Branch, ...]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """So many branches out, and widths for the rest of the budget: the mean square error left."""
+
+    branches: int
+    error: float
+
+
+@dataclass(frozen=True, eq=False)
+class Deepened:
+    """How many branches go, of those `order` lists, and what else was tried."""
+
+    order: tuple[Step, ...]
+    tried: tuple[Tried, ...]
+    chosen: int
 
 
 @dataclass(frozen=True, eq=False)

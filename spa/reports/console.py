@@ -36,6 +36,8 @@ def _summary(report: Report) -> Iterator[RenderableType]:
     yield from _gates(report)
     for k, words in enumerate(run.budget(report)):
         yield line("" if k else "Budget", words, "dim" if k else "plain")
+    for words in run.depth(report):
+        yield line("Depth", words, "dim")
     for k, words in enumerate(run.tuned(report)):
         yield line("" if k else "Tuned", words, "dim" if k else "plain")
     yield from _warnings(report)

@@ -8,7 +8,8 @@ from pathlib import PurePath
 from typing import Any, Literal, cast
 
 from spa.reports import wording
-from spa.reports.schema import BranchFacts, Report
+from spa.reports.branches import BranchFacts
+from spa.reports.schema import Report
 from spa.reports.wording import Cell, Table
 
 MOST_BOTTLENECKS = 5
@@ -116,6 +117,22 @@ def budget(report: Report) -> list[str]:
         fixed = "" if bottleneck["shrinks"] else " (fixed)"
         named.append(f"{name} {wording.percent(bottleneck['share'])}{fixed}")
     return [shares, timed, f"time before: {', '.join(named)}"]
+
+
+def depth(report: Report) -> list[str]:
+    """Say how many branches went, and what else was tried."""
+    told = report.get("depth")
+    if not told:
+        return []
+    tried = [
+        f"{each['branches']}: {wording.measure(each['error']) if each['error'] else 'out of reach'}"
+        for each in told["tried"]
+    ]
+    gone = told["chosen"]
+    return [
+        f"{gone} branch{'' if gone == 1 else 'es'} and widths for the rest keep most; error of the "
+        f"outputs by the number of branches: {', '.join(tried)}"
+    ]
 
 
 def tuned(report: Report) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypedDict, cast
 
 from spa.registry import REPORTS, Registry
+from spa.reports.branches import BranchFacts, DepthFacts
 from spa.reports.verdicts import Verdicts
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -51,25 +52,6 @@ class FrozenFacts(TypedDict):
     op: str
     node: str
     channels: int
-
-
-class BranchFacts(TypedDict):
-    """What may be bypassed: `name` is the sum that `node` makes, which becomes its `shortcut`.
-
-    `nodes`, `params` and `macs` are what then goes; an inner branch is part of the outer one's.
-    `reason` says why it may not be bypassed, None where it may.  A `run` ends in no sum: what
-    `node` makes becomes what the run is given.
-    """
-
-    name: str
-    kind: Literal["residual", "run"]
-    op: str
-    node: str
-    shortcut: str
-    nodes: int
-    params: int
-    macs: int
-    reason: str | None
 
 
 class _Output(TypedDict):
@@ -336,6 +318,7 @@ class Report(_Report, Origin, total=False):
     gates: list[Gate]
     branches: list[BranchFacts]
     bypassed: list[BranchFacts]
+    depth: DepthFacts
     check: CheckFacts
     latency_budget: LatencyBudget
     tune: TuneFacts

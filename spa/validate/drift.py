@@ -56,6 +56,16 @@ class Drift:
     classes: Mapping[str, Kept]
 
     @property
+    def error(self) -> float:
+        """One number to choose by: the mean over outputs of the squared `relative`.
+
+        Of labels it is the share that differs; infinite where nothing can be said.
+        """
+        parts = [value**2 for value in self.relative.values() if value is not None]
+        parts += [1.0 - share for share in self.agreement.values() if share is not None]
+        return math.fsum(parts) / len(parts) if parts else math.inf
+
+    @property
     def top1(self) -> float | None:
         """The least share of rows that keep their class, None where no output has any."""
         return min((kept.share for kept in self.classes.values()), default=None)

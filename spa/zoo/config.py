@@ -93,10 +93,11 @@ def _job(plain: Job, common: Common, given: dict[str, Any], hashes: dict[str, st
     timeout = given.pop("timeout", common.timeout)
     memory = given.pop("memory", common.memory)
     _check_limits(plain.name, timeout, memory)
-    if not common.ratio_given and "ratio" not in given:
+    asked = {"ratio", "speedup"}.intersection(given) or common.recipe.speedup is not None
+    if not (common.ratio_given or asked):
         raise _NoRatio(
             f"nothing says how much of {plain.name} is to go; give --ratio (0.5 removes half) or "
-            "a ratio in --config"
+            "--speedup, or a ratio in --config"
         )
     try:
         recipe = replace(common.recipe, **given).validate()
