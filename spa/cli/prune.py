@@ -44,6 +44,8 @@ def prune(source: str, **options: Any) -> Task:
     everything passed.
 
     Example: spa prune model.onnx --ratio 0.5 --report report.html
+
+    Example: spa prune model.onnx --speedup 1.5 --threads 1
     """
     name = files.output_name(source, options["output"], ".spa.onnx")
     output = None if options["dry_run"] else name

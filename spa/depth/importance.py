@@ -30,7 +30,7 @@ class Step:
 
 
 def in_order(
-    found: Iterable[Branch],
+    free: Iterable[Branch],
     cost: Mapping[int, float],
     error: Error,
     enough: float,
@@ -40,9 +40,10 @@ def in_order(
 
     The next one is that whose loss adds least to the error for what it saves: greedy, and lazy, as
     a branch is looked at again only once it has come to the front; what it adds has usually grown.
+    One without which the error is not finite stays.
 
     Args:
-        found: the branches to choose from.
+        free: the branches to choose from.
         cost: shares of the whole, by number of a node; others cost nothing.
         error: of the outputs; the mean square, so that errors of branches about add up.
         enough: the share of the whole to save.
@@ -51,7 +52,7 @@ def in_order(
     nodes = _nodes(gone)
     chosen, steps = list(gone), list[Step]()
     last = error(chosen) if chosen else 0.0
-    waiting = [(-math.inf, k, branch, -1) for k, branch in enumerate(found)]
+    waiting = [(-math.inf, k, branch, -1) for k, branch in enumerate(free)]
     heapify(waiting)
     while waiting and _sum(cost, nodes) < enough:
         _, k, branch, seen = heappop(waiting)
@@ -59,14 +60,13 @@ def in_order(
         if more <= TINY:
             continue  # part of another that has gone
         if seen != len(steps):
-            added = error([*chosen, branch]) - last
-            heappush(waiting, (added / more, k, branch, len(steps)))
+            found = error([*chosen, branch])
+            if math.isfinite(found):
+                heappush(waiting, ((found - last) / more, k, branch, len(steps)))
             continue
         chosen.append(branch)
         nodes |= branch.nodes
         last = error(chosen)
-        if not math.isfinite(last):
-            break
         steps.append(Step(branch, last, _sum(cost, nodes)))
     return tuple(steps)
 

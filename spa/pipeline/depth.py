@@ -18,7 +18,7 @@ import numpy as np
 from onnx import ModelProto
 
 from spa.budgets.limits import holds
-from spa.coupling.per_node import macs_of_nodes
+from spa.coupling.per_node import macs_of_nodes, params_of_nodes
 from spa.depth import Branch, Step, branches, features_of, in_order
 from spa.depth.reach import within
 from spa.errors import ReadError, TargetError
@@ -82,7 +82,12 @@ def deepen(
         if not search.free:
             context.note("no branch of this model may be bypassed")
             return groups, settled
-        found = search.found()
+        try:
+            order = search.ordered()
+        except ReadError as error:
+            context.warn(f"all branches stay, as their importance cannot be measured: {error}")
+            return groups, settled
+        found = search.found(order)
     context.reach(found.facts)
     if found.groups is not groups:
         context.reach(Shortened(found.groups.original, found.groups.bypassed))
@@ -130,13 +135,12 @@ class _Search:
             and holds(whole.graph, each, self.settled.recipe) is None
         )
 
-    def found(self) -> _Found:
+    def found(self, order: tuple[Step, ...]) -> _Found:
         """The best number of branches.
 
         Raises:
             TargetError: none reaches the budget.
         """
-        order = self._ordered()
         done = self.context.counted(None, "choices")
         tried = partial(self._tried, order, done)
         last = len(order)
@@ -146,7 +150,7 @@ class _Search:
             best = _least(lambda k: tried(k).error, last)
         trial = tried(best)
         if trial.trouble is not None:
-            raise trial.trouble
+            raise self.known[max(self.known)].trouble or trial.trouble
         tries = tuple(Tried(k, each.error) for k, each in sorted(self.known.items()))
         facts = Deepened(order, tries, best)
         left = self.settled.whole
@@ -154,12 +158,20 @@ class _Search:
             left = left.without(trial.groups.graph.proto)
         return _Found(trial.groups, replace(self.settled, whole=left), facts)
 
-    def _ordered(self) -> tuple[Step, ...]:
+    def ordered(self) -> tuple[Step, ...]:
+        """The branches in the order of their importance.
+
+        Raises:
+            ReadError: onnxruntime cannot run the whole model.
+        """
         whole = self.groups.original
         looked = [self._few(feeds) for feeds in self._parts[0][:1]]
         names = [name for each in self.free for name in (each.shortcut, each.name)]
         run = self._runner(watched(whole.graph.proto, names))
-        fits = standins(whole.coupling, self.free, (run(feeds, True) for feeds in looked))
+        seen = [run(feeds, True) for feeds in looked]
+        if run.unknown:
+            raise ReadError(f"onnxruntime does not know {run.unknown[0].op_type}")
+        fits = standins(whole.coupling, self.free, seen)
         features = features_of(whole.graph)
         tries = self._runner(watched(gated(whole.graph, fits, self.free), features))
         done = self.context.counted(None, "looks")
@@ -189,11 +201,12 @@ class _Search:
         whole = self.groups.original
         if self.settled.whole is not None:
             return times_of_nodes(whole.coupling, self.settled, self.context)
-        macs = macs_of_nodes(whole.coupling)
+        counted = params_of_nodes if self.settled.recipe.of == "params" else macs_of_nodes
+        costs = counted(whole.coupling)
         carrier = {inner.index: node.index for node in whole.graph.nodes for inner in within(node)}
         found: dict[int, float] = defaultdict(float)
-        for index, several in macs.items():
-            found[carrier.get(index, index)] += several / whole.sizes.macs
+        for index, several in costs.items():
+            found[carrier.get(index, index)] += several / (math.fsum(costs.values()) or 1.0)
         return dict(found)
 
     @cached_property

@@ -146,3 +146,8 @@ def test_costs_of_other_nodes_count_nothing():
     _, known = found(blocks)
     assert in_order(known.found, {}, lambda lost: 1.0, 0.5) == ()
     assert replace(known, found=()).found == ()
+
+
+def test_a_branch_without_which_nothing_is_finite_stays():
+    order, *_ = ordered([1.0, float("inf"), 2.0, float("nan")])
+    assert order == [0, 2]

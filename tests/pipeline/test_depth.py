@@ -167,3 +167,25 @@ def test_a_speedup_is_asked_for_alone(other, tmp_path, monkeypatch, capsys):
 def test_a_speedup_is_more_than_one():
     with pytest.raises(UsageError, match="--speedup must be a factor above 1"):
         Recipe(speedup=1.0).validate()
+
+
+def test_branches_stay_where_onnxruntime_does_not_know_an_operator():
+    def odd(n):
+        y = n.conv(n.input("x", 3, 8, 8), 3, 8)
+        y = n.Add(y, n.conv(n.Relu(n.conv(y, 8, 16)), 16, 8))
+        return n.node("Magic", n.head(y, 8), domain="nobody.knows")
+
+    report = pruned(odd, ratio=0.3, depth="on", scorer="l2", round_to=1).report
+    assert "bypassed" not in report and report["reduction"]["macs"] >= 0.3
+    assert any("onnxruntime does not know Magic" in words for words in report["warnings"])
+
+
+@pytest.mark.parametrize("of", ["macs", "params", "channels"])
+def test_every_unit_that_is_counted_is_met(of):
+    report = pruned(deep.inverted, ratio=0.4, depth="on", of=of, max_layer_ratio=1.0).report
+    assert report["reduction"][of] >= 0.4 - 1e-9
+
+
+def test_where_nothing_reaches_the_ratio_the_farthest_is_told():
+    with pytest.raises(TargetError, match="can be removed"):
+        pruned(idle, ratio=0.99, depth="on")
