@@ -188,4 +188,4 @@ def test_every_unit_that_is_counted_is_met(of):
 
 def test_where_nothing_reaches_the_ratio_the_farthest_is_told():
     with pytest.raises(TargetError, match="can be removed"):
-        pruned(idle, ratio=0.99, depth="on")
+        pruned(idle, ratio=0.999, depth="on")
