@@ -7,6 +7,8 @@ from tests.mutants.edit import Edit
 FOUND = ("tests/depth/test_branches.py",)
 TAKEN = ("tests/depth/test_bypass.py",)
 REFITTED = ("tests/depth/test_refit.py",)
+ORDERED = ("tests/depth/test_importance.py",)
+CHOSEN = ("tests/pipeline/test_depth.py",)
 
 DEPTH_EDITS = (
     Edit(
@@ -169,5 +171,47 @@ DEPTH_EDITS = (
         "    return max(0.0, 1 - (1 - recipe.ratio) * whole / rest)",
         "    return recipe.ratio",
         tests=TAKEN,
+    ),
+    Edit(
+        "what a branch saves has no say in its importance",
+        "spa/depth/importance.py",
+        "                heappush(waiting, ((found - last) / more, k, branch, len(steps)))",
+        "                heappush(waiting, (found - last, k, branch, len(steps)))",
+        tests=ORDERED,
+    ),
+    Edit(
+        "a branch inside another that has gone goes, too",
+        "spa/depth/importance.py",
+        "        if more <= TINY:",
+        "        if False:",
+        tests=ORDERED,
+    ),
+    Edit(
+        "what stands in for a branch has no summand",
+        "spa/repairs/standins.py",
+        "np.nan_to_num(y - slope * x))",
+        "np.zeros_like(y))",
+        tests=ORDERED,
+    ),
+    Edit(
+        "an option does not keep a branch that is chosen",
+        "spa/pipeline/depth.py",
+        "            and holds(whole.graph, each, self.settled.recipe) is None",
+        "",
+        tests=CHOSEN,
+    ),
+    Edit(
+        "branches alone need not be enough",
+        "spa/pipeline/depth.py",
+        '        if small.recipe.width == "off" and not _enough(groups, small):',
+        "        if False:",
+        tests=CHOSEN,
+    ),
+    Edit(
+        "the last number of branches that was tried is taken",
+        "spa/pipeline/depth.py",
+        "        best = min(known, key=lambda k: (known[k], k))",
+        "        best = max(known)",
+        tests=CHOSEN,
     ),
 )
