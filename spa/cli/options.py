@@ -255,16 +255,15 @@ def output(words: str) -> tuple[Decorator]:
 def recipe_of(chosen: Mapping[str, Any]) -> Recipe:
     """The checked recipe of a command's options; what is not given keeps its default."""
     contradict("scorer", "saliency")
-    if "ratio" in chosen and "speedup" in chosen:
-        contradict("ratio", "speedup")
+    contradict("ratio", "speedup")
     given = {name: value for name, value in chosen.items() if name in OPTIONS}
     _settle(given, "reconstruct", "repair")
     return recipe_from(given)
 
 
-def says_how_much(chosen: Mapping[str, Any]) -> bool:
+def says_budget(chosen: Mapping[str, Any]) -> bool:
     """Whether options say how much is to go."""
-    return any(chosen[name] not in (None, ()) for name in ("ratio", "speedup", "bypass"))
+    return any(chosen[name] is not None for name in ("ratio", "speedup"))
 
 
 def _settle(given: dict[str, Any], *names: str) -> None:

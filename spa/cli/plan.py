@@ -41,7 +41,7 @@ def plan(source: str, **options: Any) -> Task:
     to_stdout = output == files.STREAM
 
     def work(callback: Callback) -> Answer:
-        if not declare.says_how_much(options):
+        if not (declare.says_budget(options) or options["bypass"]):
             raise UsageError(
                 "nothing says how much is to go; give --ratio (0.5 removes half), or "
                 "--speedup (1.5 is half as fast again)"
@@ -51,7 +51,7 @@ def plan(source: str, **options: Any) -> Task:
         from spa import pipeline
         from spa.plans import Plan
 
-        alone = Plan({}) if options["ratio"] is None and options["speedup"] is None else None
+        alone = None if declare.says_budget(options) else Plan({})
         made = pipeline.make_plan(files.model_from(source), recipe, callback, plan=alone).plan
         assert made is not None
         if to_stdout:

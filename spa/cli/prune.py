@@ -53,7 +53,7 @@ def prune(source: str, **options: Any) -> Task:
     to_stdout = output == files.STREAM
 
     def work(callback: Callback) -> Answer:
-        if not (declare.says_how_much(options) or options["plan"]):
+        if not (declare.says_budget(options) or options["bypass"] or options["plan"]):
             raise UsageError(
                 "nothing says how much is to go; give --ratio (0.5 removes half), --speedup "
                 "(1.5 is half as fast again) or --plan FILE"
@@ -67,7 +67,7 @@ def prune(source: str, **options: Any) -> Task:
         from spa.plans import Plan
 
         asked = {n: options[n] for n in ("force", "dry_run", "plan", "resume")}
-        if options["ratio"] is None and options["speedup"] is None and options["plan"] is None:
+        if not (declare.says_budget(options) or options["plan"]):
             asked["plan"] = Plan({})  # a bypass alone
         target, model = None if to_stdout else output, files.model_from(source)
         outcome = pipeline.prune(model, recipe, callback, output=target, **asked)

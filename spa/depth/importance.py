@@ -52,21 +52,21 @@ def in_order(
     nodes = _nodes(gone)
     chosen, steps = list(gone), list[Step]()
     last = error(chosen) if chosen else 0.0
-    waiting = [(-math.inf, k, branch, -1) for k, branch in enumerate(free)]
+    waiting = [(-math.inf, k, branch, 0.0, -1) for k, branch in enumerate(free)]
     heapify(waiting)
     while waiting and _sum(cost, nodes) < enough:
-        _, k, branch, seen = heappop(waiting)
+        _, k, branch, found, seen = heappop(waiting)
         more = _sum(cost, branch.nodes - nodes)
         if more <= TINY:
             continue  # part of another that has gone
         if seen != len(steps):
             found = error([*chosen, branch])
             if math.isfinite(found):
-                heappush(waiting, ((found - last) / more, k, branch, len(steps)))
+                heappush(waiting, ((found - last) / more, k, branch, found, len(steps)))
             continue
         chosen.append(branch)
         nodes |= branch.nodes
-        last = error(chosen)
+        last = found  # nothing has gone since it was looked at
         steps.append(Step(branch, last, _sum(cost, nodes)))
     return tuple(steps)
 

@@ -15,6 +15,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import ModelProto
 
 from spa.budgets.limits import holds
@@ -22,6 +23,7 @@ from spa.coupling.per_node import macs_of_nodes, params_of_nodes
 from spa.depth import Branch, Step, branches, features_of, in_order
 from spa.depth.reach import within
 from spa.errors import ReadError, TargetError
+from spa.events import Advance
 from spa.executor.survey import Runs
 from spa.latency.target import TOLERANCE
 from spa.pipeline.bypass import to_cut
@@ -37,7 +39,7 @@ from spa.probes import Probe
 from spa.recipe import Recipe
 from spa.repairs.standins import standins
 from spa.rewrite.gated import gate_of, gated
-from spa.validate import total
+from spa.validate import drift, total
 from spa.validate.borders import watched
 from spa.validate.runs import Runner
 from spa.validate.silent import amounts
@@ -99,7 +101,6 @@ class _Trial:
     """One number of branches: the model without them, and the mean square error that is left."""
 
     groups: Groups
-    settled: Settled
     error: float
     trouble: TargetError | None = None
 
@@ -122,13 +123,17 @@ class _Search:
     known: dict[int, _Trial] = field(default_factory=dict)
 
     @cached_property
+    def _every(self) -> tuple[Branch, ...]:
+        return branches(self.groups.original.coupling).found
+
+    @cached_property
     def free(self) -> tuple[Branch, ...]:
         """The branches that may go: sums of floats, which no option keeps."""
         whole = self.groups.original
         gone = {each.name for each in self.groups.bypassed}
         return tuple(
             each
-            for each in branches(whole.coupling).found
+            for each in self._every
             if each.kind == "residual"
             and each.name not in gone
             and whole.graph.dtypes[each.end].kind == "f"
@@ -165,32 +170,31 @@ class _Search:
             ReadError: onnxruntime cannot run the whole model.
         """
         whole = self.groups.original
-        looked = [self._few(feeds) for feeds in self._parts[0][:1]]
+        looked = self._few(self._parts[0][0])
         names = [name for each in self.free for name in (each.shortcut, each.name)]
         run = self._runner(watched(whole.graph.proto, names))
-        seen = [run(feeds, True) for feeds in looked]
+        seen = run(looked, True)
         if run.unknown:
             raise ReadError(f"onnxruntime does not know {run.unknown[0].op_type}")
-        fits = standins(whole.coupling, self.free, seen)
+        fits = standins(whole.coupling, self.free, [seen])
         features = features_of(whole.graph)
         tries = self._runner(watched(gated(whole.graph, fits, self.free), features))
         done = self.context.counted(None, "looks")
 
-        def made(feeds: Feeds, gone: Sequence[Branch]) -> dict[str, Any]:
+        def made(gone: Sequence[Branch]) -> dict[str, Any]:
             off = {each.name for each in gone}
             gates = {
                 gate_of(each): np.array(each.name not in off, whole.graph.dtypes[each.end])
                 for each in self.free
             }
-            values = tries({**feeds, **gates}, True)
+            values = tries({**looked, **gates}, True)
             return {name: values[name] for name in features}
 
-        before = [made(feeds, ()) for feeds in looked]
+        before = made(())
 
         def error(gone: Sequence[Branch]) -> float:
-            pairs = zip(before, (made(feeds, gone) for feeds in looked), strict=True)
             done()
-            return total(pairs).error
+            return drift(before, made(gone)).error
 
         gone = self.groups.bypassed
         return in_order(self.free, self._cost, error, self.settled.recipe.ratio, gone)
@@ -239,7 +243,7 @@ class _Search:
         return {name: array[:rows] for name, array in feeds.items()}
 
     @cached_property
-    def _scores(self) -> Any:
+    def _scores(self) -> NDArray[np.float64]:
         """Scores of the model with its branches, float64 `[labels]`, for all trials."""
         return scores_of(self.base[0], self._small, self.context)
 
@@ -255,7 +259,7 @@ class _Search:
             whole=whole and whole.brief(),
         )
 
-    def _tried(self, order: Sequence[Step], done: Any, count: int) -> _Trial:
+    def _tried(self, order: Sequence[Step], done: Advance, count: int) -> _Trial:
         if count not in self.known:
             self.known[count] = self._trial([each.branch for each in order[:count]])
             done()
@@ -265,7 +269,7 @@ class _Search:
         small, original = self._small, self.groups.original
         aside = Context(self.context.command)
         names = {each.name for each in (*self.groups.bypassed, *gone)}
-        found = [each for each in branches(original.coupling).found if each.name in names]
+        found = [each for each in self._every if each.name in names]
         groups = shortened(original, found, small.recipe) if gone else self.groups
         if small.whole is not None and gone:
             small = replace(small, whole=small.whole.without(groups.graph.proto))
@@ -273,8 +277,8 @@ class _Search:
             choice = self._choice(groups, small, aside)
             made = repair(cut(choice, aside, checked=True), small, aside)
         except TargetError as error:
-            return _Trial(groups, small, math.inf, error)
-        return _Trial(groups, small, self._error(made.model))
+            return _Trial(groups, math.inf, error)
+        return _Trial(groups, self._error(made.model))
 
     def _choice(self, groups: Groups, small: Settled, aside: Context) -> Choice:
         coupling, reference = to_cut(groups, self.base[0], small.recipe)

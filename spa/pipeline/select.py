@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from spa.pipeline.choose import choose, follow
 from spa.pipeline.context import Context
@@ -10,7 +12,7 @@ from spa.pipeline.depth import deepen
 from spa.pipeline.score import rotated, score
 from spa.pipeline.settle import settle
 from spa.pipeline.shorten import left_to_do, nothing_more, shorten, with_branches
-from spa.pipeline.values import Choice, Groups, Settled
+from spa.pipeline.values import Choice, Groups, Scores, Settled
 from spa.plans import Plan
 from spa.recipe import Recipe
 
@@ -48,20 +50,37 @@ def select(original: Groups, plan: Plan | None, recipe: Recipe, context: Context
     share, following = left_to_do(original, groups, plan, recipe)
     settled = settle(groups, replace(recipe, ratio=share), context, following)
     context.reach(settled)
+    whole = settled.at(recipe.ratio)
     if following is not None:
-        choice = follow(groups, following, settled, context)
-        whole = settled.at(recipe.ratio)
+        choice = with_branches(follow(groups, following, whole, context), groups, recipe)
     else:
         base = rotated(groups, settled, context)
-        whole = settled.at(recipe.ratio)
         groups, whole = deepen(groups, base, whole, context)
-        share, following = left_to_do(original, groups, None, whole.recipe)
-        if recipe.width == "off":
-            following = nothing_more(whole.recipe)
-        if following is not None:
-            choice = follow(groups, following, whole, context)
-        else:
-            scores = score(groups, base, whole, context)
-            choice = choose(scores, whole.at(share), context)
-    choice = context.reach(with_branches(choice, groups, whole.recipe))
-    return Selected(groups, context.reach(whole), choice)
+        scores = partial(score, groups, base, whole, context)
+        choice = within_budget(groups, scores, whole, context)
+    return Selected(groups, context.reach(whole), context.reach(choice))
+
+
+def within_budget(
+    groups: Groups, scores: Callable[[], Scores], settled: Settled, context: Context
+) -> Choice:
+    """The channels that stay once the branches have gone.
+
+    Args:
+        groups: the model without these branches.
+        scores: of its channels, made if they are asked for.
+        settled: with the recipe of the whole model.
+        context: of the run.
+
+    Raises:
+        TargetError: no choice reaches the budget.
+    """
+    recipe = settled.recipe
+    share, nothing = left_to_do(groups.original, groups, None, recipe)
+    if recipe.width == "off":
+        nothing = nothing_more(recipe)
+    if nothing is not None:
+        choice = follow(groups, nothing, settled, context)
+    else:
+        choice = choose(scores(), settled.at(share), context)
+    return with_branches(choice, groups, recipe)

@@ -16,7 +16,6 @@ from typing import Any
 
 from spa.errors import SpaError, TargetError, UsageError, VerifyError
 from spa.events import Callback, Step, quiet
-from spa.pipeline.choose import choose, follow
 from spa.pipeline.context import Context
 from spa.pipeline.files import check_output, files_read
 from spa.pipeline.gates import check_sizes, limit_of, score_original
@@ -27,8 +26,9 @@ from spa.pipeline.repair import cut, repair
 from spa.pipeline.report import report_of, reporting
 from spa.pipeline.result import Result
 from spa.pipeline.score import rotated, score
+from spa.pipeline.select import within_budget
 from spa.pipeline.settle import settle
-from spa.pipeline.shorten import left_to_do, share_of_rest, shorten, with_branches
+from spa.pipeline.shorten import share_of_rest, shorten
 from spa.pipeline.sign import sign
 from spa.pipeline.tuning import Checkpoints, check_tuning, heal
 from spa.pipeline.values import Choice, Groups, Scores, Settled, Tuned, Written
@@ -237,13 +237,7 @@ class _Trials:
 
     def _chosen(self, settled: Settled, branch: Context) -> Choice:
         """What stays at a ratio, which is of the model with its branches."""
-        recipe = settled.recipe
-        share, plan = left_to_do(self.original, self.groups, None, recipe)
-        if plan is not None:
-            choice = follow(self.groups, plan, settled, branch)
-        else:
-            choice = choose(self.scores, settled.at(share), branch)
-        return with_branches(choice, self.groups, recipe)
+        return within_budget(self.groups, lambda: self.scores, settled, branch)
 
     def _written(self, choice: Choice, settled: Settled, branch: Context) -> Written:
         made = repair(cut(choice, branch, checked=True), settled, branch)

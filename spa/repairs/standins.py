@@ -48,27 +48,20 @@ class _Sums:
 
     def __init__(self, axes: tuple[int, ...]) -> None:
         self.axes, self.count = axes, 0
-        self.x: Any = 0.0
-        self.y: Any = 0.0
-        self.xx: Any = 0.0
-        self.xy: Any = 0.0
+        self.sums = np.zeros(4)
+        """Of x, y, x² and xy."""
 
     def add(self, x: Array, y: Array) -> None:
         x, y = (each.astype(np.float64) for each in (x, y))
         self.count += int(np.prod([x.shape[axis] for axis in self.axes]))
-        over: dict[str, Any] = {"axis": self.axes, "keepdims": True}
-        self.x = self.x + x.sum(**over)
-        self.y = self.y + y.sum(**over)
-        self.xx = self.xx + np.square(x).sum(**over)
-        self.xy = self.xy + (x * y).sum(**over)
+        parts = [part.sum(axis=self.axes, keepdims=True) for part in (x, y, np.square(x), x * y)]
+        self.sums = np.stack(parts) + self.sums.reshape(4, *self.sums.shape[1:] or [1] * x.ndim)
 
     @property
     def fitted(self) -> StandIn:
         """What is to be added to the shortcut."""
-        count = max(self.count, 1)
-        x, y = self.x / count, self.y / count
-        spread = self.xx / count - np.square(x)
-        both = self.xy / count - x * y
-        usable = spread > TINY * (self.xx / count)
+        x, y, square, product = self.sums / max(self.count, 1)
+        spread, both = square - np.square(x), product - x * y
+        usable = spread > TINY * square
         slope = np.divide(both, spread, out=np.ones_like(both), where=usable)
         return StandIn(np.nan_to_num(slope - 1.0), np.nan_to_num(y - slope * x))

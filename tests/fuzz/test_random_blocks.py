@@ -12,8 +12,7 @@ from spa.coupling import Coupling, analyse
 from spa.depth import Branch, branches
 from spa.depth.reach import Reach
 from spa.graph import read
-from spa.rewrite import bypass
-from tests.fuzz.test_random_depth import swapped
+from tests.fuzz.test_random_depth import take_the_branch
 from tests.fuzz.trial import NOWHERE, OK, WRONG, refusals, trial_blocks
 from tests.nets.random_blocks import random_blocks_net
 from tests.nets.random_blocks_steps import FAMILIES
@@ -104,12 +103,7 @@ def test_a_sum_that_becomes_the_wrong_operand_is_found(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the sum is part of another operator."""
-    real = bypass.bypassed
-
-    def wrong(graph, branches):
-        return real(graph, [swapped(each) for each in branches])
-
-    monkeypatch.setattr("tests.fuzz.trial.bypassed", wrong)
+    take_the_branch(monkeypatch)
     place = [*FAMILIES].index(family)
     seeds = range(place, 4 * len(FAMILIES), len(FAMILIES))
     assert any(trial_blocks(seed).state == WRONG for seed in seeds)
