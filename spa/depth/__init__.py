@@ -2,6 +2,6 @@
 
 from spa.depth.branches import Branch, Branches, Refused, branches
 from spa.depth.features import features_of
-from spa.depth.importance import Step, in_order
+from spa.depth.importance import Order, Step
 
-__all__ = ["Branch", "Branches", "Refused", "Step", "branches", "features_of", "in_order"]
+__all__ = ["Branch", "Branches", "Order", "Refused", "Step", "branches", "features_of"]

@@ -29,46 +29,62 @@ class Step:
     saved: float
 
 
-def in_order(
-    free: Iterable[Branch],
-    cost: Mapping[int, float],
-    error: Error,
-    enough: float,
-    gone: Sequence[Branch] = (),
-) -> tuple[Step, ...]:
-    """Branches in the order in which to lose them, until enough is saved.
+class Order:
+    """Branches in the order in which to lose them, found as far as somebody asks.
 
     The next one is that whose loss adds least to the error for what it saves: greedy, and lazy, as
     a branch is looked at again only once it has come to the front; what it adds has usually grown.
     One without which the error is not finite stays.
-
-    Args:
-        free: the branches to choose from.
-        cost: shares of the whole, by number of a node; others cost nothing.
-        error: of the outputs; the mean square, so that errors of branches about add up.
-        enough: the share of the whole to save.
-        gone: branches that have gone before.
     """
-    nodes = _nodes(gone)
-    chosen, steps = list(gone), list[Step]()
-    last = error(chosen) if chosen else 0.0
-    waiting = [(-math.inf, k, branch, 0.0, -1) for k, branch in enumerate(free)]
-    heapify(waiting)
-    while waiting and _sum(cost, nodes) < enough:
-        _, k, branch, found, seen = heappop(waiting)
-        more = _sum(cost, branch.nodes - nodes)
+
+    def __init__(
+        self,
+        free: Iterable[Branch],
+        cost: Mapping[int, float],
+        error: Error,
+        gone: Sequence[Branch] = (),
+    ) -> None:
+        """Begin with nothing lost.
+
+        Args:
+            free: the branches to choose from.
+            cost: shares of the whole, by number of a node; others cost nothing.
+            error: of the outputs; the mean square, so that errors of branches about add up.
+            gone: branches that have gone before.
+        """
+        self._cost, self._error = cost, error
+        self._nodes, self._chosen, self._steps = _nodes(gone), list(gone), list[Step]()
+        self._first = _sum(cost, self._nodes)
+        self._last = error(self._chosen) if gone else 0.0
+        self._waiting = [(-math.inf, k, branch, 0.0, -1) for k, branch in enumerate(free)]
+        heapify(self._waiting)
+
+    def until(self, enough: float) -> tuple[Step, ...]:
+        """So many as save a share of the whole; all there are, where these save less."""
+        while self._waiting and self._saved(len(self._steps)) < enough:
+            self._look()
+        count = sum(self._saved(k) < enough for k in range(len(self._steps)))
+        return tuple(self._steps[:count])
+
+    def _saved(self, count: int) -> float:
+        return self._steps[count - 1].saved if count else self._first
+
+    def _look(self) -> None:
+        """Look at the branch at the front; where it is still there then, it goes."""
+        _, k, branch, found, seen = heappop(self._waiting)
+        more = _sum(self._cost, branch.nodes - self._nodes)
         if more <= TINY:
-            continue  # part of another that has gone
-        if seen != len(steps):
-            found = error([*chosen, branch])
+            return  # part of another that has gone
+        if seen != len(self._steps):
+            found = self._error([*self._chosen, branch])
             if math.isfinite(found):
-                heappush(waiting, ((found - last) / more, k, branch, found, len(steps)))
-            continue
-        chosen.append(branch)
-        nodes |= branch.nodes
-        last = found  # nothing has gone since it was looked at
-        steps.append(Step(branch, last, _sum(cost, nodes)))
-    return tuple(steps)
+                again = (found - self._last) / more
+                heappush(self._waiting, (again, k, branch, found, len(self._steps)))
+            return
+        self._chosen.append(branch)
+        self._nodes |= branch.nodes
+        self._last = found  # nothing has gone since it was looked at
+        self._steps.append(Step(branch, found, _sum(self._cost, self._nodes)))
 
 
 def _nodes(found: Iterable[Branch]) -> frozenset[int]:

@@ -20,11 +20,12 @@ from onnx import ModelProto
 
 from spa.budgets.limits import holds
 from spa.coupling.per_node import macs_of_nodes, params_of_nodes
-from spa.depth import Branch, Step, branches, features_of, in_order
+from spa.depth import Branch, Order, Step, branches, features_of
 from spa.depth.reach import within
 from spa.errors import ReadError, TargetError
 from spa.events import Advance
 from spa.executor.survey import Runs
+from spa.latency import Whole
 from spa.latency.target import TOLERANCE
 from spa.pipeline.bypass import to_cut
 from spa.pipeline.choose import carried, choose
@@ -58,44 +59,6 @@ TRIALS = 6
 Feeds = Mapping[str, Any]
 
 
-def deepen(
-    groups: Groups, base: Rotated, settled: Settled, context: Context
-) -> tuple[Groups, Settled]:
-    """Leave out the branches without which the budget costs least, where the recipe allows it.
-
-    Args:
-        groups: the model, perhaps without some branches already.
-        base: its original in the basis that suits a cut, and what that has changed.
-        settled: with the recipe of the whole model, and inputs.
-        context: of the run.
-
-    Returns:
-        The model without these branches, and the same recipe, with the time that is left where
-        that is the budget.
-
-    Raises:
-        TargetError: no choice reaches the budget.
-        ReadError: the model cannot be run, or nothing can feed it.
-    """
-    if not settled.recipe.deepens:
-        return groups, settled
-    with context.stage(STAGE):
-        search = _Search(groups, base, settled, context)
-        if not search.free:
-            context.note("no branch of this model may be bypassed")
-            return groups, settled
-        try:
-            order = search.ordered()
-        except ReadError as error:
-            context.warn(f"all branches stay, as their importance cannot be measured: {error}")
-            return groups, settled
-        found = search.found(order)
-    context.reach(found.facts)
-    if found.groups is not groups:
-        context.reach(Shortened(found.groups.original, found.groups.bypassed))
-    return found.groups, found.settled
-
-
 @dataclass(frozen=True, eq=False)
 class _Trial:
     """One number of branches: the model without them, and the mean square error that is left."""
@@ -113,14 +76,58 @@ class _Found:
 
 
 @dataclass(eq=False)
-class _Search:
-    """Of one model."""
+class Deepening:
+    """Of one model, for any budget: what does not hang on it is looked at once.
+
+    Attributes:
+        groups: the model, perhaps without some branches already.
+        base: its original in the basis that suits a cut, and what that has changed.
+        settled: with the recipe of the whole model, and inputs.
+        context: of the run.
+    """
 
     groups: Groups
     base: Rotated
     settled: Settled
     context: Context
-    known: dict[int, _Trial] = field(default_factory=dict)
+    known: dict[tuple[float, int], _Trial] = field(default_factory=dict)
+    """By ratio and number of branches."""
+    _short: dict[int, tuple[Groups, Whole | None]] = field(default_factory=dict)
+    """By number of branches: the model without them, and what is left of its time."""
+
+    def __call__(self, settled: Settled, context: Context) -> tuple[Groups, Settled]:
+        """Leave out the branches without which a budget costs least, where the recipe allows it.
+
+        Args:
+            settled: with the recipe of the whole model; only its budget may be another.
+            context: of this choice.
+
+        Returns:
+            The model without these branches, and the same recipe, with the time that is left where
+            that is the budget.
+
+        Raises:
+            TargetError: no choice reaches the budget.
+            ReadError: the model cannot be run, or nothing can feed it.
+        """
+        self.settled, self.context = settled, context
+        if not settled.recipe.deepens:
+            return self.groups, settled
+        with context.stage(STAGE):
+            if not self.free:
+                context.note("no branch of this model may be bypassed")
+                return self.groups, settled
+            try:
+                order = self._order.until(settled.recipe.ratio)
+            except ReadError as error:
+                words = f"all branches stay, as their importance cannot be measured: {error}"
+                context.warn(words)
+                return self.groups, settled
+            found = self.found(order)
+        context.reach(found.facts)
+        if found.groups is not self.groups:
+            context.reach(Shortened(found.groups.original, found.groups.bypassed))
+        return found.groups, found.settled
 
     @cached_property
     def _every(self) -> tuple[Branch, ...]:
@@ -153,17 +160,19 @@ class _Search:
             best = next((k for k in range(last + 1) if tried(k).trouble is None), last)
         else:
             best = _least(lambda k: tried(k).error, last)
-        trial = tried(best)
+        trial, ratio = tried(best), self.settled.recipe.ratio
+        known = {k: each for (asked, k), each in self.known.items() if asked == ratio}
         if trial.trouble is not None:
-            raise self.known[max(self.known)].trouble or trial.trouble
-        tries = tuple(Tried(k, each.error) for k, each in sorted(self.known.items()))
+            raise known[max(known)].trouble or trial.trouble
+        tries = tuple(Tried(k, each.error) for k, each in sorted(known.items()))
         facts = Deepened(order, tries, best)
         left = self.settled.whole
         if left is not None and best:  # measured for good
             left = left.without(trial.groups.graph.proto)
         return _Found(trial.groups, replace(self.settled, whole=left), facts)
 
-    def ordered(self) -> tuple[Step, ...]:
+    @cached_property
+    def _order(self) -> Order:
         """The branches in the order of their importance.
 
         Raises:
@@ -197,7 +206,7 @@ class _Search:
             return drift(before, made(gone)).error
 
         gone = self.groups.bypassed
-        return in_order(self.free, self._cost, error, self.settled.recipe.ratio, gone)
+        return Order(self.free, self._cost, error, gone)
 
     @cached_property
     def _cost(self) -> dict[int, float]:
@@ -260,19 +269,28 @@ class _Search:
         )
 
     def _tried(self, order: Sequence[Step], done: Advance, count: int) -> _Trial:
-        if count not in self.known:
-            self.known[count] = self._trial([each.branch for each in order[:count]])
+        key = self.settled.recipe.ratio, count
+        if key not in self.known:
+            self.known[key] = self._trial([each.branch for each in order[:count]])
             done()
-        return self.known[count]
+        return self.known[key]
+
+    def _without(self, gone: Sequence[Branch], whole: Whole | None) -> tuple[Groups, Whole | None]:
+        """The model without the first branches of the order, and what is left of its time."""
+        if not gone:
+            return self.groups, whole
+        if len(gone) not in self._short:
+            names = {each.name for each in (*self.groups.bypassed, *gone)}
+            found = [each for each in self._every if each.name in names]
+            groups = shortened(self.groups.original, found, self.settled.recipe)
+            left = whole and whole.without(groups.graph.proto)
+            self._short[len(gone)] = groups, left
+        return self._short[len(gone)]
 
     def _trial(self, gone: Sequence[Branch]) -> _Trial:
-        small, original = self._small, self.groups.original
-        aside = Context(self.context.command)
-        names = {each.name for each in (*self.groups.bypassed, *gone)}
-        found = [each for each in self._every if each.name in names]
-        groups = shortened(original, found, small.recipe) if gone else self.groups
-        if small.whole is not None and gone:
-            small = replace(small, whole=small.whole.without(groups.graph.proto))
+        aside, small = Context(self.context.command), self._small
+        groups, left = self._without(gone, small.whole)
+        small = replace(small, whole=left)
         try:
             choice = self._choice(groups, small, aside)
             made = repair(cut(choice, aside, checked=True), small, aside)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from spa.pipeline.choose import choose, follow
 from spa.pipeline.context import Context
-from spa.pipeline.depth import deepen
-from spa.pipeline.score import rotated, score
+from spa.pipeline.depth import Deepening
+from spa.pipeline.score import Rotated, rotated, score
 from spa.pipeline.settle import settle
 from spa.pipeline.shorten import left_to_do, nothing_more, shorten, with_branches
 from spa.pipeline.values import Choice, Groups, Scores, Settled
@@ -51,14 +51,50 @@ def select(original: Groups, plan: Plan | None, recipe: Recipe, context: Context
     settled = settle(groups, replace(recipe, ratio=share), context, following)
     context.reach(settled)
     whole = settled.at(recipe.ratio)
-    if following is not None:
-        choice = with_branches(follow(groups, following, whole, context), groups, recipe)
-    else:
-        base = rotated(groups, settled, context)
-        groups, whole = deepen(groups, base, whole, context)
-        scores = partial(score, groups, base, whole, context)
-        choice = within_budget(groups, scores, whole, context)
+    if following is None:
+        return Selector(groups, rotated(groups, settled, context))(whole, context)
+    choice = with_branches(follow(groups, following, whole, context), groups, recipe)
     return Selected(groups, context.reach(whole), context.reach(choice))
+
+
+@dataclass(eq=False)
+class Selector:
+    """Chooses by scores, for one budget or several: what does not hang on that is done once.
+
+    Attributes:
+        groups: the model, without the branches that are named.
+        base: its original in the basis that suits a cut.
+    """
+
+    groups: Groups
+    base: Rotated
+    _deepening: Deepening | None = None
+    _scores: dict[Groups, Scores] = field(default_factory=dict)
+
+    def __call__(self, settled: Settled, context: Context) -> Selected:
+        """Decide what goes.
+
+        Args:
+            settled: with the recipe of the whole model; from one choice to the next only the budget
+                may change.
+            context: of this choice.
+
+        Raises:
+            TargetError: no choice reaches the budget.
+            ReadError: the model cannot be measured as asked.
+        """
+        if self._deepening is None:
+            self._deepening = Deepening(self.groups, self.base, settled, context)
+        groups, settled = self._deepening(settled, context)
+        scores = partial(self.scores, groups, settled, context)
+        choice = within_budget(groups, scores, settled, context)
+        return Selected(groups, context.reach(settled), context.reach(choice))
+
+    def scores(self, groups: Groups, settled: Settled, context: Context) -> Scores:
+        """Those of the model without some branches, made once."""
+        if groups not in self._scores:
+            self._scores[groups] = score(groups, self.base, settled, context)
+        return self._scores[groups]
 
 
 def within_budget(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spa import runtime
-from spa.depth import features_of, in_order
+from spa.depth import Order, features_of
 from spa.graph import read
 from spa.repairs.standins import standins
 from spa.rewrite.gated import gate_of, gated
@@ -40,7 +40,7 @@ def ordered(harm, saves=None, enough=1.0, gone=0):
         return sum(harm[k] for k in asked[-1])
 
     before, rest = known.found[:gone], known.found[gone:]
-    steps = in_order(rest, cost, error, enough, before)
+    steps = Order(rest, cost, error, before).until(enough)
     return [places[step.branch.name] for step in steps], steps, asked
 
 
@@ -78,7 +78,7 @@ def test_a_branch_inside_one_that_has_gone_is_no_step():
     outer = max(known.found, key=lambda each: len(each.nodes))
     cost = {index: 1.0 / len(coupling.graph.nodes) for index in outer.nodes}
     inner_first = {each.name: float(each is not outer) for each in known.found}
-    steps = in_order(known.found, cost, lambda lost: sum(inner_first[b.name] for b in lost), 9.0)
+    steps = Order(known.found, cost, lambda lost: sum(inner_first[b.name] for b in lost)).until(9.0)
     assert [step.branch.name for step in steps] == [outer.name]
 
 
@@ -144,7 +144,7 @@ def test_a_model_without_products_is_judged_by_its_outputs():
 
 def test_costs_of_other_nodes_count_nothing():
     _, known = found(blocks)
-    assert in_order(known.found, {}, lambda lost: 1.0, 0.5) == ()
+    assert Order(known.found, {}, lambda lost: 1.0).until(0.5) == ()
     assert replace(known, found=()).found == ()
 
 

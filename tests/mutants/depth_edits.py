@@ -175,8 +175,8 @@ DEPTH_EDITS = (
     Edit(
         "what a branch saves has no say in its importance",
         "spa/depth/importance.py",
-        "                heappush(waiting, ((found - last) / more, k, branch, found, len(steps)))",
-        "                heappush(waiting, (found - last, k, branch, found, len(steps)))",
+        "                again = (found - self._last) / more",
+        "                again = found - self._last",
         tests=ORDERED,
     ),
     Edit(
