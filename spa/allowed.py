@@ -65,8 +65,9 @@ Switch = Annotated[bool, Meta(description="must be true or false")]
 Budget = Annotated[
     str,
     Meta(
-        pattern=r"^\s*(?=[\d.]*[1-9])\d+(\.\d+)?\s*(s|m|min|h)\s*$|^\s*[1-9]\d*\s*steps\s*$",
-        description="must be a time such as 5m, 90s or 1h, or a number of steps such as 400steps",
+        pattern=r"^(auto|off)$|^\s*(?=[\d.]*[1-9])\d+(\.\d+)?\s*(s|m|min|h)\s*$|^\s*[1-9]\d*\s*steps\s*$",
+        description="must be a time such as 5m, 90s or 1h, a number of steps such as 400steps, "
+        '"auto" or "off"',
     ),
 ]
 Path = Annotated[str, Meta(description="must be the path of a file")]

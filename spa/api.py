@@ -69,7 +69,7 @@ def prune(
     repair: str = "auto",
     sequential: bool = True,
     rotate: bool = True,
-    tune: str | None = None,
+    tune: str = "auto",
     batch_norm: bool = True,
     steps: int = 1,
     memory: int | None = None,

@@ -241,12 +241,12 @@ class Recipe:
     rotate: allowed.Switch = asked(
         True, "Keeping accuracy", "Mix channels between linear maps first, so that few carry most."
     )
-    tune: allowed.Budget | None = asked(
-        None,
+    tune: allowed.Budget = asked(
+        "auto",
         "Keeping accuracy",
         "Tune what stays by gradients for so long (5m, or 400steps): the original teaches, no "
-        "labels are needed.  Needs PyTorch.",
-        form="TIME",
+        "labels are needed; auto: where PyTorch is and a scorer measures, 5 minutes at most.",
+        form="TIME|off",
         shown=True,
     )
     batch_norm: allowed.Switch = asked(
@@ -291,6 +291,11 @@ class Recipe:
         if self.saliency is not None:
             return False
         return self.scorer == "auto" or bool(CRITERIA.says(self.scorer, "measures"))
+
+    @property
+    def tunes(self) -> bool:
+        """Whether tuning by gradients was asked for, and how long."""
+        return self.tune not in ("auto", "off")
 
     @property
     def differentiates(self) -> bool:

@@ -50,6 +50,20 @@ def nothing_about_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spa.cli.progress.EVERY_SECONDS", math.inf)
 
 
+@pytest.fixture
+def tuned_by_default() -> None:
+    """For tests that are of it: it takes up to five minutes where there is torch."""
+
+
+@pytest.fixture(autouse=True)
+def tuned_when_asked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is tuned but what a test asks for."""
+    if "tuned_by_default" not in request.fixturenames and find_spec("torch") is not None:
+        monkeypatch.setattr("spa.pipeline.heal.installed", lambda: False)
+        for command in ("PRUNE", "APPLY", "ZOO"):
+            monkeypatch.setenv(f"SPA_{command}_TUNE", "off")
+
+
 @pytest.fixture(autouse=True)
 def inputs_as_made(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Moving inputs by gradients takes minutes; only tests of torch do it, where there is one."""

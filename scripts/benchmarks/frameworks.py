@@ -108,7 +108,7 @@ def chain(
     }
     rows = []
     for ratio in ratios:
-        pruned = spa.prune(model, ratio, seed=seed, output=slim, force=True)
+        pruned = spa.prune(model, ratio, seed=seed, tune="off", output=slim, force=True)
         spa.tune(model, slim, steps=steps, calib=calib, seed=seed, output=healed, force=True)
         small = side.back(net, model, healed)
         narrow, wanted = side.logits(small, data.test), of_file(healed, test)

@@ -34,7 +34,7 @@ FORMS: Mapping[str, Mapping[str, Any]] = {
     "FILE": {"type": click.Path()},
     "PATH": {"type": click.Path()},
     "COMMAND": {},
-    "TIME": {},
+    "TIME|off": {},
 }
 """What reads a value, by how it is written."""
 

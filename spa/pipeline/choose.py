@@ -75,6 +75,8 @@ def recipe_facts(recipe: Recipe) -> dict[str, Any]:
     told = {name: value for name, value in as_json(recipe).items() if name not in LATER}
     if not recipe.measures or told["invert"] == "off":
         del told["invert"]  # which then had no say
+    if not recipe.tunes:
+        del told["tune"]  # which has none in any case; what was asked for is for whoever repeats it
     return told
 
 

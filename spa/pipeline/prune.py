@@ -21,6 +21,7 @@ from spa.graph import save
 from spa.pipeline.context import Context
 from spa.pipeline.files import check_output, files_read, staged
 from spa.pipeline.gates import check_gates, score_original
+from spa.pipeline.heal import heal
 from spa.pipeline.load import couple, load, sizes_note
 from spa.pipeline.repair import cut, repair
 from spa.pipeline.report import report_of, reporting
@@ -28,7 +29,7 @@ from spa.pipeline.result import Result
 from spa.pipeline.select import select
 from spa.pipeline.settle import heads_of
 from spa.pipeline.sign import sign
-from spa.pipeline.tuning import Checkpoints, Resume, check_tuning, heal
+from spa.pipeline.tuning import Checkpoints, Resume, check_tuning
 from spa.pipeline.values import Options, Planned, Settled, Written
 from spa.pipeline.verdict import judge
 from spa.plans import Plan

@@ -95,7 +95,7 @@ def _check_gradients(recipe: Recipe) -> None:
         import spa.torch
 
         _ = spa.torch.load
-    elif recipe.labels is not None and recipe.tune is None:
+    elif recipe.labels is not None and not recipe.tunes:
         names = ", ".join(n for n, each in CRITERIA.own.items() if each.known.facts["gradients"])
         raise UsageError(
             f"--labels are for scorers of gradients ({names}) and for --tune; choose one of them "

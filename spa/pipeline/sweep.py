@@ -19,6 +19,7 @@ from spa.events import Callback, Step, quiet
 from spa.pipeline.context import Context
 from spa.pipeline.files import check_output, files_read
 from spa.pipeline.gates import check_sizes, limit_of, score_original
+from spa.pipeline.heal import heal
 from spa.pipeline.load import couple, load, sizes_note
 from spa.pipeline.next_step import prune_line
 from spa.pipeline.prune import deliver, finish
@@ -30,7 +31,7 @@ from spa.pipeline.select import within_budget
 from spa.pipeline.settle import settle
 from spa.pipeline.shorten import share_of_rest, shorten
 from spa.pipeline.sign import sign
-from spa.pipeline.tuning import Checkpoints, check_tuning, heal
+from spa.pipeline.tuning import Checkpoints, check_tuning
 from spa.pipeline.values import Choice, Groups, Scores, Settled, Tuned, Written
 from spa.recipe import GATES, Recipe, asks
 from spa.reports.schema import Report
@@ -67,7 +68,7 @@ def sweep(
     context = Context("sweep", callback)
     with reporting(context):
         recipe = context.reach(_checked(recipe, ratios, precision, output is not None))
-        check_tuning(recipe, resume=resume)
+        check_tuning(recipe if recipe.tunes else replace(recipe, tune="off"), resume=resume)
         check_output(model, recipe, output)
         original = couple(load(model, recipe, context), recipe, context)
         sizes_note(original.graph, context)
@@ -241,7 +242,8 @@ class _Trials:
 
     def _written(self, choice: Choice, settled: Settled, branch: Context) -> Written:
         made = repair(cut(choice, branch, checked=True), settled, branch)
-        made = heal(made, self.original, settled, branch, self.kept)
+        if settled.recipe.tunes:  # by default only what is pruned once is
+            made = heal(made, self.original, settled, branch, self.kept)
         self._check_ended(branch, settled.recipe.ratio)
         written = sign(made, self.original, self.groups, branch)
         return finish(written, settled, branch, self.output, weigh=True)

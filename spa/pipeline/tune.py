@@ -11,7 +11,7 @@ from typing import Any
 
 from onnx import ModelProto
 
-from spa.errors import VerifyError
+from spa.errors import UsageError, VerifyError
 from spa.events import Callback, quiet
 from spa.executor.samples import check_room
 from spa.graph import Graph, save
@@ -57,6 +57,8 @@ def tune(
     context = Context("tune", callback)
     with reporting(context):
         recipe = context.reach(replace(recipe, verify="run").validate())
+        if not recipe.tunes:
+            raise UsageError("tuning takes a time such as 5m, or --steps; give one of them")
         check_tuning(recipe, resume=resume)
         others = {"an input of --calib": recipe.calib, "the file of --labels": recipe.labels}
         check_files([dense, small], others, [output])

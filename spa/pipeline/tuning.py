@@ -26,9 +26,9 @@ from spa.allowed import budget
 from spa.errors import UsageError, VerifyError
 from spa.pipeline.context import Context
 from spa.pipeline.inputs import feeds_from, probe_of
-from spa.pipeline.invert import improved
+from spa.pipeline.invert import improved, installed
 from spa.pipeline.tune_rows import BATCH, LEAST_HELD, Feeds, Source, source_of
-from spa.pipeline.values import Groups, Repaired, Settled, Tuned
+from spa.pipeline.values import Groups, Settled, Tuned
 from spa.probes import Probe
 from spa.recipe import Recipe
 from spa.reports.schema import TuneFacts
@@ -44,6 +44,8 @@ Resume = bool | Literal["if-kept"]
 
 ROOM = 1 << 30
 """Bytes that the original's values may take, where the recipe sets no limit."""
+LATE = 1.5
+"""Times the seconds of a limit, after which a run that was thought to fit into them ends."""
 CLOSE, CLOSE_HALF = 1e-3, 3e-2
 """How far the module's outputs may be from onnxruntime's, over their largest value."""
 
@@ -61,10 +63,27 @@ class Checkpoints:
     resume: Resume = False
     ended: list[Path] | None = None
 
+    def place(self, key: str) -> Path | None:
+        """Where the checkpoint of the tuning of this key lies; None where nothing is kept."""
+        folder = _kept()
+        if folder is None:
+            return None
+        if self.ended is not None:
+            self.ended.append(folder / f"{key}.pt")
+        return folder / f"{key}.pt"
+
     def forget(self) -> None:
         """What was kept of tunings that have ended is not needed any longer."""
         for path in self.ended or ():
             path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """So many `steps`, and fewer where `seconds` are not enough for them on this machine."""
+
+    steps: int
+    seconds: float
 
 
 def check_tuning(recipe: Recipe, *, resume: Resume = False) -> None:
@@ -74,7 +93,7 @@ def check_tuning(recipe: Recipe, *, resume: Resume = False) -> None:
         UsageError: it asks for tuning, and there is no PyTorch; or something is to be resumed, and
             no tuning is asked for, or none was interrupted.
     """
-    if recipe.tune is not None:
+    if recipe.tunes or (resume is True and recipe.tune == "auto" and installed()):
         import spa.torch
 
         _ = spa.torch.load
@@ -95,39 +114,13 @@ def _kept() -> Path | None:
     return folder and folder / "tune"
 
 
-def heal(
-    made: Repaired,
-    original: Groups,
-    settled: Settled,
-    context: Context,
-    kept: Checkpoints,
-) -> Repaired:
-    """Tune a repaired model, where the recipe asks for it.
-
-    Args:
-        made: the model.
-        original: what teaches it.
-        settled: with the recipe.
-        context: of the run.
-        kept: what is done about checkpoints.
-
-    Raises:
-        UsageError: PyTorch is not installed, there are no inputs to judge on, or there is no
-            checkpoint of just this run.
-    """
-    if settled.recipe.tune is None:
-        return made
-    base = original.graph.source.base_dir
-    model = tune_stage(original, (made.model, base), settled, context, kept)
-    return made if model is None else replace(made, model=model)
-
-
 def tune_stage(
     original: Groups,
     small: tuple[Any, Path | None],
     settled: Settled,
     context: Context,
     kept: Checkpoints,
+    limit: Limit | None = None,
 ) -> ModelProto | None:
     """Tune a model that stands beside its original.
 
@@ -137,9 +130,14 @@ def tune_stage(
         settled: with the recipe; `recipe.tune` says how long.
         context: of the run.
         kept: what is done about checkpoints.
+        limit: takes the place of `recipe.tune`, where nobody asked.
 
     Returns:
         The model with the best weights; None where none were better than those that came in.
+
+    Raises:
+        UsageError: PyTorch is not installed, there are no inputs to judge on (100 where nobody
+            asked), or there is no checkpoint of just this run.
     """
     import spa.torch
 
@@ -151,16 +149,20 @@ def tune_stage(
         began = time.perf_counter()
         source = source_of(probe, original, recipe, moved, recipe.labels)
         if source.held.rows < LEAST_HELD:
-            context.warn(
+            words = (
                 f"tuning is judged on {source.held.rows} inputs only; give {LEAST_HELD * 5} or "
                 "more to know which weights are better"
             )
+            if limit is not None:
+                raise UsageError(words)
+            context.warn(words)
         dense = load(graph.proto, base_dir=graph.source.base_dir)
         module = load(small[0], base_dir=small[1])
-        outcome, device = _worked(dense, module, probe, source, settled, kept, context)
-        facts = _facts(outcome, source, recipe, device, time.perf_counter() - began)
+        given = _Given(source, settled, limit)
+        outcome, device = _worked(dense, module, probe, given, kept, context)
+        facts = _facts(outcome, given, device, time.perf_counter() - began)
         context.reach(Tuned(facts))
-        _told(facts, context)
+        _told(facts, limit, context)
         if not outcome.kept:
             return None
         from spa.torch.writer import model_of
@@ -185,12 +187,27 @@ def _moved(
     return () if better is feeds else better
 
 
+@dataclass(frozen=True)
+class _Given:
+    """Inputs, the settled recipe, and the budget where that is not the recipe's."""
+
+    source: Source
+    settled: Settled
+    limit: Limit | None
+
+    @property
+    def budget(self) -> tuple[float | None, int | None]:
+        """Seconds and steps; where both are told, the fewer."""
+        if self.limit is not None:
+            return self.limit.seconds, self.limit.steps
+        return budget(self.settled.recipe.tune)
+
+
 def _worked(
     dense: OnnxModule,
     module: OnnxModule,
     probe: Probe,
-    source: Source,
-    settled: Settled,
+    given: _Given,
     kept: Checkpoints,
     context: Context,
 ) -> tuple[Outcome, str]:
@@ -206,14 +223,14 @@ def _worked(
     )
     from spa.torch.values import device_of
 
-    recipe = settled.recipe
+    recipe, source = given.settled.recipe, given.source
     axes = {stream.name: stream.axis for stream in probe.streams}
     whole = probe.rows is not None
     fit, held = (
         pools_of(part.runs, axes, whole=whole, labels=part.labels)
         for part in (source.fit, source.held)
     )
-    seconds, steps = budget(str(recipe.tune))
+    seconds, steps = given.budget
     device = device_of(recipe.device)
     words = (
         __version__,
@@ -223,26 +240,32 @@ def _worked(
         f"{recipe.seed} {seconds} {steps} {device.type}",
     )
     key = hashlib.sha256("\n".join(words).encode()).hexdigest()[:32]
-    folder, again = _kept(), kept.resume
-    place = folder and folder / f"{key}.pt"
-    if place is not None and kept.ended is not None:
-        kept.ended.append(place)
-    lasting = kept.ended is not None
-    store = Store(place, resume=bool(again), needed=again is True, lasting=lasting)
+    again = kept.resume
+    store = Store(
+        kept.place(key), resume=bool(again), needed=again is True, lasting=kept.ended is not None
+    )
     room = ROOM if recipe.memory is None else recipe.memory // 8
     dense.to(device), module.to(device)
+    latest = time.perf_counter() + LATE * seconds if seconds and steps else np.inf
     with stoppable() as stopped:
         setting = Setting(
-            Budget(seconds, steps), BATCH, recipe.seed, room, context.counted, stopped
+            Budget(seconds, steps),
+            BATCH,
+            recipe.seed,
+            room,
+            context.counted,
+            lambda: stopped() or time.perf_counter() > latest,
         )
         outcome = run(dense, module, fit, held, setting, store)
+        if outcome.stopped == "interrupted" and not stopped():
+            outcome = replace(outcome, stopped="time", resumable=False)
+            store.forget()
     module.to("cpu")
     return outcome, device.type
 
 
-def _facts(
-    outcome: Outcome, source: Source, recipe: Recipe, device: str, seconds: float
-) -> TuneFacts:
+def _facts(outcome: Outcome, given: _Given, device: str, seconds: float) -> TuneFacts:
+    source, recipe = given.source, given.settled.recipe
     return {
         "seconds": seconds,
         "steps": outcome.steps,
@@ -262,6 +285,7 @@ def _facts(
         "stopped": outcome.stopped,
         "kept": outcome.kept,
         "resumable": outcome.resumable,
+        "asked": given.limit is None,
     }
 
 
@@ -269,8 +293,13 @@ def _root(error: float) -> float | None:
     return float(np.sqrt(error)) if np.isfinite(error) else None
 
 
-def _told(facts: TuneFacts, context: Context) -> None:
+def _told(facts: TuneFacts, limit: Limit | None, context: Context) -> None:
     """Say what a person should know of how it went."""
+    if limit is not None and facts["steps"] < limit.steps and facts["stopped"] in ("end", "time"):
+        context.warn(
+            f"{limit.seconds:.0f} s were enough for {facts['steps']} of {limit.steps} steps of "
+            f"tuning here; --tune={limit.steps}steps takes them all, on any machine"
+        )
     if facts["stopped"] == "interrupted" and facts["steps"]:
         context.warn(
             f"tuning was interrupted at step {facts['steps']} of {facts['planned']}; the best "
@@ -279,7 +308,7 @@ def _told(facts: TuneFacts, context: Context) -> None:
     elif facts["stopped"] == "lost":
         context.warn("tuning was ended early, as the error grew; the best weights are delivered")
     if not facts["kept"]:
-        context.warn(
+        (context.warn if facts["asked"] else context.note)(
             f"tuning did not bring the outputs nearer to the original's on {facts['held_rows']} "
             "held-back inputs, so that all weights stay as they came in"
         )

@@ -153,4 +153,6 @@ def tuned(report: Report) -> list[str]:
         f"at a rate of {told['rate']} (after short runs {rates}), seed {told['seed']}, "
         f"{told['device']}, {wording.seconds(told['seconds'])}"
     )
+    if not told.get("asked", True):
+        how += "; by default, --tune=off leaves it out"
     return [brought, how]

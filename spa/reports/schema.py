@@ -213,6 +213,7 @@ class TuneFacts(TypedDict):
     with the same seed repeats them on the same machine. `stopped` is "end", "interrupted", or
     "lost" where the error grew. Where no weights were better than those that came in these stay,
     and `kept` is false. `resumable`: there is a checkpoint to go on from.
+    `asked`: somebody said how long; else it was tuned by default, and `stopped` may be "time".
     """
 
     seconds: float
@@ -233,6 +234,7 @@ class TuneFacts(TypedDict):
     stopped: str
     kept: bool
     resumable: bool
+    asked: bool
 
 
 class Gate(TypedDict):

@@ -60,7 +60,7 @@ def test_a_budget_is_a_time_or_a_number_of_steps(text, found):
     assert budget(text) == found
 
 
-@pytest.mark.parametrize("text", ["5", "0s", "m", "0steps", "1.5steps", "5 parsecs", "-3s", "5M"])
+@pytest.mark.parametrize("text", ["on", "5", "0s", "m", "0steps", "1.5steps", "5 parsecs", "-3s"])
 def test_other_budgets_are_refused(text):
     with pytest.raises(UsageError, match="400steps"):
         spa.Recipe(tune=text).validate()

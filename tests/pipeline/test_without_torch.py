@@ -17,16 +17,17 @@ MODEL = Path(__file__).parents[2] / "models" / "digits.onnx"
 @pytest.fixture(autouse=True)
 def without(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether torch is installed does not count here."""
-    monkeypatch.setattr("spa.pipeline.invert.installed", lambda: False)
+    for module in ("invert", "heal"):
+        monkeypatch.setattr(f"spa.pipeline.{module}.installed", lambda: False)
 
 
 def test_inputs_stay_as_made_and_the_report_says_what_torch_brings() -> None:
-    plain = spa.prune(MODEL, 0.3, verify="none", invert="off")
+    plain = spa.prune(MODEL, 0.3, verify="none", invert="off", tune="off")
     auto = spa.prune(MODEL, 0.3, verify="none")
     assert plain.model is not None and auto.model is not None
     assert plain.model.SerializeToString() == auto.model.SerializeToString()
     told = [note for note in auto["notes"] if "onnx-spa[torch]" in note]
-    assert len(told) == 1
+    assert len(told) == 2  # one of inputs, one of tuning
     assert not any("torch" in note for note in plain["notes"])
 
 

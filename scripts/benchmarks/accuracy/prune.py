@@ -78,7 +78,7 @@ def by_spa(
         extra = {"of": "params", "ignore": names}
         ratio *= whole["encoder"] / whole["params"]
     began, cpu = time.perf_counter(), time.process_time()
-    done = spa.prune(model, ratio, **{"verify": "none", **extra, **options})
+    done = spa.prune(model, ratio, **{"verify": "none", "tune": "off", **extra, **options})
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     done.save(output, force=True)
     report = done.report

@@ -61,7 +61,7 @@ def pruner(
 
 def own(folded: bool = False, **options: object) -> Prune:
     """spa: export, prune, narrow the module."""
-    options = {"of": "params", "round_to": 1, "threads": 1, **options}
+    options = {"of": "params", "round_to": 1, "threads": 1, "tune": "off", **options}
 
     def prune(net: nn.Module, data: Split, budget: int) -> nn.Module:
         """The ratio is corrected for what the file and the module count differently."""

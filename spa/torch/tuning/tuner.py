@@ -43,7 +43,7 @@ KEPT_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to tune: seconds, or a number of steps."""
+    """How long to tune: seconds, or a number of steps; where both are told, the fewer."""
 
     seconds: float | None = None
     steps: int | None = None
@@ -156,8 +156,13 @@ def _works(
 def _settled(
     work: Work, judge: Judge, start: list[Tensor], setting: Setting, began: float
 ) -> tuple[dict[str, Any], Advance] | None:
-    """How many steps there will be, and at which rate; None where a person does not wait."""
-    steps = setting.budget.steps or _affordable(work, judge, start, setting.budget, began)
+    """How many steps there will be, and at which rate; None where nobody waits for them."""
+    steps = setting.budget.steps or MOST
+    if setting.budget.seconds is not None:
+        pays = affordable(work, judge, start, setting.budget.seconds, began)
+        if setting.budget.steps is not None and pays < FEWEST:
+            return None  # nobody asked for more time than that
+        steps = min(steps, max(FEWEST, pays))
     trial = min(MOST_TRIED, max(FEWEST_TRIED, steps // TRIAL_SHARE))
     told = setting.counted(trial * len(RATES) + steps, "steps")
     tried: dict[str, Score] = {}
@@ -178,9 +183,8 @@ def _settled(
     return {"total": steps, "rate": RATES.index(best), "tried": kept}, told
 
 
-def _affordable(work: Work, judge: Judge, start: list[Tensor], budget: Budget, began: float) -> int:
+def affordable(work: Work, judge: Judge, start: list[Tensor], seconds: float, began: float) -> int:
     """How many steps fit into the time that is left, the trials and the looks included."""
-    assert budget.seconds is not None
     fit, spent = Fit(work, RATES[-1], 1 << 20), []
     for _ in range(TIMED):
         since = time.perf_counter()
@@ -191,12 +195,12 @@ def _affordable(work: Work, judge: Judge, start: list[Tensor], budget: Budget, b
     judge()
     look = time.perf_counter() - since
     step = sorted(spent[1:])[len(spent[1:]) // 2]
-    left = budget.seconds - (time.perf_counter() - began) - look * (LOOKS + len(RATES))
+    left = seconds - (time.perf_counter() - began) - look * (LOOKS + len(RATES))
     trials = 1 + len(RATES) / TRIAL_SHARE
     steps = left / step / trials
     if steps / TRIAL_SHARE > MOST_TRIED:
         steps = left / step - len(RATES) * MOST_TRIED
-    return int(min(MOST, max(FEWEST, steps)))
+    return int(steps)
 
 
 class _Run:
