@@ -311,7 +311,7 @@ def test_a_pruning_that_was_killed_while_it_tuned_is_resumed(tmp_path, monkeypat
 
 def test_only_a_tuning_that_was_begun_can_be_resumed(tmp_path, capsys):
     with pytest.raises(UsageError, match=r"none is asked for; add tune="):
-        spa.prune(DIGITS, 0.4, resume=True)
+        spa.prune(DIGITS, 0.4, tune="off", resume=True)
     with pytest.raises(UsageError, match="no unfinished run"):
         spa.prune(DIGITS, 0.4, tune="8steps", resume=True)
     words = ["prune", str(DIGITS), "-r", "0.4", "-o", str(tmp_path / "o.onnx"), "--resume"]
