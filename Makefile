@@ -15,10 +15,10 @@ help:  ## print this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' \
 		| while IFS='|' read -r name words; do printf '  make %-10s %s\n' "$$name" "$$words"; done
 
-demo:  ## set up, halve the MACs of the carried model, compare accuracy and speed
+demo:  ## set up, make the carried model half as fast again, compare accuracy and speed
 	$(PYTHON) -m pip install --quiet -e '.[cpu,test]'
 	mkdir -p build
-	$(PYTHON) -m spa prune models/fashion.onnx --ratio 0.5 --calib models/fashion_calib.npz --threads 1 --force -o build/fashion.spa.onnx
+	$(PYTHON) -m spa prune models/fashion.onnx --speedup 1.5 --calib models/fashion_calib.npz --threads 1 --force -o build/fashion.spa.onnx
 	$(PYTHON) scripts/benchmarks/evaluate.py models/fashion.onnx build/fashion.spa.onnx --data models/fashion_eval.npz
 
 install:  ## editable, with onnxruntime (CPU) and everything for development

@@ -194,7 +194,7 @@ def run() -> str:
     from rich.console import Console
     from rich.text import Text
 
-    words = ["prune", "models/fashion.onnx", "-r", "0.5",
+    words = ["prune", "models/fashion.onnx", "--speedup", "1.5",
              "--calib", "models/fashion_calib.npz", "--threads", "1", "-o"]  # fmt: skip
     variables = {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "100"}
     quiet = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "CI")}
