@@ -270,26 +270,30 @@ def sweep(
     model: Model,
     ratios: Sequence[float] = (),
     *,
-    precision: float = 0.01,
+    speedups: Sequence[float] = (),
+    fastest: bool = False,
+    precision: float | None = None,
     resume: bool = False,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
     callback: Callback = quiet,
     **options: Any,
 ) -> Result:
-    """Try several ratios on one model, which is read and scored once; or search.
+    """Try several ratios or speed-ups on one model, which is read and scored once; or search.
 
     Args:
         ratios: shares to remove; none: the largest that passes the gates is sought.
-        precision: how finely a search looks, as a share.
+        speedups: in place of ratios, how many times as fast by the clock of this machine.
+        fastest: whether to search by speed, for the fastest model that passes.
+        precision: how finely a search looks: a share (0.01), or a step of speed (0.05).
         resume: whether to go on with the tunings of a sweep that was interrupted; what came before
             them is repeated.
-        output: where to write the smallest model that passes (not at all by default).
+        output: where to write the best model that passes (not at all by default).
         options: further fields of `Recipe`, named as for `prune`; a search needs `max_drift`, or
             `check` with `max_drop` or `min_score`.
 
     Returns:
-        The smallest model that passes, its plan, and a report with `rows`, one per ratio, and
+        The best model that passes, its plan, and a report with `rows`, one per budget, and
         `best`; an `exit_code` other than 0 where no model passes.
 
     Raises:
@@ -300,6 +304,8 @@ def sweep(
         _recipe(options),
         callback,
         ratios=ratios,
+        speedups=speedups,
+        fastest=fastest,
         precision=precision,
         resume=resume,
         output=output,

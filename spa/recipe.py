@@ -42,6 +42,8 @@ GATES = (
     "max_drop", "min_score", "require_proof",
 )  # fmt: skip
 """Fields that demand something of the result."""
+QUALITY = ("max_drift", "min_agreement", "min_quality", "max_drop", "min_score")
+"""Those that the more one prunes the fewer models pass: they can guide a search."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ COMMAND = re.compile(
 OPTION = re.compile(r"(?<![\w-])(?:--set |--)([a-z][a-z-]+)([= ][^\s,;:)]+)?")
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
 WORDS = frozenset().union(*CHOICES.values())
-FLAGS = frozenset(("force", "resume", "strict", "require_proof"))
+FLAGS = frozenset(("fastest", "force", "resume", "strict", "require_proof"))
 FILE = re.compile(r"(?<![\w-])-o(?: FILE)?\b")
 
 

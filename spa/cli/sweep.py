@@ -1,4 +1,4 @@
-"""`spa sweep`: ratio against drift, size and latency, or a search for the smallest good model."""
+"""`spa sweep`: ratio or speed against drift, size and latency, or a search for the best model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from spa.reports.sweep import Sweep
 
 WRITTEN: Mapping[str, Kind] = {"csv": "table", "plot": "plot"}
-OUTPUT = "Where the smallest model that passes goes; without it none is written."
+OUTPUT = "Where the best model that passes goes; without it none is written."
 TRYING = (
     declare.option(
         "How much",
@@ -32,11 +32,23 @@ TRYING = (
     ),
     declare.option(
         "How much",
+        "--speedups",
+        type=values.numbers("1.25,1.5,2"),
+        metavar="A,B,C",
+        help="Speed-ups to try, each above 1, in place of shares: branches and widths are chosen "
+        "together, by the clock of this machine.",
+    ),
+    declare.option(
+        "How much",
+        "--fastest",
+        is_flag=True,
+        help="Search by speed: the fastest model that passes, in place of the smallest.",
+    ),
+    declare.option(
+        "How much",
         "--precision",
         type=float,
-        default=0.01,
-        show_default=True,
-        help="How finely a search looks, as a share.",
+        help="How finely a search looks: a share (0.01 by default), or a step of speed (0.05).",
     ),
 )
 DRAWING = (
@@ -56,7 +68,7 @@ DRAWING = (
 @command(
     "sweep",
     TRYING,
-    declare.recipe(*declare.SECTIONS, without=("ratio",)),
+    declare.recipe(*declare.SECTIONS, without=("ratio", "speedup")),
     declare.RESUME,
     declare.CONFIG,
     declare.SET,
@@ -67,11 +79,13 @@ DRAWING = (
 )
 @click.argument("source", metavar="INPUT")
 def sweep(source: str, **options: Any) -> Task:
-    """Try several ratios on one model, or find the smallest that passes its gates.
+    """Try several ratios or speeds on one model, or find the best that passes its gates.
 
-    INPUT is an ONNX file, or - for stdin.  It is read and scored once for all ratios.
+    INPUT is an ONNX file, or - for stdin.  It is read and scored once for all of them.
 
     Example: spa sweep model.onnx --ratios 0.1,0.2,0.3,0.4,0.5 --plot sweep.svg
+
+    Example: spa sweep model.onnx --speedups 1.25,1.5,2 --threads 1 --plot sweep.html
 
     Example: spa sweep model.onnx --max-drift 0.1 -o small.onnx
     """
@@ -94,9 +108,10 @@ def sweep(source: str, **options: Any) -> Task:
             sweep_plot.check_path(options["plot"])
         from spa import pipeline
 
-        asked = {name: options[name] for name in ("precision", "output", "force", "resume")}
-        model, ratios = files.model_from(source), options["ratios"] or ()
-        found = pipeline.sweep(model, recipe, callback, ratios=ratios, **asked)
+        same = ("fastest", "precision", "output", "force", "resume")
+        asked = {name: options[name] for name in same}
+        asked |= {name: options[name] or () for name in ("ratios", "speedups")}
+        found = pipeline.sweep(files.model_from(source), recipe, callback, **asked)
         made = cast("Sweep", found.report)
         if options["csv"]:
             table = report.to_csv(made).encode("utf-8", "replace")

@@ -69,6 +69,8 @@ def _again(report: Report, recipe: Recipe, milder: float = 1.0, **changed: Any) 
     settings = replace(recipe, ratio=round(ratio * milder, 3), **changed)
     if settings.ratio <= 0:
         return None
+    if recipe.speedup is not None:
+        settings = replace(settings, speedup=round(1 + (recipe.speedup - 1) * milder, 3))
     path, sections = model(report, "input")["path"], None if asked else FED
     return prune_line(path, settings, _place(report), sections)
 
@@ -81,6 +83,8 @@ def prune_line(
 ) -> str:
     """The command that prunes a file as a recipe says, or as some sections of its options do."""
     wanted = {"ratio": recipe.ratio, **_said(recipe, sections)}
+    if recipe.speedup is not None:  # which says how much
+        del wanted["ratio"]
     return _line("prune", str(path), *_words(wanted), *place)
 
 

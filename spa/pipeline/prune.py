@@ -7,20 +7,17 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 from spa.budgets.limits import holds, keeper, limits
 from spa.depth import branches
 from spa.errors import UsageError
 from spa.events import Callback, quiet
-from spa.graph import save
 from spa.pipeline.context import Context
-from spa.pipeline.files import check_output, files_read, staged
-from spa.pipeline.gates import check_gates, score_original
+from spa.pipeline.files import check_output, files_read
+from spa.pipeline.finish import Place, deliver, finish, result_of
+from spa.pipeline.gates import score_original
 from spa.pipeline.heal import heal
 from spa.pipeline.load import couple, load, sizes_note
 from spa.pipeline.repair import cut, repair
@@ -30,12 +27,9 @@ from spa.pipeline.select import select
 from spa.pipeline.settle import heads_of
 from spa.pipeline.sign import sign
 from spa.pipeline.tuning import Checkpoints, Resume, check_tuning
-from spa.pipeline.values import Options, Planned, Settled, Written
-from spa.pipeline.verdict import judge
+from spa.pipeline.values import Options, Planned
 from spa.plans import Plan
 from spa.recipe import Recipe
-
-Place = str | os.PathLike[str]
 
 
 def prune(
@@ -143,39 +137,3 @@ def _asked(
     else:
         given = plan if isinstance(plan, Plan) or plan is None else Plan.load(plan)
     return (recipe if given is None else replace(recipe, heads=heads_of(given))), given
-
-
-def finish(
-    written: Written,
-    settled: Settled,
-    context: Context,
-    output: Place | None,
-    *,
-    weigh: bool = False,
-) -> Written:
-    """Verify, measure, and hold against the gates; `weigh` asks for the file's size."""
-    graph = written.original.graph
-    sizes_note(graph, context)
-    judge(written, settled, context)
-    name = "model.onnx" if output is None else Path(output).name
-    file = partial(staged, written.file, graph.source.base_dir, name)
-    check_gates(settled.recipe, context, file, weigh=weigh)
-    return written
-
-
-def deliver(
-    written: Written, output: Place, reads: tuple[Path, ...], force: bool, context: Context
-) -> None:
-    """Write the model; it has passed everything."""
-    source = written.original.graph.source
-    kept: dict[str, Any] = {"base_dir": source.base_dir, "source": source.path}
-    context.reach(save(written.file, output, force=force, reads=reads, **kept))
-
-
-def result_of(
-    written: Written, context: Context, reads: tuple[Path, ...], status: Any = "ok"
-) -> Result:
-    """What a run gives back."""
-    base, plan = written.original.graph.source.base_dir, written.repaired.cut.choice.plan
-    report = report_of(context, status)
-    return Result(report, written.file, plan, report["exit_code"], base, reads)

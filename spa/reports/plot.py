@@ -23,6 +23,8 @@ class Axis:
     title: str
     linear: bool = False
     mark: float | None = None
+    origin: float = 0.0
+    """What a linear axis always holds."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def scatter(
 def _scale(values: Sequence[float], axis: Axis, begin: float, end: float) -> _Scale:
     """A scale over round numbers that holds all values."""
     if axis.linear:
-        low, high = min(*values, 0.0), max(*values, 0.0)
+        low, high = min(*values, axis.origin), max(*values, axis.origin)
         least = (high - low or 1.0) / 6
         step = next(step for step in _steps(least, least) if step >= least)
         first, last = math.floor(low / step), max(math.ceil(high / step), 1)

@@ -21,9 +21,9 @@ def sentence(report: Mapping[str, Any]) -> str:
     known, command = cast(Report, report), str(report["command"])
     words = [f"{command} {run.model_name(known)}"]
     if command == "sweep":
-        best = report["best"]
-        found = "no ratio passes" if best is None else f"best ratio {best:g}"
-        words += [wording.plural(len(report["rows"]) - 1, "ratio"), found]
+        best, by = report["best"], "ratio" if report["by"] == "ratio" else "speed-up"
+        found = f"no {by} passes" if best is None else f"best {by} {best:g}"
+        words += [wording.plural(len(report["rows"]) - 1, by), found]
     elif command == "inspect":
         words.append(facts.groups(known).sentence.replace("0 groups pruned, ", ""))
     else:

@@ -1,45 +1,15 @@
-"""A sweep as data: one row per ratio that was tried, the original first, and the best of them."""
+"""A sweep as data: one row per budget that was tried, the original first, and the best of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal, TypedDict, cast
 
 from spa._version import __version__
-from spa.reports import moved, run, verdicts, wording
+from spa.reports import run, wording
 from spa.reports.schema import CheckFacts, InputFacts, Origin, Report
+from spa.reports.trials import SIZES, By, Row, empty, frontier, row_of
 
 SCHEMA_VERSION = 1
-Status = Literal["original", "passed", "missed", "unreachable"]
-SIZES = ("params", "macs", "channels", "bytes")
-
-
-class Row(TypedDict):
-    """One ratio; what was not measured is None.
-
-    `missed` failed verification or a gate, `unreachable` could not lose that much.  `reduction` is
-    the share of `of` that is really gone, `rewrite` and `quality` are the two verdicts, `drift` is
-    the largest over the outputs.
-    """
-
-    ratio: float
-    status: Status
-    error: str | None
-    reduction: float | None
-    params: int | None
-    macs: int | None
-    channels: int | None
-    bytes: int | None
-    rewrite: str | None
-    quality: str | None
-    drift: float | None
-    top1_agreement: float | None
-    score: float | None
-    drop: float | None
-    latency_ms: float | None
-    speedup: float | None
-    seconds: float
-    warnings: list[str]
 
 
 class Written(TypedDict):
@@ -51,10 +21,11 @@ class Written(TypedDict):
 
 
 class Sweep(Origin):
-    """What `--json` shows; `best` is the ratio of the smallest model that passes what was asked.
+    """What `--json` shows; `best` is what was asked of the smallest model that passes.
 
-    So is the ratio of `recipe`, with which `spa prune` makes that model.  Where no model was
-    written, `next` is the command for the smallest one whose quality is good.
+    It is a ratio or a speed-up, as `by` says, and so is that of `recipe`, with which `spa prune`
+    makes that model.  Where no model was written, `next` is the command for the smallest one whose
+    quality is good.
     """
 
     schema_version: int
@@ -64,6 +35,7 @@ class Sweep(Origin):
     exit_code: int
     error: str | None
     mode: Literal["list", "search"]
+    by: By
     of: str
     scorer: str
     gates: dict[str, float]
@@ -87,12 +59,12 @@ def summarize(report: Report, rows: list[Row], **known: Any) -> Sweep:
     """Put a sweep together.
 
     Args:
-        report: that of the work all ratios share.
-        rows: one per ratio, in any order.
-        known: mode, of, scorer, gates, best, next, and error with exit_code where it failed.
+        report: that of the work that all rows share.
+        rows: one per budget, in any order.
+        known: mode, by, of, scorer, gates, best, next, and error with exit_code where it failed.
     """
     code: int = known.setdefault("exit_code", 0)
-    recipe = {**report.get("recipe", {}), "ratio": known["best"]}
+    recipe = {**report.get("recipe", {}), "ratio": None, known["by"]: known["best"]}
     made: dict[str, Any] = dict(
         schema_version=SCHEMA_VERSION,
         spa_version=__version__,
@@ -102,7 +74,7 @@ def summarize(report: Report, rows: list[Row], **known: Any) -> Sweep:
         check=report.get("check"),
         input=report["input"],
         recipe=recipe,
-        rows=[original(report, rows), *sorted(rows, key=lambda row: row["ratio"])],
+        rows=[original(report, rows), *frontier(rows)],
         output=None,
         warnings=report["warnings"],
         notes=report.get("notes", []),
@@ -131,37 +103,10 @@ def original(report: Report, rows: list[Row]) -> Row:
     return row
 
 
-def row_of(
-    ratio: float, of: str, report: Mapping[str, Any], status: Status, error: str | None
-) -> Row:
-    """The row of a ratio, from the report of the run that tried it."""
-    row = empty(ratio, status, error, 0.0)
-    output, latency = report["output"] or {}, report["latency"] or {}
-    verify, check = report["verify"] or {}, report.get("check") or {}
-    row |= {name: output.get(name) for name in SIZES}  # type: ignore[typeddict-item]
-    row["reduction"] = (report["reduction"] or {}).get(of)
-    row["rewrite"], row["quality"] = (verdicts.word(report, which) for which in verdicts.LABELS)
-    row["drift"] = moved.largest_drift(verify)
-    row["top1_agreement"] = verify.get("top1_agreement")
-    row["score"], row["drop"] = check.get("after"), check.get("drop")
-    row["latency_ms"], row["speedup"] = latency.get("after_ms"), latency.get("speedup")
-    row["warnings"] = list(report["warnings"])
-    return row
-
-
-def empty(ratio: float, status: Status, error: str | None, seconds: float) -> Row:
-    """A row of which nothing is measured."""
-    known: dict[str, object] = {
-        "ratio": ratio,
-        "status": status,
-        "error": error,
-        "seconds": seconds,
-        "warnings": [],
-    }
-    return cast(Row, dict.fromkeys(Row.__annotations__) | known)
-
-
 def to_csv(sweep: Sweep) -> str:
-    """One line per ratio, the original first, with figures as they are."""
+    """One line per budget, the original first, with figures as they are."""
     rows = [[row[name] for name in COLUMNS] for row in sweep["rows"]]  # type: ignore[literal-required]
     return wording.to_csv(COLUMNS, rows)
+
+
+__all__ = ["COLUMNS", "SIZES", "Row", "Sweep", "Written", "empty", "row_of", "summarize", "to_csv"]

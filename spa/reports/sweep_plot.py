@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from spa.errors import UsageError
 from spa.reports import wording
 from spa.reports.plot import HEIGHT, WIDTH, Axis, Dot, scatter
-from spa.reports.sweep import Row, Sweep
-from spa.reports.sweep_text import gates, headline, ratios, unit
+from spa.reports.sweep import Sweep
+from spa.reports.sweep_text import gates, headline, is_best, named, ratios, unit
 from spa.reports.template import render
+from spa.reports.trials import Row
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -38,7 +39,8 @@ def check_path(path: str | os.PathLike[str]) -> None:
 
 
 def panels(sweep: Sweep) -> list[Markup]:
-    """One plot per thing that was measured, over the share that is gone."""
+    """One plot per thing that was measured, over the share that is gone, or the measured speed."""
+    timed = sweep["by"] == "speedup"
     tried = [row for row in sweep["rows"] if row["reduction"] is not None]
     limits = sweep["gates"]
     lost = sweep["check"] is not None and sweep["check"]["before"] is not None
@@ -49,10 +51,17 @@ def panels(sweep: Sweep) -> list[Markup]:
         asked.append(("score lost", lambda row: row["drop"], limits.get("max_drop")))
     elif sweep["check"]:
         asked.append(("score", lambda row: row["score"], limits.get("min_score")))
-    asked.append(("latency (ms)", lambda row: row["latency_ms"], None))
+    if not timed:
+        asked.append(("latency (ms)", lambda row: row["latency_ms"], None))
+    elif any(row["agreement"] is not None for row in tried):
+        asked.append(("labels that stay", _agreement, limits.get("min_agreement")))
     asked.append(("file size (MB)", _megabytes, None))
     drawn = [_panel(sweep, tried, title, of, mark) for title, of, mark in asked]
     return [each for each in drawn if each is not None]
+
+
+def _agreement(row: Row) -> float | None:
+    return 1.0 if row["status"] == "original" else row["agreement"]
 
 
 def _megabytes(row: Row) -> float | None:
@@ -66,19 +75,22 @@ def _panel(
     of: Callable[[Row], float | None],
     mark: float | None,
 ) -> Markup | None:
+    timed = sweep["by"] == "speedup"
     tones = {"missed": "bad", "passed": None, "original": None}
     dots = []
     for row in rows:
-        value = of(row)
-        if value is None:
+        value, at = of(row), row["speedup"] if timed else 100 * (row["reduction"] or 0.0)
+        if value is None or at is None:
             continue
-        gone = 100 * (row["reduction"] or 0.0)
-        best = row["ratio"] == sweep["best"] and sweep["gates"] and row["status"] == "passed"
-        words = f"ratio {row['ratio']:g}: {gone:.1f} % gone, {title} {wording.measure(value)}"
-        dots.append(Dot(gone, value, words, "good" if best else tones[row["status"]]))
+        how = f"{at:.2f}x as fast" if timed else f"{at:.1f} % gone"
+        words = f"{named(row)} asked: {how}, {title} {wording.measure(value)}"
+        dots.append(Dot(at, value, words, "good" if is_best(sweep, row) else tones[row["status"]]))
     dots.sort(key=lambda dot: dot.x)
     across = Axis(f"{unit(sweep)} gone (%)", linear=True)
-    return scatter(dots, across, Axis(title, linear=True, mark=mark), joined=True, what="ratios")
+    if timed:
+        across = Axis("times as fast, measured", linear=True, origin=1.0)
+    what = "speeds" if timed else "ratios"
+    return scatter(dots, across, Axis(title, linear=True, mark=mark), joined=True, what=what)
 
 
 def to_svg(sweep: Sweep) -> str:

@@ -9,7 +9,8 @@ from rich.console import Group, RenderableType
 from spa.reports import console, facts, run, verdicts, wording
 from spa.reports.schema import Report
 from spa.reports.screen import line, lines, shown, text
-from spa.reports.sweep import Row, Sweep
+from spa.reports.sweep import Sweep
+from spa.reports.trials import Row, asked
 from spa.reports.wording import Cell, Table
 
 ELSEWHERE = "Latency"  # a screen has no room for it beside the speed
@@ -18,47 +19,69 @@ TONES = {"passed": "good", "missed": "bad", "unreachable": "dim", "original": "p
 
 
 def ratios(sweep: Sweep, without: str = "") -> Table:
-    """One row per ratio; what was not measured is a dash.  Only a check gives scores."""
-    score = ("Score",) if sweep["check"] else ()
-    sizes, speed = ("Parameters", "MACs", "Size"), ("Latency", "Speed")
-    heads = ("Ratio", "Result", *sizes, "Drift", "Quality", *score, *speed)
-    kept = [k for k, head in enumerate(heads) if head != without]
+    """One row per budget; what was not measured is a dash.  Only a check gives scores."""
     every = [_cells(sweep, row) for row in sweep["rows"]]
-    rows = [[cells[k] for k in kept] for cells in every]
-    return Table([heads[k] for k in kept], rows, left=2)
+    heads = [head for head in every[0] if head != without]
+    return Table(heads, [[cells[head] for head in heads] for cells in every], left=2)
 
 
-def _cells(sweep: Sweep, row: Row) -> tuple[str, ...]:
-    first = row["status"] == "original"
-    return (
-        wording.NOTHING if first else f"{row['ratio']:g}",
-        Cell(result(sweep, row), TONES[row["status"]]),
-        wording.count(row["params"]),
-        wording.count(row["macs"]),
-        wording.size(row["bytes"]),
-        wording.NOTHING if first else wording.measure(row["drift"]),
-        verdicts.cell(row["quality"]),
-        *((wording.score(row["score"]),) if sweep["check"] else ()),
-        wording.milliseconds(row["latency_ms"]),
-        wording.NOTHING if first else wording.factor(row["speedup"]),
-    )
+def _cells(sweep: Sweep, row: Row) -> dict[str, str]:
+    first, timed = row["status"] == "original", sweep["by"] == "speedup"
+    cells = {
+        "Asked" if timed else "Ratio": wording.NOTHING if first else named(row),
+        "Result": Cell(result(sweep, row), TONES[row["status"]]),
+        "Parameters": wording.count(row["params"]),
+        "MACs": wording.count(row["macs"]),
+        "Size": wording.size(row["bytes"]),
+        "Drift": wording.NOTHING if first else wording.measure(row["drift"]),
+        "Quality": verdicts.cell(row["quality"]),
+    }
+    if timed and any(each["agreement"] is not None for each in sweep["rows"]):
+        cells["Agrees"] = wording.NOTHING if first else wording.percent(row["agreement"])
+    if sweep["check"]:
+        cells["Score"] = wording.score(row["score"])
+    cells["Latency"] = wording.milliseconds(row["latency_ms"])
+    cells["Speed"] = wording.NOTHING if first else _speed(row, timed)
+    return cells
+
+
+def named(row: Row) -> str:
+    """The budget of a row."""
+    return f"{row['ratio']:g}" if row["asked_speedup"] is None else f"{row['asked_speedup']:g}x"
+
+
+def _speed(row: Row, timed: bool) -> str:
+    """The speed-up; with its interval, where that is the budget."""
+    low, high = row["speedup_low"], row["speedup_high"]
+    if not timed or row["speedup"] is None or low is None or high is None:
+        return wording.factor(row["speedup"])
+    return f"{row['speedup']:.2f}x ({low:.2f} to {high:.2f})"
 
 
 def result(sweep: Sweep, row: Row) -> str:
-    """What became of a ratio; without gates there is nothing to pass."""
-    if row["status"] == "passed" and row["ratio"] == sweep["best"] and sweep["gates"]:
-        return "smallest" if sweep["exit_code"] == 0 else "passed"
+    """What became of a budget; without gates there is nothing to pass."""
+    if is_best(sweep, row):
+        most = "smallest" if sweep["by"] == "ratio" else "fastest"
+        return most if sweep["exit_code"] == 0 else "passed"
     return "pruned" if row["status"] == "passed" and not sweep["gates"] else row["status"]
+
+
+def is_best(sweep: Sweep, row: Row) -> bool:
+    """Whether a row is that of the best model that passes."""
+    return bool(row["status"] == "passed" and asked(row) == sweep["best"] and sweep["gates"])
 
 
 def headline(sweep: Sweep) -> str:
     """The sweep in one line."""
     name = run.model_name({"input": sweep["input"]})  # type: ignore[typeddict-item]
     tried = [row for row in sweep["rows"] if row["status"] != "original"]
-    words = f"{name}: {wording.plural(len(tried), 'ratio')} tried"
-    if sweep["best"] is None or not sweep["gates"] or sweep["exit_code"]:
+    what = "ratio" if sweep["by"] == "ratio" else "speed"
+    words = f"{name}: {wording.plural(len(tried), what)} tried"
+    best = next((row for row in tried if is_best(sweep, row)), None)
+    if best is None or sweep["exit_code"]:
         return words
-    (best,) = [row for row in tried if row["ratio"] == sweep["best"]]
+    if sweep["by"] == "speedup":
+        return f"{words}, {wording.factor(best['speedup'])} at most"
     return f"{words}, {wording.percent(best['reduction'])} of the {unit(sweep)} can go"
 
 
@@ -68,9 +91,19 @@ def unit(sweep: Sweep) -> str:
 
 
 def reasons(sweep: Sweep) -> list[tuple[str, str]]:
-    """Why ratios came to nothing, as (ratio, what happened); the table says what to do next."""
-    failed = [(row["ratio"], row["error"]) for row in sweep["rows"] if row["error"]]
-    return [(f"{ratio:g}", error.partition("; ")[0]) for ratio, error in failed]
+    """Why budgets came to nothing, as (budget, what happened); the table says what to do next.
+
+    Also which are met by what was made for a larger one.
+    """
+    said = []
+    for row in sweep["rows"]:
+        why = (row["error"] or "").partition("; ")[0]
+        if row["instead"] is not None:
+            unit = "" if row["asked_speedup"] is None else "x"
+            model = f"the model for {row['instead']:g}{unit} removes more and keeps more"
+            why = f"{model}; {why}" if why else model
+        said.append((named(row), why))
+    return [each for each in said if each[1]]
 
 
 def gates(sweep: Sweep) -> str:

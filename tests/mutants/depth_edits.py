@@ -9,6 +9,8 @@ TAKEN = ("tests/depth/test_bypass.py",)
 REFITTED = ("tests/depth/test_refit.py",)
 ORDERED = ("tests/depth/test_importance.py",)
 CHOSEN = ("tests/pipeline/test_depth.py",)
+SPEEDS = ("tests/sweep/test_speeds.py",)
+FRONTIER = ("tests/sweep/test_frontier.py",)
 
 DEPTH_EDITS = (
     Edit(
@@ -213,5 +215,33 @@ DEPTH_EDITS = (
         "        best = min(known, key=lambda k: (known[k], k))",
         "        best = max(known)",
         tests=CHOSEN,
+    ),
+    Edit(
+        "the order of branches ends where the first budget did",
+        "spa/depth/importance.py",
+        "        while self._waiting and self._saved(len(self._steps)) < enough:",
+        "        while self._waiting and not self._steps:",
+        tests=ORDERED,
+    ),
+    Edit(
+        "a search by speed does not go on above the first",
+        "spa/pipeline/trials.py",
+        "                low, high = (middle, high) if passed else (low, middle)",
+        "                low, high = (low, middle)",
+        tests=SPEEDS,
+    ),
+    Edit(
+        "what passes less is told beside a larger cut that passes",
+        "spa/reports/trials.py",
+        "    if ranks[0] != ranks[1]:",
+        "    if False:",
+        tests=FRONTIER,
+    ),
+    Edit(
+        "a larger cut that keeps more is told beside a milder one",
+        "spa/reports/trials.py",
+        "        if best is not None and _worse(row, best):",
+        "        if False:",
+        tests=FRONTIER,
     ),
 )

@@ -23,7 +23,7 @@ from tests.reports.samples import HOSTILE, success
 from tests.reports.test_files import Page
 from tests.zoo.test_screens import row, zoo
 
-CHOSEN = {"status", "mode", "of", "accepted", "verdict"}
+CHOSEN = {"status", "mode", "by", "of", "accepted", "verdict"}
 """Keys whose values are spa's own words."""
 
 
@@ -48,8 +48,8 @@ def swept():
         sweep.row_of(0.4, "macs", base, "missed", "too far"),
         sweep.empty(0.9, "unreachable", "no", 1.0),
     ]
-    known = {"mode": "list", "of": "macs", "scorer": "l2", "gates": {"max_drift": 0.3}}
-    known |= {"best": 0.3, "next": "spa prune net.onnx --ratio 0.3"}
+    known = {"mode": "list", "by": "ratio", "of": "macs", "scorer": "l2"}
+    known |= {"gates": {"max_drift": 0.3}, "best": 0.3, "next": "spa prune net.onnx --ratio 0.3"}
     check = {"command": "c", "before": 0.9, "after": 0.8, "drop": 0.1, "error": None}
     return sweep.summarize({**base, "check": check}, rows, **known, exit_code=5, error="no")
 
