@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,12 +13,14 @@ class Started:
     """A stage begins; `total` counts its steps, or is None where they cannot be counted.
 
     Once more for a stage that has not ended: from now on other steps are counted, whose plural is
-    `unit`.  There may be more steps than were expected; then nobody knows how many are left.
+    `unit`.  There may be more steps than were expected; then nobody knows how many are left.  They
+    end after `seconds` at most, done or not.
     """
 
     stage: str
     total: int | None = None
     unit: str = "steps"
+    seconds: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,20 @@ def unheard(advance: int = 1) -> None:
     """For those who do not want to hear of steps."""
 
 
-Counted = Callable[[int | None, str], Advance]
-"""Begins to count: how many steps are expected (None: unknown) and what their plural is."""
+class Counted(Protocol):
+    """Called where steps begin."""
+
+    def __call__(self, total: int | None, unit: str, seconds: float = math.inf) -> Advance:
+        """Begin to count.
+
+        Args:
+            total: how many steps are expected; None where nobody knows.
+            unit: their plural.
+            seconds: after which they end, done or not.
+        """
 
 
-def uncounted(total: int | None, unit: str) -> Advance:
+def uncounted(total: int | None, unit: str, seconds: float = math.inf) -> Advance:
     """Counts nothing."""
     return unheard
 
@@ -80,8 +92,8 @@ def uncounted(total: int | None, unit: str) -> Advance:
 def counted_in(stage: str, callback: Callback) -> Counted:
     """Counts steps of a stage that cost about the same."""
 
-    def begin(total: int | None, unit: str) -> Advance:
-        callback(Started(stage, total, unit))
+    def begin(total: int | None, unit: str, seconds: float = math.inf) -> Advance:
+        callback(Started(stage, total, unit, seconds))
         return lambda advance=1: callback(Step(stage, advance))
 
     return begin

@@ -61,12 +61,14 @@ class Count:
         """It begins at this time."""
         self.began = self.since = began
         self.total: int | None = None
+        self.end = math.inf
         self.unit, self.done, self.share = "steps", 0, 0.0
         self.counts = True  # whether the share is that of the steps which are counted
 
     def start(self, event: Started, now: float) -> None:
         """Count these steps from now on."""
         self.total, self.unit, self.done = event.total, event.unit, 0
+        self.end = now + event.seconds
         if self.counts:  # shares that were told are of the whole stage, and go on
             self.since, self.share = now, 0.0
 
@@ -87,7 +89,7 @@ class Count:
         counted = f"{self.done}/{self.total} {self.unit}"
         if not LEAST <= self.share < 1 or now - self.since < LEAST_SECONDS:
             return counted
-        left = (now - self.since) * (1 - self.share) / self.share
+        left = min((now - self.since) * (1 - self.share) / self.share, self.end - now)
         return f"{counted}, about {_rounded(left)} left"
 
 

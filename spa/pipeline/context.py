@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,9 +59,11 @@ class Context:
             self.timings[name] = self.timings.get(name, 0.0) + spent
             self.callback(Done(name, spent))
 
-    def counted(self, total: int | None, unit: str) -> Advance:
+    def counted(self, total: int | None, unit: str, seconds: float = math.inf) -> Advance:
         """Count steps of the stage that runs, see `spa.events.Counted`."""
-        return counted_in(self._stages[-1], self.callback)(total, unit) if self._stages else unheard
+        if not self._stages:
+            return unheard
+        return counted_in(self._stages[-1], self.callback)(total, unit, seconds)
 
     def warn(self, message: str) -> None:
         """Say something a person should know."""

@@ -191,7 +191,7 @@ def invert(
     """
     end = time.monotonic() + seconds
     starts = _batches(told, feeds, work)
-    done = counted(len(starts) * work.steps, "steps")
+    done = counted(len(starts) * work.steps, "steps", seconds)
     made: list[tuple[Array, float, float]] = []
     complete = True
     try:

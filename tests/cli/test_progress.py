@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from spa.cli.progress import Bars, Lines, progress
-from spa.events import Done, Note, Started, Step, Work, quiet
+from spa.events import Done, Note, Started, Step, Work, counted_in, quiet
 
 EVENTS = (
     Started("score", 4),
@@ -122,6 +122,18 @@ def test_a_log_hears_every_few_seconds_how_far_a_stage_is_and_what_is_left():
         "score 15/20 sites, about 10 s left",
         "score 18/20 sites, about 4 s left",
     ]
+
+
+def test_what_ends_by_the_clock_takes_no_longer():
+    console, clock = Console(file=io.StringIO(), width=100), Clock()
+    callback = Lines(console, verbose=False, every=5.0, clock=clock)
+    callback(Started("invert"))
+    step = counted_in("invert", callback)(100, "steps", 30.0)
+    for _ in range(2):
+        clock.now += 10
+        step()
+    seen = console.file.getvalue().splitlines()
+    assert seen == ["invert 1/100 steps", "invert 2/100 steps, about 10 s left"]
 
 
 def test_what_costs_more_counts_more():
