@@ -3,5 +3,6 @@
 from spa.depth.branches import Branch, Branches, Refused, branches
 from spa.depth.features import features_of
 from spa.depth.importance import Order, Step
+from spa.depth.least import least
 
-__all__ = ["Branch", "Branches", "Order", "Refused", "Step", "branches", "features_of"]
+__all__ = ["Branch", "Branches", "Order", "Refused", "Step", "branches", "features_of", "least"]

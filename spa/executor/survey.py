@@ -43,6 +43,12 @@ class Runs(tuple[Mapping[str, Array], ...]):
         self.labels: tuple[NDArray[np.int64], ...] | None = None
         self.known: WeakKeyDictionary[Graph, dict[str, Array]] = WeakKeyDictionary()
 
+    def part(self, runs: Iterable[Mapping[str, Array]]) -> Runs:
+        """Some of the inputs, in runs of any size; what is known of graphs is shared with them."""
+        found = Runs(runs)
+        found.known = self.known
+        return found
+
     def recovered(self, graph: Graph) -> tuple[str, ...]:
         """The activations that the statistics of a graph move; see `recover`."""
         return tuple(name for name in self.known.get(graph, ()) if name not in graph.consts)

@@ -15,12 +15,11 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import ModelProto
 
 from spa.budgets.limits import holds
 from spa.coupling.per_node import macs_of_nodes, params_of_nodes
-from spa.depth import Branch, Order, Step, branches, features_of
+from spa.depth import Branch, Order, Step, branches, features_of, least
 from spa.depth.reach import within
 from spa.errors import ReadError, TargetError
 from spa.events import Advance
@@ -32,7 +31,7 @@ from spa.pipeline.choose import carried, choose
 from spa.pipeline.context import Context
 from spa.pipeline.inputs import probe_of
 from spa.pipeline.repair import cut, repair
-from spa.pipeline.score import Rotated, scores_of
+from spa.pipeline.score import Rotated
 from spa.pipeline.shorten import left_to_do, nothing_more, share_of_rest, shortened
 from spa.pipeline.timed import times_of_nodes
 from spa.pipeline.values import Choice, Deepened, Groups, Scores, Settled, Shortened, Tried
@@ -55,7 +54,6 @@ are so rough that the error of what is left no longer tells which choice keeps m
 WORK = 8e9
 """Multiply-accumulates that one look at a branch may take."""
 FEWEST, MOST = 8, 64  # rows of such a look
-TRIALS = 6
 Feeds = Mapping[str, Any]
 
 
@@ -82,12 +80,14 @@ class Deepening:
     Attributes:
         groups: the model, perhaps without some branches already.
         base: its original in the basis that suits a cut, and what that has changed.
+        scores: of the model with its branches, made if they are asked for.
         settled: with the recipe of the whole model, and inputs.
         context: of the run.
     """
 
     groups: Groups
     base: Rotated
+    scores: Callable[[], Scores]
     settled: Settled
     context: Context
     known: dict[tuple[float, int], _Trial] = field(default_factory=dict)
@@ -159,7 +159,7 @@ class Deepening:
         if self.settled.recipe.width == "off":
             best = next((k for k in range(last + 1) if tried(k).trouble is None), last)
         else:
-            best = _least(lambda k: tried(k).error, last)
+            best = least(lambda k: tried(k).error, last)
         trial, ratio = tried(best), self.settled.recipe.ratio
         known = {k: each for (asked, k), each in self.known.items() if asked == ratio}
         if trial.trouble is not None:
@@ -231,7 +231,8 @@ class Deepening:
         if len(runs) == 1 and self._splits and (rows := probe.held(runs[0])) > 1:
             halves = slice(0, rows // 2), slice(rows // 2, rows)
             runs = [{n: array[half] for n, array in runs[0].items()} for half in halves]
-        return Runs(runs[::PART]), Runs(runs[1::PART] or runs)
+        known = self.settled.feeds  # statistics of the original are those of all inputs
+        return known.part(runs[::PART]), known.part(runs[1::PART] or runs)
 
     @property
     def _splits(self) -> bool:
@@ -250,11 +251,6 @@ class Deepening:
             return feeds
         rows = int(np.clip(WORK / max(self.groups.original.sizes.macs, 1), FEWEST, MOST))
         return {name: array[:rows] for name, array in feeds.items()}
-
-    @cached_property
-    def _scores(self) -> NDArray[np.float64]:
-        """Scores of the model with its branches, float64 `[labels]`, for all trials."""
-        return scores_of(self.base[0], self._small, self.context)
 
     @property
     def _small(self) -> Settled:
@@ -310,7 +306,7 @@ class Deepening:
             plan = nothing_more(small.recipe)
             return Choice(coupling, coupling.everything(), plan, reference=reference)
         base = self.base[0]
-        values = self._scores
+        values = self.scores().values
         if coupling is not base:
             every = coupling.everything()
             values = carried(coupling, every, base, np.zeros(coupling.notes.size), values)
@@ -340,21 +336,3 @@ def _enough(groups: Groups, settled: Settled) -> bool:
     if settled.whole is not None:
         return settled.whole.left <= 1 - settled.recipe.ratio + TOLERANCE
     return share_of_rest(groups.original, groups, settled.recipe) <= 0
-
-
-def _least(error: Callable[[int], float], last: int) -> int:
-    """The number from 0 to `last` at which an error is least, of those that are looked at.
-
-    They are spread over all at first, and then lie beside the best so far.
-    """
-    step = max(1, math.ceil(last / 3))
-    known: dict[int, float] = {}
-    todo = sorted({*range(0, last, step), last})
-    while todo:
-        known |= {k: error(k) for k in todo}
-        best = min(known, key=lambda k: (known[k], k))
-        below = max((k for k in known if k < best), default=best)
-        above = min((k for k in known if k > best), default=best)
-        middles = {(below + best) // 2, (best + above + 1) // 2} - set(known)
-        todo = sorted(middles)[: max(0, TRIALS - len(known))]
-    return best

@@ -84,7 +84,8 @@ class Selector:
             ReadError: the model cannot be measured as asked.
         """
         if self._deepening is None:
-            self._deepening = Deepening(self.groups, self.base, settled, context)
+            whole = partial(self.scores, self.groups.original, settled, context)
+            self._deepening = Deepening(self.groups, self.base, whole, settled, context)
         groups, settled = self._deepening(settled, context)
         scores = partial(self.scores, groups, settled, context)
         choice = within_budget(groups, scores, settled, context)

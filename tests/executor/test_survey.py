@@ -92,3 +92,15 @@ def test_select_keeps_boxes():
     np.testing.assert_array_equal(
         select(x, Image(x.shape, (single,)), Left(flags)), x[..., [0, 2, 3]]
     )
+
+
+def test_a_part_of_the_inputs_shares_the_statistics_of_all():
+    coupling = two_norms()
+    rng = np.random.default_rng(0)
+    runs = Runs({"x": rng.standard_normal((8, 3, 6, 6), np.float32) + k} for k in range(2))
+    of_all = survey(coupling, runs).statistics
+    part = runs.part(runs[:1])
+    assert len(part) == 1
+    of_part = survey(coupling, part).statistics
+    for name, value in of_all.items():
+        np.testing.assert_array_equal(of_part[name], value)

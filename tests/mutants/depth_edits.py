@@ -11,6 +11,7 @@ ORDERED = ("tests/depth/test_importance.py",)
 CHOSEN = ("tests/pipeline/test_depth.py",)
 SPEEDS = ("tests/sweep/test_speeds.py",)
 FRONTIER = ("tests/sweep/test_frontier.py",)
+LEAST = ("tests/depth/test_least.py",)
 
 DEPTH_EDITS = (
     Edit(
@@ -211,10 +212,24 @@ DEPTH_EDITS = (
     ),
     Edit(
         "the last number of branches that was tried is taken",
-        "spa/pipeline/depth.py",
-        "        best = min(known, key=lambda k: (known[k], k))",
-        "        best = max(known)",
-        tests=CHOSEN,
+        "spa/depth/least.py",
+        "    return min(known, key=lambda k: (known[k], k))",
+        "    return max(known)",
+        tests=LEAST,
+    ),
+    Edit(
+        "numbers of branches are looked at after the error has risen",
+        "spa/depth/least.py",
+        "        if known[k] > RISE * min(known.values()):",
+        "        if False:",
+        tests=LEAST,
+    ),
+    Edit(
+        "what is beside the best number of branches is looked at, whatever it can give",
+        "spa/depth/least.py",
+        "(1 - WORTH) * known[best]",
+        "math.inf",
+        tests=LEAST,
     ),
     Edit(
         "the order of branches ends where the first budget did",

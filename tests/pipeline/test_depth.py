@@ -13,6 +13,7 @@ from spa.cli.main import run
 from spa.errors import TargetError, UsageError
 from spa.graph import read
 from spa.pipeline import timed
+from spa.pipeline.score import score
 from spa.recipe import Recipe
 from spa.reports import console, to_html, to_markdown
 from tests.depth.cases import net
@@ -63,6 +64,21 @@ def test_what_was_tried_is_told_and_the_least_error_chosen():
     assert "error of the outputs by the number of branches" in str(to_markdown(report))
     assert "error of the outputs by the number of branches" in to_html(report)
     assert console.summary(report)
+
+
+def test_a_model_that_keeps_its_branches_is_scored_once(monkeypatch):
+    scored = []
+
+    def counted(groups, *rest):
+        scored.append(len(groups.bypassed))
+        return score(groups, *rest)
+
+    monkeypatch.setattr("spa.pipeline.select.score", counted)
+    monkeypatch.setattr(
+        "spa.pipeline.depth.least", lambda error, last: min(last, int(error(0) < 0))
+    )
+    assert pruned(idle, ratio=0.25, depth="on").report["depth"]["chosen"] == 0
+    assert scored == [0]
 
 
 def test_by_default_a_ratio_leaves_all_branches():
