@@ -4,7 +4,7 @@ from spa.latency.machine import Machine, machine
 from spa.latency.stopwatch import Whole, clock_for, stopwatch
 from spa.latency.store import Store
 from spa.latency.table import Table
-from spa.latency.target import Reached, facts, reach
+from spa.latency.target import Reached, facts, milder, out_of_reach, reach
 
 __all__ = [
     "Machine",
@@ -15,6 +15,8 @@ __all__ = [
     "clock_for",
     "facts",
     "machine",
+    "milder",
+    "out_of_reach",
     "reach",
     "stopwatch",
 ]

@@ -108,13 +108,33 @@ def reach(
     if found:
         return min(found, key=lambda f: f.aim.share)
     assert best is not None and clock is not None
-    most = max(0, math.floor(1000 * best.share)) / 10
     raise TargetError(
-        f"at most {most:g} % of the latency can be removed on this machine, as measured, not "
-        f"{100 * recipe.ratio:g} % ({why(bottlenecks(coupling, clock))}); lower --ratio, loosen "
-        "--set max-layer-ratio or --set min-channels, --round-to, --ignore or --only, or count "
-        "--of macs"
+        f"{out_of_reach(best.share, recipe)} ({why(bottlenecks(coupling, clock))}); "
+        f"{milder(best.share, recipe)}, loosen --set max-layer-ratio or --set min-channels, "
+        "--round-to, --ignore or --only, or count --of macs"
     )
+
+
+def out_of_reach(most: float, recipe: Recipe) -> str:
+    """What is said where no more than a share of the time can go, in the terms that were asked."""
+    if recipe.speedup is None:
+        told = f"{max(0, math.floor(1000 * most)) / 10:g} % of the latency can be removed"
+        return f"at most {told} on this machine, as measured, not {100 * recipe.ratio:g} %"
+    asked = f"not {1 / (1 - recipe.ratio):.4g} times"
+    return f"at most {_fastest(most):g} times as fast on this machine, as measured, {asked}"
+
+
+def milder(most: float, recipe: Recipe) -> str:
+    """What to ask for instead, where no more than a share of the time can go."""
+    fastest = _fastest(most)
+    if recipe.speedup is None or fastest <= 1:
+        return "lower --ratio" if recipe.speedup is None else "say --ratio in place of --speedup"
+    return f"ask for --speedup {fastest:g}"
+
+
+def _fastest(most: float) -> float:
+    """How many times as fast a model is without a share of its time, rounded down."""
+    return max(1.0, math.floor(100 / max(1 - most, 0.01)) / 100)
 
 
 @dataclass(eq=False)
@@ -222,4 +242,4 @@ def facts(reached: Reached, recipe: Recipe, table: Table, whole: Timed) -> dict[
     }
 
 
-__all__ = ["Reached", "facts", "reach"]
+__all__ = ["Reached", "facts", "milder", "out_of_reach", "reach"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import cast
 
 import numpy as np
@@ -16,7 +15,7 @@ from spa.coupling import Coupling, misplaced
 from spa.coupling.cost import Cost
 from spa.coupling.model import KeptUnits
 from spa.errors import ReadError, TargetError
-from spa.latency import Store, Table, Whole, facts, machine, reach, stopwatch
+from spa.latency import Store, Table, Whole, facts, machine, milder, out_of_reach, reach, stopwatch
 from spa.latency.clock import Clock
 from spa.latency.menu import menus
 from spa.pipeline.context import Context
@@ -107,10 +106,10 @@ def reachable(
         most = whole.removed(rewrite(coupling, kept, checked=True))
     if most < recipe.ratio - DOUBT:
         rest = largest_rest(coupling, recipe, Cost(coupling), counts)
+        way_out = rest.way_out.replace("lower --ratio", milder(most, recipe))
         raise TargetError(
-            f"at most {max(0, math.floor(1000 * most)) / 10:g} % of the latency can be removed on "
-            f"this machine, as measured, not {100 * recipe.ratio:g} % (in the deepest cut, of the "
-            f"MACs {rest}); {rest.way_out}, or count --of macs"
+            f"{out_of_reach(most, recipe)} (in the deepest cut, of the MACs {rest}); {way_out}, or "
+            "count --of macs"
         )
     return whole
 

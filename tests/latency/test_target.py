@@ -11,7 +11,7 @@ from spa.budgets import allocate
 from spa.coupling import misplaced
 from spa.criteria import Context, score
 from spa.errors import TargetError
-from spa.latency.target import EXCESS, TOLERANCE, TURNS, facts, reach
+from spa.latency.target import EXCESS, TOLERANCE, TURNS, facts, milder, out_of_reach, reach
 from spa.recipe import Recipe
 from spa.rewrite import rewrite
 from tests.carried import coupling_of
@@ -86,6 +86,23 @@ def test_what_cannot_be_reached_is_refused_with_what_can():
     # what it says is possible, is
     reached, *_ = aim("fashion", most / 100 - 1e-3, whole=whole)
     assert reached.aim.measured >= most / 100 - TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("most", "words", "way"),
+    [
+        (
+            0.3605,
+            "at most 1.56 times as fast on this machine, as measured, not 2 times",
+            "--speedup 1.56",
+        ),
+        (-0.02, "at most 1 times as fast", "say --ratio in place of --speedup"),
+    ],
+)
+def test_who_asks_for_a_speed_is_told_of_speeds(most, words, way):
+    recipe = Recipe(speedup=2.0).budgeted
+    assert words in out_of_reach(most, recipe)
+    assert way in milder(most, recipe)
 
 
 def test_a_model_that_does_not_get_faster_is_refused():
