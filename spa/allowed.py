@@ -203,7 +203,7 @@ def _advice(value: object, kind: object) -> str:
         return f"write [{value!r}]"
     if isinstance(value, str) and _is_number(value) and fits(float(value), kind):
         return f"write {value.strip()} without quotes, a number and no text"
-    if kind is not Ratio:
+    if Ratio not in (kind, *get_args(kind)):
         return ""
     number = value if isinstance(value, (int, float)) else 0.5
     if 1 < number < 100:

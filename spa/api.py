@@ -29,7 +29,7 @@ __all__ = ["apply", "bench", "inspect", "plan", "prune", "read", "sweep", "tune"
 @spoken
 def prune(
     model: Model,
-    ratio: float = 0.5,
+    ratio: float | None = None,
     *,
     of: str = "macs",
     scorer: str = Recipe.scorer,
@@ -89,6 +89,9 @@ def prune(
     """Prune a model.
 
     Args:
+        ratio: share to remove, 0 < ratio < 1.  Without it and without `speedup` half goes; with a
+            gate on quality (`max_drift`, `min_agreement`, `min_quality`, `max_drop`, `min_score`)
+            as much as makes the fastest model that passes it.
         check: function of a model's path, or a command line as in the shell, that gives a score.
         calib: inputs to fit on, instead of synthetic ones: the path of a file or a folder, an
             array for the only input, a dict of arrays by input, or an iterable of either.  Arrays

@@ -16,10 +16,10 @@ Asked = Any
 
 def check_together(recipe: Asked, option: Spelt) -> None:
     """Refuse what cannot be meant together."""
-    if recipe.of == "channels" and recipe.ratio > recipe.max_layer_ratio:
+    if recipe.of == "channels" and recipe.share > recipe.max_layer_ratio:
         most = option("max_layer_ratio")
         raise UsageError(
-            f"--ratio {recipe.ratio:g} of the channels is more than {most} "
+            f"--ratio {recipe.share:g} of the channels is more than {most} "
             f"{recipe.max_layer_ratio:g} lets any layer lose; raise {most}"
         )
     if recipe.steps > 1 and recipe.saliency is not None:

@@ -44,6 +44,7 @@ GATES = (
 """Fields that demand something of the result."""
 QUALITY = ("max_drift", "min_agreement", "min_quality", "max_drop", "min_score")
 """Those that the more one prunes the fewer models pass: they can guide a search."""
+HALF = 0.5  # is removed where nothing says how much
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +71,8 @@ class Recipe:
     or an iterable that of the path in `calib` (in Python).
     """
 
-    ratio: allowed.Ratio = asked(
-        0.5, "How much", "Share to remove, 0 < RATIO < 1.", "-r", shown=True
+    ratio: allowed.Ratio | None = asked(
+        None, "How much", "Share to remove, 0 < RATIO < 1.", "-r", shown=True
     )
     speedup: allowed.Faster | None = asked(
         None,
@@ -315,10 +316,21 @@ class Recipe:
         return self.depth == "on" or (self.depth == "auto" and asked)
 
     @property
+    def share(self) -> float:
+        """The share to remove: `ratio`, or half."""
+        return HALF if self.ratio is None else self.ratio
+
+    @property
+    def searches(self) -> bool:
+        """Whether the most that passes is sought: gates on quality alone say how much may go."""
+        alone = self.ratio is None and self.speedup is None and not self.bypass
+        return alone and any(asks(self, name) for name in QUALITY)
+
+    @property
     def budgeted(self) -> Recipe:
-        """The recipe whose ratio says what `speedup` asks for, where it asks."""
+        """The recipe whose ratio says how much is to go, also what `speedup` asks for."""
         if self.speedup is None:
-            return self
+            return replace(self, ratio=self.share)
         return replace(self, of="latency", ratio=1.0 - 1.0 / self.speedup)
 
     @property

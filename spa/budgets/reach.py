@@ -60,12 +60,12 @@ def demand(coupling: Coupling, recipe: Recipe) -> None:
     left = [cost.least(each)[0].share(recipe.of) for each in kept]
     deepest = int(np.argmin(left))
     most = (whole - left[deepest]) / whole if whole else 0.0
-    if most >= recipe.ratio - 1e-9:
+    if most >= recipe.share - 1e-9:
         return
     rest = largest_rest(coupling, recipe, cost, kept[deepest])
     raise TargetError(
         f"at most {math.floor(1000 * most + 1e-9) / 10:g} % of the {recipe.of} can be removed, not "
-        f"{100 * recipe.ratio:g} % ({rest}); {rest.way_out}"
+        f"{100 * recipe.share:g} % ({rest}); {rest.way_out}"
     )
 
 

@@ -84,8 +84,8 @@ def _within(task: Task, kept: KeptUnits, who: str) -> None:
             )
     whole = task.price(task.coupling.everything())
     share = (whole - task.price(kept)) / whole
-    if share < task.recipe.ratio - 1e-9:
+    if share < task.recipe.share - 1e-9:
         raise TargetError(
             f"{who} removes {100 * share:.4g} % of the {task.recipe.of}, not "
-            f"{100 * task.recipe.ratio:g} %; lower --ratio, or choose another allocation"
+            f"{100 * task.recipe.share:g} %; lower --ratio, or choose another allocation"
         )

@@ -84,22 +84,22 @@ class Task:
             return (whole - price(kept)) / whole
 
         most = removed(sequence.kept(len(sequence.group)))
-        if most < recipe.ratio - 1e-12:
+        if most < recipe.share - 1e-12:
             why = obstacle(self.coupling, recipe, self.bounds)
             raise TargetError(
                 f"at most {math.floor(1000 * most) / 10:g} % of the {recipe.of} can be removed, "
-                f"not {100 * recipe.ratio:g} % ({why}); lower --ratio, or loosen "
+                f"not {100 * recipe.share:g} % ({why}); lower --ratio, or loosen "
                 "--set max-layer-ratio or --set min-channels, --round-to, --ignore or --only"
             )
         found: list[Choice] = []
         for _ in range(self.detours + 1):
-            last = _shortest(sequence, recipe.ratio, removed)
-            kept = _give_back(sequence, last, recipe.ratio, removed)
-            found.append(Choice(kept, removed(kept) - recipe.ratio))
+            last = _shortest(sequence, recipe.share, removed)
+            kept = _give_back(sequence, last, recipe.share, removed)
+            found.append(Choice(kept, removed(kept) - recipe.share))
             if found[-1].excess <= EXCESS or last == 0:
                 break
             sequence = sequence.without(last)
-            if removed(sequence.kept(len(sequence.group))) < recipe.ratio:
+            if removed(sequence.kept(len(sequence.group))) < recipe.share:
                 break
         return min(found, key=lambda choice: choice.excess)
 

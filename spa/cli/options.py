@@ -133,8 +133,6 @@ def _field(name: str, shown: bool) -> Decorator:
     said, default = OPTIONS[name], getattr(DEFAULT, name)
     spelt = f"--{name.replace('_', '-')}"
     settings: dict[str, Any] = {"help": said.help, "hidden": not shown}
-    if name == "ratio":  # somebody has to say it
-        default = None
     if said.form is not None:
         settings |= {"metavar": said.form, **FORMS[said.form]}
     elif name in NAMED:

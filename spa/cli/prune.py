@@ -46,6 +46,8 @@ def prune(source: str, **options: Any) -> Task:
     Example: spa prune model.onnx --ratio 0.5 --report report.html
 
     Example: spa prune model.onnx --speedup 1.5 --threads 1
+
+    Example: spa prune model.onnx --min-agreement 0.98 --calib photos/
     """
     name = files.output_name(source, options["output"], ".spa.onnx")
     output = None if options["dry_run"] else name
@@ -53,21 +55,23 @@ def prune(source: str, **options: Any) -> Task:
     to_stdout = output == files.STREAM
 
     def work(callback: Callback) -> Answer:
-        if not (declare.says_budget(options) or options["bypass"] or options["plan"]):
-            raise UsageError(
-                "nothing says how much is to go; give --ratio (0.5 removes half), --speedup "
-                "(1.5 is half as fast again) or --plan FILE"
-            )
         declare.contradict("ratio", "plan")
         declare.contradict("speedup", "plan")
         recipe = declare.recipe_of(options)
+        said = declare.says_budget(options) or options["bypass"] or options["plan"]
+        if not (said or recipe.searches):
+            raise UsageError(
+                "nothing says how much is to go; give --ratio (0.5 removes half), --speedup "
+                "(1.5 is half as fast again) or --plan FILE; or --min-quality good or another "
+                "gate on quality, for the fastest model that passes"
+            )
         if output is not None:
             files.check_output(output, force=options["force"])
         from spa import pipeline
         from spa.plans import Plan
 
         asked = {n: options[n] for n in ("force", "dry_run", "plan", "resume")}
-        if not (declare.says_budget(options) or options["plan"]):
+        if options["bypass"] and not (declare.says_budget(options) or options["plan"]):
             asked["plan"] = Plan({})  # a bypass alone
         target, model = None if to_stdout else output, files.model_from(source)
         outcome = pipeline.prune(model, recipe, callback, output=target, **asked)

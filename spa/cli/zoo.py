@@ -128,7 +128,7 @@ def _plan(sources: tuple[str, ...], options: dict[str, Any]) -> Plan:
     return Plan(
         sources=sources,
         dest=Path(options["dest"]),
-        common=Common(recipe, options["ratio"] is not None, **mine),
+        common=Common(recipe, **mine),
         rules=config.models if config else (),
         jobs=options["jobs"] or max(1, (os.cpu_count() or 1) // 2),
         accepted=[each for each in options["accept"] if each != "none"],

@@ -76,7 +76,7 @@ def reach(
     table: Table,
     whole: Timed,
 ) -> Reached:
-    """Choose what is kept so that `recipe.ratio` of the measured time of the whole is gone.
+    """Choose what is kept so that `recipe.share` of the measured time of the whole is gone.
 
     `coupling` may be without branches of it already: all of it is kept where that is enough.  A
     choice that does not fit at some node is returned as it is, unmeasured.
@@ -84,7 +84,7 @@ def reach(
     Raises:
         TargetError: it cannot be reached; says how much can, as measured, and what holds the rest.
     """
-    if whole.left <= 1 - recipe.ratio:
+    if whole.left <= 1 - recipe.share:
         gone = 1.0 - whole.left
         return Reached(Aim(coupling.everything(), gone, gone), 0, ())
     best: Aim | None = None  # that went furthest of those that miss the target
@@ -99,9 +99,9 @@ def reach(
         aim = hunt.run()
         if aim.measured is None:
             return Reached(aim, hunt.turns, ())
-        if aim.share >= recipe.ratio - TOLERANCE:
+        if aim.share >= recipe.share - TOLERANCE:
             found.append(Reached(aim, hunt.turns, bottlenecks(coupling, clock)))
-            if aim.share <= recipe.ratio + 2 * EXCESS:
+            if aim.share <= recipe.share + 2 * EXCESS:
                 break
         elif best is None or aim.share > best.share:
             best = aim
@@ -119,8 +119,8 @@ def out_of_reach(most: float, recipe: Recipe) -> str:
     """What is said where no more than a share of the time can go, in the terms that were asked."""
     if recipe.speedup is None:
         told = f"{max(0, math.floor(1000 * most)) / 10:g} % of the latency can be removed"
-        return f"at most {told} on this machine, as measured, not {100 * recipe.ratio:g} %"
-    asked = f"not {1 / (1 - recipe.ratio):.4g} times"
+        return f"at most {told} on this machine, as measured, not {100 * recipe.share:g} %"
+    asked = f"not {1 / (1 - recipe.share):.4g} times"
     return f"at most {_fastest(most):g} times as fast on this machine, as measured, {asked}"
 
 
@@ -158,7 +158,7 @@ class _Hunt:
 
     def run(self) -> Aim:
         """The least choice that meets the target, else the one that goes furthest."""
-        ratio = self.recipe.ratio
+        ratio = self.recipe.share
         low, high = 1.0 - self.whole.left, 1.0  # aims that gave too little, and enough
         tried: list[Aim] = []
         asked = ratio
@@ -225,7 +225,7 @@ def facts(reached: Reached, recipe: Recipe, table: Table, whole: Timed) -> dict[
     machine, tally = table.store.machine, table.tally
     aim = reached.aim
     return {
-        "asked": recipe.ratio,
+        "asked": recipe.share,
         "predicted": aim.predicted,
         "measured": aim.measured,
         "tolerance": TOLERANCE,

@@ -40,7 +40,7 @@ def choose(scores: Scores, settled: Settled, context: Context) -> Choice:
     """
     recipe = settled.recipe
     for turn in range(1, recipe.steps + 1):
-        share = 1 - (1 - recipe.ratio) ** (turn / recipe.steps)
+        share = 1 - (1 - recipe.share) ** (turn / recipe.steps)
         part = settled if turn == recipe.steps else settled.at(share)
         scores, kept, latency = _allocated(scores, part, context)
         if turn < recipe.steps:

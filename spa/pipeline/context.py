@@ -83,3 +83,9 @@ class Context:
         part = Context(command, self.callback)
         part.reached, part.warnings, part.notes = [*self.reached], [*self.warnings], [*self.notes]
         return part
+
+    def adopt(self, part: Context) -> None:
+        """Go on where a part of the work has ended."""
+        self.reached = [*part.reached]
+        self.warnings = [*dict.fromkeys((*part.warnings, *self.warnings))]
+        self.notes = [*dict.fromkeys((*part.notes, *self.notes))]

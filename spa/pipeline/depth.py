@@ -118,7 +118,7 @@ class Deepening:
                 context.note("no branch of this model may be bypassed")
                 return self.groups, settled
             try:
-                order = self._order.until(settled.recipe.ratio)
+                order = self._order.until(settled.recipe.share)
             except ReadError as error:
                 words = f"all branches stay, as their importance cannot be measured: {error}"
                 context.warn(words)
@@ -160,7 +160,7 @@ class Deepening:
             best = next((k for k in range(last + 1) if tried(k).trouble is None), last)
         else:
             best = least(lambda k: tried(k).error, last)
-        trial, ratio = tried(best), self.settled.recipe.ratio
+        trial, ratio = tried(best), self.settled.recipe.share
         known = {k: each for (asked, k), each in self.known.items() if asked == ratio}
         if trial.trouble is not None:
             raise known[max(known)].trouble or trial.trouble
@@ -265,7 +265,7 @@ class Deepening:
         )
 
     def _tried(self, order: Sequence[Step], done: Advance, count: int) -> _Trial:
-        key = self.settled.recipe.ratio, count
+        key = self.settled.recipe.share, count
         if key not in self.known:
             self.known[key] = self._trial([each.branch for each in order[:count]])
             done()
@@ -334,5 +334,5 @@ class Deepening:
 def _enough(groups: Groups, settled: Settled) -> bool:
     """Whether the budget is met without narrowing anything."""
     if settled.whole is not None:
-        return settled.whole.left <= 1 - settled.recipe.ratio + TOLERANCE
+        return settled.whole.left <= 1 - settled.recipe.share + TOLERANCE
     return share_of_rest(groups.original, groups, settled.recipe) <= 0

@@ -117,10 +117,12 @@ def check_gates(
             _doubt(checked.facts, recipe, context)
 
 
-def check_sizes(report: Report, recipe: Recipe) -> None:
+def check_sizes(report: Report, recipe: Recipe) -> tuple[Gate, ...]:
     """The demands that more pruning helps to meet, alone; raises as `check_gates` does."""
     asked = [each for each in _measured(report, recipe) if ADVICE[each[0]] is MORE]
-    _demand(report, _met(asked))
+    gates = _met(asked)
+    _demand(report, gates)
+    return gates
 
 
 def _gated(report: Report, recipe: Recipe, context: Context) -> tuple[Gate, ...]:

@@ -62,14 +62,18 @@ def _again(report: Report, recipe: Recipe, milder: float = 1.0, **changed: Any) 
     """The same cut with other options; after commands that make none, one as large as was found."""
     if report.get("bypassed"):
         return None  # what goes with branches is no matter of a ratio
-    ratio, asked = recipe.ratio, report["command"] == "prune"
+    ratio, asked = recipe.share, report["command"] == "prune"
     if not asked:
         gone: Mapping[str, Any] = report["reduction"] or {}
         ratio = gone.get("macs") or 0.0
-    settings = replace(recipe, ratio=round(ratio * milder, 3), **changed)
-    if settings.ratio <= 0:
+    share = round(ratio * milder, 3)
+    if share <= 0:
         return None
-    if recipe.speedup is not None:
+    settings = replace(recipe, ratio=share, **changed)
+    if asked and recipe.searches:
+        settings = replace(settings, ratio=None)
+        settings = replace(settings, min_quality="good") if milder < 1 else settings
+    elif recipe.speedup is not None:
         settings = replace(settings, speedup=round(1 + (recipe.speedup - 1) * milder, 3))
     path, sections = model(report, "input")["path"], None if asked else FED
     return prune_line(path, settings, _place(report), sections)
@@ -83,7 +87,7 @@ def prune_line(
 ) -> str:
     """The command that prunes a file as a recipe says, or as some sections of its options do."""
     wanted = {"ratio": recipe.ratio, **_said(recipe, sections)}
-    if recipe.speedup is not None:  # which says how much
+    if recipe.ratio is None or recipe.speedup is not None:  # other options say how much
         del wanted["ratio"]
     return _line("prune", str(path), *_words(wanted), *place)
 

@@ -23,6 +23,7 @@ from spa.pipeline.load import couple, load, sizes_note
 from spa.pipeline.repair import cut, repair
 from spa.pipeline.report import report_of, reporting
 from spa.pipeline.result import Result
+from spa.pipeline.search import searched
 from spa.pipeline.select import select
 from spa.pipeline.settle import heads_of
 from spa.pipeline.sign import sign
@@ -46,7 +47,8 @@ def prune(
 ) -> Result:
     """Prune one model (a path, bytes, a stream or a ModelProto), by its scores or as a plan says.
 
-    Branches that the recipe names go first, and count towards the ratio, with or without a plan.  A
+    Branches that the recipe names go first, and count towards the ratio, with or without a plan.
+    Where gates alone say how much may go, the fastest model that passes them is sought.  A
     dry run does everything but write; to `resume` is to go on with a tuning that
     was interrupted, after the stages before it; the report calls what is done `command`.  Raises
     SpaError, with the partial report as attribute `report`.
@@ -54,15 +56,20 @@ def prune(
     context = Context(command, callback)
     with reporting(context):
         target = None if dry_run else output
+        asked = recipe if recipe.searches and plan is None else None
         recipe, given = _asked(model, recipe, context, target, plan)
         check_tuning(recipe, resume=resume)
         original = couple(load(model, recipe, context), recipe, context)
         score_original(original.graph, recipe, context)
-        chosen = select(original, given, recipe, context)
-        settled, choice = chosen.settled, chosen.choice
-        made = repair(cut(choice, context, checked=given is None), settled, context)
-        made = heal(made, original, settled, context, Checkpoints(resume))
-        written = finish(sign(made, original, chosen.groups, context), settled, context, output)
+        if asked is not None:
+            written = searched(original, asked, context, output, resume=bool(resume))
+        else:
+            chosen = select(original, given, recipe, context)
+            settled, choice = chosen.settled, chosen.choice
+            made = repair(cut(choice, context, checked=given is None), settled, context)
+            made = heal(made, original, settled, context, Checkpoints(resume))
+            written = sign(made, original, chosen.groups, context)
+            written = finish(written, settled, context, output)
         reads = files_read(original.graph, recipe, plan)
         if target is not None:
             deliver(written, target, reads, force, context)

@@ -32,6 +32,7 @@ from spa.pipeline.values import (
     Options,
     Pair,
     Planned,
+    Searched,
     Settled,
     Shortened,
     Tuned,
@@ -42,6 +43,7 @@ from spa.pipeline.values import (
 from spa.recipe import Recipe
 from spa.reports.branches import BranchFacts
 from spa.reports.schema import FileFacts, Report, Status, empty_report
+from spa.reports.trials import frontier, original
 from spa.validate import Verdict as Proof
 
 Port = list[Any]
@@ -211,6 +213,17 @@ def _(value: Pair, report: Report) -> None:
 @put.register
 def _(value: Tuned, report: Report) -> None:
     report["tune"] = value.facts
+
+
+@put.register
+def _(value: Searched, report: Report) -> None:
+    rows = [original(report, value.rows), *frontier(value.rows)]
+    report["search"] = {
+        "by": value.by,
+        "best": value.best,
+        "gates": value.gates,
+        "rows": rows,
+    }
 
 
 @put.register

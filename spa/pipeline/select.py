@@ -50,7 +50,7 @@ def select(original: Groups, plan: Plan | None, recipe: Recipe, context: Context
     share, following = left_to_do(original, groups, plan, recipe)
     settled = settle(groups, replace(recipe, ratio=share), context, following)
     context.reach(settled)
-    whole = settled.at(recipe.ratio)
+    whole = settled.at(recipe.share)
     if following is None:
         return Selector(groups, rotated(groups, settled, context))(whole, context)
     choice = with_branches(follow(groups, following, whole, context), groups, recipe)

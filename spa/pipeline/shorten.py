@@ -97,9 +97,9 @@ def left_to_do(
     """
     if plan is not None:
         whole = plan if plan.recipe or plan.tensors else nothing_more(recipe)
-        return recipe.ratio, fitting(whole, original, groups)
+        return recipe.share, fitting(whole, original, groups)
     share = share_of_rest(original, groups, recipe)
-    return (share, None) if share > 0 else (recipe.ratio, nothing_more(recipe))
+    return (share, None) if share > 0 else (recipe.share, nothing_more(recipe))
 
 
 def share_of_rest(original: Groups, groups: Groups, recipe: Recipe) -> float:
@@ -108,7 +108,7 @@ def share_of_rest(original: Groups, groups: Groups, recipe: Recipe) -> float:
     Of a time it is that of the whole, beside which it is measured.  Raises as `left_to_do`.
     """
     if groups is original or UNITS.says(recipe.of, "timed"):
-        return recipe.ratio
+        return recipe.share
     if not UNITS.says(recipe.of, "counted"):
         raise UsageError(
             f"a bypass beside a ratio of {recipe.of} cannot be planned; count --of macs, or leave "
@@ -117,7 +117,7 @@ def share_of_rest(original: Groups, groups: Groups, recipe: Recipe) -> float:
     whole, rest = original.sizes.share(recipe.of), groups.sizes.share(recipe.of)
     if not rest:
         raise TargetError("nothing is left to prune; bypass less")
-    return max(0.0, 1 - (1 - recipe.ratio) * whole / rest)
+    return max(0.0, 1 - (1 - recipe.share) * whole / rest)
 
 
 def with_branches(choice: Choice, groups: Groups, recipe: Recipe) -> Choice:
@@ -126,7 +126,7 @@ def with_branches(choice: Choice, groups: Groups, recipe: Recipe) -> Choice:
         return choice
     names = tuple(each.name for each in groups.bypassed)
     said = choice.plan.recipe
-    said = {**said, "ratio": recipe.ratio} if "ratio" in said else said
+    said = {**said, "ratio": recipe.share} if "ratio" in said else said
     return replace(choice, plan=replace(choice.plan, bypass=names, recipe=said))
 
 

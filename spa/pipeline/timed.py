@@ -93,7 +93,7 @@ def reachable(
         return None
     with context.stage(STAGE):
         whole = _whole(original or coupling, recipe, short)
-        if whole.left <= 1 - recipe.ratio:
+        if whole.left <= 1 - recipe.share:
             return whole
         if short is not None:
             demand(coupling, recipe)
@@ -104,7 +104,7 @@ def reachable(
         if misplaced(coupling, kept):
             return whole
         most = whole.removed(rewrite(coupling, kept, checked=True))
-    if most < recipe.ratio - DOUBT:
+    if most < recipe.share - DOUBT:
         rest = largest_rest(coupling, recipe, Cost(coupling), counts)
         way_out = rest.way_out.replace("lower --ratio", milder(most, recipe))
         raise TargetError(

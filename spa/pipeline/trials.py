@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from spa.errors import SpaError, TargetError, VerifyError
-from spa.events import Step
+from spa.events import Note, Step
 from spa.pipeline.context import Context
 from spa.pipeline.finish import finish
 from spa.pipeline.gates import ADVICE, MORE, check_sizes
@@ -61,6 +61,7 @@ class Best:
     """The largest budget so far whose model passes, with the model and the account of its run."""
 
     row: Row
+    settled: Settled
     written: Written
     context: Context
 
@@ -157,16 +158,41 @@ class Trials:
             row = self._made(settled, branch)
         except (TargetError, VerifyError) as error:
             status = "unreachable" if isinstance(error, TargetError) else "missed"
-            row = empty(recipe.ratio, status, str(error), 0.0)
+            row = empty(recipe.share, status, str(error), 0.0)
             if status == "missed":
                 row = self._row(recipe, branch, status, str(error))
         row["asked_speedup"] = recipe.speedup
         row["seconds"] = time.perf_counter() - began
         self.rows[asked(row)] = row
+        self._spent(branch)
+        self.context.callback(Note(f"{WORDS[self.by]} {asked(row):g}: {row['status']}"))
+        return row
+
+    def _spent(self, branch: Context) -> None:
         for stage, seconds in branch.timings.items():
             self.context.timings[stage] = self.context.timings.get(stage, 0.0) + seconds
-        self.context.note(f"{WORDS[self.by]} {asked(row):g}: {row['status']}")
-        return row
+
+    def healed(self) -> tuple[Written, Context]:
+        """The best as `prune` makes it: tuned where that is done by default, and judged again.
+
+        What is tuned passes no less, as a rule; where it does, the model stays as it was.
+        """
+        assert self.best is not None
+        best = self.best
+        if best.settled.recipe.tunes:
+            return best.written, best.context
+        branch, made = best.context.branch("prune"), best.written.repaired
+        try:
+            tuned = heal(made, self.original, best.settled, branch, self.kept)
+            if tuned is made:
+                return best.written, branch
+            written = sign(tuned, self.original, best.written.shortened, branch)
+            return finish(written, best.settled, branch, self.output, weigh=True), branch
+        except VerifyError as error:
+            best.context.warn(f"the model was not tuned, as it passes no longer then: {error}")
+            return best.written, best.context
+        finally:
+            self._spent(branch)
 
     def _made(self, settled: Settled, branch: Context) -> Row:
         """Choose, and unless that choice is known, make the model and measure it."""
@@ -174,7 +200,7 @@ class Trials:
         choice, recipe = chosen.choice, settled.recipe
         key = (choice.coupling.root.tobytes(), choice.kept.tobytes(), choice.plan.bypass)
         if key in self._known:
-            return {**self._known[key], "ratio": recipe.ratio}
+            return {**self._known[key], "ratio": recipe.share}
         try:
             written = self._written(chosen, branch)
         except VerifyError as error:
@@ -183,11 +209,11 @@ class Trials:
         row = self._known[key] = self._row(recipe, branch, "passed", None)
         row["asked_speedup"] = recipe.speedup
         if self.best is None or asked(row) > self.best.asked:
-            self.best = Best(row, written, branch)
+            self.best = Best(row, settled, written, branch)
         return row
 
     def _row(self, recipe: Recipe, branch: Context, status: Status, error: str | None) -> Row:
-        return row_of(recipe.ratio, recipe.of, report_of(branch), status, error)
+        return row_of(recipe.share, recipe.of, report_of(branch), status, error)
 
     def _written(self, chosen: Selected, branch: Context) -> Written:
         settled = chosen.settled

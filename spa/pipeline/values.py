@@ -29,6 +29,7 @@ from spa.probes import Data, Probe
 from spa.recipe import Held, Recipe
 from spa.repairs import Reference
 from spa.reports.schema import CheckFacts, Gate, Latency, LatencyBudget, OpCounts, TuneFacts
+from spa.reports.trials import By, Row
 from spa.validate import Verdict as Proof
 from spa.validate.inputs import Inputs
 from spa.validate.quality import Quality
@@ -217,6 +218,19 @@ class Tuned:
     """How gradients went; the weights are in what stands beside it."""
 
     facts: TuneFacts
+
+
+@dataclass(frozen=True, eq=False)
+class Searched:
+    """The budgets that were tried for the largest that passes, in any order.
+
+    `best` is that, as it was asked for; None where none passes.
+    """
+
+    by: By
+    best: float | None
+    gates: dict[str, float]
+    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from spa.reports import facts, moved, run, verdicts, wording
+from spa.reports import facts, moved, run, tried, verdicts, wording
 from spa.reports.schema import GroupFacts, Report
 from spa.reports.screen import line, lines, shown, text
 from spa.reports.wording import Cell, Table
@@ -40,6 +40,7 @@ def _summary(report: Report) -> Iterator[RenderableType]:
         yield line("Depth", words, "dim")
     for k, words in enumerate(run.tuned(report)):
         yield line("" if k else "Tuned", words, "dim" if k else "plain")
+    yield from _tried(report)
     yield from _warnings(report)
     for words in report.get("notes") or []:
         yield line("Note", words, "dim")
@@ -48,6 +49,16 @@ def _summary(report: Report) -> Iterator[RenderableType]:
         yield line("Time", wording.seconds(total) + run.memory(report), "dim")
     written = [row[1] for row in run.files(report).rows if row[0] != "input"]
     yield from lines("Files", dict.fromkeys(written))
+
+
+def _tried(report: Report) -> Iterator[RenderableType]:
+    """What a search has tried."""
+    found = tried.tried(report)
+    if found is not None:
+        yield line("Search", tried.told(report))
+        yield shown(tried.ratios(found, tried.ELSEWHERE))
+        for budget, words in tried.reasons(found):
+            yield line(budget, words, "dim")
 
 
 def _bypassed(report: Report) -> Iterator[RenderableType]:

@@ -6,14 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from spa.reports import facts, moved, run, verdicts
+from spa.reports import facts, moved, run, tried, verdicts
 from spa.reports.schema import Report, face
 from spa.reports.template import render
 
 # What keeps a model from being pruned at all; 5 means it was pruned and then found wanting.
 NOT_PRUNED = {1, 2, 3, 7, 130}
 Outcome = Literal["passed", "failure", "error", "skipped"]
-PARTS: Mapping[str, Any] = {"facts": facts, "moved": moved, "run": run, "verdicts": verdicts}
+PARTS: Mapping[str, Any] = {
+    "facts": facts,
+    "moved": moved,
+    "run": run,
+    "tried": tried,
+    "verdicts": verdicts,
+}
 OUTCOMES: Mapping[str, Outcome] = {
     "exact": "passed",
     "good": "passed",
@@ -36,7 +42,13 @@ class Case:
 @face("html")
 def to_html(report: Report) -> str:
     """One self-contained HTML page: no script, no network, nothing beside it."""
-    return render("report.html", report=report, **PARTS)
+    found = tried.tried(report)
+    drawn: Sequence[Any] = ()
+    if found is not None:
+        from spa.reports.sweep_plot import panels  # which imports what --help does without
+
+        drawn = panels(found)
+    return render("report.html", report=report, panels=drawn, **PARTS)
 
 
 @face("md")

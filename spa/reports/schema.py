@@ -13,6 +13,7 @@ from typing import Any, Literal, TypedDict, cast
 
 from spa.registry import REPORTS, Registry
 from spa.reports.branches import BranchFacts, DepthFacts
+from spa.reports.trials import SearchFacts
 from spa.reports.verdicts import Verdicts
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -324,6 +325,7 @@ class Report(_Report, Origin, total=False):
     check: CheckFacts
     latency_budget: LatencyBudget
     tune: TuneFacts
+    search: SearchFacts
     notes: list[str]
 
 

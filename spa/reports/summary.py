@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, cast
 
-from spa.reports import bench, facts, moved, run, sweep_text, verdicts, wording
+from spa.reports import bench, facts, moved, run, tried, verdicts, wording
 from spa.reports.schema import Report
 from spa.reports.sweep import Sweep
 from spa.reports.template import render
@@ -38,7 +38,7 @@ def table(report: Mapping[str, Any]) -> str:
     if "models" in report:
         found = bench.compared(cast(bench.Bench, report))
     elif "rows" in report:
-        found = sweep_text.ratios(cast(Sweep, report))
+        found = tried.ratios(cast(Sweep, report))
     else:
         found = facts.comparison(cast(Report, report))
     return render("notebook.html", words=sentence(report), found=found)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal, TypedDict, cast
 
 from spa._version import __version__
-from spa.reports import run, wording
+from spa.reports import wording
 from spa.reports.schema import CheckFacts, InputFacts, Origin, Report
-from spa.reports.trials import SIZES, By, Row, empty, frontier, row_of
+from spa.reports.trials import SIZES, By, Row, empty, frontier, original, row_of
 
 SCHEMA_VERSION = 1
 
@@ -84,23 +84,6 @@ def summarize(report: Report, rows: list[Row], **known: Any) -> Sweep:
         **known,
     )
     return cast(Sweep, made)
-
-
-def original(report: Report, rows: list[Row]) -> Row:
-    """The model itself as a row; its latency is the median of what was measured beside others."""
-    sizes = run.model(report, "input")
-    times = sorted(
-        row["latency_ms"] * row["speedup"] for row in rows if row["latency_ms"] and row["speedup"]
-    )
-    check = report.get("check")
-    row = empty(0.0, "original", None, 0.0)
-    row |= {name: sizes.get(name) for name in SIZES}  # type: ignore[typeddict-item]
-    row["reduction"], row["drift"] = 0.0, 0.0
-    row["score"] = check["before"] if check else None
-    row["drop"] = 0.0 if row["score"] is not None else None
-    row["latency_ms"] = times[len(times) // 2] if times else None
-    row["speedup"] = 1.0 if times else None
-    return row
 
 
 def to_csv(sweep: Sweep) -> str:

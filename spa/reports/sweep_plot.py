@@ -12,9 +12,10 @@ from spa.errors import UsageError
 from spa.reports import wording
 from spa.reports.plot import HEIGHT, WIDTH, Axis, Dot, scatter
 from spa.reports.sweep import Sweep
-from spa.reports.sweep_text import gates, headline, is_best, named, ratios, unit
+from spa.reports.sweep_text import gates, headline, unit
 from spa.reports.template import render
 from spa.reports.trials import Row
+from spa.reports.tried import Tried, is_best, named, ratios
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -38,7 +39,7 @@ def check_path(path: str | os.PathLike[str]) -> None:
         )
 
 
-def panels(sweep: Sweep) -> list[Markup]:
+def panels(sweep: Tried) -> list[Markup]:
     """One plot per thing that was measured, over the share that is gone, or the measured speed."""
     timed = sweep["by"] == "speedup"
     tried = [row for row in sweep["rows"] if row["reduction"] is not None]
@@ -69,7 +70,7 @@ def _megabytes(row: Row) -> float | None:
 
 
 def _panel(
-    sweep: Sweep,
+    sweep: Tried,
     rows: Sequence[Row],
     title: str,
     of: Callable[[Row], float | None],

@@ -58,6 +58,18 @@ def asked(row: Row) -> float:
     return row["asked_speedup"] or row["ratio"]
 
 
+class SearchFacts(TypedDict):
+    """What was tried for the largest cut that passes these `gates`, the original first.
+
+    `best` is what was asked of it, a ratio or a speed-up as `by` says; None: nothing passes.
+    """
+
+    by: By
+    best: float | None
+    gates: dict[str, float]
+    rows: list[Row]
+
+
 def frontier(rows: Iterable[Row]) -> list[Row]:
     """The rows, the mildest first, none of which is worse than that of a larger cut.
 
@@ -120,3 +132,20 @@ def empty(ratio: float, status: Status, error: str | None, seconds: float) -> Ro
         "warnings": [],
     }
     return cast(Row, dict.fromkeys(Row.__annotations__) | known)
+
+
+def original(report: Mapping[str, Any], rows: Iterable[Row]) -> Row:
+    """The model itself as a row; its latency is the median of what was measured beside others."""
+    sizes = report.get("input") or {}
+    times = sorted(
+        row["latency_ms"] * row["speedup"] for row in rows if row["latency_ms"] and row["speedup"]
+    )
+    check = report.get("check")
+    row = empty(0.0, "original", None, 0.0)
+    row |= {name: sizes.get(name) for name in SIZES}  # type: ignore[typeddict-item]
+    row["reduction"], row["drift"] = 0.0, 0.0
+    row["score"] = check["before"] if check else None
+    row["drop"] = 0.0 if row["score"] is not None else None
+    row["latency_ms"] = times[len(times) // 2] if times else None
+    row["speedup"] = 1.0 if times else None
+    return row

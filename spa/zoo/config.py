@@ -27,7 +27,7 @@ class Common:
     """What holds for every model unless its own options say otherwise.
 
     Attributes:
-        recipe: the options of `spa prune`; its ratio counts only if `ratio_given`.
+        recipe: the options of `spa prune`.
         timeout: seconds per attempt.
         memory: resident bytes per attempt; half of it may be used to measure.
         retries: how often a crash is tried again.
@@ -35,7 +35,6 @@ class Common:
     """
 
     recipe: Recipe
-    ratio_given: bool = True
     timeout: float | None = None
     memory: int | None = None
     retries: int = 1
@@ -93,16 +92,18 @@ def _job(plain: Job, common: Common, given: dict[str, Any], hashes: dict[str, st
     timeout = given.pop("timeout", common.timeout)
     memory = given.pop("memory", common.memory)
     _check_limits(plain.name, timeout, memory)
-    asked = {"ratio", "speedup"}.intersection(given) or common.recipe.speedup is not None
-    if not (common.ratio_given or asked):
-        raise _NoRatio(
-            f"nothing says how much of {plain.name} is to go; give --ratio (0.5 removes half) or "
-            "--speedup, or a ratio in --config"
-        )
+    budgets = {"ratio", "speedup"}
+    if len(own := budgets.intersection(given)) == 1:  # its own beats that of all
+        given |= dict.fromkeys(budgets - own)
     try:
         recipe = replace(common.recipe, **given).validate()
     except UsageError as error:
         raise UsageError(f"{plain.name}: {error}" if given else str(error)) from error
+    if recipe.ratio is None and recipe.speedup is None and not recipe.searches:
+        raise _NoRatio(
+            f"nothing says how much of {plain.name} is to go; give --ratio (0.5 removes half), "
+            "--speedup, or a ratio in --config; or a gate on quality, for the fastest that passes"
+        )
     options = _hash(recipe, hashes)
     if memory is not None:
         recipe = replace(recipe, memory=memory)
@@ -119,8 +120,7 @@ def _check_limits(name: str, timeout: object, memory: object) -> None:
 
 def recipe_of(common: Common) -> dict[str, object]:
     """The recipe of all models, as their summary has it: what they have of their own is missing."""
-    given = {} if common.ratio_given else {"ratio": None}
-    return {**_plain(common.recipe), "memory": common.memory, **given}
+    return {**_plain(common.recipe), "memory": common.memory}
 
 
 def _plain(recipe: Recipe) -> dict[str, object]:

@@ -434,7 +434,7 @@ def test_code_130_interrupted(model, shell, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["spa.pipeline.prune"], "save", interrupted)
+    monkeypatch.setattr(sys.modules["spa.pipeline.finish"], "save", interrupted)
     failed(shell, 130, model, "-r", ".5", *QUICK, words="interrupted")
 
 

@@ -12,6 +12,7 @@ CHOSEN = ("tests/pipeline/test_depth.py",)
 SPEEDS = ("tests/sweep/test_speeds.py",)
 FRONTIER = ("tests/sweep/test_frontier.py",)
 LEAST = ("tests/depth/test_least.py",)
+SOUGHT = ("tests/pipeline/test_search.py",)
 
 DEPTH_EDITS = (
     Edit(
@@ -258,5 +259,26 @@ DEPTH_EDITS = (
         "        if best is not None and _worse(row, best):",
         "        if False:",
         tests=FRONTIER,
+    ),
+    Edit(
+        "a search tunes what it found, and does not judge it again",
+        "spa/pipeline/trials.py",
+        "            return finish(written, best.settled, branch, self.output, weigh=True), branch",
+        "            return written, branch",
+        tests=SOUGHT,
+    ),
+    Edit(
+        "demands of size are not held after a search",
+        "spa/pipeline/trials.py",
+        "            check_sizes(self.best.report, recipe)",
+        "            pass",
+        tests=SOUGHT,
+    ),
+    Edit(
+        "a ratio beside a gate searches, too",
+        "spa/recipe.py",
+        "        alone = self.ratio is None and self.speedup is None and not self.bypass",
+        "        alone = self.speedup is None and not self.bypass",
+        tests=SOUGHT,
     ),
 )

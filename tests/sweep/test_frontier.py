@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import spa
-from spa.reports import sweep_text
+from spa.reports import tried
 from spa.reports.trials import empty, frontier
 from tests.carried import DIGITS
 from tests.gates import judges
@@ -68,5 +68,5 @@ def test_a_sweep_says_what_stands_for_another(gates):
     assert one["instead"] == two["instead"] == 0.4 and three["instead"] is None
     assert one["score"] == two["score"] == three["score"] and one["ratio"] == 0.2
     assert one["bytes"] == three["bytes"] and one["reduction"] >= 0.4
-    said = dict(sweep_text.reasons(found))
+    said = dict(tried.reasons(found))
     assert said["0.2"] == "the model for 0.4 removes more and keeps more" and "0.4" not in said

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -164,7 +165,7 @@ def test_a_shard_that_is_no_part_is_refused(text):
 
 # Options
 
-COMMON = config.Common(Recipe(scorer="l1"))
+COMMON = config.Common(Recipe(ratio=0.5, scorer="l1"))
 
 
 def jobs(rules=(), common=COMMON, **options):
@@ -233,30 +234,44 @@ def test_a_missing_file_of_options_is_named():
 
 
 def test_every_model_needs_a_ratio():
-    common = config.Common(Recipe(), ratio_given=False)
+    common = config.Common(Recipe())
     with pytest.raises(UsageError, match=r"b/y\.onnx"):
         jobs(rules('["a/*"]\nratio = 0.5\n'), common)
     assert len(jobs(rules('["*"]\nratio = 0.5\n'), common)) == 2
 
 
+def test_gates_on_quality_may_stand_for_a_ratio():
+    one, two = jobs(rules('["a/*"]\nspeedup = 1.5\n'), config.Common(Recipe(max_drift=0.1)))
+    assert one.recipe["speedup"] == 1.5 and one.recipe["ratio"] is two.recipe["ratio"] is None
+    assert recipe_from(two.recipe).searches and not recipe_from(one.recipe).searches
+
+
+def test_a_budget_of_a_model_beats_that_of_all():
+    one, two = jobs(rules('["a/*"]\nratio = 0.3\n'), config.Common(Recipe(speedup=1.5)))
+    assert (one.recipe["ratio"], one.recipe["speedup"]) == (0.3, None)
+    assert (two.recipe["ratio"], two.recipe["speedup"]) == (None, 1.5)
+
+
 def test_the_hash_of_options_follows_what_decides(tmp_path):
     same = {job.options for job in jobs()}
     assert len(same) == 1
-    assert {j.options for j in jobs(common=config.Common(Recipe(scorer="l1"), timeout=3))} == same
-    assert {j.options for j in jobs(common=config.Common(Recipe(scorer="l2")))}.isdisjoint(same)
+    half = Recipe(ratio=0.5, scorer="l1")
+    assert {j.options for j in jobs(common=config.Common(half, timeout=3))} == same
+    other = config.Common(replace(half, scorer="l2"))
+    assert {j.options for j in jobs(common=other)}.isdisjoint(same)
     calib = tmp_path / "c.npz"
     seen = []
     for contents in (b"1", b"2", b"1"):
         calib.write_bytes(contents)
-        seen.append(jobs(common=config.Common(Recipe(calib=str(calib))))[0].options)
+        seen.append(jobs(common=config.Common(Recipe(ratio=0.5, calib=str(calib))))[0].options)
     assert seen[0] == seen[2] != seen[1]
     folder = tmp_path / "photos"
     with pytest.raises(SpaError, match="photos"):
-        jobs(common=config.Common(Recipe(calib=str(folder))))
+        jobs(common=config.Common(Recipe(ratio=0.5, calib=str(folder))))
     folder.mkdir()
-    empty = jobs(common=config.Common(Recipe(calib=str(folder))))[0].options
+    empty = jobs(common=config.Common(Recipe(ratio=0.5, calib=str(folder))))[0].options
     (folder / "p.npy").write_bytes(b"x")
-    assert jobs(common=config.Common(Recipe(calib=str(folder))))[0].options != empty
+    assert jobs(common=config.Common(Recipe(ratio=0.5, calib=str(folder))))[0].options != empty
 
 
 # Processes
