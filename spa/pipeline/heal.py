@@ -13,7 +13,7 @@ from spa.errors import ReadError, UsageError, VerifyError, first_line, install
 from spa.pipeline.context import Context
 from spa.pipeline.invert import installed
 from spa.pipeline.tune_rows import BATCH
-from spa.pipeline.tuning import Checkpoints, Limit, tune_stage
+from spa.pipeline.tuning import Checkpoints, Limit, rows_at_once, tune_stage
 from spa.pipeline.values import Groups, Repaired, Settled
 
 USUAL, MOST_SECONDS = 150.0, 300.0
@@ -26,8 +26,6 @@ TRIALS = 1.2
 """Times the steps that count, with those in which rates are tried."""
 OVERHEAD = 0.01
 """Seconds of a step, however small the model."""
-ROOM = 2 << 30
-"""Bytes of activations that a step may hold, where the recipe sets no limit."""
 FAILED = (ReadError, UsageError, VerifyError, RuntimeError, TypeError, ValueError, LookupError)
 """What a model is like that PyTorch cannot follow."""
 
@@ -84,11 +82,10 @@ def _by_default(
     price = price_of(original.graph, Cost(choice.coupling)(choice.kept).macs)
     step = OVERHEAD + BATCH * (3 * price.macs / RATE + 3 * price.bytes / STREAM)
     steps = min(MOST, int(USUAL / step / TRIALS) - LOOKED)
-    room = ROOM if recipe.memory is None else recipe.memory // 4
-    if steps < FEWEST or price.bytes * BATCH > room:
+    if steps < FEWEST or not rows_at_once(original, recipe):
         context.note(
             "nothing was tuned by gradients: for a model of this size five minutes are too few, or "
-            "a step takes much memory; --tune=30m does it all the same"
+            "one input takes much memory; --tune=30m does it all the same"
         )
         return None
     context.note(

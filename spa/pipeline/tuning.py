@@ -44,6 +44,8 @@ Resume = bool | Literal["if-kept"]
 
 ROOM = 1 << 30
 """Bytes that the original's values may take, where the recipe sets no limit."""
+STEP, COPIES = 2 << 30, 3
+"""Bytes that a step may hold where the recipe sets no limit, and how often it holds each value."""
 LATE = 1.5
 """Times the seconds of a limit, after which a run that was thought to fit into them ends."""
 CLOSE, CLOSE_HALF = 1e-3, 3e-2
@@ -158,7 +160,7 @@ def tune_stage(
             context.warn(words)
         dense = load(graph.proto, base_dir=graph.source.base_dir)
         module = load(small[0], base_dir=small[1])
-        given = _Given(source, settled, limit)
+        given = _Given(source, settled, limit, min(BATCH, max(1, rows_at_once(original, recipe))))
         outcome, device = _worked(dense, module, probe, given, kept, context)
         facts = _facts(outcome, given, device, time.perf_counter() - began)
         context.reach(Tuned(facts))
@@ -187,13 +189,22 @@ def _moved(
     return () if better is feeds else better
 
 
+def rows_at_once(original: Groups, recipe: Recipe) -> int:
+    """Rows whose values there is room for while gradients are computed; 0 where one is too many."""
+    from spa.torch.workload import price_of
+
+    room = STEP if recipe.memory is None else recipe.memory // 4
+    return room // max(1, COPIES * price_of(original.graph, 0.0).bytes)
+
+
 @dataclass(frozen=True)
 class _Given:
-    """Inputs, the settled recipe, and the budget where that is not the recipe's."""
+    """Inputs, the settled recipe, the budget where that is not the recipe's, and rows of a pass."""
 
     source: Source
     settled: Settled
     limit: Limit | None
+    at_once: int
 
     @property
     def budget(self) -> tuple[float | None, int | None]:
@@ -251,6 +262,7 @@ def _worked(
         setting = Setting(
             Budget(seconds, steps),
             BATCH,
+            given.at_once,
             recipe.seed,
             room,
             context.counted,

@@ -125,6 +125,38 @@ def test_a_value_beyond_half_precision_is_kept_in_single():
     assert all(target.isfinite().all() for target in teacher.targets(chunk))
 
 
+def test_a_step_whose_rows_run_in_parts_is_the_same_step(monkeypatch):
+    dense, small = pair(mlp(), mlp())
+    pools = pools_of(runs(8, 8), {"x": 0}, whole=False)
+    found = matched(dense, small, pools[0])
+    teacher = Teacher(dense, pools, found, 64, 1 << 20, lambda rows: None)
+    weights = [p for p in small.parameters() if p.requires_grad]
+    with torch.no_grad():
+        for weight in weights:
+            weight += 0.1
+    asked, run = [], type(small).run
+
+    def counted(module, feeds, names=None):
+        if module is small:
+            asked.append(len(feeds["x"]))
+        return run(module, feeds, names)
+
+    monkeypatch.setattr(type(small), "run", counted)
+    (chunk,) = chunks(pools, 64)
+
+    def step(at_once):
+        small.zero_grad()
+        asked.clear()
+        loss = Work(small, pools, found, teacher, 64, 0, at_once).loss([chunk])
+        return loss, [weight.grad.clone() for weight in weights], [*asked]
+
+    whole, parts = step(64), step(24)
+    assert (whole[2], parts[2]) == ([64], [24, 24, 16])
+    assert parts[0] == pytest.approx(whole[0], rel=1e-5) and whole[0] > 0
+    for have, want in zip(parts[1], whole[1], strict=True):
+        torch.testing.assert_close(have, want, rtol=1e-4, atol=1e-6)
+
+
 def test_weights_of_half_precision_learn():
     """Steps far below what half precision tells apart add up."""
     dense, small = pair(mlp(), mlp())

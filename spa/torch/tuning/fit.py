@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from spa.errors import ReadError
 from spa.torch.module import OnnxModule
 from spa.torch.tuning.match import Matched
-from spa.torch.tuning.rows import Chunk, Order, Pool, chunks
+from spa.torch.tuning.rows import Chunk, Order, Pool, chunks, pieces
 from spa.torch.tuning.teacher import Teacher, on
 from spa.torch.values import HALF
 
@@ -48,7 +48,10 @@ RATES = (Rate(1e-3), Rate(1e-2, relative=True), Rate(3e-4))
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """The model that is changed, what it is held against, and on which rows."""
+    """The model that is changed, what it is held against, and on which rows.
+
+    A step has `batch` rows, of which `at_once` run together; gradients are added up.
+    """
 
     small: OnnxModule
     pools: Sequence[Pool]
@@ -56,11 +59,13 @@ class Work:
     teacher: Teacher
     batch: int
     seed: int
+    at_once: int = 1 << 30
 
     def loss(self, part: Sequence[Chunk]) -> float:
         """Add up the gradients of the loss on some chunks; the loss."""
         rows, total = sum(chunk.rows for chunk in part), 0.0
-        for chunk in part:
+        small = (p for chunk in part for p in pieces(chunk, self.pools[chunk.pool], self.at_once))
+        for chunk in small:
             loss = self._loss(chunk) * (chunk.rows / rows)
             if not loss.requires_grad:
                 raise ReadError(NOTHING)

@@ -54,6 +54,14 @@ class Chunk:
     rows: int
 
 
+def pieces(chunk: Chunk, pool: Pool, most: int) -> list[Chunk]:
+    """A chunk of a pool as chunks of at most so many rows, where these can be run alone."""
+    if pool.whole or chunk.rows <= most:
+        return [chunk]
+    index = torch.arange(chunk.rows) if chunk.index is None else chunk.index
+    return [Chunk(chunk.pool, part, len(part)) for part in index.split(most)]
+
+
 def cut(value: Tensor, axis: int | None, index: Tensor | None) -> Tensor:
     """Rows of a tensor along an axis; itself where it has none."""
     return value if index is None or axis is None else value.index_select(axis, index)

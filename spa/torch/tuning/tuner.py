@@ -55,7 +55,7 @@ class Setting:
 
     Attributes:
         budget: how long.
-        batch: rows of a step.
+        batch: rows of a step; `at_once`: of which so many run together.
         seed: of the order of the rows.
         room: bytes that the original's values may take.
         counted: begins to count steps of progress.
@@ -64,6 +64,7 @@ class Setting:
 
     budget: Budget
     batch: int
+    at_once: int
     seed: int
     room: int
     counted: Counted
@@ -149,7 +150,8 @@ def _works(
     works = []
     for pools in both:
         teacher = Teacher(dense, pools, found, setting.batch, setting.room, told)
-        works.append(Work(small, pools, found, teacher, setting.batch, setting.seed))
+        work = Work(small, pools, found, teacher, setting.batch, setting.seed, setting.at_once)
+        works.append(work)
     return works
 
 
