@@ -37,7 +37,7 @@ from spa.validate.runs import session_of
 
 if TYPE_CHECKING:
     from spa.torch import OnnxModule
-    from spa.torch.tuning import Outcome
+    from spa.torch.tuning import Outcome, Store
 
 Resume = bool | Literal["if-kept"]
 """Whether to go on from a checkpoint: that there must be, or where there happens to be one."""
@@ -73,6 +73,13 @@ class Checkpoints:
         if self.ended is not None:
             self.ended.append(folder / f"{key}.pt")
         return folder / f"{key}.pt"
+
+    def store(self, key: str) -> Store:
+        """Where that of one tuning lies."""
+        from spa.torch.tuning import Store
+
+        again, lasting = self.resume, self.ended is not None
+        return Store(self.place(key), resume=bool(again), needed=again is True, lasting=lasting)
 
     def forget(self) -> None:
         """What was kept of tunings that have ended is not needed any longer."""
@@ -226,7 +233,6 @@ def _worked(
     from spa.torch.tuning import (
         Budget,
         Setting,
-        Store,
         digest_of_model,
         digest_of_rows,
         pools_of,
@@ -251,10 +257,7 @@ def _worked(
         f"{recipe.seed} {seconds} {steps} {device.type}",
     )
     key = hashlib.sha256("\n".join(words).encode()).hexdigest()[:32]
-    again = kept.resume
-    store = Store(
-        kept.place(key), resume=bool(again), needed=again is True, lasting=kept.ended is not None
-    )
+    store = kept.store(key)
     room = ROOM if recipe.memory is None else recipe.memory // 8
     dense.to(device), module.to(device)
     latest = time.perf_counter() + LATE * seconds if seconds and steps else np.inf
