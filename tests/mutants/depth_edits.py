@@ -172,8 +172,8 @@ DEPTH_EDITS = (
     Edit(
         "branches do not count towards the ratio",
         "spa/pipeline/shorten.py",
-        "    return max(0.0, 1 - (1 - recipe.ratio) * whole / rest)",
-        "    return recipe.ratio",
+        "    return max(0.0, 1 - (1 - recipe.share) * whole / rest)",
+        "    return recipe.share",
         tests=TAKEN,
     ),
     Edit(

@@ -89,7 +89,7 @@ OTHER_EDITS = (
     Edit(
         "a target that no scores could reach is scored first",
         "spa/budgets/reach.py",
-        "    if most >= recipe.ratio - 1e-9:",
+        "    if most >= recipe.share - 1e-9:",
         "    if most >= -1:",
         tests=REACH,
     ),
