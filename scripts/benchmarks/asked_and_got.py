@@ -58,7 +58,7 @@ def run(file: Path, speed: float, options: argparse.Namespace) -> dict[str, Any]
             return found | {"error": f"took more than {options.limit:g} s"}
         found |= {"timings": report["timings"], "peak": report["peak_rss_bytes"]}
         if report["error"]:
-            return found | {"error": report["error"]["message"]}
+            return found | {"error": report["error"]}
         again, _ = spa("bench", str(file), str(small), "--threads", threads, limit=options.limit)
     depth = report.get("depth") or {}
     return found | {
@@ -66,7 +66,7 @@ def run(file: Path, speed: float, options: argparse.Namespace) -> dict[str, Any]
         "tried": depth.get("tried", []),
         "branches": len(report.get("bypassed") or ()),
         "quality": report["verdicts"]["quality"],
-        "drift": report["verify"]["drift"],
+        "drift": max((report["verify"]["drift"] or {}).values(), default=None),
         "latency": report["latency"],
         "again": again["models"][1],
     }
@@ -101,8 +101,10 @@ def means(found: list[dict[str, Any]]) -> str:
     for name, key in (("reported", "latency"), ("timed again", "again")):
         shares = [each[key]["speedup"] / each["asked"] for each in met]
         lines.append(f"speed {name} by speed asked: {_told(shares)}")
-    cut = [each["budget"] for each in met if each["budget"]["turns"]]
-    if cut:
+    cut = [
+        each["budget"] for each in met if each["budget"]["predicted"] > 0 < each["budget"]["turns"]
+    ]
+    if cut:  # else branches alone were enough, and the table had no say
         shares = [budget["predicted"] / budget["measured"] for budget in cut]
         lines.append(f"time gone by the table by time gone as measured: {_told(shares)}")
     return "\n".join(lines)
@@ -132,9 +134,9 @@ def main() -> None:
         for speed in options.speed:
             if (file.stem, speed) not in done:
                 found.append(run(file, speed, options))
-                print(row(found[-1]), flush=True)
                 if kept:
                     kept.write_text(json.dumps(found, indent=1))
+                print(row(found[-1]), flush=True)
     print("", means(found), sep="\n")
 
 

@@ -91,7 +91,7 @@ class Couplings:
 
     def maps(self, node: Node) -> list[IndexMap]:
         """Every index map that meets at a node: inputs, outputs, params, and boxes of no tensor."""
-        return [p for maps in self._stacks[node.index] for p in maps]
+        return [p for maps in self._stacks.get(node.index, ()) for p in maps]
 
     def stacks(self, node: Node) -> list[Sequence[IndexMap]]:
         """The same index maps, those of one tensor together."""

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from spa.budgets.limits import limits
-from spa.coupling import misplaced
+from spa.coupling import analyse, misplaced
+from spa.graph import read
 from spa.latency.clock import Clock
 from spa.latency.extract import extract, timeable
 from spa.latency.menu import MOST, menus, paying
@@ -16,12 +17,22 @@ from spa.rewrite import rewrite
 from spa.trace import Kept
 from tests.carried import coupling_of
 from tests.latency.fakes import FakeStopwatch, blocks, milliseconds, smooth, table_of
+from tests.nets import MOTIFS
 
 NETS = ("digits", "fashion")
 
 
 def bounds_of(coupling, **options):
     return menus(coupling, limits(coupling, Recipe(**options)))
+
+
+def test_a_body_that_is_cut_through_is_a_piece_that_nobody_times():
+    model = MOTIFS["names_that_clash"].build()
+    coupling = analyse(read(model))
+    carriers = [n.index for n in coupling.graph.nodes if n.op == "If"]
+    found = [piece for piece in pieces(coupling) if carriers[0] in piece.nodes]
+    assert len(found) == 1
+    assert not timeable(coupling, found[0])
 
 
 def clock_of(coupling, rounded=smooth, **options):
