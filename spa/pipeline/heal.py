@@ -16,7 +16,7 @@ from spa.pipeline.tune_rows import BATCH
 from spa.pipeline.tuning import Checkpoints, Limit, rows_at_once, tune_stage
 from spa.pipeline.values import Groups, Repaired, Settled
 
-USUAL, MOST_SECONDS = 150.0, 300.0
+USUAL, MOST_SECONDS = 200.0, 300.0
 """Seconds that the steps take on a usual pair of cores, and that they may take here."""
 FEWEST, MOST = 50, 800
 """Steps: of fewer little comes, and for more a person asks."""
