@@ -60,13 +60,13 @@ def run(file: Path, speed: float, options: argparse.Namespace) -> dict[str, Any]
         if report["error"]:
             return found | {"error": report["error"]}
         again, _ = spa("bench", str(file), str(small), "--threads", threads, limit=options.limit)
-    depth = report.get("depth") or {}
+    depth, drifts = report.get("depth") or {}, (report["verify"] or {}).get("drift") or {}
     return found | {
         "budget": report["latency_budget"],
         "tried": depth.get("tried", []),
         "branches": len(report.get("bypassed") or ()),
         "quality": report["verdicts"]["quality"],
-        "drift": max((report["verify"]["drift"] or {}).values(), default=None),
+        "drift": max((each for each in drifts.values() if each is not None), default=None),
         "latency": report["latency"],
         "again": again["models"][1],
     }
