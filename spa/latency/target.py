@@ -121,15 +121,20 @@ def out_of_reach(most: float, recipe: Recipe) -> str:
         told = f"{max(0, math.floor(1000 * most)) / 10:g} % of the latency can be removed"
         return f"at most {told} on this machine, as measured, not {100 * recipe.share:g} %"
     asked = f"not {1 / (1 - recipe.share):.4g} times"
-    return f"at most {_fastest(most):g} times as fast on this machine, as measured, {asked}"
+    fastest = _fastest(most)
+    if fastest <= 1:
+        return f"narrower layers make it no faster on this machine, as measured, {asked}"
+    return f"at most {fastest:g} times as fast on this machine, as measured, {asked}"
 
 
 def milder(most: float, recipe: Recipe) -> str:
     """What to ask for instead, where no more than a share of the time can go."""
     fastest = _fastest(most)
-    if recipe.speedup is None or fastest <= 1:
-        return "lower --ratio" if recipe.speedup is None else "say --ratio in place of --speedup"
-    return f"ask for --speedup {fastest:g}"
+    if recipe.speedup is None:
+        return "lower --ratio"
+    branches = ", let branches go (--depth auto)" if recipe.depth == "off" else ""
+    less = f"ask for --speedup {fastest:g}" if fastest > 1 else "say --ratio in place of --speedup"
+    return f"{less}{branches}"
 
 
 def _fastest(most: float) -> float:

@@ -96,13 +96,19 @@ def test_what_cannot_be_reached_is_refused_with_what_can():
             "at most 1.56 times as fast on this machine, as measured, not 2 times",
             "--speedup 1.56",
         ),
-        (-0.02, "at most 1 times as fast", "say --ratio in place of --speedup"),
+        (-0.02, "narrower layers make it no faster", "say --ratio in place of --speedup"),
     ],
 )
 def test_who_asks_for_a_speed_is_told_of_speeds(most, words, way):
     recipe = Recipe(speedup=2.0).budgeted
     assert words in out_of_reach(most, recipe)
     assert way in milder(most, recipe)
+
+
+def test_who_keeps_all_branches_is_told_of_them():
+    kept = Recipe(speedup=2.0, depth="off").budgeted
+    assert milder(0.36, kept) == "ask for --speedup 1.56, let branches go (--depth auto)"
+    assert "branches" not in milder(0.36, Recipe(speedup=2.0).budgeted)
 
 
 def test_a_model_that_does_not_get_faster_is_refused():
