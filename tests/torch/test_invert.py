@@ -189,7 +189,7 @@ def test_what_is_ready_is_kept_when_time_is_over(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_interrupt_keeps_what_is_ready() -> None:
-    def counted(total: int | None, unit: str) -> Any:
+    def counted(total: int | None, unit: str, seconds: float = 0.0) -> Any:
         left = [15]
 
         def done(advance: int = 1) -> None:
