@@ -9,6 +9,7 @@ import numpy as np
 from onnx import numpy_helper
 
 from spa.latency import Machine, Store, Table
+from spa.pipeline import timed
 
 HERE = Machine("test cpu", 4, "", "CPUExecutionProvider", 1, "1.0")
 BLOCK = 16
@@ -82,3 +83,23 @@ def table_of(coupling, stopwatch=None, folder=None, **more):
 def kept(coupling, alive):
     """Channels that every group keeps."""
     return [int(np.count_nonzero(alive[g.cells])) for g in coupling.groups]
+
+
+def machine_of(monkeypatch, rounded):
+    """Whatever spa times, this machine takes as long as weights say; its stopwatch."""
+    stopwatch = FakeStopwatch(rounded)
+    monkeypatch.setattr(timed, "stopwatch", lambda device, threads: stopwatch)
+    monkeypatch.setattr(
+        timed,
+        "Whole",
+        lambda coupling, device, threads, seed, short: FakeWhole(
+            coupling, rounded, 0.1 * milliseconds(coupling.graph.proto, rounded), short=short
+        ),
+    )
+    return stopwatch
+
+
+def left_of(model, small):
+    """The share of a model's time that a small one takes on a `smooth` machine."""
+    whole, left = (milliseconds(each, smooth) for each in (model, small))
+    return (left + 0.1 * whole) / (1.1 * whole)

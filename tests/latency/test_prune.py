@@ -16,7 +16,7 @@ from spa.reports import console, to_html, to_markdown
 from spa.reports.run import budget
 from tests.carried import DIGITS, FASHION
 from tests.depth.cases import net
-from tests.latency.fakes import FakeStopwatch, FakeWhole, blocks, milliseconds, smooth
+from tests.latency.fakes import blocks, left_of, machine_of, smooth
 from tests.nets import deep
 from tests.reports.valid import validate
 
@@ -34,19 +34,6 @@ def own_cache(monkeypatch, tmp_path):
 def steady(monkeypatch):
     """A machine without noise, which counts how often it is asked."""
     return machine_of(monkeypatch, blocks)
-
-
-def machine_of(monkeypatch, rounded):
-    stopwatch = FakeStopwatch(rounded)
-    monkeypatch.setattr(timed, "stopwatch", lambda device, threads: stopwatch)
-    monkeypatch.setattr(
-        timed,
-        "Whole",
-        lambda coupling, device, threads, seed, short: FakeWhole(
-            coupling, rounded, 0.1 * milliseconds(coupling.graph.proto, rounded), short=short
-        ),
-    )
-    return stopwatch
 
 
 def test_the_report_says_what_was_asked_predicted_and_measured(steady, own_cache):
@@ -105,8 +92,7 @@ def test_a_bypass_counts_towards_the_time_of_the_whole(monkeypatch, ratio):
     model = net(deep.resnet, batch="N")
     asked = {"bypass": (spa.inspect(model)["branches"][0]["name"],), "max_layer_ratio": 1.0}
     result = prune(model, Recipe(ratio=ratio, round_to=1, **asked, **FAST), dry_run=True)
-    whole, left = (milliseconds(each, smooth) for each in (model, result.model))
-    gone = 1 - (left + 0.1 * whole) / (1.1 * whole)
+    gone = 1 - left_of(model, result.model)
     told = result.report["latency_budget"]
     assert told["asked"] == ratio and told["measured"] == pytest.approx(gone)
     assert gone >= ratio - told["tolerance"]

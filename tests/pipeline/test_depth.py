@@ -12,12 +12,11 @@ from spa import pipeline
 from spa.cli.main import run
 from spa.errors import TargetError, UsageError
 from spa.graph import read
-from spa.pipeline import timed
 from spa.pipeline.score import score
 from spa.recipe import Recipe
 from spa.reports import console, to_html, to_markdown
 from tests.depth.cases import net
-from tests.latency.fakes import FakeStopwatch, FakeWhole, milliseconds, smooth
+from tests.latency.fakes import left_of, machine_of, smooth
 from tests.nets import deep
 from tests.reports.valid import validate
 
@@ -129,20 +128,7 @@ def test_named_branches_go_beside_those_that_are_found(make):
 def steady(monkeypatch, tmp_path):
     """A machine without noise, on which weights take time in proportion to their number."""
     monkeypatch.setenv("SPA_CACHE", str(tmp_path / "cache"))
-    stopwatch = FakeStopwatch(smooth)
-    monkeypatch.setattr(timed, "stopwatch", lambda device, threads: stopwatch)
-
-    def whole(coupling, device, threads, seed, short):
-        extra = 0.1 * milliseconds(coupling.graph.proto, smooth)
-        return FakeWhole(coupling, smooth, extra, short=short)
-
-    monkeypatch.setattr(timed, "Whole", whole)
-
-
-def gone(model, small):
-    """The share of the time that this machine takes less."""
-    whole, left = (milliseconds(each, smooth) for each in (model, small))
-    return 1 - (left + 0.1 * whole) / (1.1 * whole)
+    machine_of(monkeypatch, smooth)
 
 
 @pytest.mark.parametrize("options", [{}, {"width": "off"}, {"depth": "off"}, {"scorer": "l2"}])
@@ -150,7 +136,7 @@ def test_a_speedup_is_reached_as_measured(steady, options):
     model = net(deep.resnet, batch="N")
     recipe = Recipe(speedup=1.25, round_to=1, max_layer_ratio=1.0, **QUICK, **options)
     result = pipeline.prune(model, recipe, dry_run=True)
-    assert gone(read(model).proto, result.model) >= 0.2 - 0.01
+    assert 1 - left_of(read(model).proto, result.model) >= 0.2 - 0.01
     assert validate(result.report) == []
     assert ("bypassed" in result.report) >= (options == {"width": "off"})
     assert "bypassed" not in result.report or options != {"depth": "off"}
@@ -167,7 +153,7 @@ def test_a_plan_of_a_speedup_is_carried_out(steady, tmp_path, monkeypatch, capsy
     plan = json.loads((tmp_path / "p.json").read_text())
     assert plan["recipe"]["speedup"] == 1.25
     assert run(["apply", "m.onnx", "p.json", "-o", "s.onnx", "--set", "invert=off"]) == 0
-    assert gone(read(model).proto, onnx.load("s.onnx")) >= 0.19
+    assert 1 - left_of(read(model).proto, onnx.load("s.onnx")) >= 0.19
     capsys.readouterr()
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from spa.pipeline import timed, verdict
-from tests.latency.fakes import FakeStopwatch, FakeWhole, milliseconds, smooth
+from spa.pipeline import verdict
+from tests.latency.fakes import left_of, machine_of, smooth
 
 QUICK = {"invert": "off", "samples": 32, "device": "cpu", "round_to": 1, "max_layer_ratio": 1.0}
 FAST = {**QUICK, "scorer": "l2", "verify": "run"}
@@ -28,19 +28,11 @@ TWICE = {
 def steady(monkeypatch, tmp_path):
     """Weights take time in proportion to their number, and nothing else does."""
     monkeypatch.setenv("SPA_CACHE", str(tmp_path / "cache"))
-    stopwatch = FakeStopwatch(smooth)
-    monkeypatch.setattr(timed, "stopwatch", lambda device, threads: stopwatch)
-
-    def whole(coupling, device, threads, seed, short):
-        extra = 0.1 * milliseconds(coupling.graph.proto, smooth)
-        return FakeWhole(coupling, smooth, extra, short=short)
-
-    monkeypatch.setattr(timed, "Whole", whole)
+    stopwatch = machine_of(monkeypatch, smooth)
     monkeypatch.setattr(verdict, "latency", lambda *each: dict(TWICE))
     return stopwatch
 
 
 def faster(small, model):
     """How many times as fast the small model is on this machine."""
-    whole, left = (milliseconds(each, smooth) for each in (model, small))
-    return 1.1 * whole / (left + 0.1 * whole)
+    return 1 / left_of(model, small)
