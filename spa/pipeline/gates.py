@@ -14,7 +14,7 @@ from spa.pipeline.context import Context
 from spa.pipeline.files import File, file_of
 from spa.pipeline.report import report_of
 from spa.pipeline.values import Checked, Gated, Weighed
-from spa.recipe import Recipe
+from spa.recipe import GATES, Recipe
 from spa.reports.facts import gate_words, proof_words
 from spa.reports.schema import CheckFacts, Gate, Report
 from spa.reports.verdicts import GRADES
@@ -150,6 +150,12 @@ def limit_of(asked: float | str | None) -> float | None:
     if isinstance(asked, str):
         return float(GRADES.index(asked))
     return None if asked is None or asked is False else float(asked)
+
+
+def limits_of(recipe: Recipe) -> dict[str, float]:
+    """What each gate that a recipe asks for demands, as a number."""
+    found = ((name, limit_of(getattr(recipe, name))) for name in GATES)
+    return {name: limit for name, limit in found if limit is not None}
 
 
 def _grade(report: Report) -> float | None:

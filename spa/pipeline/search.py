@@ -7,12 +7,12 @@ from typing import Any
 
 from spa.pipeline.context import Context
 from spa.pipeline.finish import Place
-from spa.pipeline.gates import check_sizes, limit_of
+from spa.pipeline.gates import check_sizes, limits_of
 from spa.pipeline.report import report_of
 from spa.pipeline.trials import PRECISION, SIZE, Trials, asking, grid
 from spa.pipeline.tuning import Checkpoints
 from spa.pipeline.values import Gated, Groups, Searched, Written
-from spa.recipe import GATES, Recipe, asks
+from spa.recipe import Recipe
 from spa.reports.trials import By
 
 TIMED = ("macs", "latency")
@@ -42,9 +42,8 @@ def searched(
     trials = Trials(original, by, least, context, output, kept)
     trials.search(precision)
     context.timings.pop("sweep")  # the other stages say it
-    best, limits = trials.best, {n: limit_of(getattr(recipe, n)) for n in GATES if asks(recipe, n)}
-    gates = {name: limit for name, limit in limits.items() if limit is not None}
-    facts = Searched(by, best.asked if best else None, gates, tuple(trials.rows.values()))
+    best, rows = trials.best, tuple(trials.rows.values())
+    facts = Searched(by, best.asked if best else None, limits_of(recipe), rows)
     trouble = trials.trouble(recipe)
     if trouble is not None:
         context.reach(recipe)

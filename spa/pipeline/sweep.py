@@ -13,7 +13,7 @@ from spa.events import Callback, quiet
 from spa.pipeline.context import Context
 from spa.pipeline.files import check_output, files_read
 from spa.pipeline.finish import deliver
-from spa.pipeline.gates import limit_of, score_original
+from spa.pipeline.gates import limits_of, score_original
 from spa.pipeline.load import couple, load, sizes_note
 from spa.pipeline.next_step import prune_line
 from spa.pipeline.report import report_of, reporting
@@ -84,7 +84,7 @@ def sweep(
         by=by,
         of=least.of,
         scorer=trials.settled.recipe.scorer,
-        gates={n: limit_of(getattr(recipe, n)) for n in GATES if asks(recipe, n)},
+        gates=limits_of(recipe),
         best=trials.best.asked if trials.best else None,
         next=None if written is not None else _next(trials, recipe),
         **why,
